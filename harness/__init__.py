@@ -1,0 +1,1 @@
+"""The machinery of eastwest: topology, clusters, mesh, workloads, observation, judgement."""

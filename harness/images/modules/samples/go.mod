@@ -1,0 +1,3 @@
+module eastwest.invalid/images/samples
+
+go 1.26.0

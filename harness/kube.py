@@ -1,0 +1,318 @@
+"""The Kubernetes API of one cluster: apply, read, watch, run a command in a pod."""
+
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from kubernetes import client
+from kubernetes.client import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
+from kubernetes.stream import portforward, stream
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+from urllib3.exceptions import HTTPError
+from websocket import WebSocketException
+
+from harness.clusters.access import ClusterAccess
+from harness.errors import StepError
+from harness.steps import OpenStep
+
+FIELD_MANAGER = "eastwest"
+Object = dict[str, Any]
+"""A Kubernetes object as the API server's JSON says it."""
+
+
+class TransportError(Exception):
+    """The way to a pod broke (exec, port forwarding): says nothing about the mesh."""
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """What a command in a pod came to."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Kube:
+    """One cluster's API server. Safe to use from several threads.
+
+    Args:
+        access: how the cluster is reached.
+    """
+
+    def __init__(self, access: ClusterAccess) -> None:
+        self.access = access
+        self.name = access.name
+
+    @cached_property
+    def _dynamic(self) -> DynamicClient:
+        # A cache file of its own: the default one is named for the server's address, and kind gives addresses again.
+        cache = Path(tempfile.mkdtemp(prefix="eastwest-discovery-")) / "resources.json"
+        return DynamicClient(self.access.api, cache_file=str(cache))
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        return self._dynamic.resources.get(api_version=api_version, kind=kind)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the API server knows this kind."""
+        try:
+            self._resource(api_version, kind)
+        except ResourceNotFoundError:
+            return False
+        return True
+
+    def apply(self, manifest: Object) -> Object:
+        """Server-side apply; returns the object as it then is.
+
+        A webhook that does not serve yet, or a namespace whose kinds are only just known, is tried again for 20 s.
+        """
+        resource = self._resource(manifest["apiVersion"], manifest["kind"])
+        metadata = manifest["metadata"]
+        applied = _patiently(
+            lambda: resource.server_side_apply(
+                body=manifest,
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                field_manager=FIELD_MANAGER,
+                force_conflicts=True,
+            )
+        )
+        return cast(Object, applied.to_dict())
+
+    def apply_all(self, manifests: str, namespace: str | None = None) -> list[Object]:
+        """Apply every document of a YAML text, in its order, in `namespace` where they name none."""
+        applied = []
+        for manifest in yaml.safe_load_all(manifests):
+            if not manifest:
+                continue
+            if namespace and "namespace" not in manifest["metadata"] and self.namespaced(manifest):
+                manifest["metadata"]["namespace"] = namespace
+            applied.append(self.apply(manifest))
+        return applied
+
+    def namespaced(self, manifest: Object) -> bool:
+        """Whether objects of this kind live in a namespace."""
+        return bool(self._resource(manifest["apiVersion"], manifest["kind"]).namespaced)
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Create an object; with `dry_run` the API server does all but store it.
+
+        Raises:
+            ApiException: as the API server refused it; status 409 where it exists.
+        """
+        resource = self._resource(manifest["apiVersion"], manifest["kind"])
+        options = {"dry_run": "All"} if dry_run else {}
+        made = resource.create(body=manifest, namespace=manifest["metadata"].get("namespace"), **options)
+        return cast(Object, made.to_dict())
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None where it, or its kind, does not exist."""
+        try:
+            found = self._resource(api_version, kind).get(name=name, namespace=namespace)
+        except (NotFoundError, ResourceNotFoundError):
+            return None
+        return cast(Object, found.to_dict())
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
+        """The objects of a kind; none where the kind does not exist.
+
+        Args:
+            api_version: group/version.
+            kind: the kind.
+            namespace: default all.
+            selectors: `label_selector`, `field_selector`.
+        """
+        try:
+            found = self._resource(api_version, kind).get(namespace=namespace, **selectors)
+        except (NotFoundError, ResourceNotFoundError):
+            return []
+        return cast(list[Object], found.to_dict()["items"])
+
+    def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
+        """Change an object with a JSON merge patch; None takes a field away."""
+        changed = self._resource(api_version, kind).patch(
+            body=change, name=name, namespace=namespace, content_type="application/merge-patch+json"
+        )
+        return cast(Object, changed.to_dict())
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Delete an object and what it owns; whether it was there. Does not wait for it to be gone."""
+        try:
+            body = client.V1DeleteOptions(propagation_policy="Background")
+            self._resource(api_version, kind).delete(name=name, namespace=namespace, body=body)
+        except (NotFoundError, ResourceNotFoundError):
+            return False
+        return True
+
+    def watch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
+    ) -> Iterator[Object | None]:
+        """The object now and after each change, None while it does not exist, until `timeout` seconds are over."""
+        resource, deadline = self._resource(api_version, kind), time.monotonic() + timeout
+        yield self.get(api_version, kind, name, namespace)
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                # One second at least: 0 would mean "no limit" to the API server.
+                events = resource.watch(namespace=namespace, name=name, timeout=max(1, int(left)))
+                for event in events:
+                    yield None if event["type"] == "DELETED" else cast(Object, event["raw_object"])
+            except (ApiException, HTTPError):
+                # A watch may break off at any time (RFC: Kubernetes API concepts, "410 Gone"): look again, watch again.
+                yield self.get(api_version, kind, name, namespace)
+
+    def wait(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        pending: Callable[[Object | None], str],
+        timeout: float,
+        step: OpenStep,
+        explain: Callable[[], str] = str,
+    ) -> Object | None:
+        """Watch an object until nothing is pending; returns it as it then is.
+
+        Args:
+            api_version: group/version.
+            kind: the kind.
+            name: its name.
+            namespace: None for a cluster-scoped kind.
+            pending: says in a few words what is still missing, "" when nothing is; given None where it does not exist.
+            timeout: seconds.
+            step: told what is being waited for.
+            explain: asked on expiry for the reason; its words are added to the error.
+
+        Raises:
+            StepError: the time is over; says what was last seen and why.
+        """
+        missing = f"{kind} {name} does not exist"
+        for seen in self.watch(api_version, kind, name, namespace, timeout):
+            missing = pending(seen)
+            if not missing:
+                return seen
+            step.waiting(missing)
+        why = explain()
+        raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
+
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 30,
+    ) -> ExecResult:
+        """Run a command in a container to its end.
+
+        Args:
+            namespace: the pod's.
+            pod: its name.
+            container: the container's name.
+            command: program and arguments; never secrets.
+            stdin: sent to the command; its end can't be signalled, so the command must know when it has read enough.
+            timeout: seconds.
+
+        Raises:
+            TransportError: the connection could not be made or broke, or the command did not end in time.
+        """
+        # stream() swaps a method of the client it is given while it runs: a client of its own for each call.
+        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
+        try:
+            session = stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(command),
+                stdin=bool(stdin),
+                stdout=True,
+                stderr=True,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+            if stdin:
+                session.write_stdin(stdin)
+            session.run_forever(timeout=timeout)
+            if session.is_open():
+                session.close()
+                raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
+            return ExecResult(int(session.returncode or 0), session.read_stdout() or "", session.read_stderr() or "")
+        except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
+            raise TransportError(f"{pod}/{container}: {_reason(broken)}") from None
+
+    @contextmanager
+    def forward(self, namespace: str, pod: str, port: int) -> Iterator[socket.socket]:
+        """A socket to a pod's port, through the API server.
+
+        Raises:
+            TransportError: it could not be made.
+        """
+        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
+        try:
+            forwarded = portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
+            opened = forwarded.socket(port)
+        except (ApiException, WebSocketException, OSError) as broken:
+            raise TransportError(f"{pod}:{port}: {_reason(broken)}") from None
+        opened.setblocking(True)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def _reason(broken: Exception) -> str:
+    if isinstance(broken, ApiException):
+        return explain_api_error(broken)
+    return f"{type(broken).__name__}: {broken}"
+
+
+def explain_api_error(refused: ApiException) -> str:
+    """What the API server said, in one line."""
+    try:
+        return str(json.loads(refused.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return f"{refused.status} {refused.reason}".strip()
+
+
+def _not_ready_yet(refused: BaseException) -> bool:
+    """Refusals that end by themselves: a webhook without endpoints, a kind just being established, a conflict."""
+    return isinstance(refused, ApiException) and (
+        refused.status in (409, 429, 503, 504)
+        or (refused.status == 500 and "failed calling webhook" in str(refused.body))  # noqa: PLR2004
+    )
+
+
+@retry(
+    retry=retry_if_exception(_not_ready_yet),
+    stop=stop_after_delay(20),
+    wait=wait_exponential(multiplier=0.1, max=2),
+    reraise=True,
+)
+def _patiently(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+def metadata(seen: Mapping[str, Any]) -> Object:
+    """An object's metadata; {} where it has none."""
+    return cast(Object, seen.get("metadata") or {})
+
+
+def condition(seen: Object | None, kind: str) -> Object:
+    """The status condition of that type; {} where there is none."""
+    found = ((seen or {}).get("status") or {}).get("conditions") or []
+    return next((entry for entry in found if entry.get("type") == kind), {})

@@ -1,0 +1,143 @@
+"""The observation of one run in one topology."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from harness.errors import UserError
+from harness.model.base import Model
+from harness.model.cluster import ClusterObservation
+from harness.model.step import Step
+from harness.model.traffic import Probe, Traffic
+from harness.topology import Cluster, Topology
+
+SCHEMA_VERSION = 1
+
+
+class SuiteVersion(Model):
+    """Which suite made this."""
+
+    version: str
+    commit: str = ""
+
+
+class Asked(Model):
+    """What the run was asked to bring about, or, under verify-only, to find."""
+
+    mode: Literal["install", "verify-only"]
+    """`install`: the run configured the mesh. `verify-only`: it was there, and expectations are discovered."""
+    installer: str
+    """istioctl, sail, or `none`."""
+    istio_version: str
+    """Empty where any version is as asked."""
+    revision: str = "default"
+    system_namespace: str = "istio-system"
+    cni_namespace: str = "istio-cni"
+    sample_namespace: str = "sample"
+    cni: bool
+    """Whether the mesh uses Istio's CNI plugin."""
+    own_pki: bool = False
+    """Certificates that someone has made available, instead of made ones."""
+    trust_domain: str = "cluster.local"
+    load_balancer: str
+    distribution: str = "istio"
+    images: str
+    """registry, local or archive."""
+
+
+class Environment(Model):
+    """Where it ran."""
+
+    platform: Literal["kind", "existing"]
+    container_engine: str = ""
+    kind_version: str = ""
+    node_image: str = ""
+    images: dict[str, str] = {}
+    """Image reference → digest, where the suite provided them."""
+    data_plane: str = ""
+    """A remark where the data plane is not Istio's own build."""
+
+
+class InventoryChange(Model):
+    """An object that is there after cleanup and was not before, or the other way round."""
+
+    cluster: str
+    change: Literal["left behind", "missing"]
+    kind: str
+    namespace: str
+    name: str
+    detail: str = ""
+    """Why it is still there, where that is known: finalizers, owner."""
+
+
+class Cleanup(Model):
+    """What was found after cleanup (chapter: "remove the multi-cluster topology")."""
+
+    clusters: tuple[str, ...]
+    """Clusters whose inventory was taken before and after."""
+    objects_before: dict[str, int]
+    """Cluster → number of objects in the inventory before the run."""
+    changes: tuple[InventoryChange, ...]
+    containers_left: tuple[str, ...] = ()
+    """Load balancer containers on this machine that belonged to the mesh."""
+    unread: tuple[str, ...] = ()
+    """`cluster: reason` where an inventory could not be taken."""
+
+
+class Observation(Model):
+    """All that is known of one run in one topology: the only thing that verdicts are made from."""
+
+    schema_version: Literal[1] = 1
+    suite: SuiteVersion
+    run_id: str
+    started: datetime
+    observed: datetime
+    """When reading began; certificates' validity is judged at this time."""
+    topology: Topology
+    asked: Asked
+    environment: Environment
+    deviations: tuple[str, ...] = ()
+    """What was done that the chapter does not say, one line each."""
+    steps: tuple[Step, ...] = ()
+    clusters: tuple[ClusterObservation, ...]
+    """In the topology's order."""
+    probes: tuple[Probe, ...] = ()
+    traffic: Traffic | None = None
+    cleanup: Cleanup | None = None
+    """None until cleanup has been observed, and where it was not asked for."""
+    errors: tuple[str, ...] = ()
+    """Failures of the suite itself while observing, one line each."""
+
+    def __getitem__(self, cluster: Cluster | str) -> ClusterObservation:
+        """What was observed of that cluster."""
+        name = cluster if isinstance(cluster, str) else cluster.name
+        return next(observed for observed in self.clusters if observed.name == name)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=1) + "\n")
+
+
+def load(path: Path) -> Observation:
+    """Read a recorded observation.
+
+    Raises:
+        UserError: no such file, not JSON, or of another schema version.
+    """
+    try:
+        return Observation.model_validate_json(path.read_text())
+    except OSError as missing:
+        raise UserError(
+            f"The observation {path} can't be read.", str(missing.strerror), "check the path given to --observation"
+        ) from None
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(
+            f"{path} is not an observation of this suite.",
+            f"{where}: {first['msg']} ({invalid.error_count()} problem(s) in all)",
+            f"record it with schema version {SCHEMA_VERSION}: pytest --observe-only",
+        ) from None

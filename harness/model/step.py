@@ -1,0 +1,47 @@
+"""A step of the procedure, as it went."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from harness.model.base import Model
+
+
+class Phase(StrEnum):
+    """The part of a run that a step belongs to, in the order of a run."""
+
+    ENVIRONMENT = "environment"
+    IMAGES = "images"
+    CLUSTERS = "clusters"
+    LOAD_BALANCER = "load balancer"
+    CERTIFICATES = "certificates"
+    MESH = "mesh"
+    WORKLOADS = "workloads"
+    EXPERIMENTS = "experiments"
+    OBSERVE = "observe"
+    CLEANUP = "cleanup"
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """What the step was to bring about did not come about: the mesh or the environment is at fault."""
+    ERROR = "error"
+    """The suite itself failed."""
+    SKIPPED = "skipped"
+
+
+class Step(Model):
+    """One step of the procedure, on one cluster or on all of them."""
+
+    phase: Phase
+    title: str
+    """What the step does, as the chapter would say it."""
+    cluster: str | None
+    """The cluster's name (`east`), or None for a step that concerns all of them."""
+    started: datetime
+    seconds: float
+    outcome: Outcome
+    detail: str = ""
+    """Why it did not succeed or what is worth knowing; one or a few lines."""

@@ -1,0 +1,29 @@
+"""Does the same work on several clusters side by side."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Call a function with every item at once and return the results in the items' order.
+
+    Every call is waited for, also when another has failed, so that nothing goes on behind the caller's back.
+
+    Raises:
+        ExceptionGroup: more than one call failed. A single failure is raised as it is.
+    """
+    work = list(items)
+    if not work:
+        return []
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        futures = [pool.submit(function, item) for item in work]
+    errors = [error for future in futures if (error := future.exception())]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(f"{len(errors)} of {len(work)} failed", errors)
+    return [future.result() for future in futures]

@@ -1,0 +1,1 @@
+"""Tests of the suite itself, in seconds, without a cluster."""
