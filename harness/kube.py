@@ -1,6 +1,8 @@
 """The Kubernetes API of one cluster: apply, read, watch, run a command in a pod."""
 
+import copy
 import json
+import re
 import socket
 import tempfile
 import time
@@ -8,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
+from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +21,7 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from kubernetes.stream import portforward, stream
+from kubernetes.watch import Watch
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
@@ -30,8 +35,22 @@ Object = dict[str, Any]
 """A Kubernetes object as the API server's JSON says it."""
 
 
+READ_TIMEOUT = (5, 15)
+"""Seconds to connect, and between two bytes of an answer, for what is only read."""
+RETRY_SECONDS = 0.5
+
+
 class TransportError(Exception):
-    """The way to a pod broke (exec, port forwarding): says nothing about the mesh."""
+    """The way to a pod broke (exec, port forwarding): says nothing about the mesh.
+
+    Args:
+        message: what broke.
+        status: HTTP status where the API server refused it, else 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -85,9 +104,10 @@ class Kube:
                 namespace=metadata.get("namespace"),
                 field_manager=FIELD_MANAGER,
                 force_conflicts=True,
+                serialize=False,
             )
         )
-        return cast(Object, applied.to_dict())
+        return _parsed(applied)
 
     def apply_all(self, manifests: str, namespace: str | None = None) -> list[Object]:
         """Apply every document of a YAML text, in its order, in `namespace` where they name none."""
@@ -112,16 +132,15 @@ class Kube:
         """
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         options = {"dry_run": "All"} if dry_run else {}
-        made = resource.create(body=manifest, namespace=manifest["metadata"].get("namespace"), **options)
-        return cast(Object, made.to_dict())
+        namespace = manifest["metadata"].get("namespace")
+        return _parsed(resource.create(body=manifest, namespace=namespace, serialize=False, **options))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None where it, or its kind, does not exist."""
         try:
-            found = self._resource(api_version, kind).get(name=name, namespace=namespace)
+            return _parsed(self._resource(api_version, kind).get(name=name, namespace=namespace, serialize=False))
         except (NotFoundError, ResourceNotFoundError):
             return None
-        return cast(Object, found.to_dict())
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
         """The objects of a kind; none where the kind does not exist.
@@ -133,17 +152,93 @@ class Kube:
             selectors: `label_selector`, `field_selector`.
         """
         try:
-            found = self._resource(api_version, kind).get(namespace=namespace, **selectors)
+            found = _parsed(self._resource(api_version, kind).get(namespace=namespace, serialize=False, **selectors))
         except (NotFoundError, ResourceNotFoundError):
             return []
-        return cast(list[Object], found.to_dict()["items"])
+        # In a list the items' own apiVersion and kind are left out.
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in found["items"]]
+
+    def version(self, timeout: float) -> str:
+        """The API server's version, for instance v1.36.1: one question, asked once.
+
+        Args:
+            timeout: seconds to connect, and again to be answered.
+
+        Raises:
+            ApiException: it answered with an error.
+            urllib3.exceptions.HTTPError: it did not answer.
+        """
+        configuration = copy.deepcopy(self.access.api.configuration)
+        configuration.retries = False
+        answer = client.VersionApi(client.ApiClient(configuration)).get_code(_request_timeout=(timeout, timeout))
+        return str(answer.git_version)
+
+    def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
+        """The JSON behind a path of the API server, None where there is nothing.
+
+        Needs no discovery: for reading many kinds, some of which may not be served.
+
+        Args:
+            path: for instance /api/v1/nodes.
+            accept: the media type, where it is to be another than plain JSON.
+            query: for instance labelSelector.
+
+        Raises:
+            ApiException: as the API server refused it.
+            urllib3.exceptions.HTTPError: it did not answer.
+        """
+        api = cast(Any, self.access.api)
+        request = api.param_serialize(
+            "GET",
+            path,
+            query_params=list(query.items()),
+            header_params={"Accept": accept},
+            auth_settings=["BearerToken"],
+        )
+        answer = api.call_api(*request, _request_timeout=READ_TIMEOUT)
+        body = answer.read()
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status != HTTPStatus.OK:
+            raise ApiException(status=answer.status, reason=answer.reason, body=body.decode(errors="replace"))
+        return cast(Object, json.loads(body))
+
+    def logs(self, namespace: str, pod: str, container: str, *, lines: int, since: float | None = None) -> str:
+        """The end of a container's log.
+
+        Args:
+            namespace: the pod's.
+            pod: its name.
+            container: the container's name.
+            lines: how many of its last lines.
+            since: only those of so many last seconds.
+
+        Raises:
+            ApiException: as the API server refused it.
+            urllib3.exceptions.HTTPError: it did not answer.
+        """
+        core = cast(Any, client.CoreV1Api(self.access.api))
+        answer = core.read_namespaced_pod_log(
+            pod,
+            namespace,
+            container=container,
+            tail_lines=lines,
+            _preload_content=False,
+            _request_timeout=READ_TIMEOUT,
+            **({} if since is None else {"since_seconds": max(1, ceil(since))}),
+        )
+        return bytes(answer.data).decode(errors="replace")
 
     def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
         """Change an object with a JSON merge patch; None takes a field away."""
         changed = self._resource(api_version, kind).patch(
-            body=change, name=name, namespace=namespace, content_type="application/merge-patch+json"
+            body=change,
+            name=name,
+            namespace=namespace,
+            content_type="application/merge-patch+json",
+            serialize=False,
         )
-        return cast(Object, changed.to_dict())
+        return _parsed(changed)
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete an object and what it owns; whether it was there. Does not wait for it to be gone."""
@@ -159,16 +254,34 @@ class Kube:
     ) -> Iterator[Object | None]:
         """The object now and after each change, None while it does not exist, until `timeout` seconds are over."""
         resource, deadline = self._resource(api_version, kind), time.monotonic() + timeout
-        yield self.get(api_version, kind, name, namespace)
-        while (left := deadline - time.monotonic()) > 0:
+        which = {"namespace": namespace, "field_selector": f"metadata.name={name}", "serialize": False}
+        known = False
+        while not known or time.monotonic() < deadline:
             try:
+                # The list's version is where the watch begins: nothing that happens in between is missed.
+                found = _parsed(resource.get(**which, _request_timeout=READ_TIMEOUT))
+                yield next(iter(found["items"]), None) and {
+                    "apiVersion": api_version,
+                    "kind": kind,
+                    **found["items"][0],
+                }
+                known = True
                 # One second at least: 0 would mean "no limit" to the API server.
-                events = resource.watch(namespace=namespace, name=name, timeout=max(1, int(left)))
+                left = max(1, int(deadline - time.monotonic()))
+                events = Watch().stream(
+                    resource.get,
+                    **which,
+                    resource_version=found["metadata"]["resourceVersion"],
+                    timeout_seconds=left,
+                    _request_timeout=(READ_TIMEOUT[0], left + READ_TIMEOUT[1]),
+                )
                 for event in events:
                     yield None if event["type"] == "DELETED" else cast(Object, event["raw_object"])
             except (ApiException, HTTPError):
-                # A watch may break off at any time (RFC: Kubernetes API concepts, "410 Gone"): look again, watch again.
-                yield self.get(api_version, kind, name, namespace)
+                # A watch may break off at any time (Kubernetes API concepts, "410 Gone"): look again, watch again.
+                if not known:
+                    raise
+                time.sleep(RETRY_SECONDS)  # while the API server does not answer there is nothing to watch
 
     def wait(
         self,
@@ -253,7 +366,7 @@ class Kube:
                 raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
             return ExecResult(int(session.returncode or 0), session.read_stdout() or "", session.read_stderr() or "")
         except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
-            raise TransportError(f"{pod}/{container}: {_reason(broken)}") from None
+            raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
 
     @contextmanager
     def forward(self, namespace: str, pod: str, port: int) -> Iterator[socket.socket]:
@@ -267,7 +380,7 @@ class Kube:
             forwarded = portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
             opened = forwarded.socket(port)
         except (ApiException, WebSocketException, OSError) as broken:
-            raise TransportError(f"{pod}:{port}: {_reason(broken)}") from None
+            raise TransportError(f"{pod}:{port}: {_reason(broken)}", _status(broken)) from None
         opened.setblocking(True)
         try:
             yield opened
@@ -275,10 +388,21 @@ class Kube:
             opened.close()
 
 
+def _parsed(answer: Any) -> Object:
+    """The object in an answer that the client was told not to turn into its own classes: those are slow to make."""
+    return cast(Object, json.loads(answer.data))
+
+
 def _reason(broken: Exception) -> str:
     if isinstance(broken, ApiException):
         return explain_api_error(broken)
     return f"{type(broken).__name__}: {broken}"
+
+
+def _status(broken: Exception) -> int:
+    """The HTTP status behind a failure; a refused WebSocket handshake has it in its text only."""
+    handshake = re.search(r"Handshake status (\d{3})", str(broken))
+    return int(handshake[1]) if handshake else int(getattr(broken, "status", 0) or 0)
 
 
 def explain_api_error(refused: ApiException) -> str:

@@ -227,11 +227,18 @@ def of(function: object) -> Requirement | None:
     return found if isinstance(found, Requirement) else None
 
 
-def judge(requirement: Requirement, observation: Observation) -> Judgement:
-    """Judge one requirement, once."""
-    evidence, clock = Evidence(), time.perf_counter()
+def judge(requirement: Requirement, observation: Observation | None, evidence: Evidence | None = None) -> Judgement:
+    """Judge one requirement, once.
+
+    Args:
+        requirement: what is judged.
+        observation: the run; None where the requirement is left out, and `evidence` already says why.
+        evidence: where it is noted; default a new one.
+    """
+    evidence, clock = evidence or Evidence(), time.perf_counter()
     try:
-        requirement.check(observation, evidence)
+        if observation is not None:
+            requirement.check(observation, evidence)
     except Exception as broken:  # noqa: BLE001 - whatever breaks in a check is the suite's failure, not the mesh's
         where = traceback.extract_tb(broken.__traceback__)[-1]
         evidence.unknown(f"{type(broken).__name__}: {broken} ({where.name}, line {where.lineno})")

@@ -1,0 +1,49 @@
+# eastwest: do these clusters really form one mesh?
+# `make help` lists what can be done.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help conformance test check images preflight bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, judge it, clean up
+	$(PYTEST) --topology=all $(ARGS)
+
+test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
+	$(PYTEST) suites/selftest -n auto $(ARGS)
+
+check: $(VENV)/ready ## Lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+images: $(VENV)/ready ## Build all images and tools from packages (done by itself when needed)
+	$(BIN)/python -m harness.images
+
+preflight: $(VENV)/ready ## Only check whether a run could be made here
+	$(PYTEST) --preflight $(ARGS)
+
+bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
+	$(BIN)/python -m harness.bench $(ARGS)
+
+clean: $(VENV)/ready ## Remove every cluster, container and daemon that eastwest left or kept
+	$(BIN)/python -m harness.clusters clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "eastwest needs Python 3.11 or newer."; echo "  why: $(PYTHON) is $$($(PYTHON) --version)"; \
+	    echo "  fix: make PYTHON=/path/to/python3.11 …"; exit 4; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing python3-venv" && \
+	    apt-get update -qq && apt-get install -qq --no-install-recommends python3-venv; } || \
+	  { echo "Python can't make a virtual environment."; echo "  why: its venv module is not installed"; \
+	    echo "  fix: install it (Debian: apt-get install python3-venv)"; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,46 @@
+"""Command line options, and which topologies are run."""
+
+import pytest
+
+from fixtures.reporting import listen
+from fixtures.session import session_of, set_up
+from harness.errors import UserError
+from harness.options import OPTIONS
+
+pytest_plugins = ["fixtures.observation", "fixtures.verdicts"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer every option of harness/options.py; an environment variable stands in where one is not given."""
+    group = parser.getgroup("eastwest", "conformance of a multi-cluster mesh")
+    for option in OPTIONS:
+        shown = f"{option.help} [{option.variable}]"
+        if option.flag:
+            group.addoption(f"--{option.name}", dest=option.destination, action="store_true", default=None, help=shown)
+        elif option.repeatable:
+            group.addoption(f"--{option.name}", dest=option.destination, action="append", default=None, help=shown)
+        else:
+            shown += f" (default: {option.default})" if option.default else ""
+            group.addoption(f"--{option.name}", dest=option.destination, default=None, help=shown)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything else is done, and have the session reported on."""
+    try:
+        set_up(config)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+    listen(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every requirement is judged once in every topology of the run."""
+    if "observation" in metafunc.fixturenames:
+        sources = session_of(metafunc.config).sources
+        metafunc.parametrize(
+            "observation",
+            [pytest.param(source, id=source.name, marks=pytest.mark.xdist_group(source.name)) for source in sources],
+            indirect=True,
+            scope="session",
+        )

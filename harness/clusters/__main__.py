@@ -1,0 +1,58 @@
+"""`python -m harness.clusters [list|clean]`: shows, or removes, the clusters that runs left or kept here."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from harness.cache import cache_directory
+from harness.clusters.leftovers import ended, remove, unrecorded
+from harness.clusters.run import records
+from harness.command import CommandError
+from harness.engine import engine_version, stop_engine
+from harness.errors import UserError
+from harness.images import stop_registry
+from harness.steps import StepLog, ignore
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, or 4 where something could not be removed."""
+    parser = argparse.ArgumentParser(prog="python -m harness.clusters", description=__doc__)
+    parser.add_argument("what", choices=("list", "clean"), nargs="?", default="list")
+    try:
+        return _clean() if parser.parse_args(arguments).what == "clean" else _list()
+    except (UserError, CommandError) as failed:
+        sys.stderr.write(f"{failed}\n")
+        return 4
+
+
+def _list() -> int:
+    over = {leftover.run_id: leftover for leftover in ended()}
+    for record in records():
+        _say(str(over[record.id]) if record.id in over else f"run {record.id}: under way (process {record.pid})")
+    return 0
+
+
+def _clean() -> int:
+    """Remove leftovers and kept clusters of this user, then the registry and the engine if the suite started them."""
+    if engine_version():
+        for leftover in ended():
+            if remove(leftover):
+                _say(f"removed {leftover}")
+        for name in unrecorded():
+            _say(f"not recorded here, so left alone: {name} (kind delete cluster --name {name})")
+    if under_way := records():
+        _say(f"left alone, under way or not removable: {', '.join(record.id for record in under_way)}")
+        return 0
+    if engine_version() and stop_registry(cache_directory()):
+        _say("removed the local registry")
+    if stop_engine(StepLog(ignore)):
+        _say("stopped the container engine")
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""Clusters made with kind, side by side."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from harness.clusters import containers, ranges
+from harness.clusters.access import ClusterAccess
+from harness.clusters.leftovers import remove_clusters
+from harness.clusters.run import ClusterRecord, Run, RunRecord, reserve, update_cluster
+from harness.command import CommandError, run
+from harness.engine import engine_version
+from harness.errors import StepError, UserError
+from harness.images import LocalImages, hosts_toml
+from harness.kube import Kube, Object, condition
+from harness.model.step import Phase
+from harness.parallel import in_parallel
+from harness.steps import OpenStep, StepLog, ignore
+
+CREATE_SECONDS = 300.0
+READY_SECONDS = 120.0
+API_SERVER_PORT = 6443
+
+
+def _arguments(**values: str) -> Object:
+    return {"extraArgs": [{"name": name.replace("_", "-"), "value": value} for name, value in values.items()]}
+
+
+_FAST_START: Object = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "ClusterConfiguration",
+    "controllerManager": _arguments(leader_elect="false", kube_api_qps="500", kube_api_burst="1000"),
+    "scheduler": _arguments(leader_elect="false"),
+    "etcd": {"local": _arguments(unsafe_no_fsync="true")},
+}
+"""Takes seconds off the start. There is one of each component, so none has to wait to be elected; the controller
+manager is not slowed down by its own limit on requests; and what etcd stores need not outlive the machine."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """What the nodes of clusters are made of."""
+
+    kind: str | Path = "kind"
+    """kind's program."""
+    image: str = ""
+    """Node image; empty for the one that kind publishes with its release."""
+    own_network: bool = False
+    """The image sets up its pod network itself, instead of kind."""
+    hosts_toml: str = ""
+    """containerd's configuration of where images come from; empty for each image's own registry."""
+
+
+def nodes_of(images: LocalImages | None) -> Nodes:
+    """Nodes for images that were built here, or, without any, kind's published ones."""
+    if images is None:
+        return Nodes()
+    return Nodes(images.tools.kind, images.node_image, own_network=True, hosts_toml=hosts_toml(images.registry))
+
+
+def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
+    """Make clusters of one node each; all of them or none.
+
+    Their names carry the run's id, their address ranges are used by no other cluster of this machine, their API
+    servers listen on 127.0.0.1 at ports that kind chooses, and their kubeconfigs are files of the run.
+
+    Args:
+        names: the topology's names: east, west.
+        run: recorded before anything is made, so that a crash leaves nothing unknown.
+        nodes: what they are made of.
+        log: told of each cluster, phase clusters.
+
+    Raises:
+        UserError: a cluster could not be made; those that were are gone again.
+    """
+    reserved = reserve(run, tuple(names), nodes.image, _taken())
+    mounts = _write_hosts(run, nodes)
+    try:
+        return tuple(in_parallel(lambda cluster: _create(cluster, run, nodes, mounts, log), reserved))
+    except BaseException as broken:
+        _clear_away(run)
+        first = next(_user_errors(broken), None)
+        if first and not isinstance(broken, KeyboardInterrupt):
+            raise first from None
+        raise
+
+
+def adopt(run: Run, log: StepLog) -> tuple[ClusterAccess, ...]:
+    """Take the clusters of a kept run, if they are as they were left.
+
+    Raises:
+        UserError: a node does not run, has another address, or its API server does not answer.
+    """
+    record = run.record
+
+    def check(cluster: ClusterRecord) -> ClusterAccess:
+        with log.step(Phase.CLUSTERS, "Take the kept cluster", cluster.name) as step:
+            if why := unchanged(cluster, containers.running_addresses(tuple(cluster.addresses))):
+                raise UserError(
+                    f"The kept cluster {cluster.name} (run {run.id}) can't be used again.",
+                    why,
+                    "remove it with make clean, then run again",
+                )
+            access = access_of(cluster, run)
+            _wait_until_ready(access, step, timeout=20)
+            return access
+
+    return tuple(in_parallel(check, record.clusters))
+
+
+def fits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balancer: str) -> bool:
+    """Whether a kept run has the clusters that are wanted: pure."""
+    return (
+        tuple(cluster.name for cluster in record.clusters) == tuple(names)
+        and record.node_image == nodes.image
+        and record.load_balancer in ("", load_balancer)
+    )
+
+
+def unchanged(cluster: ClusterRecord, addresses: dict[str, str]) -> str:
+    """Why a kept cluster is not what it was, "" where it is: pure.
+
+    Args:
+        cluster: as it was recorded.
+        addresses: node container → its address now, "" where it does not run, absent where it is gone.
+    """
+    if not cluster.addresses:
+        return "its creation was never finished"
+    for node, before in cluster.addresses.items():
+        now = addresses.get(node)
+        if now is None:
+            return f"its node container {node} is gone"
+        if not now:
+            return f"its node container {node} does not run; the container engine was restarted, most likely"
+        if now != before:
+            return (
+                f"the address of {node} was {before} and is {now}: restarting the container engine changes them, "
+                "and certificates and remote secrets name the old one"
+            )
+    return ""
+
+
+def access_of(cluster: ClusterRecord, run: Run) -> ClusterAccess:
+    """How a cluster of the run's record is reached."""
+    return ClusterAccess(
+        name=cluster.name,
+        context=f"kind-{cluster.kind_name}",
+        kubeconfig=kubeconfig_path(cluster, run),
+        peer_server=f"https://{next(iter(cluster.addresses.values()))}:{API_SERVER_PORT}",
+        nodes=tuple(cluster.addresses),
+    )
+
+
+def kubeconfig_path(cluster: ClusterRecord, run: Run) -> Path:
+    """The cluster's kubeconfig: mode 0600, in the run's directory."""
+    return run.directory / f"{cluster.name}.kubeconfig"
+
+
+def kind_config(cluster: ClusterRecord, nodes: Nodes, hosts_directory: Path | None) -> str:
+    """The configuration of one cluster for kind (kind.x-k8s.io/v1alpha4): pure.
+
+    Args:
+        cluster: its name and ranges.
+        nodes: what its node is made of.
+        hosts_directory: directory of this machine for /etc/containerd/certs.d, if any.
+    """
+    node: Object = {"role": "control-plane"}
+    if hosts_directory:
+        mount = {"hostPath": str(hosts_directory), "containerPath": "/etc/containerd/certs.d", "readOnly": True}
+        node["extraMounts"] = [mount]
+    networking: Object = {
+        "ipFamily": "ipv4",
+        "apiServerAddress": "127.0.0.1",
+        "podSubnet": cluster.pods,
+        "serviceSubnet": cluster.services,
+    }
+    if nodes.own_network:
+        networking["disableDefaultCNI"] = True
+    config = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "networking": networking,
+        "nodes": [node],
+        "kubeadmConfigPatches": [yaml.safe_dump(_FAST_START, sort_keys=False)],
+    }
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+CAUSES = (
+    (
+        r"already exist for a cluster with the name",
+        "a cluster of that name exists",
+        "remove it (kind delete cluster), or choose another run name",
+    ),
+    (
+        r"port is already allocated|address already in use",
+        "a port it was given is taken by another program",
+        "run again: ports are chosen anew",
+    ),
+    (r"no space left on device", "the disk is full", "free some space where the container engine keeps its data"),
+    (
+        r"too many open files|inotify",
+        "the kernel's inotify limits are too low",
+        "sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288",
+    ),
+    (
+        r"failed to pull image|manifest unknown|pull access denied",
+        "its node image can't be pulled",
+        "see that the registry answers, or use --images=local",
+    ),
+    (
+        r"unable to apply caps|operation not permitted",
+        "the machine refuses privileged containers",
+        "run where privileged containers are permitted",
+    ),
+)
+"""What kind or the engine says → why, what to do."""
+
+
+def explain(output: str) -> tuple[str, str]:
+    """Why kind failed and what to do about it, from what it wrote: pure."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "kind wrote nothing")
+    for pattern, why, fix in CAUSES:
+        if re.search(pattern, output, re.IGNORECASE):
+            return f"{why} ({said})", fix
+    return said, "see that the machine has memory and disk to spare (--preflight), and that kind works by itself"
+
+
+def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, log: StepLog) -> ClusterAccess:
+    kubeconfig = kubeconfig_path(cluster, own)
+    command = [nodes.kind, "create", "cluster", "--name", cluster.kind_name, "--kubeconfig", kubeconfig]
+    command += ["--config", "-", *(("--image", nodes.image) if nodes.image else ())]
+    with log.step(Phase.CLUSTERS, "Create the cluster", cluster.name) as step:
+        step.waiting("kind create cluster")
+        try:
+            run(command, input=kind_config(cluster, nodes, hosts), timeout=CREATE_SECONDS)
+            kubeconfig.chmod(0o600)
+            addresses = containers.running_addresses(containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name))
+        except CommandError as failed:
+            raise _creation_failed(cluster, failed) from None
+        update_cluster(own, cluster.name, addresses=addresses)
+        access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
+        _wait_until_ready(access, step, READY_SECONDS)
+        step.note(f"{cluster.kind_name}, API server {access.peer_server}, pods {cluster.pods}")
+        return access
+
+
+def _creation_failed(cluster: ClusterRecord, failed: CommandError) -> UserError:
+    if not engine_version():
+        return UserError(
+            f"The cluster {cluster.name} could not be made.",
+            "the container engine stopped answering meanwhile",
+            "see why it stopped (its log), start it, and run again; what was made so far is removed by make clean",
+        )
+    if failed.status is None:
+        why, fix = f"kind did not end within {CREATE_SECONDS:.0f} s", "see that the machine is not overloaded"
+    else:
+        why, fix = explain(failed.output)
+    return UserError(f"The cluster {cluster.name} could not be made.", why, fix)
+
+
+def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float) -> None:
+    def pending(node: Object | None) -> str:
+        ready = condition(node, "Ready")
+        return "" if ready.get("status") == "True" else f"node not ready: {ready.get('message', 'no status yet')}"
+
+    try:
+        kube = Kube(access)
+        in_parallel(
+            lambda node: kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step), access.nodes
+        )
+    except StepError as failed:
+        raise UserError(
+            f"The cluster {access.name} did not get ready.", str(failed), f"docker logs {' '.join(access.nodes)}"
+        ) from None
+    except (ApiException, HTTPError, OSError) as failed:
+        raise UserError(
+            f"The API server of the cluster {access.name} does not answer.",
+            f"{type(failed).__name__}: {str(failed).splitlines()[0] if str(failed) else ''}",
+            f"docker logs {' '.join(access.nodes)}",
+        ) from None
+
+
+def _write_hosts(own: Run, nodes: Nodes) -> Path | None:
+    if not nodes.hosts_toml:
+        return None
+    file = own.directory / "certs.d" / "_default" / "hosts.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(nodes.hosts_toml)
+    return file.parent.parent
+
+
+def _taken() -> tuple[str, ...]:
+    routes = Path("/proc/net/route")
+    return (*containers.subnets(), *(ranges.routed(routes.read_text()) if routes.exists() else ()))
+
+
+def _clear_away(own: Run) -> None:
+    """Remove what was made. Where that fails too the record stays, and with it a leftover for the next run."""
+    try:
+        remove_clusters(own, StepLog(ignore))
+    except (UserError, CommandError):
+        return
+
+
+def _user_errors(broken: BaseException) -> Iterator[UserError]:
+    if isinstance(broken, UserError):
+        yield broken
+    if isinstance(broken, BaseExceptionGroup):
+        for inner in broken.exceptions:
+            yield from _user_errors(inner)

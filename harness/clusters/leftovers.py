@@ -1,0 +1,106 @@
+"""Finds what runs left on this machine, and removes exactly that."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+
+from harness.clusters import containers
+from harness.clusters.run import PREFIX, Run, RunRecord, records, runs_directory, try_lock
+from harness.model.step import Phase
+from harness.steps import StepLog
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Clusters of a run whose process is gone."""
+
+    run_id: str
+    started: datetime
+    clusters: tuple[str, ...]
+    """kind's names for them."""
+    kept: bool
+    """Kept on purpose."""
+
+    def __str__(self) -> str:
+        """One line."""
+        what = "kept" if self.kept else "left behind"
+        return (
+            f"run {self.run_id} of {self.started:%Y-%m-%d %H:%M}: {what}: {', '.join(self.clusters) or 'no clusters'}"
+        )
+
+
+def leftovers() -> tuple[Leftover, ...]:
+    """What runs that have ended left behind without meaning to."""
+    return tuple(leftover for leftover in ended() if not leftover.kept)
+
+
+def ended() -> tuple[Leftover, ...]:
+    """What runs that have ended left, kept or not."""
+    return tuple(_leftover(record) for record in records() if not _under_way(record))
+
+
+def unrecorded() -> tuple[str, ...]:
+    """Clusters of kind that are named like the suite's but that no record of this user knows; never removed by it."""
+    known = {cluster.kind_name for record in records() for cluster in record.clusters}
+    nodes = containers.labelled(containers.CLUSTER_LABEL)
+    clusters = {name.removesuffix("-control-plane") for name in nodes if name.startswith(f"{PREFIX}-")}
+    return tuple(sorted(clusters - known))
+
+
+def remove(leftover: Leftover) -> bool:
+    """Remove a leftover's containers, then its record; False where another process has taken it meanwhile.
+
+    Raises:
+        UserError: a container could not be removed.
+    """
+    directory = runs_directory() / leftover.run_id
+    lock = try_lock(directory)
+    if lock is None:
+        return False
+    try:
+        containers.remove(cluster_containers(leftover.clusters))
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(lock)
+    return True
+
+
+def remove_clusters(run: Run, log: StepLog) -> None:
+    """Remove the clusters of a run, and the load balancer containers that belong to them.
+
+    Raises:
+        UserError: a container could not be removed; what is left stays in the record.
+    """
+    clusters = tuple(cluster.kind_name for cluster in run.record.clusters)
+    if not clusters:
+        return
+    with log.step(Phase.CLEANUP, "Remove the clusters") as step:
+        gone = cluster_containers(clusters)
+        step.waiting(f"{len(gone)} containers to be removed")
+        containers.remove(gone)
+        run.update(lambda record, _: record.model_copy(update={"clusters": (), "kept": False}))
+
+
+def cluster_containers(clusters: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the node and load balancer containers of kind clusters."""
+    return tuple(
+        name
+        for cluster in clusters
+        for label in (containers.CLUSTER_LABEL, containers.LOAD_BALANCER_LABEL)
+        for name in containers.labelled(label, cluster)
+    )
+
+
+def _under_way(record: RunRecord) -> bool:
+    lock = try_lock(runs_directory() / record.id)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
+
+
+def _leftover(record: RunRecord) -> Leftover:
+    return Leftover(
+        record.id, record.started, tuple(cluster.kind_name for cluster in record.clusters), kept=record.kept
+    )

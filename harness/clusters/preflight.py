@@ -1,0 +1,217 @@
+"""Whether kind clusters can be made on this machine, found out before anything is."""
+
+import re
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.clusters import containers
+from harness.command import CommandError
+from harness.engine import engine_version
+from harness.errors import UserError
+
+GIBIBYTES_A_CLUSTER = 1.2
+"""Memory of a one-node cluster with its part of the mesh and the sample."""
+DISK_A_CLUSTER = 1.5
+"""GiB that a running cluster adds to the engine's directory."""
+INOTIFY_INSTANCES_A_CLUSTER = 40
+INOTIFY_WATCHES_A_CLUSTER = 8192
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    problem: UserError | None = None
+    """Why a run can't be made, if it can't."""
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{'no' if self.problem else 'ok'}  {self.name}: {self.found}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run asks of the machine."""
+
+    clusters: int
+    """To be made; 0 when they are there."""
+    tools: tuple[str, ...] = ()
+    """Programs that must be on PATH."""
+    names: tuple[str, ...] = ()
+    """Names of containers that are going to be made."""
+    ports: tuple[int, ...] = ()
+    """Ports of 127.0.0.1 that are going to be listened on."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found out about the machine; None where it can't be told."""
+
+    engine: str | None
+    """The container engine's version."""
+    memory: float | None = None
+    """GiB available."""
+    disk: float | None = None
+    """GiB free where the engine keeps containers."""
+    disk_path: str = ""
+    inotify_instances: int | None = None
+    inotify_watches: int | None = None
+    tools: frozenset[str] = frozenset()
+    """Of those needed, the ones that are there."""
+    containers: frozenset[str] = frozenset()
+    busy_ports: frozenset[int] = frozenset()
+
+
+def check(needs: Needs) -> tuple[Check, ...]:
+    """Look at the machine and compare it with what a run needs; creates nothing."""
+    return judge(needs, examine(needs))
+
+
+def problems(checks: Sequence[Check]) -> tuple[UserError, ...]:
+    """What stands in the way of a run."""
+    return tuple(check.problem for check in checks if check.problem)
+
+
+def judge(needs: Needs, machine: Machine) -> tuple[Check, ...]:
+    """One check for each need: pure."""
+    found = [_tool(name, name in machine.tools) for name in needs.tools]
+    if needs.clusters:
+        found.append(_engine(machine.engine))
+        found.append(_memory(needs.clusters, machine.memory))
+        found.append(_disk(needs.clusters, machine.disk, machine.disk_path))
+        found.append(
+            _inotify("max_user_instances", machine.inotify_instances, INOTIFY_INSTANCES_A_CLUSTER * needs.clusters, 512)
+        )
+        found.append(
+            _inotify("max_user_watches", machine.inotify_watches, INOTIFY_WATCHES_A_CLUSTER * needs.clusters, 524288)
+        )
+    found += [_name(name, name in machine.containers) for name in needs.names]
+    found += [_port(port, port in machine.busy_ports) for port in needs.ports]
+    return tuple(found)
+
+
+def _engine(version: str | None) -> Check:
+    problem = UserError(
+        "No container engine answers.",
+        "`docker version` names no server",
+        "start Docker (https://docs.docker.com/engine/install/), or set DOCKER_HOST to one that runs",
+    )
+    return Check("container engine", version or "none answers", None if version else problem)
+
+
+def _memory(clusters: int, available: float | None) -> Check:
+    needed = clusters * GIBIBYTES_A_CLUSTER
+    if available is None:
+        return Check("memory", f"can't be told; {needed:.1f} GiB are needed")
+    missing = needed - available
+    problem = UserError(
+        f"There is not enough memory for {clusters} clusters.",
+        f"they need {needed:.1f} GiB, {available:.1f} GiB are available: {missing:.1f} GiB are missing",
+        "end other programs, remove clusters of earlier runs (make clean), or ask for fewer with --clusters",
+    )
+    return Check("memory", f"{available:.1f} GiB of {needed:.1f} needed", problem if missing > 0 else None)
+
+
+def _disk(clusters: int, free: float | None, path: str) -> Check:
+    needed = clusters * DISK_A_CLUSTER
+    if free is None:
+        return Check("disk", f"can't be told; {needed:.1f} GiB are needed where the engine keeps containers")
+    problem = UserError(
+        f"There is not enough disk space for {clusters} clusters.",
+        f"they need {needed:.1f} GiB, {path} has {free:.1f} GiB free",
+        "free some space there: docker system df shows what the engine uses",
+    )
+    return Check("disk", f"{free:.1f} GiB of {needed:.1f} needed", problem if free < needed else None)
+
+
+def _inotify(name: str, limit: int | None, needed: int, advised: int) -> Check:
+    if limit is None:
+        return Check(f"fs.inotify.{name}", "can't be told")
+    problem = UserError(
+        f"The kernel's limit fs.inotify.{name} is too low.",
+        f"it is {limit}, and the nodes' programs need about {needed}",
+        f"sysctl fs.inotify.{name}={advised}",
+    )
+    return Check(f"fs.inotify.{name}", f"{limit} of {needed} needed", problem if limit < needed else None)
+
+
+def _tool(name: str, there: bool) -> Check:
+    problem = UserError(
+        f"{name} is missing.",
+        "no program of that name is on PATH, and none is built with --images=registry",
+        f"install {name}, or use --images=local",
+    )
+    return Check(name, "on PATH" if there else "not on PATH", None if there else problem)
+
+
+def _name(name: str, taken: bool) -> Check:
+    problem = UserError(
+        f"The name {name} is taken.",
+        "a container of that name exists",
+        "remove it if it is an earlier run's (make clean), or choose another name",
+    )
+    return Check(f"name {name}", "taken" if taken else "free", problem if taken else None)
+
+
+def _port(port: int, taken: bool) -> Check:
+    problem = UserError(
+        f"The port {port} is taken.",
+        "another program listens on it",
+        f"end that program: ss --listening --tcp --processes 'sport = {port}'",
+    )
+    return Check(f"port {port}", "taken" if taken else "free", problem if taken else None)
+
+
+def examine(needs: Needs) -> Machine:
+    """Find out about the machine what the needs are compared with."""
+    version = engine_version() if needs.clusters else None
+    root, names = _engine_facts() if version else ("", frozenset())
+    path = Path(root) if root and Path(root).is_dir() else None
+    return Machine(
+        engine=version,
+        memory=_available_memory(),
+        disk=shutil.disk_usage(path).free / 2**30 if path else None,
+        disk_path=root,
+        inotify_instances=_limit("max_user_instances"),
+        inotify_watches=_limit("max_user_watches"),
+        tools=frozenset(name for name in needs.tools if shutil.which(name)),
+        containers=names,
+        busy_ports=frozenset(port for port in needs.ports if _listening(port)),
+    )
+
+
+def _engine_facts() -> tuple[str, frozenset[str]]:
+    try:
+        return containers.engine_root(), containers.names()
+    except CommandError:
+        return "", frozenset()
+
+
+def _available_memory() -> float | None:
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) / 2**20 if found else None
+
+
+def _limit(name: str) -> int | None:
+    try:
+        return int(Path(f"/proc/sys/fs/inotify/{name}").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

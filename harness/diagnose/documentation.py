@@ -1,0 +1,57 @@
+"""The page of all causes, made from their declarations. Pure."""
+
+from harness.diagnose import STEP_FAILED, UNEXPLAINED
+from harness.diagnose.graph import Layer
+from harness.diagnose.registry import Detector, detectors
+
+HEAD = """# Causes
+
+<!-- Made by `python -m harness.diagnose > docs/causes.md`; change the docstrings in harness/diagnose instead. -->
+
+A report names causes before requirements: the first broken object whose own needs are whole, and under it every
+requirement that fails or can't be judged because of it. Each cause names the object, the field, what was expected and
+what was found, and the command that repairs it. Ids are stable; a report links here.
+
+Causes are found along a graph of what depends on what, in the order of the sections below. Where it says *seen by its
+effect*, the cause is named only if nothing is broken that it needs; others are read from an object somebody has set and
+stand by themselves, so that two independent faults give two causes.
+"""
+
+TAIL = f"""
+## Otherwise
+
+<a id="{STEP_FAILED}"></a>
+
+### {STEP_FAILED}
+
+A step of the procedure did not reach its goal, and nothing that was observed says why. The step's own last words are
+the evidence.
+
+<a id="{UNEXPLAINED}"></a>
+
+### {UNEXPLAINED}
+
+A requirement fails and no cause above explains it. What it found is repeated, so that nothing that failed is without a
+cause. Please report such a case, with its observation: a cause is missing here.
+"""
+
+
+def page() -> str:
+    """The whole page, Markdown."""
+    known = detectors()
+    sections = []
+    for layer in Layer:
+        if mine := [detector for detector in known if detector.layer is layer]:
+            sections += [f"\n## {layer.value[0].upper()}{layer.value[1:]}\n", *map(_entry, mine)]
+    return HEAD + "".join(sections) + TAIL
+
+
+def _entry(detector: Detector) -> str:
+    notes = [f"Proven by {', '.join(sorted(detector.proves))}." if detector.proves else ""]
+    notes += ["Has no symptom of its own." if detector.breaks is None else f"Takes down from: {detector.breaks}."]
+    notes += ["Seen by its effect." if detector.effect else ""]
+    notes += ["Named only where no other cause explains the same." if detector.fallback else ""]
+    return (
+        f'\n<a id="{detector.id}"></a>\n\n### {detector.id}\n\n**{detector.title}.** {detector.explanation.strip()}\n\n'
+        f"*{' '.join(filter(None, notes))}*\n"
+    )

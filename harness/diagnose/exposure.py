@@ -1,0 +1,123 @@
+"""Causes in what the east-west gateways expose."""
+
+from collections.abc import Iterator
+
+from harness import expected
+from harness.diagnose.facts import kubectl, read
+from harness.diagnose.gateways import named
+from harness.diagnose.graph import Layer
+from harness.diagnose.registry import Found, cause
+from harness.model.cluster import ClusterObservation, ConfigObject, Subject
+from harness.model.observation import Observation
+from harness.model.traffic import ProbeKind, ProbeResult
+
+
+def _servers(item: ConfigObject) -> Iterator[tuple[int, str]]:
+    """Port and TLS mode of each server of a Gateway."""
+    for server in item.spec.get("servers") or ():
+        port, tls = server.get("port") or {}, server.get("tls") or {}
+        yield int(port.get("number") or 0), str(tls.get("mode") or "")
+
+
+def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
+    return (
+        item for item in observed.config if item.kind == "Gateway" and item.api_version.startswith("networking.istio")
+    )
+
+
+@cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH")
+def services_not_exposed(observation: Observation) -> Iterator[Found]:
+    """The gateway does not expose the mesh's services.
+
+    No Gateway with AUTO_PASSTHROUGH on 15443 stands where the gateway's configuration is read from (on the primary, for
+    a remote's gateway too): Envoy does not listen there, and other networks' connections are refused.
+    """
+    if not expected.multi_network_gateways(observation.topology):
+        return
+    for cluster, observed in read(observation, Subject.CONFIG, among=observation.topology.primaries):
+        servers = [server for item in _gateways(observed) for server in _servers(item)]
+        if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers:
+            continue
+        modes = ", ".join(mode or "no TLS" for port, mode in servers if port == expected.MESH_PORT)
+        yield Found(
+            cluster=cluster.name,
+            object=f"Gateway {observation.asked.system_namespace}/cross-network-gateway",
+            field=f"server on port {expected.MESH_PORT}",
+            expected="tls.mode AUTO_PASSTHROUGH for *.local",
+            found=modes or "no such Gateway",
+            repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml"),
+        )
+
+
+@cause("services-exposed-plain", Layer.GATEWAYS, "GW-HARDENED", breaks=None)
+def services_exposed_plain(observation: Observation) -> Iterator[Found]:
+    """The gateway answers without a mesh certificate.
+
+    Whoever reaches its address gets an answer from services inside the mesh: the Gateway terminates TLS itself, or has
+    no TLS, instead of passing mutual TLS through.
+    """
+    for probe in observation.probes:
+        if probe.kind is ProbeKind.TLS_NO_CERTIFICATE and probe.result is ProbeResult.ANSWERED:
+            observed = observation[probe.target]
+            primary = observation[observation.topology[probe.target].primary]
+            yield Found(
+                cluster=probe.target,
+                object=f"{named(observation, observed, 'Service')} port {probe.port}",
+                field="answer without a client certificate",
+                expected="refused",
+                found=f"{probe.result} {probe.status or ''} {probe.detail}".strip(),
+                repair=kubectl(primary, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml")
+                + " (tls.mode AUTO_PASSTHROUGH), and a PeerAuthentication STRICT",
+            )
+
+
+@cause("istiod-signs-anyone", Layer.GATEWAYS, "GW-HARDENED", breaks=None)
+def istiod_signs_anyone(observation: Observation) -> Iterator[Found]:
+    """Istiod signs a certificate request without a valid token.
+
+    Whoever reaches the gateway's 15012 can take any identity of the mesh.
+    """
+    for probe in observation.probes:
+        if probe.kind is ProbeKind.CSR_NO_TOKEN and probe.result is ProbeResult.ANSWERED:
+            yield Found(
+                cluster=probe.target,
+                object=f"{named(observation, observation[probe.target], 'Service')} port {probe.port}",
+                field="certificate request without a token",
+                expected="refused",
+                found=f"{probe.result} {probe.detail}".strip(),
+                repair=kubectl(
+                    observation[probe.target],
+                    "-n",
+                    observation.asked.system_namespace,
+                    "get deployment istiod -o yaml; take away settings that turn authentication off (XDS_AUTH=false)",
+                ),
+            )
+
+
+@cause("istiod-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-ISTIOD")
+def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
+    """The primary's gateway does not lead to its control plane.
+
+    The Gateway for 15012 and 15017, or the VirtualService behind it, is missing: remotes get no injection, no
+    configuration and no certificates.
+    """
+    for cluster, observed in read(observation, Subject.CONFIG, among=expected.serving_primaries(observation.topology)):
+        ports = {port for item in _gateways(observed) for port, _ in _servers(item)}
+        missing = {expected.XDS_PORT, expected.WEBHOOK_PORT} - ports
+        routed = any(
+            "istiod" in str((route.get("destination") or {}).get("host", ""))
+            for item in observed.config
+            if item.kind == "VirtualService"
+            for kind in ("tls", "tcp", "http")
+            for rule in item.spec.get(kind) or ()
+            for route in rule.get("route") or ()
+        )
+        if missing or not routed:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Gateway {observation.asked.system_namespace}/istiod-gateway",
+                field="servers" if missing else "VirtualService",
+                expected="15012 and 15017 to istiod",
+                found=f"nothing for {', '.join(map(str, sorted(missing)))}" if missing else "no route to istiod",
+                repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-istiod.yaml"),
+            )

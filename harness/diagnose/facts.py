@@ -1,0 +1,113 @@
+"""What detectors have in common: evidence in a few lines, repair commands, and what may be looked at. Pure."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+from harness import expected
+from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
+from harness.model.observation import Observation
+from harness.topology import Cluster
+
+LINES = 6
+WIDTH = 240
+IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"})
+
+
+def few(*lines: Iterable[str]) -> tuple[str, ...]:
+    """The first lines, each once and shortened: evidence, not a wall of text."""
+    unique = dict.fromkeys(" ".join(line.split())[:WIDTH] for line in chain(*lines) if line)
+    return tuple(islice(unique, LINES))
+
+
+def was_read(observed: ClusterObservation, *subjects: Subject) -> bool:
+    """Whether all of it was read: only then does its absence say anything."""
+    readings = [observed.reading(subject) for subject in subjects]
+    return all(reading is not None and reading.outcome is ReadOutcome.READ for reading in readings)
+
+
+def read(
+    observation: Observation, *subjects: Subject, among: tuple[Cluster, ...] | None = None
+) -> Iterator[tuple[Cluster, ClusterObservation]]:
+    """The clusters of which all these subjects were read."""
+    for cluster in observation.topology.clusters if among is None else among:
+        if was_read(observation[cluster], *subjects):
+            yield cluster, observation[cluster]
+
+
+def kubectl(observed: ClusterObservation, *words: str) -> str:
+    """A kubectl command against a cluster."""
+    return " ".join(["kubectl", "--context", observed.context or observed.name, *words])
+
+
+def restart(observed: ClusterObservation, namespace: str, *what: str) -> str:
+    """The command that makes new pods."""
+    return kubectl(observed, "-n", namespace, "rollout restart", *(what or ("deployment",)))
+
+
+def events(observed: ClusterObservation, *objects: str) -> Iterator[str]:
+    """Warning events of objects whose `Kind/name` begins so."""
+    for event in observed.events:
+        if event.object.startswith(objects):
+            yield f"event {event.object} {event.reason}: {event.message} (×{event.count})"
+
+
+def waiting(pod: Pod) -> Container | None:
+    """The first container of a pod that cannot run, with a reason."""
+    return next((c for c in pod.containers if not c.ready and c.reason and c.reason != "Completed"), None)
+
+
+def container_lines(pods: Iterable[Pod]) -> Iterator[str]:
+    """Why containers do not run."""
+    for pod in pods:
+        if (container := waiting(pod)) is not None:
+            restarts = f", {container.restarts} restarts" if container.restarts else ""
+            message = f": {container.message}" if container.message else ""
+            yield f"pod {pod.name} container {container.name}: {container.reason}{restarts}{message}"
+        elif not pod.ready and pod.phase != "Running":
+            yield f"pod {pod.name}: {pod.phase}"
+
+
+def condition_lines(workload: Workload | None) -> Iterator[str]:
+    """Conditions of a Deployment that are not as they should be."""
+    for condition in workload.conditions if workload else ():
+        if condition.status != ("False" if condition.type == "ReplicaFailure" else "True"):
+            said = f"{condition.type}={condition.status} {condition.reason}: {condition.message}"
+            yield f"{workload.kind if workload else ''}/{workload.name if workload else ''} {said}"
+
+
+def trouble(observed: ClusterObservation, workload: Workload | None, pods: tuple[Pod, ...]) -> tuple[str, ...]:
+    """What is known of why a workload is not available."""
+    names = [f"Pod/{pod.name}" for pod in pods]
+    if workload is not None:
+        names += [f"{workload.kind}/{workload.name}", f"ReplicaSet/{workload.name}-"]
+    found = events(observed, *names) if names else ()
+    return few(container_lines(pods), condition_lines(workload), found)
+
+
+def short(evidence: tuple[str, ...], otherwise: str) -> str:
+    """The first line of the evidence, or something else to say."""
+    return evidence[0] if evidence else otherwise
+
+
+def values(observation: Observation, observed: ClusterObservation) -> dict[str, object]:
+    """The `global` values that a control plane was installed with; {} where they are not known."""
+    config = expected.mesh_config(observed, observation.asked.revision)
+    found = config.values.get("global") if config else None
+    return found if isinstance(found, dict) else {}
+
+
+def mesh(observation: Observation, observed: ClusterObservation) -> dict[str, object]:
+    """The mesh configuration of a control plane; {} where it is not known."""
+    config = expected.mesh_config(observed, observation.asked.revision)
+    return config.mesh if config else {}
+
+
+def network_label(observation: Observation, observed: ClusterObservation) -> str | None:
+    """What the system namespace says of its network."""
+    namespace = observed.namespace(observation.asked.system_namespace)
+    return namespace.labels.get(expected.NETWORK_LABEL) if namespace else None
+
+
+def applied(observation: Observation, cluster: Cluster) -> ClusterObservation:
+    """The cluster whose policies count for a cluster's proxies: that of its control plane."""
+    return observation[cluster.primary]

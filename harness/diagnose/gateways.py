@@ -1,0 +1,217 @@
+"""Causes in the east-west gateways: their load balancer, their pods, and what they expose."""
+
+from collections.abc import Iterator
+
+from harness import expected
+from harness.diagnose.facts import IMAGE_REASONS, events, few, kubectl, read, restart, short, trouble, waiting
+from harness.diagnose.graph import Layer
+from harness.diagnose.registry import Found, cause
+from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model.observation import Observation
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
+
+SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
+
+
+def _pods(observation: Observation, observed: ClusterObservation) -> tuple[Pod, ...]:
+    service = expected.gateway_service(observed)
+    selector = service.selector if service and service.selector else {"istio": "eastwestgateway"}
+    return observed.pods_with(service.namespace if service else observation.asked.system_namespace, **selector)
+
+
+def named(observation: Observation, observed: ClusterObservation, kind: str) -> str:
+    """Kind, namespace and name of the gateway's Service or Deployment."""
+    found = expected.gateway_service(observed) if kind == "Service" else expected.gateway_workload(observed)
+    default = f"{observation.asked.system_namespace}/{expected.GATEWAY}"
+    return f"{kind} {found.namespace}/{found.name}" if found else f"{kind} {default}"
+
+
+@cause("gateway-down", Layer.GATEWAYS, "GW-AVAILABLE")
+def gateway_down(observation: Observation) -> Iterator[Found]:
+    """The east-west gateway is missing or scaled to 0.
+
+    Nothing answers at its address: other networks reach none of this cluster's services, and where it is a primary's
+    its remotes reach no control plane.
+    """
+    for cluster, observed in read(observation, Subject.WORKLOADS, among=expected.gateways(observation.topology)):
+        deployment = expected.gateway_workload(observed)
+        if deployment is None or deployment.desired == 0:
+            scale = (
+                kubectl(observed, "-n", deployment.namespace, f"scale deployment/{deployment.name} --replicas=1")
+                if deployment
+                else "install the east-west gateway (chapter: create an East-West gateway)"
+            )
+            yield Found(
+                cluster=cluster.name,
+                object=named(observation, observed, "Deployment"),
+                field="spec.replicas",
+                expected="at least 1",
+                found="0" if deployment else "no such Deployment",
+                repair=scale,
+            )
+
+
+@cause("gateway-image-pull", Layer.GATEWAYS, "GW-AVAILABLE")
+def gateway_image_pull(observation: Observation) -> Iterator[Found]:
+    """The gateway's image can't be pulled.
+
+    With `image: auto` the API server sets imagePullPolicy to Always before injection puts the real image in, since
+    "auto" has no tag. Nodes that were given the image beforehand, with no registry to ask, then never start the pod:
+    ImagePullBackOff. An image that is still called "auto" means that the pod was not injected at all.
+    """
+    for cluster, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
+        for pod in _pods(observation, observed):
+            container = waiting(pod)
+            if container is None or container.reason not in IMAGE_REASONS:
+                continue
+            uninjected = container.image.rpartition("/")[2].partition(":")[0] == "auto"
+            policy = (
+                f"patch deployment {expected.GATEWAY} --type=strategic -p "
+                '\'{"spec":{"template":{"spec":{"containers":[{"name":"istio-proxy","imagePullPolicy":"IfNotPresent"}]}}}}\''
+            )
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {pod.namespace}/{pod.name} container {container.name}",
+                field="image" if uninjected else "imagePullPolicy",
+                expected="injected with the proxy's image"
+                if uninjected
+                else "IfNotPresent, or an image that can be pulled",
+                found=f"{container.reason}: {container.image}",
+                repair=restart(observed, pod.namespace, f"deployment/{expected.GATEWAY}")
+                if uninjected
+                else kubectl(observed, "-n", pod.namespace, policy),
+                evidence=few([container.message], events(observed, f"Pod/{pod.name}")),
+                title="The gateway's pod was not injected" if uninjected else "",
+            )
+            break
+
+
+@cause("gateway-unavailable", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
+def gateway_unavailable(observation: Observation) -> Iterator[Found]:
+    """The gateway's pods don't become ready.
+
+    They can't be scheduled or started, or their proxy gets no configuration or certificate.
+    """
+    for cluster, observed in read(
+        observation, Subject.WORKLOADS, Subject.PODS, among=expected.gateways(observation.topology)
+    ):
+        deployment = expected.gateway_workload(observed)
+        if deployment is None or deployment.desired == 0 or deployment.available:
+            continue
+        evidence = trouble(observed, deployment, _pods(observation, observed))
+        yield Found(
+            cluster=cluster.name,
+            object=named(observation, observed, "Deployment"),
+            field="condition Available",
+            expected="True",
+            found=short(evidence, f"{deployment.ready} of {deployment.desired} pods ready"),
+            repair=kubectl(observed, "-n", deployment.namespace, "logs -l istio=eastwestgateway --tail=50"),
+            evidence=evidence,
+        )
+
+
+@cause("gateway-no-address", Layer.GATEWAYS, "GW-ADDRESS")
+def gateway_no_address(observation: Observation) -> Iterator[Found]:
+    """The east-west gateway has no load balancer address.
+
+    Its Service stays <pending>: no load balancer controller serves this cluster, its address pool is used up, or the
+    Service is of another type. istiod then does not know how other networks reach this one. cloud-provider-kind that
+    ran on while a cluster was deleted and created again under the same name keeps its old API client: restart it.
+    """
+    for cluster, observed in read(observation, Subject.SERVICES, among=expected.gateways(observation.topology)):
+        service = expected.gateway_service(observed)
+        if service is not None and (service.ingress or service.resolved):
+            continue
+        if service is None:
+            found, repair = "no such Service", "install the east-west gateway (chapter: create an East-West gateway)"
+        elif service.type != "LoadBalancer":
+            found = f"none: the Service's type is {service.type}"
+            change = '\'{"spec":{"type":"LoadBalancer"}}\''
+            repair = kubectl(observed, "-n", service.namespace, f"patch service {service.name} -p {change}")
+        elif observation.asked.load_balancer == "cloud-provider-kind":
+            found = "none (<pending>)"
+            repair = "restart cloud-provider-kind: it keeps its API client of a cluster that was created again"
+        else:
+            found = "none (<pending>)"
+            repair = kubectl(observed, "-n", service.namespace, f"describe service {service.name}") + (
+                " and give its load balancer controller an address pool"
+            )
+        yield Found(
+            cluster=cluster.name,
+            object=named(observation, observed, "Service"),
+            field="status.loadBalancer.ingress",
+            expected="an IP address or a host name",
+            found=found,
+            repair=repair,
+            evidence=few(events(observed, f"Service/{expected.GATEWAY}"), _load_balancer(observed)),
+        )
+
+
+def _load_balancer(observed: ClusterObservation) -> Iterator[str]:
+    """What stands against the load balancer's own controller."""
+    for event in observed.events:
+        if any(word in event.object.lower() for word in ("metallb", "speaker", "cloud-provider")):
+            yield f"event {event.object} {event.reason}: {event.message} (×{event.count})"
+
+
+@cause("gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", breaks=Layer.ENDPOINTS)
+def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
+    """The gateway's Service does not say whose network's gateway it is.
+
+    istiod finds the gateway of a network by the label topology.istio.io/network on its Service. Without it the network
+    has no gateway that istiod knows, and clients elsewhere are given its pods' own addresses, which they can't reach.
+    """
+    for cluster, observed in read(
+        observation, Subject.SERVICES, among=expected.multi_network_gateways(observation.topology)
+    ):
+        service = expected.gateway_service(observed)
+        if service is None or service.labels.get(expected.NETWORK_LABEL) == cluster.network:
+            continue
+        label = f"label service {service.name} {expected.NETWORK_LABEL}={cluster.network} --overwrite"
+        yield Found(
+            cluster=cluster.name,
+            object=named(observation, observed, "Service"),
+            field=f"label {expected.NETWORK_LABEL}",
+            expected=cluster.network,
+            found=service.labels.get(expected.NETWORK_LABEL) or "none",
+            repair=kubectl(observed, "-n", service.namespace, label),
+        )
+
+
+@cause("gateway-filtered", Layer.GATEWAYS, "GW-REACHABLE", effect=True)
+def gateway_filtered(observation: Observation) -> Iterator[Found]:
+    """A port of the gateway can't be reached from another cluster.
+
+    The gateway is up and has an address, yet a pod elsewhere gets no answer: a firewall, a security group, a network
+    policy or a load balancer that does not pass this port. 15443 carries services, 15012 configuration and
+    certificates, 15017 injection.
+    """
+    silent: dict[tuple[str, int], list[Probe]] = {}
+    for probe in observation.probes:
+        if probe.kind is ProbeKind.TCP and probe.result in SILENT:
+            silent.setdefault((probe.target, probe.port), []).append(probe)
+    for (target, port), probes in silent.items():
+        if port not in expected.needed_ports(observation.topology, observation.topology[target]):
+            continue
+        observed, first = observation[target], probes[0]
+        open_ports = sorted(
+            {
+                str(probe.port)
+                for probe in observation.probes
+                if (probe.kind, probe.target, probe.result) == (ProbeKind.TCP, target, ProbeResult.ANSWERED)
+            }
+        )
+        tried = (f"{p.source} {p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes)
+        yield Found(
+            cluster=target,
+            object=f"{named(observation, observed, 'Service')} port {port}",
+            field=f"reachable at {first.address}:{port} from {', '.join(dict.fromkeys(p.source for p in probes))}",
+            expected="answers",
+            found=f"{first.result} {first.detail}".strip(),
+            repair=(
+                f"let TCP {port} to {first.address} pass from the other clusters (firewall, NetworkPolicy); "
+                f"try: kubectl --context {observation[first.source].context} -n {observation.asked.sample_namespace} "
+                f"exec deploy/sleep -c sleep -- curl -sv --max-time 5 telnet://{first.address}:{port}"
+            ),
+            evidence=few(tried, [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""]),
+        )

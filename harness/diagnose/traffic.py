@@ -1,0 +1,131 @@
+"""Causes in endpoints and traffic that no object of the configuration shows."""
+
+from collections.abc import Iterator
+
+from harness import expected
+from harness.diagnose.facts import few, kubectl, read
+from harness.diagnose.graph import Layer
+from harness.diagnose.registry import Found, cause
+from harness.model.cluster import Subject
+from harness.model.observation import Observation
+from harness.model.proxy import EndpointSet, Proxy
+from harness.topology import Cluster
+
+
+def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
+    none = EndpointSet(cluster="", endpoints=())
+    for cluster, _ in read(observation, Subject.PROXIES):
+        for proxy in expected.sleep_proxies(observation, cluster):
+            yield cluster, proxy, expected.helloworld_endpoints(proxy, observation.asked.sample_namespace) or none
+
+
+@cause("endpoints-missing", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
+def endpoints_missing(observation: Observation) -> Iterator[Found]:
+    """A client's proxy does not know helloworld on another cluster.
+
+    Gateways, remote secrets, networks and settings are as they should be, and yet the endpoints did not arrive.
+    """
+    for client, proxy, found in _clients(observation):
+        listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
+        for target in observation.topology.clusters:
+            wanted = set(expected.addresses_of(observation, client, target))
+            if wanted and not wanted & listed:
+                system = observation.asked.system_namespace
+                primary = observation[client.primary]
+                yield Found(
+                    cluster=client.name,
+                    object=f"proxy {proxy.namespace}/{proxy.pod}",
+                    field=f"endpoints of helloworld on {target.name}",
+                    expected=", ".join(f"{address}:{port}" for address, port in sorted(wanted)),
+                    found=", ".join(f"{address}:{port}" for address, port in sorted(listed)) or "none",
+                    repair=kubectl(
+                        primary, "-n", system, "exec deploy/istiod -- pilot-discovery request GET /debug/endpointz"
+                    ),
+                )
+
+
+@cause("weights-wrong", Layer.ENDPOINTS, "EP-WEIGHTS", effect=True)
+def weights_wrong(observation: Observation) -> Iterator[Found]:
+    """A client's endpoint weights do not follow the pods behind them.
+
+    istiod gives a gateway the weight of all pods behind it. Where it does not, some pods get more requests than others.
+    """
+    for client, proxy, found in _clients(observation):
+        owned = expected.endpoints_by_cluster(observation, client, found.endpoints)
+        if not owned or len(owned) < len(observation.topology.clusters):
+            continue
+        sample = observation.asked.sample_namespace
+        weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
+        pods = {name: len(expected.helloworld_pods(observation[name], sample)) for name in owned}
+        whole, ready = sum(weights.values()), sum(pods.values())
+        if any(weights[name] * ready != pods[name] * whole for name in owned):
+            primary = observation[client.primary]
+            yield Found(
+                cluster=client.name,
+                object=f"proxy {proxy.namespace}/{proxy.pod}",
+                field="endpoint weights of helloworld",
+                expected=", ".join(f"{name} {count}" for name, count in pods.items()),
+                found=", ".join(f"{name} {weight}" for name, weight in weights.items()),
+                repair=kubectl(primary, "-n", observation.asked.system_namespace, "rollout restart deployment/istiod")
+                + "; look for ServiceEntry or WorkloadEntry weights",
+            )
+
+
+@cause("half-broken", Layer.TRAFFIC, "TR-NO-RETRIES", effect=True)
+def half_broken(observation: Observation) -> Iterator[Found]:
+    """An endpoint fails, and the client's proxy hides it by trying again.
+
+    Connections to one address fail again and again while every request is answered in the end. Behind a gateway one of
+    several pods may be the one: it listens no more, or something between drops its connections.
+    """
+    sequences = [*observation.traffic.coverage, *observation.traffic.distribution] if observation.traffic else []
+    reported: set[tuple[str, str]] = set()
+    for sequence in sequences:
+        for host in sequence.hosts:
+            failed = host.connect_failures or (host.errors if host.errors and host.requests else 0)
+            if not failed or (sequence.client, host.address) in reported:
+                continue
+            reported.add((sequence.client, host.address))
+            behind = next(
+                (
+                    target.name
+                    for target in observation.topology.clusters
+                    if (host.address, host.port)
+                    in expected.addresses_of(observation, observation.topology[sequence.client], target)
+                ),
+                "",
+            )
+            target_cluster = observation[behind or sequence.client]
+            sample = observation.asked.sample_namespace
+            yield Found(
+                cluster=behind or sequence.client,
+                object=f"endpoint {host.address}:{host.port} of helloworld",
+                field=f"connections from {sequence.client}",
+                expected="none fails",
+                found=f"{failed} of {host.requests} attempts failed",
+                repair=kubectl(target_cluster, "-n", sample, "logs -l app=helloworld -c istio-proxy --tail=20")
+                + " and replace the pod that refuses",
+                evidence=few(f"pod {pod.name} {pod.ip}" for pod in expected.helloworld_pods(target_cluster, sample)),
+            )
+
+
+@cause("identity-lost", Layer.TRAFFIC, "MTLS-PEER", effect=True)
+def identity_lost(observation: Observation) -> Iterator[Found]:
+    """A destination sees no identity of its caller.
+
+    Requests from another cluster arrive in plaintext, or something between ends the mutual TLS: authorization by
+    identity cannot work.
+    """
+    for peer in (observation.traffic.peers or ()) if observation.traffic else ():
+        if peer.principal and peer.mutual_tls:
+            continue
+        observed = observation[peer.destination]
+        yield Found(
+            cluster=peer.destination,
+            object=f"Pod {observation.asked.sample_namespace}/{peer.pod}",
+            field="peer's identity",
+            expected="the caller's SPIFFE identity over mutual TLS",
+            found=f"{peer.principal or 'none'}, {'mutual TLS' if peer.mutual_tls else 'plaintext'} ({peer.evidence})",
+            repair=kubectl(observed, "get peerauthentication,destinationrule -A")
+            + " and take away what sets tls.mode DISABLE or SIMPLE",
+        )

@@ -1,0 +1,150 @@
+"""What a run works with on this machine: images, programs, and where each comes from."""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes.client import ApiException
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError
+
+from harness.clusters import preflight
+from harness.clusters.kind import Nodes, nodes_of
+from harness.command import CommandError, run
+from harness.engine import engine_version, ensure_engine
+from harness.errors import UserError
+from harness.images import LocalImages, local_images, versions
+from harness.mesh.settings import Images
+from harness.model.observation import Environment
+from harness.options import Options
+from harness.steps import StepLog
+
+REGISTRY = "https://registry-1.docker.io/v2/"
+"""Answers 401 to anybody; where it answers at all, images can be pulled."""
+REGISTRY_SECONDS = 3.0
+UPSTREAM_ENVOY = "upstream Envoy without Istio's own filters"
+
+
+@dataclass(frozen=True)
+class Provisions:
+    """Where images and programs come from."""
+
+    images: Images
+    local: LocalImages | None
+    """Set where images were built here."""
+    istioctl: Path
+    istio_version: str
+    engine: str
+    """The container engine's version; empty where none is used."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """What the nodes of kind clusters are made of."""
+        return nodes_of(self.local)
+
+    def environment(self, *, existing: bool) -> Environment:
+        """As it is recorded in the observation."""
+        return Environment(
+            platform="existing" if existing else "kind",
+            container_engine=f"docker {self.engine}" if self.engine else "",
+            kind_version="" if existing else _kind_version(self.nodes.kind),
+            node_image=self.nodes.image,
+            images=dict(self.local.images) if self.local else {},
+            data_plane=UPSTREAM_ENVOY if self.local else "",
+        )
+
+
+def provide(options: Options, log: StepLog) -> Provisions:
+    """See to it that there are an engine, images and programs; builds them where no registry answers.
+
+    Raises:
+        UserError: something is missing that can't be had here; nothing has been created on any cluster.
+    """
+    source = _image_source(options)
+    if options.existing:
+        return _from_registries(options, "")
+    engine = ensure_engine(log).version
+    _raise_first(preflight.check(needs(options, source)))
+    if source == "registry":
+        return _from_registries(options, engine)
+    if options.istio_version not in ("", versions.ISTIO, short(versions.ISTIO)):
+        raise UserError(
+            f"Istio {options.istio_version} can't be built here.",
+            f"from packages only {versions.ISTIO} can be had with every check of the package clients on",
+            "leave --istio-version out, or use --images=registry where one answers",
+        )
+    local = local_images(log)
+    return Provisions("local", local, local.tools.istioctl, versions.ISTIO, engine)
+
+
+def checks(options: Options) -> tuple[preflight.Check, ...]:
+    """What --preflight shows: whether a run could be made; creates and installs nothing."""
+    return preflight.check(needs(options, _image_source(options)))
+
+
+def needs(options: Options, source: Images) -> preflight.Needs:
+    """What the run asks of the machine."""
+    clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
+    own = ("go",) if source == "local" else ("istioctl", *(() if options.existing else ("kind",)))
+    return preflight.Needs(clusters=clusters, tools=own)
+
+
+def short(version: str) -> str:
+    """Major and minor of a version: 1.31 for 1.31.2 and for 1.31-alpha.1."""
+    return ".".join(version.split("-", maxsplit=1)[0].split(".")[:2])
+
+
+def _raise_first(found: tuple[preflight.Check, ...]) -> None:
+    for problem in preflight.problems(found):
+        raise problem
+
+
+def _image_source(options: Options) -> Images:
+    if options.images != "auto":
+        return options.images
+    return "registry" if options.existing or _registry_answers() else "local"
+
+
+def _registry_answers() -> bool:
+    try:
+        PoolManager().request("GET", REGISTRY, retries=False, timeout=Timeout(total=REGISTRY_SECONDS))
+    except (HTTPError, ApiException, OSError):
+        return False
+    return True
+
+
+def _from_registries(options: Options, engine: str) -> Provisions:
+    found = shutil.which("istioctl")
+    if not found:
+        raise UserError(
+            "istioctl is missing.",
+            "the chapter makes remote secrets with it, and no program of that name is on PATH",
+            "install the istioctl of the version to be tested (https://istio.io/latest/docs/setup/getting-started)",
+        )
+    version = _istioctl_version(found)
+    if options.istio_version and options.istio_version != version:
+        raise UserError(
+            f"istioctl is not of version {options.istio_version}.",
+            f"{found} says {version}, and installs the charts of that version",
+            f"put istioctl {options.istio_version} on PATH, or use --istio-version={version}",
+        )
+    return Provisions("registry", None, Path(found), version, engine)
+
+
+def _istioctl_version(program: str) -> str:
+    try:
+        return run([program, "version", "--remote=false", "--short"], timeout=20).split()[-1]
+    except (CommandError, IndexError):
+        raise UserError(
+            "istioctl does not tell its version.",
+            f"`{program} version --remote=false` failed",
+            f"see that it is a program for this machine ({platform.system()} {platform.machine()})",
+        ) from None
+
+
+def _kind_version(program: str | Path) -> str:
+    try:
+        return run([program, "version", "--quiet"], timeout=20).strip()
+    except CommandError:
+        return engine_version() and "unknown"

@@ -1,0 +1,118 @@
+"""The clusters of a session: made, or taken, when they are first needed; removed, or kept, at its end."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from harness import environment, pki
+from harness.clusters import existing, kind, leftovers, load_balancer
+from harness.clusters import run as runs
+from harness.environment import Provisions
+from harness.errors import UserError
+from harness.mesh_run import MeshRun, Site
+from harness.model.observation import Observation
+from harness.model.step import Phase
+from harness.options import Options
+from harness.pki import Pki
+from harness.steps import Listener, StepLog
+from harness.topology import Topology
+
+
+class Lab:
+    """The clusters of a session.
+
+    Args:
+        options: what the session is asked to do.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stack = ExitStack()
+        self._provisions: Provisions | None = None
+        self._run: runs.Run | None = None
+        self._site: Site | None = None
+        self._broken: UserError | None = None
+        self._to_come = len(options.topologies)
+
+    def observe(self, topology: Topology, listener: Listener) -> Observation:
+        """Form the mesh in a topology, observe it, and remove it again.
+
+        Args:
+            topology: the clusters.
+            listener: told of every step.
+
+        Raises:
+            UserError: the environment can't work, now or when an earlier topology was tried; whatever was made is
+                removed by `close`.
+        """
+        self._to_come -= 1
+        if self._broken:
+            raise self._broken
+        log, started = StepLog(listener), datetime.now(UTC)
+        try:
+            self._provisions = self._provisions or environment.provide(self._options, log)
+            with ThreadPoolExecutor(max_workers=1) as background:
+                # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
+                certificates = background.submit(self._certificates, topology, log)
+                if self._options.pki:
+                    certificates.result()  # bad input is found before anything is created
+                site = self._site_for(topology, self._provisions, log)
+                form = MeshRun(topology, site, self._provisions, self._options, log, started)
+                return form(certificates.result(), keep=self._options.keep and self._to_come == 0)
+        except UserError as error:
+            self._broken = error
+            raise
+
+    def close(self, listener: Listener) -> None:
+        """Remove the clusters that were made, or keep them where that was asked for."""
+        self._leave(StepLog(listener), keep=self._options.keep and not self._broken)
+
+    def _certificates(self, topology: Topology, log: StepLog) -> Pki:
+        title = "Read the certificates" if self._options.pki else "Create the root and intermediate CA certificates"
+        with log.step(Phase.CERTIFICATES, title):
+            return pki.load(self._options.pki, topology) if self._options.pki else pki.make(topology)
+
+    def _site_for(self, topology: Topology, provisions: Provisions, log: StepLog) -> Site:
+        names = tuple(cluster.name for cluster in topology.clusters)
+        if self._site and tuple(access.name for access in self._site.accesses) != names:
+            self._leave(log, keep=False)
+        if self._site is None:
+            self._site = self._existing(names) if self._options.existing else self._made(names, provisions, log)
+        return self._site
+
+    def _existing(self, names: tuple[str, ...]) -> Site:
+        self._run = self._stack.enter_context(runs.begin())
+        accesses = existing.take(
+            names,
+            self._options.contexts,
+            kubeconfigs=self._options.kubeconfigs,
+            peer_servers=self._options.peer_servers,
+            directory=self._run.directory,
+        )
+        return Site(self._run, accesses, None)
+
+    def _made(self, names: tuple[str, ...], provisions: Provisions, log: StepLog) -> Site:
+        nodes = provisions.nodes
+        if found := leftovers.leftovers():
+            with log.step(Phase.ENVIRONMENT, "Look for what earlier runs left") as step:
+                step.skip("; ".join(map(str, found)) + ": remove it with make clean")
+        wanted = self._options.load_balancer
+        reuse = (lambda record: kind.fits(record, names, nodes, wanted)) if self._options.reuse else None
+        self._run = run = self._stack.enter_context(runs.begin(reuse=reuse))
+        balancer = load_balancer.choose(wanted, run, provisions.local)
+        there = bool(run.record.clusters)
+        accesses = kind.adopt(run, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
+        balancer.start(accesses, log)
+        return Site(run, accesses, balancer)
+
+    def _leave(self, log: StepLog, *, keep: bool) -> None:
+        site, run, self._site, self._run = self._site, self._run, None, None
+        try:
+            if site and site.balancer:
+                site.balancer.stop(log, keep=keep)
+            if run and keep:
+                run.keep()
+            elif run:
+                leftovers.remove_clusters(run, log)
+        finally:
+            self._stack.close()

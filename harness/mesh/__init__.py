@@ -1,0 +1,1 @@
+"""The procedure of the chapter, step by step, and its reverse."""

@@ -1,0 +1,118 @@
+"""What every step of the procedure is given, and how a function becomes a step."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from kubernetes.client import ApiException
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+from urllib3.exceptions import HTTPError
+
+from harness import manifests
+from harness.command import CommandError
+from harness.errors import StepError
+from harness.kube import Kube, Object, explain_api_error
+from harness.mesh.settings import MeshSettings
+from harness.model.step import Phase
+from harness.steps import OpenStep, StepLog
+from harness.topology import Cluster, Topology
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Returned_co = TypeVar("Returned_co", covariant=True)
+
+RUN_LABEL = "eastwest/run"
+HOPELESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh that is being installed or removed."""
+
+    topology: Topology
+    kubes: Mapping[str, Kube]
+    """By the cluster's name."""
+    settings: MeshSettings
+    log: StepLog
+    impaired: set[str] = field(default_factory=set)
+    """Clusters on which a step has failed."""
+
+    def kube(self, cluster: Cluster) -> Kube:
+        """The API server of a cluster."""
+        return self.kubes[cluster.name]
+
+    def deadline(self, cluster: Cluster, seconds: float) -> float:
+        """Seconds to wait: little where an earlier step has failed, since what depends on it rarely comes about."""
+        scaled = seconds * self.settings.timeout_scale
+        return min(scaled, HOPELESS_SECONDS) if cluster.name in self.impaired else scaled
+
+    def apply(self, cluster: Cluster, manifest: Object) -> Object:
+        """Apply an object, labelled with the run's id."""
+        return self.kube(cluster).apply(self.labelled(manifest))
+
+    def apply_manifest(self, cluster: Cluster, name: str, **values: str) -> None:
+        """Apply the objects of one of the suite's own manifests."""
+        for manifest in manifests.render(name, **values):
+            self.apply(cluster, manifest)
+
+    def labelled(self, manifest: Object) -> Object:
+        """The manifest with the label that names the run."""
+        if not self.settings.run_id:
+            return manifest
+        metadata: dict[str, Any] = manifest["metadata"]
+        labels = {**(metadata.get("labels") or {}), RUN_LABEL: self.settings.run_id}
+        return {**manifest, "metadata": {**metadata, "labels": labels}}
+
+
+StepFunction = Callable[Concatenate[Mesh, Cluster, OpenStep, Arguments], Result]
+
+
+class Step(Protocol[Arguments, Returned_co]):
+    """A step as it is called."""
+
+    def __call__(
+        self, mesh: Mesh, cluster: Cluster, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Returned_co | None:
+        """Take the step; None where it failed."""
+
+
+def step(phase: Phase) -> Callable[[StepFunction[Arguments, Result]], Step[Arguments, Result]]:
+    """Make a function a step of the procedure: recorded, with the first line of its docstring as its title.
+
+    Called without the `OpenStep`, which it is given. Where the step does not reach its goal it is recorded as failed,
+    its cluster as impaired, and the call returns None: a mesh's fault does not stop the procedure.
+    """
+
+    def declare(function: StepFunction[Arguments, Result]) -> Step[Arguments, Result]:
+        title = title_of(function)
+
+        @wraps(function)
+        def take(mesh: Mesh, cluster: Cluster, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
+            try:
+                with mesh.log.step(phase, title, cluster.name) as opened, environment_faults():
+                    return function(mesh, cluster, opened, *args, **kwargs)
+            except StepError:
+                mesh.impaired.add(cluster.name)
+                return None
+
+        return take
+
+    return declare
+
+
+def title_of(function: Callable[..., object]) -> str:
+    """The first line of the docstring, without its full stop."""
+    return (function.__doc__ or function.__name__).strip().splitlines()[0].removesuffix(".")
+
+
+@contextmanager
+def environment_faults() -> Iterator[None]:
+    """Turn what an API server, the way to it or a program refuses into the step's failure."""
+    try:
+        yield
+    except ApiException as refused:
+        raise StepError(explain_api_error(refused)) from refused
+    except (HTTPError, CommandError, ResourceNotFoundError) as failed:
+        raise StepError(str(failed)) from failed

@@ -1,0 +1,80 @@
+"""East-west gateways, and what is exposed through them."""
+
+from harness.kube import Kube, Object
+from harness.mesh.context import Mesh, step
+from harness.mesh.injection import INJECT, await_injection
+from harness.mesh.readiness import await_deployment, warnings
+from harness.mesh.settings import ADDRESS_SECONDS, AVAILABLE_SECONDS, INJECTION_SECONDS
+from harness.model.step import Phase
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+NAME = "istio-eastwestgateway"
+
+
+@step(Phase.MESH)
+def create_gateway(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Create an East-West gateway."""
+    namespace = mesh.settings.system_namespace
+    mesh.apply_manifest(cluster, "east-west-gateway-service", namespace=namespace, network=cluster.network)
+    await_injection(mesh.kube(cluster), namespace, mesh.deadline(cluster, INJECTION_SECONDS), opened, INJECT)
+    mesh.apply_manifest(cluster, "east-west-gateway", namespace=namespace, network=cluster.network)
+
+
+@step(Phase.MESH)
+def expose_services(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Expose the services through the gateway."""
+    mesh.apply_manifest(cluster, "expose-services", namespace=mesh.settings.system_namespace)
+
+
+@step(Phase.MESH)
+def expose_control_plane(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Expose the control plane through the gateway."""
+    mesh.apply_manifest(cluster, "expose-istiod", namespace=mesh.settings.system_namespace)
+
+
+@step(Phase.MESH)
+def save_address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> str:
+    """Save the address of the East-West gateway."""
+    kube, namespace = mesh.kube(cluster), mesh.settings.system_namespace
+    service = kube.wait(
+        "v1",
+        "Service",
+        NAME,
+        namespace,
+        pending=address_pending,
+        timeout=mesh.deadline(cluster, ADDRESS_SECONDS),
+        step=opened,
+        explain=lambda: _why_no_address(kube, namespace),
+    )
+    address = addresses(service)[0]
+    opened.note(address)
+    return address
+
+
+@step(Phase.MESH)
+def await_gateway(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for the East-West gateway to be available."""
+    timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
+    await_deployment(mesh.kube(cluster), mesh.settings.system_namespace, NAME, timeout, opened)
+
+
+def addresses(service: Object | None) -> list[str]:
+    """The load balancer's addresses: IP addresses or host names."""
+    ingress = (((service or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return [
+        str(entry.get("ip") or entry.get("hostname")) for entry in ingress if entry.get("ip") or entry.get("hostname")
+    ]
+
+
+def address_pending(service: Object | None) -> str:
+    """Whether the gateway's Service still lacks an address."""
+    if service is None:
+        return f"Service {NAME} does not exist"
+    return "" if addresses(service) else f"Service {NAME} has no load balancer address"
+
+
+def _why_no_address(kube: Kube, namespace: str) -> str:
+    events = kube.list("v1", "Event", namespace, field_selector=f"involvedObject.name={NAME},type=Warning")
+    told = warnings(events, {NAME})
+    return told[0] if told else "no load balancer has taken it on: is there one, and are addresses left in its pool?"

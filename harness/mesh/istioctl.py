@@ -1,0 +1,121 @@
+"""Installs Istio with the charts that are embedded in istioctl.
+
+istioctl renders, the suite applies: waits and their reasons are then the same whatever installs. Source: Istio,
+"Install with Istioctl", "Install Primary-Remote".
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.command import run
+from harness.errors import StepError
+from harness.kube import Object
+from harness.mesh.certificates import ensure_namespace
+from harness.mesh.context import Mesh
+from harness.mesh.injection import INJECT, await_injection
+from harness.mesh.readiness import await_daemon_set, await_deployment
+from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
+from harness.mesh.values import primary_values, remote_values
+from harness.parallel import in_parallel
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+LAST = ("Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MutatingWebhookConfiguration")
+"""Kinds that need the others there."""
+WEBHOOK = "istio-sidecar-injector"
+Operator = dict[str, Any]
+"""An IstioOperator resource: the input file of istioctl."""
+
+
+class Istioctl:
+    """Installs Istio from istioctl's charts, without an operator."""
+
+    def install_cni(self, mesh: Mesh, cluster: Cluster) -> None:
+        """Apply the chart istio-cni, and create its project."""
+        ensure_namespace(mesh, cluster, mesh.settings.cni_namespace)
+        self._apply(mesh, cluster, cni_operator(mesh.settings))
+
+    def await_cni(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+        """Wait until its DaemonSet is ready on every node."""
+        timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
+        await_daemon_set(mesh.kube(cluster), mesh.settings.cni_namespace, "istio-cni-node", timeout, opened)
+
+    def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
+        """Apply the charts base and istiod."""
+        values = primary_values(mesh.topology, cluster, mesh.settings)
+        self._apply(mesh, cluster, operator(mesh.settings, "minimal", values))
+
+    def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
+        """Apply the charts base and istiod with profile remote: a webhook, and a Service that leads to the primary."""
+        self._apply(mesh, cluster, operator(mesh.settings, "remote", remote_values(cluster, pilot_address)))
+
+    def await_ready(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+        """Wait for istiod on a primary, for injection by the primary's istiod on a remote."""
+        kube, namespace = mesh.kube(cluster), mesh.settings.system_namespace
+        timeout = mesh.deadline(cluster, CONTROL_PLANE_SECONDS)
+        if cluster.is_primary:
+            await_deployment(kube, namespace, "istiod", timeout, opened)
+            return
+        kube.wait(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            WEBHOOK,
+            pending=webhook_pending,
+            timeout=timeout,
+            step=opened,
+            explain=lambda: (
+                f"the control plane of {cluster.primary} writes it once reaches this API server (remote secret)"
+            ),
+        )
+        await_injection(kube, namespace, timeout, opened, INJECT)
+
+    def _apply(self, mesh: Mesh, cluster: Cluster, resource: Operator) -> None:
+        objects = rendered(mesh.settings, resource)
+        for last in (False, True):
+            batch = [found for found in objects if (found["kind"] in LAST) is last]
+            in_parallel(lambda manifest: mesh.apply(cluster, manifest), batch)
+
+
+def rendered(settings: MeshSettings, resource: Operator) -> list[Object]:
+    """What istioctl makes of an IstioOperator resource.
+
+    Raises:
+        CommandError: istioctl refuses it.
+    """
+    command: list[str | Path] = [settings.istioctl, "manifest", "generate", "--filename", "-"]
+    text = run(command, input=json.dumps(resource), timeout=60)
+    # The pure Python loader takes seconds over the custom resource definitions.
+    objects = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    found = [manifest for manifest in objects if manifest]
+    if not found:
+        raise StepError("istioctl rendered no objects")
+    return found
+
+
+def operator(settings: MeshSettings, profile: str, values: dict[str, Any]) -> Operator:
+    """An IstioOperator resource for a profile of istioctl."""
+    spec: dict[str, Any] = {"profile": profile, "values": values}
+    if settings.hub:
+        spec["hub"] = settings.hub
+    if settings.tag:
+        spec["tag"] = settings.tag
+    metadata = {"namespace": settings.system_namespace}
+    return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": metadata, "spec": spec}
+
+
+def cni_operator(settings: MeshSettings) -> Operator:
+    """An IstioOperator resource for the CNI plugin alone."""
+    resource = operator(settings, "empty", {})
+    resource["spec"]["components"] = {"cni": {"enabled": True, "namespace": settings.cni_namespace}}
+    return resource
+
+
+def webhook_pending(seen: Object | None) -> str:
+    """Whether the remote's webhook still lacks the CA of the control plane that is to answer it."""
+    if seen is None:
+        return f"MutatingWebhookConfiguration {WEBHOOK} does not exist"
+    without = [hook["name"] for hook in seen.get("webhooks") or [] if not hook["clientConfig"].get("caBundle")]
+    return f"{WEBHOOK} has no caBundle in {', '.join(without)}" if without else ""

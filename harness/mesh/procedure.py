@@ -1,0 +1,138 @@
+"""The procedure of the chapter, from certificates to remote secrets, for any topology.
+
+Source: chapter "Applying certificates to a multi-cluster topology", "Installing a multi-primary multi-network mesh",
+"Installing a primary-remote multi-network mesh"; Istio, "Install Primary-Remote" for the single network.
+"""
+
+from collections.abc import Mapping
+
+from harness.kube import Kube
+from harness.mesh import gateways, sail
+from harness.mesh.certificates import (
+    create_cacerts,
+    create_system_namespace,
+    label_network,
+)
+from harness.mesh.context import Mesh, step
+from harness.mesh.installer import installer
+from harness.mesh.remote_secrets import install_remote_secret
+from harness.mesh.settings import MeshSettings
+from harness.model.step import Phase
+from harness.parallel import in_parallel
+from harness.pki import CaFiles, Pki
+from harness.steps import OpenStep, StepLog
+from harness.topology import Cluster, Feature, Topology
+
+CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
+
+
+def install(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSettings, pki: Pki, log: StepLog) -> None:
+    """Install the mesh. What the mesh fails to do is recorded in the log, and the rest is done all the same.
+
+    Idempotent. Clusters are worked on side by side where the chapter's order allows it: primaries first, then the
+    remotes that they serve, then the remote secrets between primaries.
+
+    Args:
+        topology: clusters, roles, networks.
+        kubes: the API server of every cluster, by its name.
+        settings: what is installed, and how.
+        pki: the certificates of every cluster.
+        log: told of every step.
+
+    Raises:
+        UserError: the installer lacks something that the clusters must have already.
+    """
+    mesh = Mesh(topology, kubes, settings, log)
+    if settings.installer == "sail":
+        sail.require_operator(kubes.values())
+    in_parallel(lambda cluster: _prepare(mesh, cluster, pki.clusters[cluster.name]), topology.clusters)
+    in_parallel(lambda cluster: _join(mesh, cluster), topology.remotes)
+    pairs = [(primary, watched) for primary in topology.primaries for watched in topology.watched_by(primary)]
+    done = {(remote.primary, remote.name) for remote in topology.remotes}
+    in_parallel(
+        lambda pair: install_remote_secret(mesh, *pair),
+        [(watching, watched) for watching, watched in pairs if (watching.name, watched.name) not in done],
+    )
+    in_parallel(lambda cluster: _settle(mesh, cluster), topology.clusters)
+
+
+def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:
+    """What a cluster needs of itself alone; all there is to do on a primary but remote secrets."""
+    create_system_namespace(mesh, cluster)
+    label_network(mesh, cluster)
+    create_cacerts(mesh, cluster, files)
+    if mesh.settings.cni:
+        create_cni(mesh, cluster)
+    if cluster.is_primary:
+        _install_primary(mesh, cluster)
+
+
+def _install_primary(mesh: Mesh, cluster: Cluster) -> None:
+    install_istio(mesh, cluster)
+    await_control_plane(mesh, cluster)
+    if mesh.topology.has_gateway(cluster):
+        gateways.create_gateway(mesh, cluster)
+    if mesh.topology.serves_remotes(cluster):
+        gateways.expose_control_plane(mesh, cluster)
+    if Feature.MULTI_NETWORK in mesh.topology.features:
+        gateways.expose_services(mesh, cluster)
+
+
+def _join(mesh: Mesh, remote: Cluster) -> None:
+    """Let a primary serve a remote."""
+    primary = mesh.topology[remote.primary]
+    address = gateways.save_address(mesh, primary)
+    install_istio_remote(mesh, remote, address)
+    annotate_control_plane(mesh, remote)
+    install_remote_secret(mesh, primary, remote)
+    await_control_plane(mesh, remote)
+    if mesh.topology.has_gateway(remote):
+        gateways.create_gateway(mesh, remote)
+
+
+def _settle(mesh: Mesh, cluster: Cluster) -> None:
+    if mesh.settings.cni:
+        await_cni(mesh, cluster)
+    if mesh.topology.has_gateway(cluster):
+        gateways.await_gateway(mesh, cluster)
+
+
+@step(Phase.MESH)
+def create_cni(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Create an Istio Container Network Interface (CNI) resource."""
+    installer(mesh.settings).install_cni(mesh, cluster)
+
+
+@step(Phase.MESH)
+def await_cni(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for Istio's CNI plugin to be on every node."""
+    installer(mesh.settings).await_cni(mesh, cluster, opened)
+
+
+@step(Phase.MESH)
+def install_istio(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Install Istio on the primary cluster."""
+    installer(mesh.settings).install_primary(mesh, cluster)
+
+
+@step(Phase.MESH)
+def install_istio_remote(mesh: Mesh, cluster: Cluster, opened: OpenStep, address: str | None) -> None:
+    """Install Istio on the remote cluster."""
+    if address is None:
+        opened.skip(f"the gateway of {cluster.primary} has no address at which its control plane could be reached")
+        return
+    installer(mesh.settings).install_remote(mesh, cluster, address)
+
+
+@step(Phase.MESH)
+def annotate_control_plane(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Annotate the istio-system namespace so that it is managed by the control plane of the primary."""
+    annotations = {CONTROL_PLANE_ANNOTATION: mesh.topology[cluster.primary].cluster_name}
+    change = {"metadata": {"annotations": annotations}}
+    mesh.kube(cluster).merge("v1", "Namespace", mesh.settings.system_namespace, change)
+
+
+@step(Phase.MESH)
+def await_control_plane(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for the control plane to be ready."""
+    installer(mesh.settings).await_ready(mesh, cluster, opened)

@@ -1,0 +1,41 @@
+"""Remote secrets: the kubeconfig with which a control plane watches another cluster's API server."""
+
+import yaml
+
+from harness.command import run
+from harness.kube import Object
+from harness.mesh.context import Mesh, step
+from harness.model.step import Phase
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+
+@step(Phase.MESH)
+def install_remote_secret(mesh: Mesh, watching: Cluster, opened: OpenStep, watched: Cluster) -> None:
+    """Install a remote secret that provides access to the API server of another cluster."""
+    opened.note(f"{watched.cluster_name} at {mesh.kube(watched).access.peer_server}")
+    for secret in create_remote_secret(mesh, watched):
+        mesh.apply(watching, secret)
+
+
+def create_remote_secret(mesh: Mesh, watched: Cluster) -> list[Object]:
+    """What `istioctl create-remote-secret` makes for a cluster; the token stays in memory.
+
+    istioctl binds it to the service account that the installation made there, and takes an existing token again.
+
+    Raises:
+        CommandError: istioctl failed.
+    """
+    access, namespace = mesh.kube(watched).access, mesh.settings.system_namespace
+    text = run(
+        [
+            *(mesh.settings.istioctl, "create-remote-secret"),
+            *("--kubeconfig", access.kubeconfig, "--context", access.context, "--istioNamespace", namespace),
+            *("--name", watched.cluster_name, "--server", access.peer_server),
+        ],
+        timeout=60,
+    )
+    secrets = [secret for secret in yaml.safe_load_all(text) if secret]
+    for secret in secrets:
+        secret["metadata"].setdefault("namespace", namespace)
+    return secrets

@@ -1,0 +1,194 @@
+"""Chapter "Removing a multi-cluster topology from a development environment", and what it leaves behind.
+
+What is removed is the difference from an inventory that was taken before the run: nothing that stood there is touched.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from kubernetes import client
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from harness import inventory
+from harness.inventory import Entry, Inventory
+from harness.kube import Kube, Object, explain_api_error
+from harness.mesh.context import Mesh, step
+from harness.mesh.sail import API_VERSIONS
+from harness.mesh.sail import NAME as RESOURCE
+from harness.mesh.settings import REMOVAL_SECONDS, MeshSettings
+from harness.model.observation import Cleanup, InventoryChange
+from harness.model.step import Phase
+from harness.parallel import in_parallel
+from harness.steps import OpenStep, StepLog
+from harness.topology import Cluster, Topology
+
+OWN_MANAGERS = ("eastwest", "istioctl", "istio-operator", "pilot-discovery", "istiod", "sail-operator", "install-cni")
+"""Field managers of what the suite, istioctl, istiod and the operator write."""
+OWN_GROUPS = ("istio.io", "sailoperator.io")
+DRAIN_SECONDS = 1
+"""Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
+
+
+def remove(
+    topology: Topology,
+    kubes: Mapping[str, Kube],
+    settings: MeshSettings,
+    before: Mapping[str, Inventory],
+    log: StepLog,
+) -> None:
+    """Remove the mesh and the sample from every cluster. Idempotent; what fails is recorded in the log.
+
+    First the four deletions of the chapter; when no control plane is left that could make objects again, what they
+    leave behind.
+
+    Args:
+        topology: the clusters.
+        kubes: their API servers, by name.
+        settings: those the mesh was installed with.
+        before: inventories from before the run, by the cluster's name.
+        log: told of every step.
+    """
+    mesh = Mesh(topology, kubes, settings, log)
+    in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), topology.clusters)
+    in_parallel(lambda cluster: remove_leftovers(mesh, cluster, before[cluster.name]), topology.clusters)
+
+
+def observe_cleanup(
+    kubes: Mapping[str, Kube], before: Mapping[str, Inventory], containers_left: Sequence[str] = ()
+) -> Cleanup:
+    """Compare every cluster with its inventory from before the run.
+
+    Args:
+        kubes: the API servers, by the cluster's name.
+        before: the inventories, likewise.
+        containers_left: names of load balancer containers that are still there.
+    """
+    changes: list[InventoryChange] = []
+    unread: list[str] = []
+
+    def compare(kube: Kube) -> str | None:
+        old = before[kube.name]
+        try:
+            new = inventory.take(kube)
+        except (ApiException, HTTPError) as failed:
+            unread.append(f"{kube.name}: {explain_api_error(failed) if isinstance(failed, ApiException) else failed}")
+            return None
+        unread.extend(f"{kube.name}: {kind}: {why}" for kind, why in {**old.unread, **new.unread}.items())
+        changes.extend(inventory.changes(old, new))
+        return kube.name
+
+    compared = in_parallel(compare, kubes.values())
+    return Cleanup(
+        clusters=tuple(name for name in compared if name),
+        objects_before={name: len(before[name].entries) for name in kubes},
+        changes=tuple(sorted(changes, key=lambda change: change.cluster)),
+        containers_left=tuple(containers_left),
+        unread=tuple(sorted(unread)),
+    )
+
+
+def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
+    if mesh.settings.installer == "sail":
+        delete_resources(mesh, cluster, before)
+    delete_namespaces(mesh, cluster, before)
+
+
+@step(Phase.CLEANUP)
+def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Remove the Istio resource, and the IstioCNI resource that the chapter leaves behind."""
+    kube = mesh.kube(cluster)
+    version = next(version for version in API_VERSIONS if kube.serves(version, "Istio"))
+    for kind in ("Istio", "IstioCNI"):
+        if (f"{kind}.sailoperator.io", "", RESOURCE) not in before:
+            kube.delete(version, kind, RESOURCE)
+            _await_gone(mesh, cluster, opened, (version, kind, RESOURCE, None))
+
+
+@step(Phase.CLEANUP)
+def delete_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Remove Istio and the sample applications: the namespaces of the control plane, the sample and the CNI plugin."""
+    kube, settings = mesh.kube(cluster), mesh.settings
+    doomed = [name for name in settings.namespaces if not before.holds_namespace(name)]
+    kept = sorted(set(settings.namespaces) - set(doomed))
+    if kept:
+        opened.note(f"stood before, and stays: {', '.join(kept)}")
+    there = [name for name in doomed if kube.delete("v1", "Namespace", name)]
+    for name in (name for name in there if name != settings.cni_namespace):
+        _end_pods(kube, name)
+    if settings.cni_namespace in there:
+        _remove_node_agent(mesh, cluster, opened)
+    for name in there:
+        _await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
+
+
+@step(Phase.CLEANUP)
+def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Remove what the chapter leaves behind: cluster roles, webhooks, config maps, custom resource definitions."""
+    kube = mesh.kube(cluster)
+    found = [entry for entry in inventory.leftovers(before, inventory.take(kube)) if owned(entry, mesh.settings)]
+    if not found:
+        opened.skip("nothing is left")
+        return
+    opened.note(summary(found))
+    # Custom resources go with their definitions: first what is made of a definition, then the definitions.
+    for definitions in (False, True):
+        batch = [entry for entry in found if (entry.kind.name == "CustomResourceDefinition") is definitions]
+        there = [entry for entry in batch if kube.delete(*_reference(entry))]
+        for entry in there:
+            _await_gone(mesh, cluster, opened, _reference(entry))
+
+
+def owned(entry: Entry, settings: MeshSettings) -> bool:
+    """Whether an object that was not there before the run is the run's: on a shared cluster others work, too. Pure."""
+    group = entry.kind.group_kind.partition(".")[2]
+    return (
+        any(manager in OWN_MANAGERS for manager in entry.managers)
+        or any(name.endswith(OWN_GROUPS) for name in (group, *entry.name.split(".", 1)[1:]))
+        or entry.namespace in settings.namespaces
+    )
+
+
+def summary(entries: Sequence[Entry]) -> str:
+    """What was removed, counted by kind. Pure."""
+    kinds = [entry.kind.name for entry in entries]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+
+
+def _end_pods(kube: Kube, namespace: str) -> None:
+    """Shorten the grace of a namespace's pods: its deletion would wait for as long as they may take to drain."""
+    core = client.CoreV1Api(kube.access.api)
+    core.delete_collection_namespaced_pod(namespace, grace_period_seconds=DRAIN_SECONDS)
+
+
+def _remove_node_agent(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Let the CNI plugin's agent end by itself, while it may still read its DaemonSet: it then tidies up its node."""
+    kube, namespace = mesh.kube(cluster), mesh.settings.cni_namespace
+    for daemon_set in kube.list("apps/v1", "DaemonSet", namespace):
+        name = daemon_set["metadata"]["name"]
+        kube.delete("apps/v1", "DaemonSet", name, namespace)
+    for pod in kube.list("v1", "Pod", namespace):
+        _await_gone(mesh, cluster, opened, ("v1", "Pod", pod["metadata"]["name"], namespace))
+
+
+def _reference(entry: Entry) -> tuple[str, str, str, str | None]:
+    return entry.kind.api_version, entry.kind.name, entry.name, entry.namespace or None
+
+
+def _await_gone(mesh: Mesh, cluster: Cluster, opened: OpenStep, which: tuple[str, str, str, str | None]) -> None:
+    timeout = mesh.deadline(cluster, REMOVAL_SECONDS)
+    mesh.kube(cluster).wait(*which, pending=still_there, timeout=timeout, step=opened)
+
+
+def still_there(seen: Object | None) -> str:
+    """What keeps an object that is being deleted, as far as it says so; empty when it is gone. Pure."""
+    if seen is None:
+        return ""
+    metadata, status = seen["metadata"], seen.get("status") or {}
+    told = [
+        str(found.get("message"))
+        for found in status.get("conditions") or []
+        if seen["kind"] == "Namespace" and found.get("status") == "True" and found.get("message")
+    ]
+    if metadata.get("finalizers"):
+        told.append(f"finalizers {', '.join(metadata['finalizers'])}")
+    return f"{seen['kind']} {metadata['name']} is still there" + (f": {'; '.join(told)}" if told else "")

@@ -1,0 +1,140 @@
+"""How the mesh is to be installed: resolved once, passed to every step. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+CONTROL_PLANE_SECONDS = 180.0
+"""Chapter: `oc wait --for condition=Ready istio/default --timeout=3m`."""
+AVAILABLE_SECONDS = 180.0
+"""For Deployments and DaemonSets, whose images may have to be pulled."""
+ADDRESS_SECONDS = 120.0
+"""For a load balancer's address; clouds take about a minute."""
+INJECTION_SECONDS = 60.0
+"""For the injection webhook of a control plane that is ready."""
+REMOVAL_SECONDS = 180.0
+"""For a namespace, and whatever finalizers hold, to be gone."""
+
+_ACCESS_LOG = {
+    "authority": "%REQ(:AUTHORITY)%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%",
+    "downstream_peer_uri_san": "%DOWNSTREAM_PEER_URI_SAN%",
+    "downstream_tls_version": "%DOWNSTREAM_TLS_VERSION%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_request_attempt_count": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "start_time": "%START_TIME%",
+}
+"""Envoy, "Access logging: command operators"."""
+
+Installers = Literal["istioctl", "sail"]
+Images = Literal["registry", "local", "archive"]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Values added to those of the chapter, each with a line that says so."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Of Istio's Helm charts; the same whatever installs them."""
+    deviations: tuple[str, ...] = ()
+
+
+EVIDENCE = Overlay(
+    {
+        "meshConfig": {
+            "accessLogFile": "/dev/stdout",
+            "accessLogEncoding": "JSON",
+            "accessLogFormat": json.dumps(_ACCESS_LOG),
+        }
+    },
+    (
+        "meshConfig.accessLogFile=/dev/stdout, accessLogEncoding=JSON and an accessLogFormat of its own: "
+        "the destination proxy's account of who called is the evidence of mTLS",
+    ),
+)
+CNI = Overlay(
+    {"pilot": {"cni": {"enabled": True}}},
+    ("pilot.cni.enabled=true: on OpenShift, the chapter's platform, the operator sets it by itself",),
+)
+UPSTREAM_ENVOY = Overlay(
+    {
+        "pilot": {"env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}},
+        "telemetry": {"enabled": False},
+    },
+    (
+        "PILOT_ENABLE_ALPN_FILTER=false: the data plane is upstream Envoy without Istio's ALPN filter",
+        "PILOT_ENABLE_METADATA_EXCHANGE=false: the data plane is upstream Envoy without Istio's metadata filter",
+        "telemetry.enabled=false: the data plane is upstream Envoy without Istio's stats filter",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class MeshSettings:
+    """How the mesh is to be installed."""
+
+    istio_version: str
+    """Without a v: 1.31.0."""
+    istioctl: Path
+    """Also used to make remote secrets."""
+    installer: Installers = "istioctl"
+    hub: str = ""
+    """Registry and path of Istio's images; empty for the charts' own."""
+    tag: str = ""
+    """Empty for the charts' own."""
+    images: Images = "registry"
+    system_namespace: str = "istio-system"
+    cni_namespace: str = "istio-cni"
+    sample_namespace: str = "sample"
+    cni: bool = True
+    """Whether Istio's CNI plugin is installed, as the chapter presupposes."""
+    helloworld_image: str = "docker.io/istio/examples-helloworld-{version}:1.0"
+    """`{version}` stands for v1 or v2; there are no others upstream."""
+    sleep_image: str = "docker.io/curlimages/curl:8.16.0"
+    profile: Overlay = Overlay()
+    """What the distribution adds."""
+    timeout_scale: float = 1.0
+    run_id: str = ""
+    """Written as a label on what the suite itself applies."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces that the chapter removes in the end."""
+        cni = (self.cni_namespace,) if self.cni else ()
+        return (self.system_namespace, self.sample_namespace, *cni)
+
+    @property
+    def overlay(self) -> Overlay:
+        """Everything added to the values of the chapter."""
+        parts = [EVIDENCE]
+        if self.cni:
+            parts.append(CNI)
+        if self.images == "local":
+            parts.append(UPSTREAM_ENVOY)
+        parts.append(self.profile)
+        values: dict[str, Any] = {}
+        for part in parts:
+            values = merged(values, part.values)
+        return Overlay(values, tuple(line for part in parts for line in part.deviations))
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What is done that the chapter does not say, one line each."""
+        return self.overlay.deviations
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, mappings merged at every depth; `over` wins elsewhere."""
+    result = dict(base)
+    for key, value in over.items():
+        there = result.get(key)
+        nested = isinstance(there, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(there, value) if nested else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,132 @@
+"""A whole run on clusters that are up: form the mesh in one topology, observe it, remove it, compare."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from harness import inventory, workloads
+from harness.clusters import load_balancer, routes
+from harness.clusters.access import ClusterAccess
+from harness.clusters.load_balancer import LoadBalancer
+from harness.clusters.run import Run
+from harness.environment import Provisions
+from harness.inventory import Inventory
+from harness.kube import Kube
+from harness.mesh import procedure, removal
+from harness.mesh.settings import MeshSettings
+from harness.model.observation import Asked, Observation
+from harness.model.step import Phase
+from harness.observe import observe
+from harness.options import Options
+from harness.parallel import in_parallel
+from harness.pki import Pki
+from harness.steps import StepLog
+from harness.suite_version import suite_version
+from harness.topology import Feature, Topology
+
+
+@dataclass(frozen=True)
+class Site:
+    """Clusters that are up."""
+
+    run: Run
+    accesses: tuple[ClusterAccess, ...]
+    balancer: LoadBalancer | None
+    """None on existing clusters, which bring their own."""
+
+
+@dataclass(frozen=True)
+class MeshRun:
+    """One topology on a site."""
+
+    topology: Topology
+    site: Site
+    provisions: Provisions
+    options: Options
+    log: StepLog
+    started: datetime
+
+    def __call__(self, certificates: Pki, *, keep: bool) -> Observation:
+        """Form the mesh, observe it, remove it and see what is left.
+
+        Args:
+            certificates: of every cluster.
+            keep: leave the mesh where it is; the observation then has no cleanup.
+        """
+        kubes = {access.name: Kube(access) for access in self.site.accesses}
+        with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
+            before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
+        try:
+            for group in self._routed:
+                routes.add(group, self.log)
+            procedure.install(self.topology, kubes, self._settings, certificates, self.log)
+            workloads.deploy(self.topology, kubes, self._settings, self.log)
+            observation = self._observe(kubes)
+        finally:
+            if not keep:
+                self._remove(kubes, before)
+        return observation if keep else self._compared(observation, kubes, before)
+
+    @property
+    def _settings(self) -> MeshSettings:
+        return MeshSettings(
+            istio_version=self.provisions.istio_version,
+            istioctl=self.provisions.istioctl,
+            images=self.provisions.images,
+            sample_namespace=self.options.namespace,
+            timeout_scale=self.options.timeout_scale,
+            run_id=self.site.run.id,
+        )
+
+    @property
+    def _routed(self) -> list[list[ClusterAccess]]:
+        """Groups of clusters made here that share a network, and so need direct routes between their pods."""
+        if Feature.SINGLE_NETWORK not in self.topology.features or self.site.balancer is None:
+            return []
+        groups = [
+            [access for access in self.site.accesses if self.topology[access.name].network == network]
+            for network in self.topology.networks
+        ]
+        return [group for group in groups if len(group) > 1]
+
+    def _observe(self, kubes: Mapping[str, Kube]) -> Observation:
+        settings, balancer = self._settings, self.site.balancer
+        asked = Asked(
+            mode="install",
+            installer=settings.installer,
+            istio_version=settings.istio_version,
+            system_namespace=settings.system_namespace,
+            cni_namespace=settings.cni_namespace,
+            sample_namespace=settings.sample_namespace,
+            cni=settings.cni,
+            own_pki=self.options.pki is not None,
+            trust_domain=self.topology.trust_domain,
+            load_balancer=balancer.name if balancer else "the clusters' own",
+            images=settings.images,
+        )
+        return observe(
+            self.topology,
+            kubes,
+            asked,
+            environment=self.provisions.environment(existing=balancer is None),
+            suite=suite_version(),
+            run_id=self.site.run.id,
+            started=self.started,
+            deviations=settings.deviations,
+            log=self.log,
+            requests=self.options.requests,
+            timeout_scale=self.options.timeout_scale,
+        )
+
+    def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        removal.remove(self.topology, kubes, self._settings, before, self.log)
+        for group in self._routed:
+            routes.remove(group, self.log)
+
+    def _compared(
+        self, observation: Observation, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]
+    ) -> Observation:
+        with self.log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
+            left = load_balancer.load_balancer_containers(self.site.run) if self.site.balancer else ()
+            cleanup = removal.observe_cleanup(kubes, before, left)
+        return observation.model_copy(update={"cleanup": cleanup, "steps": self.log.steps})

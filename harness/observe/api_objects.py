@@ -1,0 +1,235 @@
+"""Distils Kubernetes' own objects, as the API server's JSON says them, into the observation's models. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.kube import Object, metadata
+from harness.model.cluster import (
+    ApiEvent,
+    Condition,
+    Container,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+    ServicePort,
+    Workload,
+)
+from harness.observe.redaction import redact
+
+PROXY = "istio-proxy"
+_ENV_OF = (PROXY, "discovery")
+_ENV_PREFIXES = (
+    "ISTIO_META_",
+    "PILOT_",
+    "CLUSTER_ID",
+    "REVISION",
+    "EXTERNAL_ISTIOD",
+    "CA_ADDR",
+    "TRUST_DOMAIN",
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timestamp(text: str | None) -> datetime | None:
+    """A time of Kubernetes' JSON (RFC 3339); None where there is none."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def created(raw: Object) -> datetime:
+    """When an object was created."""
+    return timestamp(metadata(raw).get("creationTimestamp")) or _EPOCH
+
+
+def labels(raw: Object) -> dict[str, str]:
+    """An object's labels."""
+    return dict(metadata(raw).get("labels") or {})
+
+
+def conditions(raw: Object) -> tuple[Condition, ...]:
+    """The conditions of an object's status."""
+    return tuple(
+        Condition(
+            type=found["type"],
+            status=found.get("status", ""),
+            reason=found.get("reason") or "",
+            message=redact(found.get("message") or ""),
+            last_transition=timestamp(found.get("lastTransitionTime")),
+        )
+        for found in (raw.get("status") or {}).get("conditions") or []
+    )
+
+
+def is_true(raw: Object, condition: str) -> bool:
+    """Whether the status condition of that type is True."""
+    return any(found.type == condition and found.status == "True" for found in conditions(raw))
+
+
+def node(raw: Object) -> Node:
+    """A Node."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    info = status.get("nodeInfo") or {}
+    addresses = sorted(status.get("addresses") or [], key=lambda found: bool(found["type"] != "InternalIP"))
+    tainted = any(taint.get("effect") == "NoSchedule" for taint in spec.get("taints") or [])
+    return Node(
+        name=metadata(raw)["name"],
+        ready=is_true(raw, "Ready"),
+        schedulable=not spec.get("unschedulable") and not tainted,
+        addresses=tuple(found["address"] for found in addresses if found["type"].endswith("IP")),
+        pod_cidrs=tuple(spec.get("podCIDRs") or ()),
+        os_image=info.get("osImage", ""),
+        architecture=info.get("architecture", ""),
+        kubelet_version=info.get("kubeletVersion", ""),
+        container_runtime=info.get("containerRuntimeVersion", ""),
+    )
+
+
+def namespace(raw: Object) -> Namespace:
+    """A Namespace."""
+    return Namespace(
+        name=metadata(raw)["name"],
+        labels=labels(raw),
+        annotations={
+            key: value for key, value in (metadata(raw).get("annotations") or {}).items() if "last-applied" not in key
+        },
+        phase=(raw.get("status") or {}).get("phase", ""),
+    )
+
+
+def pod(raw: Object) -> Pod:
+    """A Pod, with the status of its containers."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    annotations = metadata(raw).get("annotations") or {}
+    return Pod(
+        namespace=metadata(raw)["namespace"],
+        name=metadata(raw)["name"],
+        labels=labels(raw),
+        annotations={
+            key: value
+            for key, value in annotations.items()
+            if "istio.io/" in key or key == "kubectl.kubernetes.io/restartedAt"
+        },
+        service_account=spec.get("serviceAccountName", ""),
+        node=spec.get("nodeName", ""),
+        ip=status.get("podIP", ""),
+        phase=status.get("phase", ""),
+        ready=is_true(raw, "Ready"),
+        created=created(raw),
+        deleting="deletionTimestamp" in metadata(raw),
+        containers=(
+            *_containers(spec.get("initContainers"), status.get("initContainerStatuses"), init=True),
+            *_containers(spec.get("containers"), status.get("containerStatuses"), init=False),
+        ),
+    )
+
+
+def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, init: bool) -> Iterable[Container]:
+    by_name = {status["name"]: status for status in statuses or []}
+    for spec in specs or []:
+        status = by_name.get(spec["name"]) or {}
+        states: Object = status.get("state") or {}
+        state = next(iter(states), "")
+        detail: Object = states.get(state) or {}
+        yield Container(
+            name=spec["name"],
+            image=spec.get("image", ""),
+            image_id=status.get("imageID", ""),
+            init=init,
+            sidecar=init and spec.get("restartPolicy") == "Always",
+            ready=bool(status.get("ready")),
+            restarts=int(status.get("restartCount") or 0),
+            state=state,
+            reason=detail.get("reason") or "",
+            message=redact(detail.get("message") or ""),
+            env=_environment(spec) if spec["name"] in _ENV_OF else {},
+        )
+
+
+def _environment(spec: Object) -> dict[str, str]:
+    return {
+        variable["name"]: variable.get("value") or ""
+        for variable in spec.get("env") or []
+        if variable["name"].startswith(_ENV_PREFIXES) and "valueFrom" not in variable
+    }
+
+
+def workload(raw: Object, kind: str) -> Workload:
+    """A Deployment or DaemonSet; its `ready` counts pods of the present template only."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    if kind == "DaemonSet":
+        desired = int(status.get("desiredNumberScheduled") or 0)
+        counts = status.get("numberReady"), status.get("updatedNumberScheduled")
+    else:
+        desired = int(spec.get("replicas", 1))
+        counts = status.get("readyReplicas"), status.get("updatedReplicas")
+    stale = int(status.get("observedGeneration") or 0) < int(metadata(raw).get("generation") or 0)
+    template = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    return Workload(
+        kind=kind,
+        namespace=metadata(raw)["namespace"],
+        name=metadata(raw)["name"],
+        labels=labels(raw),
+        desired=desired,
+        ready=0 if stale else min(int(count or 0) for count in counts),
+        conditions=conditions(raw),
+        images=tuple(container.get("image", "") for container in template),
+        created=created(raw),
+        uid=metadata(raw).get("uid", ""),
+        generation=int(metadata(raw).get("generation") or 0),
+    )
+
+
+def ready_endpoints(slices: Iterable[Object]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Of EndpointSlices: namespace and name of the Service → the addresses of its ready endpoints, sorted."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for raw in slices:
+        owner = (metadata(raw)["namespace"], labels(raw).get("kubernetes.io/service-name", ""))
+        addresses = found.setdefault(owner, set())
+        for endpoint in raw.get("endpoints") or []:
+            # Kubernetes, EndpointSlice: a condition "ready" that is not there counts as true.
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                addresses.update(endpoint.get("addresses") or [])
+    return {owner: tuple(sorted(addresses)) for owner, addresses in found.items()}
+
+
+def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -> Service:
+    """A Service; its load balancer's host names are not resolved yet."""
+    spec = raw.get("spec") or {}
+    key = (metadata(raw)["namespace"], metadata(raw)["name"])
+    ingress = ((raw.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return Service(
+        namespace=key[0],
+        name=key[1],
+        type=spec.get("type", ""),
+        labels=labels(raw),
+        selector=dict(spec.get("selector") or {}),
+        cluster_ip=spec.get("clusterIP") or "",
+        ports=tuple(_service_port(port) for port in spec.get("ports") or []),
+        ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
+        ready_endpoints=endpoints.get(key, ()),
+    )
+
+
+def _service_port(port: Mapping[str, Any]) -> ServicePort:
+    return ServicePort(
+        name=port.get("name") or "",
+        port=port["port"],
+        target_port=str(port.get("targetPort", "")),
+        app_protocol=port.get("appProtocol") or "",
+    )
+
+
+def event(raw: Object) -> ApiEvent:
+    """An Event."""
+    about = raw.get("involvedObject") or {}
+    series = raw.get("series") or {}
+    last = raw.get("lastTimestamp") or series.get("lastObservedTime") or raw.get("eventTime")
+    return ApiEvent(
+        namespace=metadata(raw)["namespace"],
+        object=f"{about.get('kind', '')}/{about.get('name', '')}",
+        reason=raw.get("reason") or "",
+        message=redact(raw.get("message") or "", 300),
+        count=int(raw.get("count") or series.get("count") or 1),
+        last_seen=timestamp(last),
+    )

@@ -1,0 +1,215 @@
+"""Reads the API objects of one cluster, every subject by itself and all of them side by side."""
+
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from kubernetes.client import ApiException
+
+from harness.kube import Kube, Object, metadata
+from harness.model.certificate import Certificate
+from harness.model.cluster import (
+    ApiEvent,
+    ClusterObservation,
+    ConfigObject,
+    InjectionWebhook,
+    MeshConfig,
+    Namespace,
+    Node,
+    Pod,
+    RemoteSecret,
+    SailResource,
+    Service,
+    Subject,
+    Workload,
+)
+from harness.model.observation import Asked
+from harness.observe import api_objects, istio_objects, secrets
+from harness.observe.dry_run import dry_run
+from harness.observe.reading import Reader, explain
+from harness.parallel import in_parallel
+
+_EVENTS = 30
+_ROOT_CONFIG_MAP = "istio-ca-root-cert"
+Kinds = Iterable[tuple[str, tuple[str, ...], str, str]]
+
+
+@dataclass(frozen=True)
+class ClusterObjects:
+    """What was read of one cluster so far, and how."""
+
+    reader: Reader
+    observed: ClusterObservation
+    credentials: tuple[secrets.Credential, ...] = field(default=(), repr=False)
+    """Of its remote secrets; in memory only."""
+
+
+def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObjects:
+    """Read the API objects of a cluster; never raises.
+
+    Args:
+        kube: the cluster.
+        asked: names of the namespaces.
+        connect_timeout: seconds after which an API server that has not answered at all counts as unreachable.
+    """
+    reader = Reader(kube.name)
+    blank = ClusterObservation(name=kube.name, context=kube.access.context, api_server=kube.access.peer_server)
+    version = reader.read(Subject.API_SERVER, lambda: kube.version(connect_timeout), "")
+    if not reader.answered:
+        reader.unreachable(reader.readings[0].detail)
+        return ClusterObjects(reader, blank.model_copy(update={"readings": reader.readings}))
+    found: dict[str, Any] = {"kubernetes_version": version}
+    raw_secrets: list[Object] = []
+
+    def read(subject: Subject, name: str, function: Callable[[], Any], default: Any) -> Callable[[], None]:
+        def into() -> None:
+            found[name] = reader.read(subject, function, default)
+
+        return into
+
+    source = _Source(kube, asked)
+
+    def remote_secrets() -> tuple[RemoteSecret, ...]:
+        raw_secrets.extend(source.remote_secrets())
+        return tuple(secrets.remote_secret(raw) for raw in raw_secrets)
+
+    in_parallel(
+        lambda work: work(),
+        (
+            read(Subject.DRY_RUN, "dry_run", lambda: dry_run(kube, asked.sample_namespace), None),
+            read(Subject.NODES, "nodes", source.nodes, ()),
+            read(Subject.NAMESPACES, "namespaces", source.namespaces_read, ()),
+            read(Subject.CA_SECRET, "ca_secret", source.ca_secret, None),
+            read(Subject.ROOT_CONFIG_MAP, "root_config_map", source.root_config_map, None),
+            read(Subject.WORKLOADS, "workloads", source.workloads, ()),
+            read(Subject.PODS, "pods", source.pods, ()),
+            read(Subject.SERVICES, "services", source.services, ()),
+            read(Subject.SAIL, "sail", source.sail, ()),
+            read(Subject.WEBHOOKS, "webhooks", source.webhooks, ()),
+            read(Subject.CONFIG, "config", source.config, ()),
+            read(Subject.MESH_CONFIG, "mesh_config", source.mesh_config, ()),
+            read(Subject.REMOTE_SECRETS, "remote_secrets", remote_secrets, ()),
+            read(Subject.EVENTS, "events", source.events, ()),
+        ),
+    )
+    try:
+        credentials = tuple(credential for raw in raw_secrets for credential in secrets.credentials(raw))
+        observed = blank.model_copy(update=found)
+    except (ValueError, KeyError, TypeError) as failed:
+        reader.error(explain(failed))
+        credentials, observed = (), blank
+    return ClusterObjects(reader, observed, credentials)
+
+
+class _Source:
+    """Reads one cluster's objects by path: no discovery, so that kinds which are not served cost nothing."""
+
+    def __init__(self, kube: Kube, asked: Asked) -> None:
+        self._kube = kube
+        self._asked = asked
+        self._namespaces = tuple(
+            dict.fromkeys((asked.system_namespace, asked.cni_namespace, asked.sample_namespace)),
+        )
+
+    def _items(self, path: str, **query: str) -> list[Object]:
+        return list((self._kube.read(path, **query) or {}).get("items") or [])
+
+    def _of_mesh(self, api: str, plural: str, **query: str) -> list[Object]:
+        """The objects of the mesh's and the sample's namespaces."""
+        return [raw for name in self._namespaces for raw in self._items(f"{api}/namespaces/{name}/{plural}", **query)]
+
+    def _newest(self, group: str, versions: Iterable[str], plural: str) -> tuple[str, list[Object]]:
+        """The objects of a kind over all namespaces, in the newest version that is served."""
+        for version in versions:
+            found = self._kube.read(f"/apis/{group}/{version}/{plural}")
+            if found is not None:
+                return f"{group}/{version}", list(found.get("items") or [])
+        return "", []
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(api_objects.node(raw) for raw in self._items("/api/v1/nodes"))
+
+    def namespaces_read(self) -> tuple[Namespace, ...]:
+        found = [self._kube.read(f"/api/v1/namespaces/{name}") for name in self._namespaces]
+        return tuple(api_objects.namespace(raw) for raw in found if raw)
+
+    def ca_secret(self) -> Any:
+        path = f"/api/v1/namespaces/{self._asked.system_namespace}/secrets/{secrets.CA_SECRET}"
+        return secrets.ca_secret(self._kube.read(path))
+
+    def root_config_map(self) -> tuple[Certificate, ...] | None:
+        path = f"/api/v1/namespaces/{self._asked.sample_namespace}/configmaps/{_ROOT_CONFIG_MAP}"
+        raw = self._kube.read(path)
+        return istio_objects.readable_certificates((raw.get("data") or {}).get("root-cert.pem", "")) if raw else None
+
+    def workloads(self) -> tuple[Workload, ...]:
+        return tuple(
+            api_objects.workload(raw, kind)
+            for kind, plural in (("Deployment", "deployments"), ("DaemonSet", "daemonsets"))
+            for raw in self._of_mesh("/apis/apps/v1", plural)
+        )
+
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods"))
+
+    def services(self) -> tuple[Service, ...]:
+        endpoints = api_objects.ready_endpoints(self._of_mesh("/apis/discovery.k8s.io/v1", "endpointslices"))
+        found = (api_objects.service(raw, endpoints) for raw in self._of_mesh("/api/v1", "services"))
+        return tuple(service.model_copy(update={"resolved": resolved(service.ingress)}) for service in found)
+
+    def sail(self) -> tuple[SailResource, ...]:
+        return tuple(istio_objects.sail_resource(*item) for item in self._custom(istio_objects.SAIL_KINDS))
+
+    def config(self) -> tuple[ConfigObject, ...]:
+        return tuple(
+            istio_objects.config_object(raw, version, kind)
+            for raw, version, kind in self._custom(istio_objects.CONFIG_KINDS)
+            if metadata(raw)["namespace"] in self._namespaces
+        )
+
+    def _custom(self, kinds: Kinds) -> Iterable[tuple[Object, str, str]]:
+        for group, versions, kind, plural in kinds:
+            version, found = self._newest(group, versions, plural)
+            for raw in found:
+                yield raw, version, kind
+
+    def webhooks(self) -> tuple[InjectionWebhook, ...]:
+        found = self._items("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations")
+        return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_injection_webhook(raw))
+
+    def mesh_config(self) -> tuple[MeshConfig, ...]:
+        path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"
+        return istio_objects.mesh_configs(self._items(path))
+
+    def remote_secrets(self) -> list[Object]:
+        """Every secret that is, or was meant as, a remote secret; of other namespaces where that may be read."""
+        own = self._items(f"/api/v1/namespaces/{self._asked.system_namespace}/secrets")
+        selector = f"{secrets.MULTI_CLUSTER_LABEL}=true"
+        try:
+            elsewhere = self._items("/api/v1/secrets", labelSelector=selector)
+        except ApiException:
+            elsewhere = []
+        found = {metadata(raw)["uid"]: raw for raw in (*own, *elsewhere) if secrets.is_remote_secret(raw)}
+        return list(found.values())
+
+    def events(self) -> tuple[ApiEvent, ...]:
+        found = [api_objects.event(raw) for raw in self._of_mesh("/api/v1", "events", fieldSelector="type=Warning")]
+        found.sort(key=lambda event: event.last_seen.timestamp() if event.last_seen else 0)
+        return tuple(found[-_EVENTS:])
+
+
+def resolved(ingress: Iterable[str]) -> tuple[str, ...]:
+    """Load balancer addresses as IP addresses: host names are looked up from here, and left out where unknown."""
+    found: list[str] = []
+    for name in ingress:
+        try:
+            ip_address(name)
+            found.append(name)
+        except ValueError:
+            try:
+                found += sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
+            except OSError:
+                continue
+    return tuple(dict.fromkeys(found))

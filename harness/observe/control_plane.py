@@ -1,0 +1,129 @@
+"""Asks each istiod what it knows: of other clusters, of its proxies, of gateways; and looks at what it serves with."""
+
+import json
+import re
+import socket
+import ssl
+from typing import Any
+
+from harness import x509
+from harness.kube import ExecResult, Kube, TransportError
+from harness.model.certificate import Certificate
+from harness.model.cluster import ClusterObservation, Pod
+from harness.model.proxy import ControlPlane
+from harness.observe import envoy
+from harness.observe.redaction import redact
+from harness.parallel import in_parallel
+
+CONTAINER = "discovery"
+_PATHS = ("/version", "/debug/clusterz", "/debug/syncz", "/debug/networkz")
+_XDS_PORT = 15012
+_LOG_TAIL = 500
+_LOG_KEPT = 12
+_LEVEL = re.compile(
+    r"""^\S+\s+(warn|error|fatal)\s+(?P<text>.*)|.*"level":"(warn|error|fatal)".*"msg":"(?P<json>[^"]*)"""
+)
+
+
+def istiod_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
+    """The control planes of a cluster that run."""
+    return tuple(
+        pod
+        for pod in observed.pods
+        if pod.labels.get("app") == "istiod"
+        and not pod.deleting
+        and any(c.name == CONTAINER and c.state == "running" for c in pod.containers)
+    )
+
+
+def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
+    """What one istiod pod says of itself.
+
+    Raises:
+        TransportError: the pod could not be asked.
+        ApiException: it may not be asked.
+    """
+    answers = in_parallel(lambda path: _request(kube, pod, path, timeout), _PATHS)
+    version, clusters, proxies, gateways = (answer.stdout for answer in answers)
+    return ControlPlane(
+        pod=pod.name,
+        revision=pod.labels.get("istio.io/rev") or "default",
+        version=envoy.istiod_version(version),
+        clusters=envoy.remote_clusters(_json(clusters)),
+        proxies=envoy.proxy_syncs(_json(proxies)),
+        network_gateways=envoy.network_gateways(_json(gateways)),
+        serving_chain=serving_chain(kube, pod, timeout),
+        log_lines=log_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL)),
+    )
+
+
+def _request(kube: Kube, pod: Pod, path: str, timeout: float) -> ExecResult:
+    command = ("pilot-discovery", "request", "GET", path)
+    answer = kube.exec(pod.namespace, pod.name, CONTAINER, command, timeout=timeout)
+    if answer.status and pod.ready:
+        raise TransportError(f"{pod.name}: {' '.join(command)}: {redact(answer.stderr or answer.stdout, 200)}")
+    return answer
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
+
+
+def log_lines(text: str) -> tuple[str, ...]:
+    """The last warnings and errors of istiod's log, without their times and without secrets; repeated ones once."""
+    found: dict[str, None] = {}
+    for line in text.splitlines():
+        if match := _LEVEL.match(line):
+            said = redact(f"{match[1] or match[3]} {match['text'] or match['json']}", 300)
+            # The newest place of a repeated line counts.
+            found.pop(said, None)
+            found[said] = None
+    return tuple(found)[-_LOG_KEPT:]
+
+
+def serving_chain(kube: Kube, pod: Pod, timeout: float) -> tuple[Certificate, ...]:
+    """What istiod presents on 15012, leaf first; empty where no handshake comes about.
+
+    Raises:
+        TransportError: the port could not be forwarded.
+    """
+    with kube.forward(pod.namespace, pod.name, _XDS_PORT) as connection:
+        connection.settimeout(timeout)
+        try:
+            return presented_chain(connection, f"istiod.{pod.namespace}.svc")
+        except (OSError, ValueError):
+            return ()
+
+
+def presented_chain(connection: socket.socket, server_name: str) -> tuple[Certificate, ...]:
+    """Do a TLS handshake over a connection, trusting anyone, and return the peer's certificates, leaf first.
+
+    Raises:
+        OSError: the handshake failed.
+        ValueError: what was presented is not a certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # What is presented is judged later, by the observation; here it is only looked at.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=server_name)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            connection.sendall(outgoing.read())
+            received = connection.recv(65536)
+            if not received:
+                raise ConnectionResetError("closed during the handshake") from None
+            incoming.write(received)
+    return tuple(x509.certificate(ssl.DER_cert_to_PEM_cert(der)) for der in _chain(tls))
+
+
+def _chain(tls: Any) -> list[bytes]:
+    # Python has a public method from 3.13 on; before, the object behind it has the same one.
+    found = (tls if hasattr(tls, "get_unverified_chain") else tls._sslobj).get_unverified_chain() or []
+    return [entry if isinstance(entry, bytes) else ssl.PEM_cert_to_DER_cert(entry.public_bytes()) for entry in found]

@@ -1,0 +1,142 @@
+"""Distils the objects of Istio and of the Sail operator into the observation's models. Pure."""
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from harness import x509
+from harness.kube import Object, metadata
+from harness.model.certificate import Certificate
+from harness.model.cluster import (
+    ConfigObject,
+    InjectionWebhook,
+    MeshConfig,
+    SailResource,
+    WebhookRule,
+)
+from harness.observe.api_objects import conditions, created, labels
+
+CONFIG_KINDS = (
+    ("networking.istio.io", ("v1", "v1beta1"), "Gateway", "gateways"),
+    ("networking.istio.io", ("v1", "v1beta1"), "VirtualService", "virtualservices"),
+    ("networking.istio.io", ("v1", "v1beta1"), "DestinationRule", "destinationrules"),
+    ("networking.istio.io", ("v1", "v1beta1"), "ServiceEntry", "serviceentries"),
+    ("networking.istio.io", ("v1", "v1beta1"), "Sidecar", "sidecars"),
+    ("networking.istio.io", ("v1", "v1beta1"), "WorkloadEntry", "workloadentries"),
+    ("networking.istio.io", ("v1beta1",), "ProxyConfig", "proxyconfigs"),
+    ("networking.istio.io", ("v1alpha3",), "EnvoyFilter", "envoyfilters"),
+    ("security.istio.io", ("v1", "v1beta1"), "PeerAuthentication", "peerauthentications"),
+    ("security.istio.io", ("v1", "v1beta1"), "AuthorizationPolicy", "authorizationpolicies"),
+    ("security.istio.io", ("v1", "v1beta1"), "RequestAuthentication", "requestauthentications"),
+    ("telemetry.istio.io", ("v1", "v1alpha1"), "Telemetry", "telemetries"),
+    ("extensions.istio.io", ("v1alpha1",), "WasmPlugin", "wasmplugins"),
+)
+"""Group, versions (the newest first), kind and plural of what is read as Istio configuration."""
+SAIL_KINDS = (
+    ("sailoperator.io", ("v1", "v1alpha1"), "Istio", "istios"),
+    ("sailoperator.io", ("v1", "v1alpha1"), "IstioCNI", "istiocnis"),
+    ("sailoperator.io", ("v1", "v1alpha1"), "IstioRevision", "istiorevisions"),
+)
+_VALUES = ("global", "pilot", "revision", "istiodRemote")
+_INJECTOR = "istio-sidecar-injector"
+
+
+def sail_resource(raw: Object, api_version: str, kind: str) -> SailResource:
+    """A resource of the Sail operator."""
+    status = raw.get("status") or {}
+    return SailResource(
+        api_version=api_version,
+        kind=kind,
+        name=metadata(raw)["name"],
+        generation=int(metadata(raw).get("generation") or 0),
+        observed_generation=status.get("observedGeneration"),
+        created=created(raw),
+        spec=raw.get("spec") or {},
+        state=status.get("state") or "",
+        conditions=conditions(raw),
+    )
+
+
+def config_object(raw: Object, api_version: str, kind: str) -> ConfigObject:
+    """An Istio configuration object."""
+    return ConfigObject(
+        api_version=api_version,
+        kind=kind,
+        namespace=metadata(raw)["namespace"],
+        name=metadata(raw)["name"],
+        labels=labels(raw),
+        spec=raw.get("spec") or {},
+        generation=int(metadata(raw).get("generation") or 0),
+    )
+
+
+def is_injection_webhook(raw: Object) -> bool:
+    """Whether a MutatingWebhookConfiguration injects sidecars, whatever it is called."""
+    found = labels(raw)
+    return found.get("app") == "sidecar-injector" or metadata(raw)["name"].startswith(_INJECTOR)
+
+
+def injection_webhook(raw: Object) -> InjectionWebhook:
+    """A MutatingWebhookConfiguration that injects sidecars."""
+    found = labels(raw)
+    return InjectionWebhook(
+        name=metadata(raw)["name"],
+        revision=found.get("istio.io/rev") or "default",
+        tag=found.get("istio.io/tag") or "",
+        annotations={
+            key: value
+            for key, value in (metadata(raw).get("annotations") or {}).items()
+            if key.startswith("sailoperator.io/")
+        },
+        webhooks=tuple(_webhook_rule(rule) for rule in raw.get("webhooks") or []),
+    )
+
+
+def _webhook_rule(raw: Object) -> WebhookRule:
+    client = raw.get("clientConfig") or {}
+    service = client.get("service") or {}
+    return WebhookRule(
+        name=raw["name"],
+        url=client.get("url") or "",
+        service=f"{service['namespace']}/{service['name']}:{service.get('port', 443)}" if service else "",
+        path=service.get("path") or "",
+        ca_bundle=readable_certificates(base64.b64decode(client.get("caBundle") or "")),
+        failure_policy=raw.get("failurePolicy") or "",
+    )
+
+
+def readable_certificates(bundle: bytes | str) -> tuple[Certificate, ...]:
+    """The certificates of a PEM bundle; none where it can't be read."""
+    try:
+        return x509.certificates(bundle)
+    except ValueError:
+        return ()
+
+
+def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
+    """The configuration of each revision, from the config maps of the system namespace."""
+    mesh: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for raw in config_maps:
+        name, data = metadata(raw)["name"], raw.get("data") or {}
+        revision = labels(raw).get("istio.io/rev") or _revision(name)
+        if "mesh" in data and name.split("-")[0] == "istio":
+            mesh[revision] = _mapping(yaml.safe_load(data["mesh"]))
+        if "values" in data and name.startswith(_INJECTOR):
+            found = _mapping(json.loads(data["values"]))
+            values[revision] = {key: found[key] for key in _VALUES if key in found}
+    return tuple(
+        MeshConfig(revision=revision, mesh=mesh.get(revision, {}), values=values.get(revision, {}))
+        for revision in sorted({*mesh, *values})
+    )
+
+
+def _revision(name: str) -> str:
+    return name.removeprefix(_INJECTOR).removeprefix("istio").removeprefix("-") or "default"
+
+
+def _mapping(found: object) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,140 @@
+"""Which probes a topology asks for, and from which pod of each cluster they are sent. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from harness import expected
+from harness.model.cluster import ClusterObservation, Pod
+from harness.model.observation import Asked
+from harness.model.traffic import ProbeKind
+from harness.observe.secrets import Credential
+from harness.topology import Cluster, Topology
+
+STATUS_PORT = 15021
+"""Where a proxy says whether it is ready."""
+
+
+@dataclass(frozen=True)
+class PlannedProbe:
+    """One probe to be sent."""
+
+    kind: ProbeKind
+    source: str
+    target: str
+    address: str
+    port: int
+    server_name: str = ""
+    alpn: str = ""
+    credential: Credential | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The container from which a cluster's probes are sent."""
+
+    namespace: str
+    pod: str
+    container: str
+
+
+def plan(
+    topology: Topology,
+    asked: Asked,
+    observed: Mapping[str, ClusterObservation],
+    credentials: Mapping[str, tuple[Credential, ...]],
+) -> tuple[PlannedProbe, ...]:
+    """Every probe that one of the requirements looks at.
+
+    Args:
+        topology: the clusters.
+        asked: names of namespaces.
+        observed: what was read of each cluster, by its name.
+        credentials: those of each cluster's remote secrets, by its name.
+    """
+    found: list[PlannedProbe] = []
+    for target in topology.clusters:
+        found += _gateway_probes(topology, asked, target, observed[target.name])
+        found += _route_probes(topology, asked, target, observed[target.name])
+    for source in topology.primaries:
+        for credential in credentials.get(source.name, ()):
+            if credential.labelled and credential.secret.startswith(f"{asked.system_namespace}/"):
+                found.append(_api_server_probe(topology, source, credential))
+    return tuple(found)
+
+
+def _gateway_probes(
+    topology: Topology, asked: Asked, target: Cluster, observed: ClusterObservation
+) -> Iterator[PlannedProbe]:
+    ports = expected.needed_ports(topology, target)
+    everyone = dict.fromkeys(source for sources in ports.values() for source in sources)
+    istiod, helloworld = f"istiod.{asked.system_namespace}.svc", expected.helloworld_server_name(asked.sample_namespace)
+    handshakes = {
+        expected.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), helloworld, "istio"),
+        expected.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
+        expected.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
+    }
+    for address in expected.gateway_addresses(observed):
+        for source in everyone:
+            yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, STATUS_PORT)
+        for port, sources in ports.items():
+            kinds, server_name, alpn = handshakes[port]
+            for source in sources:
+                yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, port)
+                for kind in kinds:
+                    yield PlannedProbe(kind, source.name, target.name, address, port, server_name, alpn)
+
+
+def _route_probes(
+    topology: Topology, asked: Asked, target: Cluster, observed: ClusterObservation
+) -> Iterator[PlannedProbe]:
+    pods = expected.helloworld_pods(observed, asked.sample_namespace)
+    for source in topology.others(target):
+        if source.network == target.network:
+            for pod in pods:
+                yield PlannedProbe(ProbeKind.POD_ROUTE, source.name, target.name, pod.ip, expected.HELLOWORLD_PORT)
+
+
+def _api_server_probe(topology: Topology, source: Cluster, credential: Credential) -> PlannedProbe:
+    names = {cluster.cluster_name: cluster.name for cluster in topology.clusters}
+    try:
+        server = urlsplit(credential.server)
+        host, port = server.hostname or "", server.port or (80 if server.scheme == "http" else 443)
+    except ValueError:
+        host, port = "", 0
+    target = names.get(credential.cluster, credential.cluster)
+    return PlannedProbe(ProbeKind.API_SERVER, source.name, target, host, port, credential=credential)
+
+
+def source_of(observed: ClusterObservation, sample_namespace: str) -> Source | None:
+    """Where a cluster's probes are best sent from.
+
+    The proxy's container of sleep: it has the tools, and what its user sends is not redirected to Envoy. Else that of
+    any other pod of the mesh; else sleep itself without a sidecar, whose traffic isn't redirected either; else istiod.
+    """
+    candidates = [
+        (not _runs_in(pod, expected.PROXY), pod.labels.get("app") != expected.SLEEP, not pod.ready, pod.name, pod)
+        for pod in observed.pods
+        if not pod.deleting
+        and (_runs_in(pod, expected.PROXY) or _plain_sleep(pod, sample_namespace) or _runs_in(pod, "discovery"))
+    ]
+    if not candidates:
+        return None
+    pod = min(candidates, key=lambda found: found[:4])[4]
+    names = [container.name for container in pod.containers if container.state == "running"]
+    container = next((name for name in (expected.PROXY, expected.SLEEP, "discovery") if name in names), names[0])
+    return Source(pod.namespace, pod.name, container)
+
+
+def _runs_in(pod: Pod, container: str) -> bool:
+    found = pod.container(container)
+    return found is not None and found.state == "running"
+
+
+def _plain_sleep(pod: Pod, sample_namespace: str) -> bool:
+    return (
+        pod.namespace == sample_namespace
+        and pod.labels.get("app") == expected.SLEEP
+        and pod.container(expected.PROXY) is None
+        and any(container.state == "running" for container in pod.containers)
+    )

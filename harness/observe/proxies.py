@@ -1,0 +1,113 @@
+"""Asks every Envoy, sidecar or gateway, over its admin interface."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from harness.kube import Kube, TransportError
+from harness.model.cluster import ClusterObservation, Pod
+from harness.model.proxy import Proxy
+from harness.observe import envoy
+from harness.observe.api_objects import PROXY
+
+CLUSTERS = "clusters?format=json"
+SECRETS = "config_dump?resource=dynamic_active_secrets"
+LISTENERS = "config_dump?resource=dynamic_listeners"
+REFUSED = "config_dump?resource=dynamic_listeners&mask=name,error_state"
+SERVER_INFO = "server_info"
+_MARK = "@@eastwest@@ "
+_NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|command not found", re.IGNORECASE)
+
+
+def no_program(failed: TransportError) -> bool:
+    """Whether a command could not be run because the container does not have it."""
+    return bool(_NO_PROGRAM.search(str(failed)))
+
+
+def admin(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, Any]:
+    """What Envoy's admin interface answers to each path: parsed JSON, or None where it is none.
+
+    Asked by curl, all paths in one exec; where the image has no shell, by pilot-agent, one exec each.
+
+    Raises:
+        TransportError: the proxy could not be asked.
+    """
+    script = "command -v curl >/dev/null || exit 127\n" + "".join(
+        f"printf '\\n{_MARK}%s\\n' '{path}'\ncurl -s -g --noproxy '*' --max-time 10 'http://127.0.0.1:15000/{path}'\n"
+        for path in paths
+    )
+    try:
+        answer = kube.exec(namespace, pod, PROXY, ("sh", "-c", script), timeout=timeout)
+    except TransportError as failed:
+        if not no_program(failed):
+            raise
+    else:
+        if answer.status != 127:  # noqa: PLR2004 - the shell's "not found"
+            return parsed(answer.stdout)
+    return {
+        path: _json(kube.exec(namespace, pod, PROXY, ("pilot-agent", "request", "GET", path), timeout=timeout).stdout)
+        for path in paths
+    }
+
+
+def parsed(output: str) -> dict[str, Any]:
+    """The answers by path, from the output of `admin`'s script."""
+    answers = {}
+    for part in output.split(_MARK)[1:]:
+        path, _, body = part.partition("\n")
+        answers[path] = _json(body)
+    return answers
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def proxy_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
+    """The pods with a proxy that runs."""
+    return tuple(
+        pod
+        for pod in observed.pods
+        if not pod.deleting and any(c.name == PROXY and c.state == "running" for c in pod.containers)
+    )
+
+
+def read_proxy(kube: Kube, pod: Pod, sample_namespace: str, timeout: float) -> Proxy | None:
+    """What one Envoy says of itself; None where it runs and does not answer yet.
+
+    Raises:
+        TransportError: the pod could not be asked.
+    """
+    # A sidecar's listeners are of no interest, except those it refused.
+    sidecar = "sidecar.istio.io/status" in pod.annotations and pod.namespace == sample_namespace
+    listeners = REFUSED if sidecar else LISTENERS
+    answers = admin(kube, pod.namespace, pod.name, (SERVER_INFO, CLUSTERS, SECRETS, listeners), timeout)
+    if not answers.get(SERVER_INFO):
+        return None
+    return proxy(pod, answers, sample_namespace)
+
+
+def proxy(pod: Pod, answers: dict[str, Any], sample_namespace: str) -> Proxy:
+    """Distil the answers of Envoy's admin interface. Pure."""
+    info = answers.get(SERVER_INFO) or {}
+    node = (info.get("node") or {}).get("metadata") or {}
+    chain, roots = envoy.secret_certificates(answers.get(SECRETS))
+    return Proxy(
+        pod=pod.name,
+        namespace=pod.namespace,
+        role=pod.labels.get("app") or pod.labels.get("service.istio.io/canonical-name") or "",
+        cluster_id=str(node.get("CLUSTER_ID") or ""),
+        network=str(node.get("NETWORK") or ""),
+        version=str(node.get("ISTIO_VERSION") or ""),
+        envoy_version=envoy.envoy_version(str(info.get("version") or "")),
+        chain=chain,
+        roots=roots,
+        connected_to=str((node.get("PROXY_CONFIG") or {}).get("discoveryAddress") or ""),
+        endpoints=envoy.endpoint_sets(answers.get(CLUSTERS), sample_namespace),
+        listeners=envoy.listeners(answers.get(LISTENERS)),
+        rejected=envoy.rejected(answers.get(LISTENERS) or answers.get(REFUSED)),
+    )

@@ -1,0 +1,138 @@
+"""Distils secrets: private keys and tokens are read in memory, only the answer is kept. Pure."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from harness import x509
+from harness.kube import Object, metadata
+from harness.model.certificate import CaSecret, Certificate
+from harness.model.cluster import RemoteSecret
+from harness.observe.api_objects import created, labels
+
+CA_SECRET = "cacerts"  # noqa: S105 - a name
+MULTI_CLUSTER_LABEL = "istio/multiCluster"
+_REMOTE_PREFIX = "istio-remote-secret-"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a remote secret gives access to; lives in memory only, and does not show its token."""
+
+    secret: str
+    """namespace/name."""
+    cluster: str
+    """The cluster name it is keyed by."""
+    server: str
+    ca: str
+    """PEM; empty where the system's roots are to be used."""
+    token: str = field(repr=False)
+    insecure: bool = False
+    labelled: bool = True
+
+
+def ca_secret(raw: Object | None) -> CaSecret:
+    """The `cacerts` secret; its private key is compared, and forgotten."""
+    if raw is None:
+        return CaSecret(exists=False)
+    data, problems = _decoded(raw), []
+    single: dict[str, Certificate | None] = {}
+    for name in ("ca-cert.pem", "root-cert.pem"):
+        single[name] = None
+        if name in data:
+            try:
+                single[name] = x509.certificate(data[name])
+            except ValueError:
+                problems.append(f"{name} is not a certificate")
+    chain: tuple[Certificate, ...] = ()
+    try:
+        chain = x509.certificates(data.get("cert-chain.pem", b""))
+    except ValueError:
+        problems.append("cert-chain.pem is not a list of certificates")
+    matches, authority = None, single["ca-cert.pem"]
+    if "ca-key.pem" in data and authority is not None:
+        try:
+            matches = x509.key_matches(data["ca-key.pem"], authority)
+        except ValueError:
+            problems.append("ca-key.pem is not an unencrypted private key")
+    return CaSecret(
+        exists=True,
+        created=created(raw),
+        keys=tuple(sorted(data)),
+        ca_cert=authority,
+        root_cert=single["root-cert.pem"],
+        cert_chain=chain,
+        key_matches=matches,
+        problems=tuple(problems),
+    )
+
+
+def is_remote_secret(raw: Object) -> bool:
+    """Whether a secret is a remote secret, or was meant as one: by its label, or by the name istioctl gives."""
+    return labels(raw).get(MULTI_CLUSTER_LABEL) == "true" or metadata(raw)["name"].startswith(_REMOTE_PREFIX)
+
+
+def remote_secret(raw: Object) -> RemoteSecret:
+    """A remote secret without its token."""
+    found = credentials(raw)
+    return RemoteSecret(
+        namespace=metadata(raw)["namespace"],
+        name=metadata(raw)["name"],
+        labelled=labels(raw).get(MULTI_CLUSTER_LABEL) == "true",
+        clusters=tuple(credential.cluster for credential in found),
+        servers=tuple(credential.server for credential in found),
+        has_token=bool(found) and all(credential.token for credential in found),
+        created=created(raw),
+    )
+
+
+def credentials(raw: Object) -> tuple[Credential, ...]:
+    """The credentials in a remote secret, one for each cluster name it is keyed by."""
+    name = f"{metadata(raw)['namespace']}/{metadata(raw)['name']}"
+    labelled = labels(raw).get(MULTI_CLUSTER_LABEL) == "true"
+    return tuple(
+        _credential(name, cluster, kubeconfig, labelled) for cluster, kubeconfig in sorted(_decoded(raw).items())
+    )
+
+
+def _credential(secret: str, cluster: str, kubeconfig: bytes, labelled: bool) -> Credential:
+    try:
+        config = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
+        config = None
+    config = config if isinstance(config, dict) else {}
+    context = _named(config.get("contexts"), str(config.get("current-context", "")), "context")
+    server = _named(config.get("clusters"), str(context.get("cluster", "")), "cluster")
+    user = _named(config.get("users"), str(context.get("user", "")), "user")
+    return Credential(
+        secret=secret,
+        cluster=cluster,
+        server=str(server.get("server", "")),
+        ca=_base64(server.get("certificate-authority-data")).decode(errors="replace"),
+        token=str(user.get("token") or ""),
+        insecure=bool(server.get("insecure-skip-tls-verify")),
+        labelled=labelled,
+    )
+
+
+def _named(entries: object, name: str, kind: str) -> Mapping[str, Any]:
+    """The entry of a kubeconfig's list; of a single one whatever its name."""
+    found: Iterable[Any] = entries if isinstance(entries, list) else ()
+    known = [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get(kind), dict)]
+    chosen = [entry for entry in known if entry.get("name") == name] or (known if len(known) == 1 else [])
+    return chosen[0][kind] if chosen else {}
+
+
+def _decoded(raw: Object) -> dict[str, bytes]:
+    return {key: _base64(value) for key, value in (raw.get("data") or {}).items()}
+
+
+def _base64(value: object) -> bytes:
+    try:
+        return base64.b64decode(str(value or ""))
+    except (binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,241 @@
+"""What a run is asked to do: every command line option, its environment variable and its default, in one table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import UserError
+from harness.requirement import Level, Requirement
+from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
+
+PREFIX = "EASTWEST_"
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """One command line option."""
+
+    name: str
+    """Without the dashes."""
+    default: str
+    """As text; the empty string is "not given". Flags have none."""
+    help: str
+    flag: bool = False
+    repeatable: bool = False
+
+    @property
+    def destination(self) -> str:
+        """Its name in pytest's namespace, apart from pytest's own options."""
+        return "eastwest_" + self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that stands in for it."""
+        return PREFIX + self.name.replace("-", "_").upper()
+
+
+OPTIONS = (
+    OptionSpec("topology", "all", "control plane models: multi-primary, primary-remote (comma separated) or all"),
+    OptionSpec("network", "multi", "network models: multi, single (comma separated) or all"),
+    OptionSpec("clusters", "2", "number of clusters of the mesh"),
+    OptionSpec("contexts", "", "kubeconfig contexts of existing clusters, east first (comma separated)"),
+    OptionSpec("kubeconfig", "", "kubeconfig file of existing clusters; default KUBECONFIG", repeatable=True),
+    OptionSpec("peer-server", "", "CONTEXT=URL: API server address that other clusters must use", repeatable=True),
+    OptionSpec("istio-version", "", "version of Istio; default the newest known"),
+    OptionSpec("images", "auto", "registry, local (built from packages) or auto: registry where one answers"),
+    OptionSpec("load-balancer", "auto", "cloud-provider-kind, metallb or auto: the first where it is on PATH"),
+    OptionSpec("pki", "", "directory with NAME/{ca-cert,ca-key,root-cert,cert-chain}.pem; default made ones"),
+    OptionSpec("namespace", "sample", "namespace of the sample workloads"),
+    OptionSpec("requests", "400", "requests a client for the distribution of answers"),
+    OptionSpec("requirement", "", "judge only these ids (comma separated); the report says partial"),
+    OptionSpec("area", "", "judge only these areas (comma separated); the report says partial"),
+    OptionSpec("level", "", "judge only these levels: MUST, SHOULD, EXTENDED (comma separated)"),
+    OptionSpec("skip-requirement", "", "ID:REASON: do not judge it, and say why", repeatable=True),
+    OptionSpec("output", "output", "directory for everything that is written"),
+    OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
+    OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
+    OptionSpec("preflight", "", "only check that the run could be made", flag=True),
+    OptionSpec("keep", "", "keep the clusters, and the mesh of the last topology", flag=True),
+    OptionSpec("reuse", "", "take clusters that an earlier run kept", flag=True),
+    OptionSpec("timeout-scale", "1", "factor for every deadline, for slow machines and clouds"),
+    OptionSpec("fail-on", "must", "what must pass: must, should (SHOULD, too) or any (nothing may fail, be blocked or unknown)"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a run, checked."""
+
+    topologies: tuple[Topology, ...]
+    contexts: tuple[str, ...]
+    kubeconfigs: tuple[Path, ...]
+    peer_servers: Mapping[str, str]
+    istio_version: str
+    images: Literal["auto", "registry", "local"]
+    load_balancer: Literal["auto", "cloud-provider-kind", "metallb"]
+    pki: Path | None
+    namespace: str
+    requests: int
+    requirements: frozenset[str]
+    areas: frozenset[str]
+    levels: frozenset[Level]
+    skipped: Mapping[str, str]
+    """Requirement id → why it is not judged."""
+    output: Path
+    observations: tuple[Path, ...]
+    observe_only: bool
+    preflight: bool
+    keep: bool
+    reuse: bool
+    timeout_scale: float
+    fail_on: Literal["must", "should", "any"]
+
+    @property
+    def existing(self) -> bool:
+        """Whether the clusters are there already."""
+        return bool(self.contexts)
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of the catalogue is left out on purpose."""
+        return bool(self.requirements or self.areas or self.levels or self.skipped)
+
+    def selects(self, requirement: Requirement) -> bool:
+        """Whether a requirement is to be judged."""
+        return (
+            (not self.requirements or requirement.id in self.requirements)
+            and (not self.areas or requirement.area in self.areas)
+            and (not self.levels or requirement.level in self.levels)
+        )
+
+
+Raw = Callable[[str], str | list[str] | bool]
+"""Gives an option's value by its name: text, a list where it is repeatable, whether it is set for a flag."""
+
+
+def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[str]) -> Options:
+    """Check the options' values and give them their types.
+
+    Raises:
+        UserError: a value that is not one of the option's; names the option.
+    """
+
+    def text(name: str) -> str:
+        return str(raw(name) or "")
+
+    def listed(name: str) -> tuple[str, ...]:
+        given = raw(name)
+        values = given if isinstance(given, list) else [str(given or "")]
+        return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+    contexts = listed("contexts")
+    _no_twins("contexts", contexts)
+    count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
+    return Options(
+        topologies=_topologies(listed("topology"), listed("network"), int(count)),
+        contexts=contexts,
+        kubeconfigs=tuple(Path(value) for value in listed("kubeconfig")),
+        peer_servers=_pairs("peer-server", listed("peer-server"), "="),
+        istio_version=text("istio-version").removeprefix("v"),
+        images=_one_of("images", text("images"), ("auto", "registry", "local")),  # type: ignore[arg-type]
+        load_balancer=_one_of(  # type: ignore[arg-type]
+            "load-balancer", text("load-balancer"), ("auto", "cloud-provider-kind", "metallb")
+        ),
+        pki=Path(text("pki")) if text("pki") else None,
+        namespace=text("namespace"),
+        requests=int(_number("requests", text("requests"), int, least=10)),
+        requirements=frozenset(_some_of("requirement", listed("requirement"), tuple(sorted(known_requirements)))),
+        areas=frozenset(_some_of("area", listed("area"), tuple(sorted(known_areas)))),
+        levels=frozenset(Level(level) for level in _some_of("level", listed("level"), tuple(Level))),
+        skipped=_skipped(_raw_list(raw("skip-requirement")), known_requirements),
+        output=Path(text("output")),
+        observations=tuple(Path(value) for value in listed("observation")),
+        observe_only=bool(raw("observe-only")),
+        preflight=bool(raw("preflight")),
+        keep=bool(raw("keep")),
+        reuse=bool(raw("reuse")),
+        timeout_scale=_number("timeout-scale", text("timeout-scale"), float, least=0.1),
+        fail_on=_one_of("fail-on", text("fail-on"), ("must", "should", "any")),  # type: ignore[arg-type]
+    )
+
+
+def _topologies(models: tuple[str, ...], networks: tuple[str, ...], clusters: int) -> tuple[Topology, ...]:
+    chosen_models = _choices("topology", models, tuple(ControlPlaneModel))
+    chosen_networks = _choices("network", networks, tuple(NetworkModel))
+    return tuple(
+        preset(ControlPlaneModel(model), NetworkModel(network), clusters)
+        for network in chosen_networks
+        for model in chosen_models
+    )
+
+
+def _choices(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    if "all" in given:
+        return known
+    if not given:
+        raise UserError(f"--{option} is empty.", "nothing would be run", f"give one of: {', '.join(known)}, all")
+    chosen = _some_of(option, given, known)
+    return tuple(value for value in known if value in chosen)
+
+
+def _some_of(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    for value in given:
+        _one_of(option, value, known)
+    return given
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UserError(
+            f"--{option}={value} is not known.",
+            f"the values it takes are: {', '.join(known)}",
+            f"correct --{option} (or {PREFIX}{option.replace('-', '_').upper()})",
+        )
+    return value
+
+
+def _number(option: str, value: str, kind: Callable[[str], float], least: float) -> float:
+    try:
+        number = kind(value)
+    except ValueError:
+        number = least - 1
+    if not number >= least or number == float("inf"):
+        raise UserError(
+            f"--{option}={value} can't be used.", f"it must be a number of {least} or more", f"correct --{option}"
+        )
+    return number
+
+
+def _no_twins(option: str, values: tuple[str, ...]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise UserError(
+            f"--{option} names {', '.join(twice)} twice.",
+            "each cluster of a mesh must be another one",
+            f"name every context once in --{option}",
+        )
+
+
+def _pairs(option: str, values: tuple[str, ...], separator: str) -> dict[str, str]:
+    found = {}
+    for value in values:
+        left, found_separator, right = value.partition(separator)
+        if not (left and found_separator and right):
+            raise UserError(
+                f"--{option}={value} can't be read.", f"it has the form NAME{separator}VALUE", f"correct --{option}"
+            )
+        found[left] = right
+    return found
+
+
+def _raw_list(given: str | list[str] | bool) -> tuple[str, ...]:
+    """Repeatable values that may contain commas themselves."""
+    return tuple(given) if isinstance(given, list) else ((str(given),) if given else ())
+
+
+def _skipped(values: tuple[str, ...], known: frozenset[str]) -> dict[str, str]:
+    skipped = _pairs("skip-requirement", values, ":")
+    for requirement in skipped:
+        _one_of("skip-requirement", requirement, tuple(sorted(known)))
+    return skipped

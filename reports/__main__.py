@@ -1,0 +1,41 @@
+"""`python -m reports schema | compare A B`: the published JSON Schema, and what changed between two reports."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from harness.errors import UserError
+from reports.compare import differences, load
+from reports.conformance import schema
+
+USAGE = 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; returns 0 (schema; same), 1 (differs) or 4 (a file is no report)."""
+    parser = argparse.ArgumentParser(prog="python -m reports")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("schema", help="print the JSON Schema of the ConformanceReport")
+    comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
+    given = parser.parse_args(arguments)
+    if given.command == "schema":
+        _say(json.dumps(schema(), indent=2))
+        return 0
+    try:
+        changes = differences(load(given.before), load(given.after))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    _say("\n".join(changes) or "Both reports say the same.")
+    return 1 if changes else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

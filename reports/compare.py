@@ -1,0 +1,116 @@
+"""What changed between two reports. Pure, but for reading them."""
+
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from harness.errors import UserError
+from reports.model import ConformanceReport, ReportedCause, TopologyReport
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def load(path: Path) -> ConformanceReport:
+    """Read a report, JSON or YAML.
+
+    Raises:
+        UserError: no such file, or not a report of this schema.
+    """
+    try:
+        text = path.read_text()
+        data = yaml.safe_load(text) if path.suffix in {".yaml", ".yml"} else json.loads(text)
+        return ConformanceReport.model_validate(data)
+    except OSError as missing:
+        raise UserError(f"The report {path} can't be read.", str(missing.strerror), "check its path") from None
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        why = f"{where}: {first['msg']}"
+    except (yaml.YAMLError, ValueError) as broken:
+        why = f"it is neither JSON nor YAML: {str(broken).splitlines()[0]}"
+    raise UserError(f"{path} is not a ConformanceReport.", why, "give a report.json or report.yaml of this suite")
+
+
+def differences(before: ConformanceReport, after: ConformanceReport) -> tuple[str, ...]:
+    """What changed, one line each; none where both say the same.
+
+    Results, verdicts, causes, versions, deviations and what was not run count. Dates, durations, addresses and the
+    wording of evidence don't: they differ between any two runs.
+    """
+    lines = [*_changed("result", _result(before), _result(after))]
+    lines += _changed("fail on", before.fail_on, after.fail_on)
+    lines += _changed("suite version", before.suite.version, after.suite.version)
+    old = {topology.name: topology for topology in before.topologies}
+    new = {topology.name: topology for topology in after.topologies}
+    for name in dict.fromkeys([*old, *new]):
+        if name not in new:
+            lines.append(f"{name}: no longer judged")
+        elif name not in old:
+            lines.append(f"{name}: newly judged: {new[name].result}")
+        else:
+            lines += [f"{name}: {line}" for line in _topology(old[name], new[name])]
+    return tuple(lines)
+
+
+def _result(report: ConformanceReport | TopologyReport) -> str:
+    return f"{report.result}{', partial' if report.partial else ''}"
+
+
+def _topology(old: TopologyReport, new: TopologyReport) -> Iterator[str]:
+    yield from _changed("result", _result(old), _result(new))
+    yield from _mapping(
+        {each.id: each.verdict.value for each in old.requirements},
+        {each.id: each.verdict.value for each in new.requirements},
+        "not run",
+    )
+    yield from _mapping(_causes(old), _causes(new), "absent", "cause ")
+    yield from _mapping(_versions(old), _versions(new), "none")
+    yield from _mapping(old.images, new.images, "none", "image ")
+    yield from _mapping(
+        {each.requirement: each.reason for each in old.not_run},
+        {each.requirement: each.reason for each in new.not_run},
+        "run",
+        "left out ",
+    )
+    yield from _mapping(dict.fromkeys(old.deviations, "yes"), dict.fromkeys(new.deviations, "yes"), "no", "deviation ")
+
+
+def _causes(topology: TopologyReport) -> dict[tuple[str, str, str], str]:
+    def key(cause: ReportedCause) -> tuple[str, str, str]:
+        return cause.id, cause.cluster, cause.object
+
+    return {key(cause): "present" for cause in topology.causes}
+
+
+def _versions(topology: TopologyReport) -> dict[str, str]:
+    distribution, environment = topology.distribution, topology.environment
+    found = {
+        "distribution": distribution.name,
+        "installer": distribution.installer,
+        "platform": environment.platform,
+        "load balancer": environment.load_balancer,
+    }
+    for cluster in topology.clusters:
+        found |= {
+            f"{cluster.name} role": f"{cluster.role} of {cluster.primary} on {cluster.network}",
+            f"{cluster.name} Kubernetes": cluster.kubernetes,
+            f"{cluster.name} control plane": ", ".join(cluster.control_planes),
+            f"{cluster.name} proxies": ", ".join(cluster.proxies),
+            f"{cluster.name} Envoy": ", ".join(cluster.envoys),
+        }
+    return found
+
+
+def _mapping(old: Mapping[Key, str], new: Mapping[Key, str], absent: str, prefix: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*old, *new]):
+        name = " ".join(part for part in key if part) if isinstance(key, tuple) else str(key)
+        yield from _changed(f"{prefix}{name}", old.get(key, absent), new.get(key, absent))
+
+
+def _changed(what: str, old: str, new: str) -> Iterator[str]:
+    if old != new:
+        yield f"{what}: {old or 'none'} → {new or 'none'}"

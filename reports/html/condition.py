@@ -1,0 +1,170 @@
+"""Which parts of which clusters are broken, for the drawing: from causes, findings and what was observed. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.diagnose.graph import Layer, judged_at
+from harness.diagnose.registry import detectors
+from harness.model.cluster import ReadOutcome, RemoteSecret, Subject
+from harness.model.observation import Observation
+from harness.model.traffic import ProbeKind, ProbeResult
+from harness.requirement import Verdict
+from harness.topology import Cluster
+from reports.html.traffic import answering
+from reports.result import TopologyResult
+
+
+class Part(StrEnum):
+    """A part of a cluster that the drawing shows."""
+
+    API_SERVER = "API server"
+    CERTIFICATES = "certificates"
+    CONTROL_PLANE = "control plane"
+    GATEWAY = "gateway"
+    WORKLOADS = "workloads"
+    NETWORK = "network"
+    REMOTE_SECRETS = "remote secrets"
+    TRAFFIC = "traffic"
+
+
+class State(StrEnum):
+    """How a part is."""
+
+    GOOD = "good"
+    CAUSE = "cause"
+    """It is at fault."""
+    BROKEN = "broken"
+    """Something about it is not as required."""
+    UNSEEN = "unseen"
+    """It was not observed."""
+
+
+_PART_OF_LAYER = {
+    Layer.API_SERVERS: Part.API_SERVER,
+    Layer.NODES: Part.CONTROL_PLANE,
+    Layer.CERTIFICATES: Part.CERTIFICATES,
+    Layer.CONTROL_PLANE: Part.CONTROL_PLANE,
+    Layer.GATEWAYS: Part.GATEWAY,
+    Layer.REMOTE_SECRETS: Part.REMOTE_SECRETS,
+    Layer.NETWORK: Part.NETWORK,
+    Layer.WORKLOADS: Part.WORKLOADS,
+    Layer.PROXIES: Part.WORKLOADS,
+    Layer.POLICIES: Part.CONTROL_PLANE,
+    Layer.ENDPOINTS: Part.WORKLOADS,
+    Layer.TRAFFIC: Part.TRAFFIC,
+}
+_PART_OF_AREA = {
+    "certificates": Part.CERTIFICATES,
+    "control plane": Part.CONTROL_PLANE,
+    "network": Part.NETWORK,
+    "gateways": Part.GATEWAY,
+    "remote secrets": Part.REMOTE_SECRETS,
+    "workloads": Part.WORKLOADS,
+    "proxies": Part.WORKLOADS,
+    "endpoints": Part.WORKLOADS,
+    "traffic": Part.TRAFFIC,
+    "mtls": Part.TRAFFIC,
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something to draw in red."""
+
+    cluster: str
+    """Empty for all clusters."""
+    part: Part
+    is_cause: bool
+    text: str
+
+
+def faults(result: TopologyResult) -> tuple[Fault, ...]:
+    """What causes and findings say of each part; causes first."""
+    layers = {detector.id: detector.layer for detector in detectors()} if result.causes else {}
+    found = []
+    for cause in result.causes:
+        layer = layers.get(cause.id) or next(filter(None, map(judged_at, cause.explains)), None)
+        if layer and (part := _PART_OF_LAYER.get(layer)):
+            found.append(Fault(cause.cluster, part, True, f"{cause.title}: {cause.object} {cause.field}"))
+    for judgement in result.judgements:
+        if part := _PART_OF_AREA.get(judgement.area):
+            found += [
+                Fault(finding.cluster, part, False, f"{judgement.id}: {finding}")
+                for finding in judgement.findings
+                if judgement.verdict is Verdict.FAIL
+            ]
+    for cluster in result.observation.clusters:
+        reading = cluster.reading(Subject.API_SERVER)
+        if reading and reading.outcome is ReadOutcome.UNREACHABLE:
+            found.append(Fault(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer"))
+    return tuple(found)
+
+
+def part_state(found: Iterable[Fault], cluster: str, part: Part) -> tuple[State, str]:
+    """The state of one part of one cluster, and why."""
+    mine = [fault for fault in found if fault.part is part and fault.cluster in {cluster, ""}]
+    if not mine:
+        return State.GOOD, ""
+    state = State.CAUSE if any(fault.is_cause for fault in mine) else State.BROKEN
+    return state, "\n".join(fault.text for fault in mine)
+
+
+def secret_state(
+    observation: Observation, found: Iterable[Fault], watcher: Cluster, watched: Cluster
+) -> tuple[State, str]:
+    """How a control plane's access to another cluster's API server is, and why."""
+    observed = observation[watcher]
+    why = _secret_faults(observation, watcher, watched)
+    mine = [f for f in found if f.part is Part.REMOTE_SECRETS and f.cluster in {watcher.name, watched.name, ""}]
+    named = [fault for fault in mine if _names(fault.text, watched) and (fault.cluster != watched.name)]
+    only = [fault for fault in mine if fault.is_cause and len(observation.topology.watched_by(watcher)) == 1]
+    texts = [*why, *(fault.text for fault in dict.fromkeys([*named, *only]))]
+    if not texts:
+        read = observed.reading(Subject.REMOTE_SECRETS)
+        seen = read is not None and read.outcome is ReadOutcome.READ
+        return (State.GOOD, "") if seen else (State.UNSEEN, "not observed")
+    cause = any(fault.is_cause for fault in [*named, *only])
+    return (State.CAUSE if cause else State.BROKEN), "\n".join(texts)
+
+
+def _secret_faults(observation: Observation, watcher: Cluster, watched: Cluster) -> list[str]:
+    observed = observation[watcher]
+    read = observed.reading(Subject.REMOTE_SECRETS)
+    texts = []
+    if read and read.outcome is ReadOutcome.READ and not any(_opens(s, watched) for s in observed.remote_secrets):
+        texts.append(f"{watcher.name} has no remote secret for {watched.cluster_name}")
+    texts += [
+        f"API server of {watched.name} from {watcher.name}: {probe.result}"
+        for probe in observation.probes
+        if probe.kind is ProbeKind.API_SERVER
+        and (probe.source, probe.target) == (watcher.name, watched.name)
+        and probe.result not in {ProbeResult.ANSWERED, ProbeResult.TRANSPORT, ProbeResult.NO_TOOL}
+    ]
+    texts += [
+        f"{plane.pod} reports {watched.cluster_name} as {sync.sync_status}"
+        for plane in observed.control_planes
+        for sync in plane.clusters
+        if sync.id == watched.cluster_name and sync.sync_status != "synced"
+    ]
+    return texts
+
+
+def _opens(secret: RemoteSecret, watched: Cluster) -> bool:
+    return secret.labelled and watched.cluster_name in secret.clusters
+
+
+def _names(text: str, cluster: Cluster) -> bool:
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for name in (cluster.name, cluster.cluster_name))
+
+
+def traffic_state(observation: Observation, client: Cluster, target: Cluster) -> tuple[State, str]:
+    """Whether a cluster's client was answered by another cluster's version."""
+    answers = answering(observation, client)
+    if answers is None:
+        return State.UNSEEN, "no requests were observed"
+    count = answers.get(target.version, 0)
+    if count:
+        return State.GOOD, f"{target.version} of {target.name} answered {client.name} {count} times"
+    return State.BROKEN, f"{target.version} of {target.name} never answered {client.name}"

@@ -1,0 +1,157 @@
+"""Puts the page together from what the other modules of this package make of the results."""
+
+import base64
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.requirement import Judgement, Level, Verdict
+from reports.conformance import cause_link, requirement_link
+from reports.html import certificates, drawing, timeline, traffic
+from reports.model import ConformanceReport, Counts, TopologyReport
+from reports.result import RunInfo, TopologyResult
+from reports.summary import ORDER, WORDS, counted, headline, place
+
+FACTS = 60
+"""Lines of evidence that a requirement unfolds; more are counted."""
+
+
+@dataclass(frozen=True)
+class RequirementView:
+    """A requirement as the page shows it."""
+
+    judgement: Judgement
+    paragraphs: tuple[str, ...]
+    """Its documentation, without its title."""
+    causes: tuple[int, ...]
+    """Numbers of the causes that explain it, counted from 1."""
+    link: str
+
+    @property
+    def hidden_facts(self) -> int:
+        """How many lines of evidence are left out."""
+        return max(0, len(self.judgement.facts) - FACTS)
+
+
+@dataclass(frozen=True)
+class AreaView:
+    """The requirements of one area."""
+
+    name: str
+    requirements: tuple[RequirementView, ...]
+    counts: str
+
+
+@dataclass(frozen=True)
+class TopologyView:
+    """One topology as the page shows it."""
+
+    report: TopologyReport
+    anchor: str
+    areas: tuple[AreaView, ...]
+    drawing: drawing.Drawing
+    clients: tuple[traffic.ClientView, ...]
+    authorities: tuple[certificates.ClusterTree, ...]
+    timeline: timeline.Timeline | None
+
+
+def render(report: ConformanceReport, results: Sequence[TopologyResult], run: RunInfo) -> str:
+    """The page.
+
+    Args:
+        report: the run.
+        results: what the report was made from, in the same order.
+        run: what is known of the session; its `texts` are shown with the requirements.
+    """
+    environment = Environment(
+        loader=PackageLoader("reports.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": _moment, "duration": _duration, "headline": headline, "place": place}
+    style, script = _asset("style.css"), _asset("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        topologies=[
+            _topology(number, made, result, run)
+            for number, (made, result) in enumerate(zip(report.topologies, results, strict=True), start=1)
+        ],
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_digest=digest,
+        levels=tuple(Level),
+        verdicts=ORDER,
+        words=WORDS,
+        counted=counted,
+        segments=_segments,
+        cause_link=cause_link,
+        facts=FACTS,
+    )
+
+
+def _topology(number: int, report: TopologyReport, result: TopologyResult, run: RunInfo) -> TopologyView:
+    return TopologyView(
+        report=report,
+        anchor=f"t{number}",
+        areas=_areas(result, run),
+        drawing=drawing.draw(result),
+        clients=traffic.clients(result.observation),
+        authorities=certificates.trees(result.observation),
+        timeline=timeline.lay_out(result.observation),
+    )
+
+
+def _areas(result: TopologyResult, run: RunInfo) -> tuple[AreaView, ...]:
+    names = dict.fromkeys(judgement.area for judgement in result.judgements)
+    return tuple(_area(name, result, run) for name in names)
+
+
+def _area(name: str, result: TopologyResult, run: RunInfo) -> AreaView:
+    members = [judgement for judgement in result.judgements if judgement.area == name]
+    verdicts = [judgement.verdict for judgement in members]
+    counts = ", ".join(f"{verdicts.count(each)} {WORDS[each]}" for each in ORDER if each in verdicts)
+    return AreaView(name, tuple(_requirement(judgement, result, run) for judgement in members), counts)
+
+
+def _requirement(judgement: Judgement, result: TopologyResult, run: RunInfo) -> RequirementView:
+    text = inspect.cleandoc(run.texts.get(judgement.id, ""))
+    _, _, body = text.partition("\n")
+    paragraphs = tuple(" ".join(part.split()) for part in body.split("\n\n") if part.strip())
+    causes = tuple(n for n, cause in enumerate(result.causes, start=1) if judgement.id in cause.explains)
+    return RequirementView(judgement, paragraphs, causes, requirement_link(judgement.id))
+
+
+def _segments(counts: Counts) -> list[tuple[Verdict, float, float]]:
+    """The counts as parts of a bar: verdict, start and width in per cent."""
+    parts, start = [], 0.0
+    for verdict in reversed(ORDER):
+        width = 100 * counts.of(verdict) / (counts.total or 1)
+        if width:
+            parts.append((verdict, start, width))
+        start += width
+    return parts
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:  # noqa: PLR2004 - from here on minutes read better
+        return f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def _asset(name: str) -> str:
+    return files("reports.html").joinpath("templates", name).read_text()

@@ -1,0 +1,150 @@
+"""Traffic as each client saw it: time to the first answers, the chapter's loop, shares against expected ones. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from harness import expected
+from harness.model.observation import Observation
+from harness.model.traffic import Convergence, Request, Sequence
+from harness.topology import Cluster
+
+LOOP = 10
+"""Requests of the chapter's loop."""
+ERRORS = "errors"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request of the loop, as the loop shows it."""
+
+    text: str
+    version: int
+    """Index of the cluster that answered; -1 for an error."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often one version answered, or none did."""
+
+    label: str
+    version: int
+    """Index of its cluster; -1 for errors."""
+    count: int
+    start: float
+    """Where its part of the bar begins, in per cent."""
+    width: float
+    """Per cent."""
+
+
+@dataclass(frozen=True)
+class ClientView:
+    """The traffic of one cluster's client."""
+
+    name: str
+    sent: int
+    """Requests over which shares are taken."""
+    observed: tuple[Share, ...]
+    promised: tuple[Share, ...]
+    """By the weights of the endpoints in the client's proxy; none where these can't be told by cluster."""
+    first_answers: tuple[tuple[str, int, bool, float | None], ...]
+    """Version, index of its cluster, whether it is another one, seconds until its first answer."""
+    converged: bool | None
+    """Whether every version answered; None where it was not observed."""
+    gave_up: float
+    """Seconds of the convergence phase."""
+    loop: tuple[Answer, ...]
+    broken: tuple[str, ...]
+    """Why sequences could not be sent."""
+
+
+def clients(observation: Observation) -> tuple[ClientView, ...]:
+    """One view for each cluster's client; none where no traffic was observed."""
+    if observation.traffic is None:
+        return ()
+    return tuple(_client(observation, cluster) for cluster in observation.topology.clusters)
+
+
+def answering(observation: Observation, client: Cluster) -> dict[str, int] | None:
+    """How often each version answered a client, over every request; None where it sent none."""
+    requests = [request for sequence in _sequences(observation, client) for request in sequence.requests]
+    return dict(Counter(request.version for request in requests if _good(request))) if requests else None
+
+
+def _client(observation: Observation, client: Cluster) -> ClientView:
+    traffic = observation.traffic
+    assert traffic is not None  # noqa: S101 - clients() looked
+    coverage = [sequence for sequence in traffic.coverage if sequence.client == client.name]
+    distribution = [sequence for sequence in traffic.distribution if sequence.client == client.name]
+    counted = [r for sequence in distribution or coverage for r in sequence.requests]
+    first = [request for sequence in coverage for request in sequence.requests][:LOOP]
+    convergence = next((each for each in traffic.convergence if each.client == client.name), None)
+    versions = [cluster.version for cluster in observation.topology.clusters]
+    return ClientView(
+        name=client.name,
+        sent=len(counted),
+        observed=_observed(counted, versions),
+        promised=_promised(observation, client, versions),
+        first_answers=_first_answers(observation, client, convergence),
+        converged=convergence.converged if convergence else None,
+        gave_up=convergence.seconds if convergence else 0.0,
+        loop=tuple(_answer(request, versions) for request in first),
+        broken=tuple(s.transport_error for s in (*coverage, *distribution) if s.transport_error),
+    )
+
+
+def _sequences(observation: Observation, client: Cluster) -> list[Sequence]:
+    traffic = observation.traffic
+    found = (*traffic.coverage, *traffic.distribution) if traffic else ()
+    return [sequence for sequence in found if sequence.client == client.name]
+
+
+def _good(request: Request) -> bool:
+    return request.status == HTTPStatus.OK and bool(request.version)
+
+
+def _answer(request: Request, versions: list[str]) -> Answer:
+    if _good(request):
+        known = versions.index(request.version) if request.version in versions else -1
+        return Answer(f"Hello version: {request.version}, instance: {request.instance}", known)
+    status = f"HTTP {request.status}: " if request.status else ""
+    return Answer(status + (request.error or "no answer"), -1)
+
+
+def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[Share, ...]:
+    counts = Counter(request.version if _good(request) else ERRORS for request in requests)
+    others = [version for version in counts if version not in versions and version != ERRORS]
+    return _shares({name: counts[name] for name in (*versions, *others, ERRORS) if counts[name]}, versions)
+
+
+def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[Share, ...]:
+    weights: dict[str, int] = {}
+    for proxy in expected.sleep_proxies(observation, client)[:1]:
+        known = expected.helloworld_endpoints(proxy, observation.asked.sample_namespace)
+        healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
+        owned = expected.endpoints_by_cluster(observation, client, healthy) or {}
+        for name, endpoints in owned.items():
+            weights[observation.topology[name].version] = sum(endpoint.weight for endpoint in endpoints)
+    return _shares({version: weights[version] for version in versions if weights.get(version)}, versions)
+
+
+def _shares(counts: dict[str, int], versions: list[str]) -> tuple[Share, ...]:
+    whole, start, shares = sum(counts.values()) or 1, 0.0, []
+    for label, count in counts.items():
+        width = 100 * count / whole
+        index = versions.index(label) if label in versions else -1
+        shares.append(Share(label, index, count, round(start, 3), round(width, 3)))
+        start += width
+    return tuple(shares)
+
+
+def _first_answers(
+    observation: Observation, client: Cluster, convergence: Convergence | None
+) -> tuple[tuple[str, int, bool, float | None], ...]:
+    if convergence is None:
+        return ()
+    return tuple(
+        (cluster.version, index, cluster.name != client.name, convergence.first_answer.get(cluster.version))
+        for index, cluster in enumerate(observation.topology.clusters)
+    )

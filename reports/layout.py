@@ -1,0 +1,18 @@
+"""What lies where in the output directory: the same in every run."""
+
+from pathlib import Path
+
+REPORT_JSON = "report.json"
+REPORT_YAML = "report.yaml"
+REPORT_HTML = "report.html"
+SUMMARY = "summary.md"
+BADGE = "badge.svg"
+JUNIT = "junit.xml"
+ALLURE = "allure"
+OBSERVATIONS = "observations"
+LOG = "log.txt"
+
+
+def observation(output: Path, name: str) -> Path:
+    """Where the observation of the topology of that name lies."""
+    return output / OBSERVATIONS / f"{name}.json"

@@ -1,0 +1,121 @@
+"""What requirements of several areas ask of an observation, with the reservations that follow when it isn't there."""
+
+from collections.abc import Iterator
+
+from harness import expected
+from harness.model.certificate import CaSecret
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.model.proxy import ControlPlane, Proxy
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
+from harness.requirement import Evidence
+from harness.topology import Cluster
+
+
+def ca_object(observation: Observation) -> str:
+    """How findings name the chapter's secret."""
+    return f"Secret {observation.asked.system_namespace}/cacerts"
+
+
+def ca_secrets(
+    observation: Observation, evidence: Evidence, *also: Subject, among: tuple[Cluster, ...] | None = None
+) -> Iterator[tuple[Cluster, ClusterObservation, CaSecret]]:
+    """The clusters whose `cacerts` is there and was read; blocked by CERT-SECRET where it is not there."""
+    for cluster, observed in evidence.readable(observation, Subject.CA_SECRET, *also, among=among):
+        if observed.ca_secret is None or not observed.ca_secret.exists:
+            evidence.blocked("CERT-SECRET", f"{cluster.name} has no {ca_object(observation)}")
+        else:
+            yield cluster, observed, observed.ca_secret
+
+
+def running_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:
+    """The control planes of a primary that were observed; blocked by CP-READY where none runs."""
+    observed = observation[primary]
+    if observed.control_planes:
+        return observed.control_planes
+    if any(pod.ready for pod in expected.istiod_pods(observed)):
+        evidence.unknown(f"{primary.name}: istiod runs, and was not observed")
+    else:
+        evidence.blocked("CP-READY", f"no control plane runs on {primary.name}")
+    return ()
+
+
+def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) -> Iterator[Proxy]:
+    """The proxy of each pod that has one.
+
+    Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read.
+    """
+    read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
+    found = False
+    for pod in observed.pods:
+        container = pod.container(expected.PROXY)
+        if container is None or pod.deleting:
+            continue
+        found = True
+        name = f"{cluster.name}: {pod.namespace}/{pod.name}"
+        if proxy := read.get((pod.namespace, pod.name)):
+            yield proxy
+        elif container.ready:
+            evidence.unknown(f"{name} has a proxy, which was not observed")
+        else:
+            evidence.blocked("WL-INJECTED", f"{name}: its proxy is not ready: {container.reason or container.state}")
+    if not found:
+        evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+
+
+def answered(probe: Probe) -> bool:
+    """Whether the peer answered."""
+    return probe.result is ProbeResult.ANSWERED
+
+
+def outcome(probe: Probe) -> str:
+    """How a probe ended, in a few words."""
+    return f"{probe.result}: {probe.detail}" if probe.detail else probe.result.value
+
+
+def tried(evidence: Evidence, probe: Probe) -> bool:
+    """Whether a probe could be sent at all; unknown where the suite failed, skipped where the pod has no tool."""
+    what = f"{probe.source} → {probe.target} {probe.address}:{probe.port}: {probe.kind}"
+    if probe.result is ProbeResult.TRANSPORT:
+        evidence.unknown(f"{what} could not be sent: {probe.detail}")
+    elif probe.result is ProbeResult.NO_TOOL:
+        evidence.skipped(f"{what}: the pod has no program to try it with")
+    return probe.result not in {ProbeResult.TRANSPORT, ProbeResult.NO_TOOL}
+
+
+def cover(
+    observation: Observation,
+    evidence: Evidence,
+    kind: ProbeKind,
+    *,
+    target: Cluster,
+    port: int,
+    sources: tuple[Cluster, ...],
+) -> Iterator[Probe]:
+    """The probes of one port of a cluster's gateway: every address, from every cluster that needs it.
+
+    Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
+    unknown where a probe is missing.
+    """
+    addresses = expected.gateway_addresses(observation[target])
+    if sources and not addresses:
+        evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
+    for source in sources:
+        sent = [
+            probe
+            for probe in observation.probes
+            if (probe.kind, probe.source, probe.target, probe.port) == (kind, source.name, target.name, port)
+        ]
+        for address in addresses:
+            found = [probe for probe in sent if probe.address == address]
+            if not found:
+                missing(observation, evidence, source, f"{kind} to {target.name} {address}:{port}")
+            yield from (probe for probe in found if tried(evidence, probe))
+
+
+def missing(observation: Observation, evidence: Evidence, source: Cluster, what: str) -> None:
+    """Note that a probe or request was not sent: blocked where there is no client, else unknown."""
+    if expected.sleep_available(observation, source):
+        evidence.unknown(f"{source.name}: {what} was not tried")
+    else:
+        evidence.blocked("WL-PLACED", f"{source.name} has no sleep to try {what} from")

@@ -1,0 +1,303 @@
+"""Control planes: ready in time, of one version, with one identity, and injecting."""
+
+from harness import expected, x509
+from harness.model.cluster import ClusterObservation, DryRun, Subject
+from harness.model.observation import Observation
+from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster
+from suites.conformance.common import proxies, running_control_planes
+
+AREA = "control plane"
+READY_WITHIN = 180.0
+"""Seconds: the chapter's `--timeout=3m`."""
+
+
+@requirement("CP-READY", Level.MUST, area=AREA)
+def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
+    """The control plane of every cluster is ready within three minutes of waiting for it.
+
+    Nothing after it in the chapter works without it. With an operator that is the condition Ready of the resource
+    `Istio`, with reason and message where it is not True. Without one a primary is ready when the Deployment of istiod
+    is Available, and a remote, where no control plane runs, when a pod comes back injected from a server-side dry run.
+    The time counts from where the chapter starts to wait: on a remote after the annotation and the remote secret. Under
+    verify-only it must be ready now.
+
+    Source: chapter, "Wait for the control plane to return the Ready status condition".
+    """
+    operator = observation.asked.installer == "sail" or any(expected.istio_resource(o) for o in observation.clusters)
+    for cluster in observation.topology.clusters:
+        subject = Subject.SAIL if operator else Subject.WORKLOADS if cluster.is_primary else Subject.DRY_RUN
+        for _, observed in evidence.readable(observation, subject, among=(cluster,)):
+            if operator:
+                ready = _resource_ready(evidence, observed)
+            elif cluster.is_primary:
+                ready = _istiod_available(evidence, observed)
+            else:
+                ready = _injects(evidence, observed)
+            if observation.asked.mode == "install":
+                _judge_wait(observation, evidence, cluster, ready)
+
+
+@requirement("CP-CNI-READY", Level.MUST, area=AREA)
+def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
+    """Istio's CNI plugin is ready on every schedulable node.
+
+    A pod on a node without it starts with its traffic not redirected, or, where the plugin repairs pods, never starts.
+    Examined are the resource `IstioCNI`, where there is an operator, and that a ready pod of the DaemonSet
+    istio-cni-node runs on every node that takes pods.
+
+    Source: chapter, "You have created an Istio Container Network Interface (CNI) resource"; Istio, "Install the Istio
+    CNI node agent".
+    """
+    if not observation.asked.cni:
+        evidence.skipped("the mesh does not use Istio's CNI plugin")
+        return
+    for cluster, observed in evidence.readable(observation, Subject.NODES, Subject.WORKLOADS, Subject.PODS):
+        resource = next((resource for resource in observed.sail if resource.kind == "IstioCNI"), None)
+        if resource or observation.asked.installer == "sail":
+            _condition_ready(evidence, observed, "IstioCNI", "default" if resource is None else resource.name)
+        covered = {
+            pod.node
+            for pod in observed.pods
+            if pod.labels.get("k8s-app") == "istio-cni-node" and pod.ready and not pod.deleting
+        }
+        bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
+        evidence.expect(
+            bool(covered) and not bare,
+            cluster=cluster,
+            object="DaemonSet istio-cni-node",
+            field="nodes with a ready pod",
+            expected="every schedulable node",
+            found=f"none on {', '.join(bare)}" if bare else ", ".join(sorted(covered)) or "none",
+        )
+
+
+@requirement("CP-VERSION", Level.MUST, area=AREA)
+def test_cp_version(observation: Observation, evidence: Evidence) -> None:
+    """Control planes and proxies run the version of Istio that was asked for.
+
+    A version left over from earlier makes every other verdict one on another mesh. Compared is what istiod and each
+    proxy report of themselves; where no version was asked for they must agree. Whether they lie within what Istio
+    supports of each other (a control plane at most one minor version ahead of its proxies, never behind) is reported.
+
+    Source: chapter, `ISTIO_VERSION`; Istio, "Supported releases", control plane/data plane skew.
+    """
+    found: list[tuple[Cluster, str, str]] = []
+    for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
+        planes = running_control_planes(observation, evidence, primary)
+        found += [(primary, f"istiod {plane.pod}", plane.version) for plane in planes]
+    planes_found = {version for _, _, version in found}
+    for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS):
+        names = [(f"proxy {p.namespace}/{p.pod}", p.version) for p in proxies(evidence, cluster, observed)]
+        found += [(cluster, name, version) for name, version in names]
+    if not found:
+        return
+    wanted = observation.asked.istio_version or found[0][2]
+    for cluster, name, version in found:
+        holds = _is_version(version, wanted)
+        evidence.expect(holds, cluster=cluster, object=name, field="version", expected=wanted, found=version or "none")
+    minors = {_minor(version) for _, _, version in found}
+    ahead = max(map(_minor, planes_found), default=0) - min(minors)
+    behind = max(minors) - min(map(_minor, planes_found), default=max(minors))
+    supported = "within" if ahead <= 1 and behind <= 0 else "not within"
+    evidence.fact(f"control planes and proxies are {supported} the skew that Istio supports")
+
+
+@requirement("CP-IDENTITY", Level.MUST, area=AREA)
+def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
+    """Mesh id and trust domain are the same on all clusters, cluster names are as asked and different.
+
+    The cluster name is the key under which istiod keeps another cluster's endpoints and accepts its proxies; two
+    clusters with one name hide each other. Different trust domains refuse each other's identities; different mesh ids
+    mostly have no symptom. Examined are each primary's configuration and what its injection gave the proxies of each
+    cluster. Under verify-only ids are discovered and must agree.
+
+    Source: chapter, `meshID` and `multiCluster.clusterName`; Istio, "Install Multicluster".
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for cluster, observed in evidence.readable(observation, Subject.PODS):
+        found[cluster.name] = _injected_identity(observed)
+    for cluster, observed in evidence.readable(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        for field, values in _configured_identity(observation, observed).items():
+            found.setdefault(cluster.name, {}).setdefault(field, {}).update(values)
+    for name, fields in found.items():
+        if not any(fields.values()):
+            evidence.blocked("WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
+    install = observation.asked.mode == "install"
+    wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expected.trust_domain(observation)}
+    for field, asked in wanted.items():
+        seen = [(name, where, value) for name, at in found.items() for where, value in at.get(field, {}).items()]
+        _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
+    for cluster in observation.topology.clusters:
+        names = found.get(cluster.name, {}).get("cluster name", {})
+        _expect_values(evidence, "cluster name", [(cluster.name, w, v) for w, v in names.items()], cluster.cluster_name)
+
+
+@requirement("CP-INJECTION-WEBHOOK", Level.SHOULD, area=AREA)
+def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> None:
+    """The injection webhook trusts the control plane that it calls, and a pod comes back injected.
+
+    A webhook without a caBundle, or with one of another root, refuses every pod, or lets it through without a
+    sidecar. Examined on every cluster: that each rule of the webhook has a caBundle with which the certificate of the
+    control plane it calls validates, and what the API server answers to a dry-run pod in the sample namespace.
+
+    Source: chapter, "label namespace sample istio-injection=enabled"; Kubernetes, "Dynamic Admission Control".
+    """
+    for cluster, observed in evidence.readable(observation, Subject.WEBHOOKS, Subject.DRY_RUN):
+        revision = observation.asked.revision
+        webhooks = [webhook for webhook in observed.webhooks if revision in {webhook.revision, webhook.tag}]
+        chains = [plane.serving_chain for plane in observation[cluster.primary].control_planes if plane.serving_chain]
+        evidence.expect(
+            bool(webhooks),
+            cluster=cluster,
+            object="MutatingWebhookConfiguration",
+            field="revision",
+            expected=revision,
+            found=", ".join(w.revision for w in observed.webhooks if revision in {w.revision, w.tag}) or "none",
+        )
+        for webhook in webhooks:
+            for rule in webhook.webhooks:
+                reasons = [
+                    x509.validates(chain, rule.ca_bundle, observation.observed, purpose="serverAuth")
+                    for chain in chains[:1]
+                ]
+                reason = next(iter(reasons), None) if rule.ca_bundle else "the caBundle is empty"
+                evidence.expect(
+                    reason is None,
+                    cluster=cluster,
+                    object=f"MutatingWebhookConfiguration {webhook.name}",
+                    field=f"caBundle of {rule.name}",
+                    expected="validates istiod's certificate",
+                    found=reason or ("validates" if chains else "a certificate"),
+                )
+        if webhooks and not chains:
+            running_control_planes(observation, evidence, observation.topology[cluster.primary])
+        _injects(evidence, observed)
+
+
+def _judge_wait(observation: Observation, evidence: Evidence, cluster: Cluster, ready: bool) -> None:
+    """How long the chapter's wait took; a step left out (a mesh that was kept) says nothing about time."""
+    waits = [step for step in observation.steps if _is_wait(step, cluster)]
+    if not waits:
+        if ready:
+            evidence.unknown(f"{cluster.name} is ready, but the run has no record of waiting for it")
+        return
+    wait = waits[-1]
+    if wait.outcome is Outcome.ERROR:
+        evidence.unknown(f"{cluster.name}: the wait broke: {wait.detail}")
+    elif wait.outcome is not Outcome.SKIPPED:
+        evidence.expect(
+            wait.outcome is Outcome.DONE and wait.seconds <= READY_WITHIN,
+            cluster=cluster,
+            object="control plane",
+            field="time to ready",
+            expected=f"at most {READY_WITHIN:.0f} s",
+            found=f"{wait.seconds:.1f} s" + (f": {wait.detail}" if wait.outcome is Outcome.FAILED else ""),
+        )
+
+
+def _is_wait(step: Step, cluster: Cluster) -> bool:
+    return step.phase is Phase.MESH and step.cluster == cluster.name and step.title.startswith(WAIT_FOR_CONTROL_PLANE)
+
+
+def _resource_ready(evidence: Evidence, observed: ClusterObservation) -> bool:
+    resource = expected.istio_resource(observed)
+    return _condition_ready(evidence, observed, "Istio", resource.name if resource else "default")
+
+
+def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str, name: str) -> bool:
+    """Judge an operator's resource by its condition Ready; what explains it stands in the webhook's annotations."""
+    resource = next((r for r in observed.sail if (r.kind, r.name) == (kind, name)), None)
+    condition = next((c for c in resource.conditions if c.type == "Ready"), None) if resource else None
+    found = "no such resource" if resource is None else "no condition Ready"
+    if condition:
+        found = ": ".join(filter(None, (f"Ready={condition.status}", condition.reason, condition.message)))
+    why = [text for webhook in observed.webhooks for text in webhook.annotations.values()]
+    ready = bool(condition and condition.status == "True")
+    if why and not ready and kind == "Istio":
+        found = f"{found}; webhook: {'; '.join(why)}"
+    return evidence.expect(
+        ready, cluster=observed, object=f"{kind} {name}", field="condition", expected="Ready=True", found=found
+    )
+
+
+def _istiod_available(evidence: Evidence, observed: ClusterObservation) -> bool:
+    deployments = expected.istiod_workloads(observed)
+    conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
+    ready = any(workload.available for workload in deployments)
+    return evidence.expect(
+        ready,
+        cluster=observed,
+        object=f"Deployment {deployments[0].namespace}/{deployments[0].name}" if deployments else "Deployment istiod",
+        field="condition",
+        expected="Available",
+        found="Available" if ready else "; ".join(conditions) or "no such Deployment",
+    )
+
+
+def _injects(evidence: Evidence, observed: ClusterObservation) -> bool:
+    if observed.dry_run is None:
+        evidence.unknown(f"{observed.name}: the injection dry run has no result")
+        return False
+    dry_run: DryRun = observed.dry_run
+    return evidence.expect(
+        dry_run.injected,
+        cluster=observed,
+        object="dry-run pod in the sample namespace",
+        field="injection",
+        expected="injected",
+        found="injected" if dry_run.injected else dry_run.error or "came back without a sidecar",
+    )
+
+
+def _is_version(found: str, wanted: str) -> bool:
+    """Whether a reported version is the one asked for; `1.31`, `v1.31-latest` ask for any of that minor version."""
+    asked = wanted.removeprefix("v").removesuffix("-latest")
+    return found == asked or found.startswith((f"{asked}.", f"{asked}-"))
+
+
+def _minor(version: str) -> int:
+    parts = version.removeprefix("v").split("-")[0].split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+
+
+def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]]:
+    """What injection gave the proxies: property → where it was found → value."""
+    variables = {
+        "mesh id": "ISTIO_META_MESH_ID",
+        "trust domain": "TRUST_DOMAIN",
+        "cluster name": "ISTIO_META_CLUSTER_ID",
+    }
+    containers = [(pod, pod.container(expected.PROXY)) for pod in observed.pods if not pod.deleting]
+    return {
+        field: {
+            f"Pod {pod.namespace}/{pod.name} {variable}": container.env[variable]
+            for pod, container in containers
+            if container and container.env.get(variable)
+        }
+        for field, variable in variables.items()
+    }
+
+
+def _configured_identity(observation: Observation, observed: ClusterObservation) -> dict[str, dict[str, str]]:
+    """The same from a primary's configuration; a mesh without an id has its trust domain's name."""
+    config = expected.mesh_config(observed, observation.asked.revision)
+    if config is None:
+        return {}
+    values = config.values.get("global") or {}
+    domain = str(config.mesh.get("trustDomain") or "cluster.local")
+    cluster_name = str((values.get("multiCluster") or {}).get("clusterName") or "")
+    system = observation.asked.system_namespace
+    return {
+        "trust domain": {f"ConfigMap {system}/istio mesh.trustDomain": domain},
+        "mesh id": {f"ConfigMap {system}/istio-sidecar-injector global.meshID": str(values.get("meshID") or domain)},
+        "cluster name": {f"ConfigMap {system}/istio-sidecar-injector global.multiCluster.clusterName": cluster_name},
+    }
+
+
+def _expect_values(evidence: Evidence, field: str, values: list[tuple[str, str, str]], wanted: str) -> None:
+    for cluster, where, value in values:
+        evidence.expect(
+            value == wanted, cluster=cluster, object=where, field=field, expected=wanted, found=value or "none"
+        )

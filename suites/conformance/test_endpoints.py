@@ -1,0 +1,150 @@
+"""Endpoints: what each client's proxy knows of helloworld on all clusters."""
+
+from collections.abc import Iterator
+
+from harness import expected
+from harness.model.cluster import Subject
+from harness.model.observation import Observation
+from harness.model.proxy import EndpointSet, Proxy
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster
+
+AREA = "endpoints"
+
+
+@requirement("EP-COMPLETE", Level.SHOULD, area=AREA)
+def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
+    """Each client's proxy knows helloworld on every cluster: pods on its own network, gateways at 15443 elsewhere.
+
+    This is where discovery shows, before any request: an endpoint too few is a cluster that never answers, a pod
+    address of another network one that nothing routes. All endpoints must be healthy. Gateways that are known by a host
+    name may show any of the addresses it resolves to.
+
+    Source: chapter, network topologies; Istio, "Deployment models", network models.
+    """
+    for client, proxy, found in _clients(observation, evidence):
+        listed = {f"{endpoint.address}:{endpoint.port}" for endpoint in found.endpoints}
+        allowed: set[str] = set()
+        whole = True
+        for target in observation.topology.clusters:
+            addresses = _known(observation, evidence, client, target)
+            whole = whole and bool(addresses)
+            if addresses:
+                by_name = target.network != client.network and _known_by_name(observation, target)
+                wanted = {f"{address}:{port}" for address, port in addresses}
+                allowed |= wanted
+                _judge_target(evidence, client, target, proxy, wanted=wanted, listed=listed, any_of=by_name)
+        extra = sorted(listed - allowed)
+        # With an address unknown on some cluster istiod falls back to pod addresses: extra ones follow from that.
+        if whole:
+            evidence.expect(
+                not extra,
+                cluster=client,
+                object=f"proxy {proxy.namespace}/{proxy.pod}",
+                field="other endpoints of helloworld",
+                expected="none",
+                found=", ".join(extra) or "none",
+            )
+        sick = [endpoint for endpoint in found.endpoints if not endpoint.healthy]
+        evidence.expect(
+            not sick,
+            cluster=client,
+            object=f"proxy {proxy.namespace}/{proxy.pod}",
+            field="unhealthy endpoints of helloworld",
+            expected="none",
+            found=", ".join(f"{e.address}:{e.port} {' '.join(e.flags)}".strip() for e in sick) or "none",
+        )
+
+
+@requirement("EP-WEIGHTS", Level.EXTENDED, area=AREA)
+def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
+    """A client's endpoint weights are proportional to the number of ready pods behind each.
+
+    istiod gives a gateway the weight of the pods behind it, so that a pod gets as many requests wherever it runs.
+    Compared are, for each cluster, the sum of the weights of its endpoints and the number of its ready pods.
+
+    Source: Istio, "Deployment models"; pilot, endpoints by network.
+    """
+    sample = observation.asked.sample_namespace
+    for client, proxy, found in _clients(observation, evidence):
+        owned = expected.endpoints_by_cluster(observation, client, found.endpoints)
+        if not owned or len(owned) < len(observation.topology.clusters):
+            evidence.blocked(
+                "EP-COMPLETE", f"the endpoints of {client.name}'s {proxy.pod} are not those of all clusters"
+            )
+            continue
+        weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
+        pods = {name: len(expected.helloworld_pods(observation[name], sample)) for name in owned}
+        whole, ready = sum(weights.values()), sum(pods.values())
+        shares = ", ".join(f"{name} {weight}" for name, weight in weights.items())
+        evidence.expect(
+            all(weights[name] * ready == pods[name] * whole for name in owned),
+            cluster=client,
+            object=f"proxy {proxy.namespace}/{proxy.pod}",
+            field="endpoint weights of helloworld",
+            expected="as the ready pods: " + ", ".join(f"{name} {count}" for name, count in pods.items()),
+            found=shares,
+        )
+
+
+def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
+    """The proxies of all sleep pods with their endpoints of helloworld."""
+    sample = observation.asked.sample_namespace
+    for client, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
+        pods = observed.pods_with(sample, app=expected.SLEEP)
+        if not pods:
+            evidence.blocked("WL-PLACED", f"{client.name} has no sleep")
+        read = {proxy.pod: proxy for proxy in expected.sleep_proxies(observation, client)}
+        for pod in pods:
+            container = pod.container(expected.PROXY)
+            proxy = read.get(pod.name)
+            if proxy is not None:
+                none = EndpointSet(cluster="", endpoints=())
+                yield client, proxy, expected.helloworld_endpoints(proxy, sample) or none
+            elif container is None or not container.ready:
+                evidence.blocked("WL-INJECTED", f"{client.name}: {pod.name} has no ready proxy")
+            else:
+                evidence.unknown(f"{client.name}: the proxy of {pod.name} was not observed")
+
+
+def _known_by_name(observation: Observation, target: Cluster) -> bool:
+    """Whether the gateway's load balancer has a host name, whose addresses may change between two look-ups."""
+    service = expected.gateway_service(observation[target])
+    return service is not None and not all(map(expected.is_address, service.ingress))
+
+
+def _known(
+    observation: Observation, evidence: Evidence, client: Cluster, target: Cluster
+) -> dict[tuple[str, int], int]:
+    """Where the client must find the target's helloworld; empty, with a reservation, where that can't be said."""
+    subject = Subject.PODS if target.network == client.network else Subject.SERVICES
+    if not list(evidence.readable(observation, Subject.PODS, subject, among=(target,))):
+        return {}
+    if not expected.helloworld_pods(observation[target], observation.asked.sample_namespace):
+        evidence.blocked("WL-PLACED", f"no helloworld pod is ready on {target.name}")
+        return {}
+    addresses = expected.addresses_of(observation, client, target)
+    if not addresses:
+        evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
+    return addresses
+
+
+def _judge_target(
+    evidence: Evidence,
+    client: Cluster,
+    target: Cluster,
+    proxy: Proxy,
+    *,
+    wanted: set[str],
+    listed: set[str],
+    any_of: bool,
+) -> None:
+    there = wanted & listed
+    evidence.expect(
+        bool(there) if any_of else there == wanted,
+        cluster=client,
+        object=f"proxy {proxy.namespace}/{proxy.pod}",
+        field=f"endpoints of helloworld on {target.name}",
+        expected=(" or " if any_of else ", ").join(sorted(wanted)),
+        found=", ".join(sorted(there)) or f"none of them, but {', '.join(sorted(listed)) or 'none at all'}",
+    )

@@ -1,0 +1,61 @@
+"""Mutual TLS across clusters, as the destination sees it."""
+
+from harness import expected
+from harness.model.observation import Observation
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster
+from suites.conformance.common import missing
+
+AREA = "mtls"
+
+
+@requirement("MTLS-PEER", Level.EXTENDED, area=AREA)
+def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
+    """A request from another cluster arrives over mutual TLS with the caller's identity.
+
+    A client's configuration says what it means to do; what arrived only the destination's proxy knows. Examined is what
+    the proxies of helloworld recorded of their callers: mutual TLS, and the SPIFFE identity of sleep.
+
+    Source: Istio, "Mutual TLS authentication"; SPIFFE X.509-SVID.
+    """
+    traffic = observation.traffic
+    if traffic is None:
+        for client in observation.topology.clusters:
+            missing(observation, evidence, client, "helloworld")
+        return
+    if traffic.peers is None:
+        evidence.skipped(traffic.peers_missing or "the destinations' proxies keep no evidence of their callers")
+        return
+    identities = _client_identities(observation)
+    for cluster in observation.topology.clusters:
+        peers = [peer for peer in traffic.peers if peer.destination == cluster.name and peer.requests]
+        if not peers:
+            if _called_from_elsewhere(observation, cluster):
+                evidence.unknown(f"{cluster.name}: no record of the requests that arrived")
+            else:
+                evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
+        for peer in peers:
+            evidence.expect(
+                peer.mutual_tls and peer.principal in identities,
+                cluster=cluster,
+                object=f"Pod {observation.asked.sample_namespace}/{peer.pod}",
+                field=f"caller in its {peer.evidence}, {peer.requests} requests",
+                expected=f"mutual TLS, {' or '.join(sorted(identities))}",
+                found=f"{'mutual TLS' if peer.mutual_tls else 'no mutual TLS'}, {peer.principal or 'no identity'}",
+            )
+
+
+def _client_identities(observation: Observation) -> set[str]:
+    sample, domain = observation.asked.sample_namespace, expected.trust_domain(observation)
+    pods = [pod for observed in observation.clusters for pod in observed.pods_with(sample, app=expected.SLEEP)]
+    return {expected.spiffe_id(domain, sample, account) for account in {pod.service_account for pod in pods}}
+
+
+def _called_from_elsewhere(observation: Observation, cluster: Cluster) -> bool:
+    sequences = observation.traffic.coverage + observation.traffic.distribution if observation.traffic else ()
+    return any(
+        request.version == cluster.version
+        for sequence in sequences
+        if sequence.client != cluster.name
+        for request in sequence.requests
+    )

@@ -1,0 +1,101 @@
+"""Networks: named as the topology says, and routed where it is one."""
+
+from itertools import combinations
+
+from harness import expected
+from harness.model.cluster import Subject
+from harness.model.observation import Observation
+from harness.model.traffic import ProbeKind
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Feature
+from suites.conformance.common import answered, missing, outcome, tried
+
+AREA = "network"
+
+
+@requirement("NET-LABEL", Level.MUST, area=AREA)
+def test_net_label(observation: Observation, evidence: Evidence) -> None:
+    """The system namespace of every cluster is labelled with its network.
+
+    It is the default network of the cluster's pods. Without it istiod takes pods of another cluster for neighbours and
+    sends traffic to addresses that nothing routes.
+
+    Source: chapter, "Configure Istio to use network1 as the default network for the pods on the East cluster".
+    """
+    for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
+        system = observation.asked.system_namespace
+        namespace = observed.namespace(system)
+        found = namespace.labels.get(expected.NETWORK_LABEL, "none") if namespace else "no such namespace"
+        evidence.expect(
+            found == cluster.network,
+            cluster=cluster,
+            object=f"Namespace {system}",
+            field=f"label {expected.NETWORK_LABEL}",
+            expected=cluster.network,
+            found=found,
+        )
+
+
+@requirement("NET-DISTINCT", Level.MUST, Feature.MULTI_NETWORK, area=AREA)
+def test_net_distinct(observation: Observation, evidence: Evidence) -> None:
+    """Clusters on different networks have different network names.
+
+    One name says that pods reach each other directly: istiod then hands out pod addresses instead of the gateway's, and
+    every request across times out or is retried at home. Compared are the labels of the system namespaces.
+
+    Source: chapter, "Multi-Network: Clusters reside on different networks"; label topology.istio.io/network.
+    """
+    names: dict[str, str] = {}
+    for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
+        namespace = observed.namespace(observation.asked.system_namespace)
+        name = namespace.labels.get(expected.NETWORK_LABEL) if namespace else None
+        if name:
+            names[cluster.name] = name
+        else:
+            evidence.blocked("NET-LABEL", f"{cluster.name} has no network name")
+    for one, other in combinations(observation.topology.clusters, 2):
+        if one.network != other.network and {one.name, other.name} <= names.keys():
+            evidence.expect(
+                names[one.name] != names[other.name],
+                cluster=other,
+                object=f"Namespace {observation.asked.system_namespace}",
+                field=f"label {expected.NETWORK_LABEL}",
+                expected=f"another one than {one.name}'s {names[one.name]}",
+                found=names[other.name],
+            )
+
+
+@requirement("NET-ROUTES", Level.SHOULD, Feature.SINGLE_NETWORK, area=AREA)
+def test_net_routes(observation: Observation, evidence: Evidence) -> None:
+    """A pod reaches the pods of every other cluster on its network directly.
+
+    On a single network there is no gateway between clusters: endpoints are pod addresses, and without routes every
+    request across fails, hidden by retries at home. Examined is a connection from a pod of each cluster to a pod of
+    each other, both ways.
+
+    Source: chapter, "Single Network: All clusters reside on the same network and there is direct connectivity".
+    """
+    for source in observation.topology.clusters:
+        for target in observation.topology.others(source):
+            if target.network != source.network:
+                continue
+            sent = [
+                probe
+                for probe in observation.probes
+                if (probe.kind, probe.source, probe.target) == (ProbeKind.POD_ROUTE, source.name, target.name)
+            ]
+            if not sent:
+                pods = expected.helloworld_pods(observation[target], observation.asked.sample_namespace)
+                if pods:
+                    missing(observation, evidence, source, f"a pod of {target.name}")
+                else:
+                    evidence.blocked("WL-PLACED", f"{target.name} has no pod to reach")
+            for probe in (probe for probe in sent if tried(evidence, probe)):
+                evidence.expect(
+                    answered(probe),
+                    cluster=source,
+                    object=f"route {source.name} → {target.name}",
+                    field=f"{probe.address}:{probe.port}",
+                    expected="answered",
+                    found=outcome(probe),
+                )

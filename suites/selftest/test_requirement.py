@@ -1,0 +1,64 @@
+"""How evidence becomes a verdict."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from harness.model.observation import Observation
+from harness.requirement import Evidence, Level, Requirement, Verdict, judge
+
+
+def _judged(observation: Observation, check: Callable[[Observation, Evidence], None]) -> Verdict:
+    return judge(Requirement("ID", Level.MUST, "area", frozenset(), False, "Title.", check), observation).verdict
+
+
+def _expect(evidence: Evidence, holds: bool) -> None:
+    evidence.expect(holds, object="o", field="f", expected=1, found=2)
+
+
+@pytest.fixture
+def observation(good_observations: Mapping[str, Observation]) -> Observation:
+    """Any observation."""
+    return next(iter(good_observations.values()))
+
+
+def test_precedence(observation: Observation) -> None:
+    """Fail before unknown, before blocked, before skipped, before pass."""
+    notes: tuple[tuple[Verdict, Callable[[Evidence], None]], ...] = (
+        (Verdict.FAIL, lambda evidence: _expect(evidence, False)),
+        (Verdict.UNKNOWN, lambda evidence: evidence.unknown("why")),
+        (Verdict.BLOCKED, lambda evidence: evidence.blocked("OTHER", "why")),
+        (Verdict.SKIPPED, lambda evidence: evidence.skipped("why")),
+        (Verdict.PASS, lambda evidence: _expect(evidence, True)),
+    )
+    for index, (verdict, _) in enumerate(notes):
+
+        def check(_: Observation, evidence: Evidence, start: int = index) -> None:
+            for _verdict, note in reversed(notes[start:]):
+                note(evidence)
+
+        assert _judged(observation, check) is verdict
+
+
+def test_vacuous_is_unknown(observation: Observation) -> None:
+    """A requirement that examined nothing is not passed."""
+    assert _judged(observation, lambda _observation, _evidence: None) is Verdict.UNKNOWN
+
+
+def test_exception_is_unknown(observation: Observation) -> None:
+    """A bug in a check is the suite's failure, not the mesh's."""
+
+    def check(_observation: Observation, _evidence: Evidence) -> None:
+        raise KeyError("bug")
+
+    assert _judged(observation, check) is Verdict.UNKNOWN
+
+
+def test_finding_outlives_exception(observation: Observation) -> None:
+    """What was found before a bug struck still counts."""
+
+    def check(_observation: Observation, evidence: Evidence) -> None:
+        _expect(evidence, False)
+        raise KeyError("bug")
+
+    assert _judged(observation, check) is Verdict.FAIL

@@ -1,0 +1,204 @@
+"""A run's record: what it makes is found again, and nothing else is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.clusters import containers, kind, leftovers
+from harness.clusters.run import Run, RunRecord, begin, records, reserve, runs_directory
+from harness.command import CommandError
+from harness.errors import UserError
+from harness.steps import StepLog
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A container engine of which only names and cluster labels are known: container → cluster."""
+    there = {
+        "eastwest-a-east-control-plane": "eastwest-a-east",
+        "eastwest-a-west-control-plane": "eastwest-a-west",
+        "eastwest-b-east-control-plane": "eastwest-b-east",
+        "kind-control-plane": "kind",
+    }
+
+    def labelled(label: str, value: str = "") -> tuple[str, ...]:
+        nodes = label == containers.CLUSTER_LABEL
+        return tuple(name for name, cluster in there.items() if nodes and value in ("", cluster))
+
+    def remove(names: tuple[str, ...]) -> None:
+        for name in names:
+            del there[name]
+
+    monkeypatch.setattr(containers, "labelled", labelled)
+    monkeypatch.setattr(containers, "remove", remove)
+    return there
+
+
+def test_record_is_gone_with_its_clusters() -> None:
+    """A run that made nothing, or removed all, leaves no directory."""
+    with begin() as run:
+        assert run.directory.stat().st_mode & 0o777 == 0o700
+        assert [record.id for record in records()] == [run.id]
+    assert not run.directory.exists()
+
+
+def test_ranges_differ_between_runs() -> None:
+    """Two runs at once get different ranges and names."""
+    with begin("a") as first, begin("b") as second:
+        one = reserve(first, ("east", "west"), "image", ())
+        two = reserve(second, ("east", "west"), "image", ())
+        assert len({cluster.pods for cluster in (*one, *two)}) == 4
+        assert len({cluster.kind_name for cluster in (*one, *two)}) == 4
+        for run in (first, second):
+            run.update(lambda record, _: record.model_copy(update={"clusters": ()}))
+
+
+def test_name_under_way() -> None:
+    """The name of a run that is under way can't be used."""
+    with begin("a"), pytest.raises(UserError, match="under way"), begin("a"):
+        pass
+
+
+def test_name_taken() -> None:
+    """Nor that of one that left clusters."""
+    with begin("a") as run:
+        reserve(run, ("east",), "image", ())
+    with pytest.raises(UserError, match="is taken"), begin("a"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["A", "-a", "a" * 13, "a/b"])
+def test_unusable_name(name: str) -> None:
+    """A run's name becomes part of container names and paths."""
+    with pytest.raises(UserError, match="can't be named"), begin(name):
+        pass
+
+
+def test_a_killed_process_leaves_a_leftover(engine: dict[str, str]) -> None:
+    """While it lives its clusters are its own; once it is killed the next run finds exactly them, and removes them."""
+    code = (
+        "import sys\nfrom harness.clusters.run import begin, reserve\n"
+        "with begin('a') as run:\n  reserve(run, ('east', 'west'), 'image', ())\n  print('made', flush=True)\n"
+        "  sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ), text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "made\n"
+        assert leftovers.leftovers() == ()
+        process.kill()
+        process.wait()
+    (found,) = leftovers.leftovers()
+    assert found.clusters == ("eastwest-a-east", "eastwest-a-west")
+    assert leftovers.remove(found)
+    assert set(engine) == {"eastwest-b-east-control-plane", "kind-control-plane"}
+    assert records() == ()
+
+
+def test_unrecorded_clusters_are_only_named(engine: dict[str, str]) -> None:
+    """A cluster named like the suite's that no record knows may be another user's."""
+    with begin("a") as run:
+        reserve(run, ("east", "west"), "image", ())
+        assert leftovers.unrecorded() == ("eastwest-b-east",)
+        leftovers.remove_clusters(run, StepLog())
+    assert "eastwest-b-east-control-plane" in engine
+
+
+def test_kept_is_no_leftover() -> None:
+    """Kept on purpose is listed apart."""
+    with begin("a") as run:
+        reserve(run, ("east",), "image", ())
+        run.keep()
+    assert leftovers.leftovers() == ()
+    (kept,) = leftovers.ended()
+    assert kept.kept
+    assert "kept" in str(kept)
+
+
+def test_reuse_takes_a_kept_run_that_fits_once() -> None:
+    """A second run at the same time gets a new one."""
+    with begin("a") as run:
+        reserve(run, ("east", "west"), "image", ())
+        run.keep()
+
+    def fits(record: RunRecord) -> bool:
+        return kind.fits(record, ("east", "west"), kind.Nodes(image="image"), "metallb")
+
+    with begin(reuse=fits) as first, begin(reuse=fits) as second:
+        assert first.id == "a"
+        assert first.record.clusters
+        assert second.id != "a"
+        assert not second.record.clusters
+
+
+@pytest.mark.parametrize(
+    ("names", "image", "balancer"),
+    [(("east",), "image", "metallb"), (("east", "west"), "other", "metallb"), (("east", "west"), "image", "other")],
+)
+def test_what_does_not_fit(names: tuple[str, ...], image: str, balancer: str) -> None:
+    """Another size, node image or load balancer is not what was asked for."""
+    with begin("a") as run:
+        reserve(run, ("east", "west"), "image", ())
+        record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb", "clusters": ()}))
+    made = record.model_copy(update={"clusters": ()})
+    assert not kind.fits(made, names, kind.Nodes(image=image), balancer)
+
+
+def test_damaged_record() -> None:
+    """It is named, with what to look for."""
+    directory = runs_directory() / "a"
+    directory.mkdir(parents=True)
+    (directory / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json can't be read"):
+        records()
+
+
+def test_creation_that_fails_leaves_nothing(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cluster of two can't be made: the other is removed, the error is kind's, the record is empty."""
+
+    def fake(command: list[object], **_: object) -> str:
+        if "create" in command and str(command[4]).endswith("west"):
+            raise CommandError([str(word) for word in command], 1, "ERROR: no space left on device")
+        if "create" in command:
+            raise CommandError([str(word) for word in command], 1, "ERROR: failed to lock config file")
+        return ""
+
+    monkeypatch.setattr(kind, "run", fake)
+    monkeypatch.setattr(kind, "_taken", tuple)
+    monkeypatch.setattr(kind, "engine_version", lambda: "28")
+    with begin("a") as run:
+        with pytest.raises(UserError, match="could not be made"):
+            kind.create(("east", "west"), run=run, nodes=kind.Nodes(), log=StepLog())
+        assert run.record.clusters == ()
+    assert set(engine) == {"eastwest-b-east-control-plane", "kind-control-plane"}
+
+
+def test_engine_that_stops_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said so, and the record stays, for the next run to clean up."""
+
+    def fake(command: list[object], **_: object) -> str:
+        raise CommandError([str(word) for word in command], 1, "Cannot connect to the Docker daemon")
+
+    monkeypatch.setattr(kind, "run", fake)
+    monkeypatch.setattr(containers, "run", fake)
+    monkeypatch.setattr(kind, "_taken", tuple)
+    monkeypatch.setattr(kind, "engine_version", lambda: None)
+    with begin("a") as run, pytest.raises(UserError, match="stopped answering"):
+        kind.create(("east",), run=run, nodes=kind.Nodes(), log=StepLog())
+    (left,) = leftovers.leftovers()
+    assert left.clusters == ("eastwest-a-east",)
+
+
+def test_handle() -> None:
+    """A Run is plain data."""
+    with begin("a") as run:
+        assert run == Run(run.id, run.directory, run.started, os.getpid())

@@ -1,0 +1,118 @@
+"""The statistics, against known values and against simulation."""
+
+from collections import Counter
+from math import ceil, log
+from random import Random
+
+import pytest
+
+from harness import statistics
+
+
+@pytest.mark.parametrize(("clusters", "cap"), [(2, 21), (3, 37), (4, 53)])
+def test_cap_for_equal_clusters(clusters: int, cap: int) -> None:
+    """The caps that are stated, which are those of the union bound over the versions."""
+    shares = statistics.equal_shares(clusters)
+    assert statistics.coverage_cap(shares) == cap == ceil(log(1e-6 / clusters) / log(1 - 1 / clusters))
+
+
+def test_cap_for_weak_share() -> None:
+    """With one weak share its own bound decides: ⌈ln α / ln(1−w)⌉."""
+    assert statistics.coverage_cap((0.9, 0.1)) == ceil(log(1e-6) / log(0.9))
+    assert statistics.coverage_cap((1.0,)) == 1
+
+
+@pytest.mark.parametrize("shares", [(), (0.0, 1.0), (-0.1,)])
+def test_cap_refuses(shares: tuple[float, ...]) -> None:
+    """A version that never answers has no cap."""
+    with pytest.raises(ValueError, match="shares"):
+        statistics.coverage_cap(shares)
+
+
+def test_misses_simulated() -> None:
+    """Ten requests miss one of three equal versions as often as computed: about one in twenty."""
+    random, trials = Random(1), 20_000
+    missed = sum(len(set(random.choices("abc", k=10))) < 3 for _ in range(trials))
+    bound = statistics.miss_probability(statistics.equal_shares(3), 10)
+    assert bound == pytest.approx(0.052, abs=0.001)
+    assert missed / trials == pytest.approx(bound, abs=0.005)
+
+
+def test_binomial_test_known_values() -> None:
+    """Values computed by hand: all outcomes no likelier than the observed one."""
+    assert statistics.binomial_test(0, 4, 0.5) == pytest.approx(2 / 16)
+    assert statistics.binomial_test(1, 4, 0.5) == pytest.approx(10 / 16)
+    assert statistics.binomial_test(2, 4, 0.5) == pytest.approx(1)
+    assert statistics.binomial_test(3, 3, 0.25) == pytest.approx(1 / 64)
+    assert statistics.binomial_test(0, 10, 0.0) == 1
+    assert statistics.binomial_test(1, 10, 0.0) == 0
+
+
+def test_multinomial_is_binomial_for_two() -> None:
+    """Two classes are one test, whichever is counted."""
+    shares = {"v1": 0.3, "v2": 0.7}
+    for successes in range(0, 41, 5):
+        counts = {"v1": successes, "v2": 40 - successes}
+        assert statistics.multinomial_test(counts, shares) == pytest.approx(
+            statistics.binomial_test(successes, 40, 0.3)
+        )
+
+
+def test_unexpected_class_is_rejected() -> None:
+    """An answer from a version that has no share at all."""
+    assert statistics.multinomial_test({"v1": 10, "v3": 1}, {"v1": 0.5, "v2": 0.5}) == 0
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.2, 0.8), (0.2, 0.3, 0.5)])
+def test_false_alarms_simulated(shares: tuple[float, ...]) -> None:
+    """At 5 % no more than 5 % of good meshes are rejected."""
+    random, runs = Random(2), 400
+    names = [f"v{index}" for index in range(len(shares))]
+    promised = dict(zip(names, shares, strict=True))
+    rejected = 0
+    for _ in range(runs):
+        counts = Counter(random.choices(names, shares, k=100))
+        rejected += statistics.multinomial_test(counts, promised) < 0.05
+    assert rejected / runs <= 0.05 + 0.03
+
+
+def test_power_simulated() -> None:
+    """The power that is stated is the rate at which a skew is seen."""
+    random, runs, trials = Random(3), 400, 100
+    alternative = statistics.halved_odds(0.5)
+    assert alternative == pytest.approx(1 / 3)
+    seen = sum(
+        statistics.binomial_test(sum(random.random() < alternative for _ in range(trials)), trials, 0.5) <= 0.01
+        for _ in range(runs)
+    )
+    assert seen / runs == pytest.approx(statistics.power(trials, 0.5, alternative, 0.01), abs=0.06)
+    assert statistics.power(trials, 0.5, 0.5, 0.01) <= 0.01
+
+
+def test_four_hundred_requests_see_a_skew() -> None:
+    """What is said of n = 400: a true 1:2 skew is all but certain to be seen."""
+    assert statistics.power(400, 0.5, 1 / 3, statistics.DISTRIBUTION_FALSE_ALARM) > 0.997
+
+
+def test_compare_shares() -> None:
+    """A fair split matches, a one-sided one does not."""
+    shares = {"v1": 0.5, "v2": 0.5}
+    assert statistics.compare_shares({"v1": 190, "v2": 210}, shares, 1e-4).matches
+    assert not statistics.compare_shares({"v1": 360, "v2": 40}, shares, 1e-4).matches
+    assert statistics.compare_shares({"v1": 5, "v2": 5}, shares, 1e-4).power < 0.01
+
+
+def test_error_rate_bound() -> None:
+    """None of 300 failed: at most 1 %; of none nothing is known."""
+    assert statistics.error_rate_bound(300) == pytest.approx(0.00994, abs=1e-5)
+    assert statistics.error_rate_bound(0) == 1
+
+
+def test_percentile() -> None:
+    """Nearest rank."""
+    values = [float(value) for value in range(1, 101)]
+    assert statistics.percentile(values, 0.5) == 50
+    assert statistics.percentile(values, 0.95) == 95
+    assert statistics.percentile([7.0], 0.95) == 7
+    with pytest.raises(ValueError, match="no values"):
+        statistics.percentile([], 0.5)
