@@ -4,6 +4,7 @@ import pytest
 
 from fixtures.reporting import listen
 from fixtures.session import session_of, set_up
+from harness import requirement
 from harness.errors import UserError
 from harness.options import OPTIONS
 
@@ -36,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every requirement is judged once in every topology of the run."""
-    if "observation" in metafunc.fixturenames:
+    if requirement.of(metafunc.function):
         sources = session_of(metafunc.config).sources
         metafunc.parametrize(
             "observation",

@@ -260,11 +260,8 @@ class Kube:
             try:
                 # The list's version is where the watch begins: nothing that happens in between is missed.
                 found = _parsed(resource.get(**which, _request_timeout=READ_TIMEOUT))
-                yield next(iter(found["items"]), None) and {
-                    "apiVersion": api_version,
-                    "kind": kind,
-                    **found["items"][0],
-                }
+                items = found["items"]
+                yield {"apiVersion": api_version, "kind": kind, **items[0]} if items else None
                 known = True
                 # One second at least: 0 would mean "no limit" to the API server.
                 left = max(1, int(deadline - time.monotonic()))

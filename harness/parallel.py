@@ -1,7 +1,7 @@
 """Does the same work on several clusters side by side."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,6 +21,8 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
         return []
     with ThreadPoolExecutor(max_workers=len(work)) as pool:
         futures = [pool.submit(function, item) for item in work]
+        # Ctrl-C comes here, not into the pool's own waiting, which then still follows.
+        wait(futures)
     errors = [error for future in futures if (error := future.exception())]
     if len(errors) == 1:
         raise errors[0]

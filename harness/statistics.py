@@ -1,4 +1,4 @@
-"""Exact statistics for sequences of requests. Pure; probabilities are summed in logarithms, no approximations.
+"""Exact statistics for sequences of requests. Pure; no approximations.
 
 Two questions are answered apart. *Coverage*: after how many requests is a version that never answered taken for
 unreachable? *Distribution*: do the shares of the answers match the shares that the endpoint weights promise?
@@ -6,7 +6,7 @@ unreachable? *Distribution*: do the shares of the answers match the shares that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p
+from math import log, log1p
 
 COVERAGE_FALSE_ALARM = 1e-6
 """Probability that a good mesh misses a version: one in a million clients."""
@@ -50,18 +50,27 @@ def coverage_cap(shares: Sequence[float], false_alarm: float = COVERAGE_FALSE_AL
     return cap
 
 
-def binomial(successes: int, trials: int, share: float) -> float:
-    """Probability of exactly so many successes."""
+def binomial(trials: int, share: float) -> list[float]:
+    """Probabilities of 0, 1, … successes in so many trials."""
     if share in {0.0, 1.0}:
-        return float(successes == (trials if share else 0))
-    choose = lgamma(trials + 1) - lgamma(successes + 1) - lgamma(trials - successes + 1)
-    return exp(choose + successes * log(share) + (trials - successes) * log1p(-share))
+        certain = trials if share else 0
+        return [float(successes == certain) for successes in range(trials + 1)]
+    # From the likeliest outcome outwards, so that nothing underflows but what is negligible.
+    odds, mode = share / (1 - share), min(trials, int((trials + 1) * share))
+    weights = [0.0] * (trials + 1)
+    weights[mode] = 1.0
+    for k in range(mode, trials):
+        weights[k + 1] = weights[k] * odds * (trials - k) / (k + 1)
+    for k in range(mode, 0, -1):
+        weights[k - 1] = weights[k] / odds * k / (trials - k + 1)
+    whole = sum(weights)
+    return [weight / whole for weight in weights]
 
 
 def binomial_test(successes: int, trials: int, share: float) -> float:
     """Two-sided p-value of the exact binomial test: the probability of all outcomes no likelier than this one."""
-    limit = binomial(successes, trials, share) * (1 + _TIE)
-    likelihoods = (binomial(k, trials, share) for k in range(trials + 1))
+    likelihoods = binomial(trials, share)
+    limit = likelihoods[successes] * (1 + _TIE)
     return min(1.0, sum(likelihood for likelihood in likelihoods if likelihood <= limit))
 
 
@@ -82,7 +91,7 @@ def multinomial_test(counts: Mapping[str, int], shares: Mapping[str, float]) -> 
 
 def power(trials: int, share: float, alternative: float, false_alarm: float) -> float:
     """Probability that the binomial test against `share` rejects when the true share is `alternative`."""
-    likelihoods = [binomial(k, trials, share) for k in range(trials + 1)]
+    likelihoods, alternatives = binomial(trials, share), binomial(trials, alternative)
     # The p-value grows with the likelihood: walk from the unlikeliest outcome until the false alarms are used up.
     rejected, spent, index = 0.0, 0.0, 0
     order = sorted(range(trials + 1), key=likelihoods.__getitem__)
@@ -95,7 +104,7 @@ def power(trials: int, share: float, alternative: float, false_alarm: float) -> 
         spent += sum(likelihoods[k] for k in tied)
         if spent > false_alarm:
             break
-        rejected += sum(binomial(k, trials, alternative) for k in tied)
+        rejected += sum(alternatives[k] for k in tied)
     return min(1.0, rejected)
 
 

@@ -136,4 +136,19 @@ def engine_root() -> str:
 
 
 def _docker(*words: str, timeout: float = 60) -> str:
-    return run(["docker", *words], timeout=timeout)
+    """Run the engine's client.
+
+    Raises:
+        CommandError: it failed.
+        UserError: no engine answers it.
+    """
+    try:
+        return run(["docker", *words], timeout=timeout)
+    except CommandError as failed:
+        if failed.status is not None and "docker daemon" not in failed.output.lower():
+            raise
+        raise UserError(
+            "The container engine does not answer.",
+            (failed.output.strip().splitlines() or [f"docker {words[0]} did not end within {timeout:.0f} s"])[-1],
+            "see why it stopped (its log), start it, and run again; make clean removes what a run left",
+        ) from None

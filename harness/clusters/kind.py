@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 from harness.clusters import containers, ranges
 from harness.clusters.access import ClusterAccess
 from harness.clusters.leftovers import remove_clusters
-from harness.clusters.run import ClusterRecord, Run, RunRecord, reserve, update_cluster
+from harness.clusters.run import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
 from harness.command import CommandError, run
 from harness.engine import engine_version
 from harness.errors import StepError, UserError
@@ -78,6 +78,7 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
     Raises:
         UserError: a cluster could not be made; those that were are gone again.
     """
+    _names_free(run, names)
     reserved = reserve(run, tuple(names), nodes.image, _taken())
     mounts = _write_hosts(run, nodes)
     try:
@@ -193,11 +194,6 @@ def kind_config(cluster: ClusterRecord, nodes: Nodes, hosts_directory: Path | No
 
 CAUSES = (
     (
-        r"already exist for a cluster with the name",
-        "a cluster of that name exists",
-        "remove it (kind delete cluster), or choose another run name",
-    ),
-    (
         r"port is already allocated|address already in use",
         "a port it was given is taken by another program",
         "run again: ports are chosen anew",
@@ -205,8 +201,13 @@ CAUSES = (
     (r"no space left on device", "the disk is full", "free some space where the container engine keeps its data"),
     (
         r"too many open files|inotify",
-        "the kernel's inotify limits are too low",
-        "sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288",
+        "the kernel grants too few inotify instances",
+        "sysctl fs.inotify.max_user_instances=512",
+    ),
+    (
+        r"could not find a log line|failed to get kubernetes version from node|is not running",
+        "its node ended right after it was started",
+        "see what is short on this machine: --preflight names memory, disk and inotify instances",
     ),
     (
         r"failed to pull image|manifest unknown|pull access denied",
@@ -285,6 +286,17 @@ def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float) -> 
             f"{type(failed).__name__}: {str(failed).splitlines()[0] if str(failed) else ''}",
             f"docker logs {' '.join(access.nodes)}",
         ) from None
+
+
+def _names_free(own: Run, names: Sequence[str]) -> None:
+    there = containers.names()
+    for name in (kind_name(own.id, name) for name in names):
+        if f"{name}-control-plane" in there:
+            raise UserError(
+                f"The name {name} is taken.",
+                "a kind cluster of that name exists, and this run has not made it",
+                f"remove it (kind delete cluster --name {name}), or choose another run name",
+            )
 
 
 def _write_hosts(own: Run, nodes: Nodes) -> Path | None:

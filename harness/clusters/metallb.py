@@ -23,7 +23,7 @@ from harness.clusters.access import ClusterAccess
 from harness.clusters.ranges import address_pool
 from harness.clusters.run import Run, RunRecord
 from harness.errors import StepError, UserError
-from harness.kube import Kube, Object
+from harness.kube import Kube, Object, condition
 from harness.model.step import Phase
 from harness.parallel import in_parallel
 from harness.steps import OpenStep, StepLog
@@ -87,7 +87,16 @@ class MetalLB:
                     ("DaemonSet", "speaker", _speaking),
                     ("Deployment", "controller", _controlling),
                 ):
-                    kube.wait("apps/v1", kind, name, NAMESPACE, pending=pending, timeout=READY_SECONDS, step=step)
+                    kube.wait(
+                        "apps/v1",
+                        kind,
+                        name,
+                        NAMESPACE,
+                        pending=pending,
+                        timeout=READY_SECONDS,
+                        step=step,
+                        explain=lambda: _why(kube),
+                    )
 
         in_parallel(wait, clusters)
 
@@ -197,6 +206,20 @@ def _speaking(speaker: Object | None) -> str:
 def _controlling(controller: Object | None) -> str:
     ready = ((controller or {}).get("status") or {}).get("readyReplicas", 0)
     return "" if ready else "controller not ready"
+
+
+def _why(kube: Kube) -> str:
+    """What its pods and nodes say of themselves."""
+    pods = kube.list("v1", "Pod", NAMESPACE)
+    states = [
+        (pod["metadata"]["name"], entry["state"].get("waiting") or {})
+        for pod in pods
+        for entry in pod.get("status", {}).get("containerStatuses") or ()
+    ]
+    reasons = [f"{pod}: {state.get('reason')}: {state.get('message', '')}" for pod, state in states if state]
+    ready = [(node["metadata"]["name"], condition(node, "Ready")) for node in kube.list("v1", "Node")]
+    reasons += [f"node {name}: {state.get('message', '')}" for name, state in ready if state.get("status") != "True"]
+    return "; ".join(reasons) or "its pods have not been started: " + ", ".join(pod["metadata"]["name"] for pod in pods)
 
 
 def _download() -> str:

@@ -16,8 +16,8 @@ GIBIBYTES_A_CLUSTER = 1.2
 """Memory of a one-node cluster with its part of the mesh and the sample."""
 DISK_A_CLUSTER = 1.5
 """GiB that a running cluster adds to the engine's directory."""
-INOTIFY_INSTANCES_A_CLUSTER = 40
-INOTIFY_WATCHES_A_CLUSTER = 8192
+INOTIFY_INSTANCES_A_CLUSTER = 30
+"""Of root's: systemd, containerd, the kubelet and Kubernetes' components. Short of them a node's kubelet ends."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,10 @@ class Machine:
     disk: float | None = None
     """GiB free where the engine keeps containers."""
     disk_path: str = ""
-    inotify_instances: int | None = None
-    inotify_watches: int | None = None
+    inotify_limit: int | None = None
+    """fs.inotify.max_user_instances."""
+    inotify_used: int = 0
+    """Instances that root has, as far as they can be seen."""
     tools: frozenset[str] = frozenset()
     """Of those needed, the ones that are there."""
     containers: frozenset[str] = frozenset()
@@ -84,12 +86,7 @@ def judge(needs: Needs, machine: Machine) -> tuple[Check, ...]:
         found.append(_engine(machine.engine))
         found.append(_memory(needs.clusters, machine.memory))
         found.append(_disk(needs.clusters, machine.disk, machine.disk_path))
-        found.append(
-            _inotify("max_user_instances", machine.inotify_instances, INOTIFY_INSTANCES_A_CLUSTER * needs.clusters, 512)
-        )
-        found.append(
-            _inotify("max_user_watches", machine.inotify_watches, INOTIFY_WATCHES_A_CLUSTER * needs.clusters, 524288)
-        )
+        found.append(_inotify(needs.clusters, machine.inotify_limit, machine.inotify_used))
     found += [_name(name, name in machine.containers) for name in needs.names]
     found += [_port(port, port in machine.busy_ports) for port in needs.ports]
     return tuple(found)
@@ -129,15 +126,16 @@ def _disk(clusters: int, free: float | None, path: str) -> Check:
     return Check("disk", f"{free:.1f} GiB of {needed:.1f} needed", problem if free < needed else None)
 
 
-def _inotify(name: str, limit: int | None, needed: int, advised: int) -> Check:
+def _inotify(clusters: int, limit: int | None, used: int) -> Check:
+    needed = clusters * INOTIFY_INSTANCES_A_CLUSTER
     if limit is None:
-        return Check(f"fs.inotify.{name}", "can't be told")
+        return Check("inotify instances", "can't be told")
     problem = UserError(
-        f"The kernel's limit fs.inotify.{name} is too low.",
-        f"it is {limit}, and the nodes' programs need about {needed}",
-        f"sysctl fs.inotify.{name}={advised}",
+        f"The kernel grants too few inotify instances for {clusters} clusters.",
+        f"their nodes need about {needed}, fs.inotify.max_user_instances is {limit}, and {used} are in use",
+        f"sysctl fs.inotify.max_user_instances={max(512, used + needed)}",
     )
-    return Check(f"fs.inotify.{name}", f"{limit} of {needed} needed", problem if limit < needed else None)
+    return Check("inotify instances", f"{limit - used} of {needed} needed", problem if limit - used < needed else None)
 
 
 def _tool(name: str, there: bool) -> Check:
@@ -177,8 +175,8 @@ def examine(needs: Needs) -> Machine:
         memory=_available_memory(),
         disk=shutil.disk_usage(path).free / 2**30 if path else None,
         disk_path=root,
-        inotify_instances=_limit("max_user_instances"),
-        inotify_watches=_limit("max_user_watches"),
+        inotify_limit=_inotify_limit(),
+        inotify_used=_inotify_used(),
         tools=frozenset(name for name in needs.tools if shutil.which(name)),
         containers=names,
         busy_ports=frozenset(port for port in needs.ports if _listening(port)),
@@ -188,7 +186,7 @@ def examine(needs: Needs) -> Machine:
 def _engine_facts() -> tuple[str, frozenset[str]]:
     try:
         return containers.engine_root(), containers.names()
-    except CommandError:
+    except (CommandError, UserError):
         return "", frozenset()
 
 
@@ -200,11 +198,23 @@ def _available_memory() -> float | None:
     return int(found.group(1)) / 2**20 if found else None
 
 
-def _limit(name: str) -> int | None:
+def _inotify_limit() -> int | None:
     try:
-        return int(Path(f"/proc/sys/fs/inotify/{name}").read_text())
+        return int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _inotify_used() -> int:
+    used = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == 0:
+                used += sum(str(file.readlink()) == "anon_inode:inotify" for file in (process / "fd").iterdir())
+        except OSError:
+            # It has ended, or belongs to root while this is not root.
+            continue
+    return used
 
 
 def _listening(port: int) -> bool:

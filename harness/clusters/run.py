@@ -176,6 +176,11 @@ def try_lock(directory: Path) -> int | None:
     return descriptor
 
 
+def kind_name(run_id: str, name: str) -> str:
+    """The name of a run's cluster for kind; every container and context of it begins with this or ends in it."""
+    return f"{PREFIX}-{run_id}-{name}"
+
+
 def reserve(run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str, ...]) -> tuple[ClusterRecord, ...]:
     """Write clusters into a run's record, with address ranges that no other run has.
 
@@ -195,7 +200,7 @@ def reserve(run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str,
             len(names), [*taken, *(subnet for cluster in used for subnet in (cluster.pods, cluster.services))]
         )
         made = [
-            ClusterRecord(name=name, kind_name=f"{PREFIX}-{run.id}-{name}", pods=own.pods, services=own.services)
+            ClusterRecord(name=name, kind_name=kind_name(run.id, name), pods=own.pods, services=own.services)
             for name, own in zip(names, found, strict=True)
         ]
         return record.model_copy(update={"clusters": (*record.clusters, *made), "node_image": node_image})

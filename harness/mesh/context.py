@@ -46,7 +46,7 @@ class Mesh:
     def deadline(self, cluster: Cluster, seconds: float) -> float:
         """Seconds to wait: little where an earlier step has failed, since what depends on it rarely comes about."""
         scaled = seconds * self.settings.timeout_scale
-        return min(scaled, HOPELESS_SECONDS) if cluster.name in self.impaired else scaled
+        return min(scaled, HOPELESS_SECONDS) if self.impaired & {cluster.name, cluster.primary} else scaled
 
     def apply(self, cluster: Cluster, manifest: Object) -> Object:
         """Apply an object, labelled with the run's id."""

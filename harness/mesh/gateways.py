@@ -17,8 +17,10 @@ def create_gateway(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Create an East-West gateway."""
     namespace = mesh.settings.system_namespace
     mesh.apply_manifest(cluster, "east-west-gateway-service", namespace=namespace, network=cluster.network)
-    await_injection(mesh.kube(cluster), namespace, mesh.deadline(cluster, INJECTION_SECONDS), opened, INJECT)
-    mesh.apply_manifest(cluster, "east-west-gateway", namespace=namespace, network=cluster.network)
+    try:
+        await_injection(mesh.kube(cluster), namespace, mesh.deadline(cluster, INJECTION_SECONDS), opened, INJECT)
+    finally:
+        mesh.apply_manifest(cluster, "east-west-gateway", namespace=namespace, network=cluster.network)
 
 
 @step(Phase.MESH)

@@ -21,7 +21,7 @@ from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, Mesh
 from harness.mesh.values import primary_values, remote_values
 from harness.parallel import in_parallel
 from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.topology import Cluster, Topology
 
 LAST = ("Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MutatingWebhookConfiguration")
 """Kinds that need the others there."""
@@ -45,8 +45,7 @@ class Istioctl:
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Apply the charts base and istiod."""
-        values = primary_values(mesh.topology, cluster, mesh.settings)
-        self._apply(mesh, cluster, operator(mesh.settings, "minimal", values))
+        self._apply(mesh, cluster, primary_operator(mesh.topology, cluster, mesh.settings))
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
         """Apply the charts base and istiod with profile remote: a webhook, and a Service that leads to the primary."""
@@ -106,11 +105,26 @@ def operator(settings: MeshSettings, profile: str, values: dict[str, Any]) -> Op
     return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": metadata, "spec": spec}
 
 
+def primary_operator(topology: Topology, cluster: Cluster, settings: MeshSettings) -> Operator:
+    """An IstioOperator resource for a control plane.
+
+    istioctl sets pilot.cni.enabled by the component alone, whatever the value says; the plugin is then rendered again.
+    """
+    resource = operator(settings, "minimal", primary_values(topology, cluster, settings))
+    if settings.cni:
+        resource["spec"]["components"] = _cni_component(settings)
+    return resource
+
+
 def cni_operator(settings: MeshSettings) -> Operator:
     """An IstioOperator resource for the CNI plugin alone."""
     resource = operator(settings, "empty", {})
-    resource["spec"]["components"] = {"cni": {"enabled": True, "namespace": settings.cni_namespace}}
+    resource["spec"]["components"] = _cni_component(settings)
     return resource
+
+
+def _cni_component(settings: MeshSettings) -> dict[str, Any]:
+    return {"cni": {"enabled": True, "namespace": settings.cni_namespace}}
 
 
 def webhook_pending(seen: Object | None) -> str:

@@ -38,8 +38,8 @@ def remove(
 ) -> None:
     """Remove the mesh and the sample from every cluster. Idempotent; what fails is recorded in the log.
 
-    First the four deletions of the chapter; when no control plane is left that could make objects again, what they
-    leave behind.
+    First the four deletions of the chapter; what they leave behind when no control plane runs any more, on any cluster,
+    that would make it again.
 
     Args:
         topology: the clusters.
@@ -50,7 +50,7 @@ def remove(
     """
     mesh = Mesh(topology, kubes, settings, log)
     in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), topology.clusters)
-    in_parallel(lambda cluster: remove_leftovers(mesh, cluster, before[cluster.name]), topology.clusters)
+    in_parallel(lambda cluster: _remove_rest(mesh, cluster, before[cluster.name]), topology.clusters)
 
 
 def observe_cleanup(
@@ -93,6 +93,11 @@ def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
     delete_namespaces(mesh, cluster, before)
 
 
+def _remove_rest(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
+    remove_leftovers(mesh, cluster, before)
+    await_namespaces(mesh, cluster, before)
+
+
 @step(Phase.CLEANUP)
 def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove the Istio resource, and the IstioCNI resource that the chapter leaves behind."""
@@ -108,24 +113,29 @@ def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
 def delete_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove Istio and the sample applications: the namespaces of the control plane, the sample and the CNI plugin."""
     kube, settings = mesh.kube(cluster), mesh.settings
-    doomed = [name for name in settings.namespaces if not before.holds_namespace(name)]
+    doomed = _doomed(settings, before)
     kept = sorted(set(settings.namespaces) - set(doomed))
     if kept:
         opened.note(f"stood before, and stays: {', '.join(kept)}")
     there = [name for name in doomed if kube.delete("v1", "Namespace", name)]
-    for name in (name for name in there if name != settings.cni_namespace):
-        _end_pods(kube, name)
-    if settings.cni_namespace in there:
-        _remove_node_agent(mesh, cluster, opened)
     for name in there:
-        _await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
+        if name != settings.cni_namespace:
+            _end_pods(kube, name)
+    for name in there:
+        if name == settings.cni_namespace:
+            _end_node_agent(kube, name)
+        _await_no_pods(mesh, cluster, opened, name)
 
 
 @step(Phase.CLEANUP)
 def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove what the chapter leaves behind: cluster roles, webhooks, config maps, custom resource definitions."""
-    kube = mesh.kube(cluster)
-    found = [entry for entry in inventory.leftovers(before, inventory.take(kube)) if owned(entry, mesh.settings)]
+    kube, doomed = mesh.kube(cluster), _doomed(mesh.settings, before)
+    found = [
+        entry
+        for entry in inventory.leftovers(before, inventory.take(kube))
+        if owned(entry, mesh.settings) and not {entry.namespace, entry.name} & set(doomed)
+    ]
     if not found:
         opened.skip("nothing is left")
         return
@@ -136,6 +146,13 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
         there = [entry for entry in batch if kube.delete(*_reference(entry))]
         for entry in there:
             _await_gone(mesh, cluster, opened, _reference(entry))
+
+
+@step(Phase.CLEANUP)
+def await_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Wait for the namespaces to be gone."""
+    for name in _doomed(mesh.settings, before):
+        _await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
 
 
 def owned(entry: Entry, settings: MeshSettings) -> bool:
@@ -154,19 +171,24 @@ def summary(entries: Sequence[Entry]) -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
 
 
+def _doomed(settings: MeshSettings, before: Inventory) -> list[str]:
+    return [name for name in settings.namespaces if not before.holds_namespace(name)]
+
+
 def _end_pods(kube: Kube, namespace: str) -> None:
     """Shorten the grace of a namespace's pods: its deletion would wait for as long as they may take to drain."""
     core = client.CoreV1Api(kube.access.api)
     core.delete_collection_namespaced_pod(namespace, grace_period_seconds=DRAIN_SECONDS)
 
 
-def _remove_node_agent(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+def _end_node_agent(kube: Kube, namespace: str) -> None:
     """Let the CNI plugin's agent end by itself, while it may still read its DaemonSet: it then tidies up its node."""
-    kube, namespace = mesh.kube(cluster), mesh.settings.cni_namespace
     for daemon_set in kube.list("apps/v1", "DaemonSet", namespace):
-        name = daemon_set["metadata"]["name"]
-        kube.delete("apps/v1", "DaemonSet", name, namespace)
-    for pod in kube.list("v1", "Pod", namespace):
+        kube.delete("apps/v1", "DaemonSet", daemon_set["metadata"]["name"], namespace)
+
+
+def _await_no_pods(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str) -> None:
+    for pod in mesh.kube(cluster).list("v1", "Pod", namespace):
         _await_gone(mesh, cluster, opened, ("v1", "Pod", pod["metadata"]["name"], namespace))
 
 

@@ -51,17 +51,7 @@ def probe(planned: PlannedProbe, lines: Sequence[str] | None, pod: str) -> Probe
         return _result(planned, pod, ProbeResult.NO_TOOL, detail=f"no {missing} in the container")
     if not lines:
         return _result(planned, pod, ProbeResult.TRANSPORT, detail="the script ended before this probe did")
-    match planned.kind:
-        case ProbeKind.TLS:
-            return _handshake(planned, lines, pod)
-        case ProbeKind.TLS_NO_CERTIFICATE:
-            return _without_certificate(planned, lines, pod)
-        case ProbeKind.CSR_NO_TOKEN:
-            return _without_token(planned, lines, pod)
-        case ProbeKind.API_SERVER:
-            return _api_server(planned, lines, pod)
-        case _:
-            return _connection(planned, lines, pod)
+    return _READ_BY.get(planned.kind, _connection)(planned, lines, pod)
 
 
 def _result(
@@ -105,7 +95,7 @@ def curl_results(lines: Sequence[str]) -> list[CurlResult]:
         if not line.startswith(f"{MARK} curl "):
             said.append(line)
             continue
-        status, connected, seconds, code = (line.split()[2:] + ["", "", "", ""])[:4]
+        status, connected, seconds, code = [*line.split()[2:], "", "", "", ""][:4]
         text = "\n".join(said)
         # curl before 7.75 does not know its exit code there; what it writes to standard error says the same.
         spoken = re.search(r"curl: \((\d+)\)", text)
@@ -242,9 +232,10 @@ def _without_token(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Pro
 
 
 def _api_server(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Probe:
-    version, *reviews = curl_results(lines) or [None]
-    if version is None:
+    results = curl_results(lines)
+    if not results:
         return _result(planned, pod, ProbeResult.TRANSPORT, detail=" ".join(lines))
+    version, *reviews = results
     allowed = {
         str(permission): answer
         for permission, review in zip(ALL, reviews, strict=False)
@@ -279,3 +270,11 @@ def _allowed(review: CurlResult) -> bool | None:
     except ValueError:
         return None
     return bool((answer.get("status") or {}).get("allowed"))
+
+
+_READ_BY = {
+    ProbeKind.TLS: _handshake,
+    ProbeKind.TLS_NO_CERTIFICATE: _without_certificate,
+    ProbeKind.CSR_NO_TOKEN: _without_token,
+    ProbeKind.API_SERVER: _api_server,
+}

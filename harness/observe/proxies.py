@@ -28,6 +28,15 @@ def no_program(failed: TransportError) -> bool:
 def admin(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, Any]:
     """What Envoy's admin interface answers to each path: parsed JSON, or None where it is none.
 
+    Raises:
+        TransportError: the proxy could not be asked.
+    """
+    return {path: _json(text) for path, text in admin_texts(kube, namespace, pod, paths, timeout).items()}
+
+
+def admin_texts(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:
+    """What Envoy's admin interface answers to each path.
+
     Asked by curl, all paths in one exec; where the image has no shell, by pilot-agent, one exec each.
 
     Raises:
@@ -44,20 +53,17 @@ def admin(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: f
             raise
     else:
         if answer.status != 127:  # noqa: PLR2004 - the shell's "not found"
-            return parsed(answer.stdout)
+            return split(answer.stdout)
     return {
-        path: _json(kube.exec(namespace, pod, PROXY, ("pilot-agent", "request", "GET", path), timeout=timeout).stdout)
+        path: kube.exec(namespace, pod, PROXY, ("pilot-agent", "request", "GET", path), timeout=timeout).stdout
         for path in paths
     }
 
 
-def parsed(output: str) -> dict[str, Any]:
-    """The answers by path, from the output of `admin`'s script."""
-    answers = {}
-    for part in output.split(_MARK)[1:]:
-        path, _, body = part.partition("\n")
-        answers[path] = _json(body)
-    return answers
+def split(output: str) -> dict[str, str]:
+    """The answers by path, from the output of the script of `admin_texts`."""
+    parts = (part.partition("\n") for part in output.split(_MARK)[1:])
+    return {path: body for path, _, body in parts}
 
 
 def _json(text: str) -> Any:

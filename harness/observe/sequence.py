@@ -20,9 +20,11 @@ newline='
 spaces=$IFS sent=0 trouble=0 missing=$wanted
 while [ "$sent" -lt "$cap" ] && [ "$trouble" -lt "$patience" ]; do
   [ -n "$wanted" ] && [ -z "$missing" ] && [ "$sent" -ge "$least" ] && break
+  read -r up idle </proc/uptime
+  : "${began:=${up%%.*}}"
+  [ "$sent" -gt 0 ] && [ $((${up%%.*} - began)) -ge "$seconds_at_most" ] && break
   size=$chunk
   [ $((cap - sent)) -lt "$size" ] && size=$((cap - sent))
-  read -r up idle </proc/uptime
   before=$sent
   replies=$(curl -s --noproxy '*' --fail-early --max-time "$limit" -H 'Connection: close' -w "$format" "$url#[1-$size]")
   printf '@@ clock %s\\n%s\\n' "$up" "$replies"
@@ -65,6 +67,8 @@ class SequencePlan:
     """A failed request costs 1, one that timed out 5; at this sum the sequence is broken off."""
     limit: int = 5
     """Seconds for one request."""
+    seconds: int = 3600
+    """After which no further request is sent."""
     chunk: int = 1
     """Requests that one curl sends: 1 lets the sequence end after any request, more is faster. Each request is on a
     connection of its own either way."""
@@ -80,6 +84,7 @@ def script(plan: SequencePlan) -> str:
         "patience": plan.patience,
         "limit": plan.limit,
         "chunk": plan.chunk,
+        "seconds_at_most": plan.seconds,
         "timeout_costs": _TIMEOUT_COSTS,
         "format": _WRITE_OUT,
     }

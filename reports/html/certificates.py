@@ -17,6 +17,9 @@ class Node:
     """A certificate, with what it signed."""
 
     certificate: Certificate
+    name: str
+    """Its subject or, as workloads have none, the first name it is for."""
+    other_names: tuple[str, ...]
     uses: tuple[str, ...]
     """Where it was seen."""
     state: str
@@ -109,7 +112,9 @@ def _node(certificate: Certificate, uses: tuple[str, ...], children: tuple[Node,
         left = f"{_words(ends - now)} left"
     lifetime = (ends - begins).total_seconds() or 1.0
     elapsed = min(100.0, max(0.0, 100 * (now - begins).total_seconds() / lifetime))
-    return Node(certificate, uses, state, left, round(elapsed, 2), children)
+    names = [name for name in (certificate.subject, *certificate.uris, *certificate.dns_names) if name]
+    first, others = (names[0], tuple(names[1:])) if names else (f"serial {certificate.serial}", ())
+    return Node(certificate, first, others, uses, state, left, round(elapsed, 2), children)
 
 
 def _words(span: timedelta) -> str:

@@ -12,8 +12,10 @@ from reports.result import TopologyResult
 BOX, SPACE, PADDING, MARGIN = 268, 132, 20, 24
 """Widths: a cluster, the space between two, from a network's frame to its clusters, around everything."""
 HEADER, ROW = 58, 44
-LIFT, FALL = 34, 34
-"""How much higher, or lower, an arrow goes for each cluster that it passes."""
+FRAME = PADDING + 14
+"""From a cluster to its network's frame, above and below."""
+LIFT, PAIR, TURN, TIP = 34, 14, 9, 4
+"""Arrows: how much farther out for each cluster that is passed; between the two of a pair; radius; room for the tip."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def draw(result: TopologyResult) -> Drawing:
     count = len(topology.clusters)
     rows = 4 if any(topology.has_gateway(cluster) for cluster in topology.clusters) else 3
     height = HEADER + rows * ROW + 10
-    top = MARGIN + 34 + LIFT * count + PADDING
+    reach = FRAME + LIFT * (count - 1)
+    top = MARGIN + reach
     boxes = tuple(
         _box(observation, found, cluster, (MARGIN + PADDING + n * (BOX + SPACE), top), height)
         for n, cluster in enumerate(topology.clusters)
@@ -102,7 +105,7 @@ def draw(result: TopologyResult) -> Drawing:
     )
     return Drawing(
         width=2 * (MARGIN + PADDING) + count * BOX + (count - 1) * SPACE,
-        height=top + height + 34 + PADDING + FALL * count + MARGIN,
+        height=top + height + reach + MARGIN,
         row_width=BOX - 24,
         frames=_frames(topology, found, boxes),
         boxes=boxes,
@@ -166,9 +169,9 @@ def _frame(name: str, members: Sequence[BoxView], found: Sequence[Fault]) -> Fra
     first, last = members[0], members[-1]
     return FrameView(
         x=first.x - PADDING,
-        y=first.y - PADDING - 14,
+        y=first.y - FRAME,
         width=last.x + BOX - first.x + 2 * PADDING,
-        height=first.height + 2 * PADDING + 14,
+        height=first.height + FRAME + PADDING,
         name=name,
         state=state,
         why="\n".join(dict.fromkeys(why for _, why in states if why)),
@@ -220,35 +223,28 @@ def _ends(topology: Topology, start: Cluster, end: Cluster) -> tuple[int, int]:
 
 
 def _arc(kind: str, boxes: Sequence[BoxView], ends: tuple[int, int], state: State, words: tuple[str, str]) -> ArrowView:
-    """An arrow with rounded corners over, or under, the clusters; one way lies outside the other."""
+    """An arrow with rounded corners over (remote secrets) or under (traffic) the clusters between its ends."""
     start, end = ends
-    forth, far = end > start, abs(end - start)
-    above = kind == "secret"
-    side = 1 if forth else -1
-    outer = 12 if forth else 0
-    # Every cluster has a slot for each partner, so that no two arrows share a line.
-    x1 = boxes[start].x + BOX / 2 + side * (40 + 26 * (len(boxes) - far)) + (0 if forth else -6)
-    x2 = boxes[end].x + BOX / 2 - side * (40 + 26 * (len(boxes) - far)) + (0 if forth else 6)
-    x1, x2 = x1 + (-8 if forth else 14), x2 + (8 if forth else -14)
-    if above:
-        edge = boxes[start].y
-        y = edge - PADDING - 14 - LIFT * far - outer + 6
-        radius = 10
-        path = _bent(x1, x2, edge, y, radius, tip=4)
-    else:
-        edge = boxes[start].y + boxes[start].height
-        y = edge + PADDING + FALL * far + outer - 8
-        radius = -10
-        path = _bent(x1, x2, edge, y, radius, tip=-4)
-    return ArrowView(path, kind, state, words[0], words[1], (x1 + x2) / 2 + (18 if forth else -18), y)
-
-
-def _bent(x1: float, x2: float, edge: float, y: float, radius: float, tip: float) -> str:
-    turn = abs(radius) if x2 > x1 else -abs(radius)
-    return (
-        f"M{x1:g} {edge:g} V{y + radius:g} Q{x1:g} {y:g} {x1 + turn:g} {y:g} "
-        f"H{x2 - turn:g} Q{x2:g} {y:g} {x2:g} {y + radius:g} V{edge - tip:g}"
+    outer = end > start  # of a pair, the arrow to the right lies outside
+    x1, x2 = (_slot(boxes, n, other, outer) for n, other in ((start, end), (end, start)))
+    reach = FRAME + LIFT * abs(end - start) - (0 if outer else PAIR)
+    up = -1 if kind == "secret" else 1
+    edge = boxes[start].y + (0 if up < 0 else boxes[start].height)
+    y, turn, across = edge + up * reach, -up * TURN, TURN if x2 > x1 else -TURN
+    path = (
+        f"M{x1:g} {edge:g} V{y + turn:g} Q{x1:g} {y:g} {x1 + across:g} {y:g} "
+        f"H{x2 - across:g} Q{x2:g} {y:g} {x2:g} {y + turn:g} V{edge + up * TIP:g}"
     )
+    aside = 16 if outer else -16
+    return ArrowView(path, kind, state, words[0], words[1], (x1 + x2) / 2 + aside, y)
+
+
+def _slot(boxes: Sequence[BoxView], box: int, partner: int, outer: bool) -> float:
+    """Where an arrow meets its cluster: arrows to farther clusters stand farther from these, so that none cross."""
+    partners = [*reversed(range(box)), *reversed(range(box + 1, len(boxes)))]
+    place = partners.index(partner) - (len(partners) - 1) / 2
+    outwards = -1 if partner > box else 1
+    return boxes[box].x + BOX / 2 + place * 2 * PAIR + outwards * (PAIR / 2 if outer else -PAIR / 2)
 
 
 def _description(topology: Topology, arrows: Sequence[ArrowView]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.requirement import Judgement, Level, Verdict
 from reports.conformance import cause_link, requirement_link
@@ -20,6 +20,9 @@ from reports.summary import ORDER, WORDS, counted, headline, place
 
 FACTS = 60
 """Lines of evidence that a requirement unfolds; more are counted."""
+
+NAMES = {"mtls": "Mutual TLS"}
+"""Areas whose name is not just a word."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,13 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "duration": _duration, "headline": headline, "place": place}
+    environment.filters |= {
+        "moment": _moment,
+        "duration": _duration,
+        "headline": headline,
+        "place": place,
+        "prose": _prose,
+    }
     style, script = _asset("style.css"), _asset("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
@@ -119,7 +128,8 @@ def _area(name: str, result: TopologyResult, run: RunInfo) -> AreaView:
     members = [judgement for judgement in result.judgements if judgement.area == name]
     verdicts = [judgement.verdict for judgement in members]
     counts = ", ".join(f"{verdicts.count(each)} {WORDS[each]}" for each in ORDER if each in verdicts)
-    return AreaView(name, tuple(_requirement(judgement, result, run) for judgement in members), counts)
+    title = NAMES.get(name, name[:1].upper() + name[1:])
+    return AreaView(title, tuple(_requirement(judgement, result, run) for judgement in members), counts)
 
 
 def _requirement(judgement: Judgement, result: TopologyResult, run: RunInfo) -> RequirementView:
@@ -139,6 +149,16 @@ def _segments(counts: Counts) -> list[tuple[Verdict, float, float]]:
             parts.append((verdict, start, width))
         start += width
     return parts
+
+
+def _prose(text: str) -> Markup:
+    """Text with its `code` marked as such."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts)
+    )
 
 
 def _moment(when: datetime) -> str:

@@ -45,7 +45,7 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
             workload.name
             for workload in observed.workloads
             if workload.namespace == sample
-            and (workload.labels.get("app") == expected.HELLOWORLD or workload.name.startswith(expected.HELLOWORLD))
+            and expected.HELLOWORLD in {workload.labels.get("app"), workload.name.partition("-")[0]}
             and workload.name != own
             and workload.desired
         ]

@@ -138,7 +138,6 @@ class TestKind:
     @pytest.mark.parametrize(
         ("output", "why"),
         [
-            ("ERROR: failed to create cluster: node(s) already exist for a cluster with the name", "exists"),
             ("docker: Bind for 127.0.0.1:4242 failed: port is already allocated.", "port"),
             ("write /var/lib/docker/x: no space left on device", "disk is full"),
             ("failed to create fsnotify watcher: too many open files", "inotify"),
@@ -300,8 +299,7 @@ GOOD = Machine(
     memory=8.0,
     disk=50.0,
     disk_path="/var/lib/docker",
-    inotify_instances=512,
-    inotify_watches=524288,
+    inotify_limit=512,
     tools=frozenset({"kind"}),
 )
 
@@ -321,8 +319,8 @@ class TestPreflight:
             ({"engine": None}, "No container engine"),
             ({"memory": 1.0}, "memory"),
             ({"disk": 1.0}, "disk space"),
-            ({"inotify_instances": 50}, "max_user_instances"),
-            ({"inotify_watches": 50}, "max_user_watches"),
+            ({"inotify_limit": 50}, "inotify instances"),
+            ({"inotify_used": 500}, "inotify instances"),
             ({"tools": frozenset()}, "kind is missing"),
             ({"containers": frozenset({"a"})}, "name a is taken"),
             ({"busy_ports": frozenset({1})}, "port 1 is taken"),

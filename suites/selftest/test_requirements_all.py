@@ -65,7 +65,8 @@ def test_each_is_killed(good_observations: Mapping[str, Observation]) -> None:
 @pytest.mark.parametrize("outcome", BY_READING, ids=str)
 def test_unread_is_not_judged(outcome: ReadOutcome, good_observations: Mapping[str, Observation]) -> None:
     """What could not be read of a cluster is skipped, blocked or unknown; it never fails and never passes."""
-    for observation in good_observations.values():
+    for name in ("primary-remote-multi-network", "multi-primary-single-network"):
+        observation = good_observations[name]
         for subject in Subject:
             reading = Reading(subject=subject, outcome=outcome)
             clusters = tuple(
@@ -152,6 +153,6 @@ def test_broken_exec(good_observations: Mapping[str, Observation]) -> None:
 def test_documented() -> None:
     """Each requirement says why it matters and where it comes from, and is named by its id."""
     for row in catalogue().values():
-        assert row.check.__name__ == "test_" + row.id.lower().replace("-", "_")  # type: ignore[attr-defined]
+        assert row.check.__name__ == "test_" + row.id.lower().replace("-", "_")
         assert row.title.endswith(".")
         assert "Source: " in row.text, row.id

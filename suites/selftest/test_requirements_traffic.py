@@ -27,9 +27,10 @@ def _without_service(observation: Observation) -> Observation:
     return on(observation, cluster, services=services)
 
 
-def _sleep_pod(
-    observation: Observation, change: Callable[[tuple[Container, ...]], tuple[Container, ...]]
-) -> Observation:
+Containers = tuple[Container, ...]
+
+
+def _sleep_pod(observation: Observation, change: Callable[[Containers], Containers]) -> Observation:
     cluster = last(observation.topology)
     pods = observation[cluster].pods
 

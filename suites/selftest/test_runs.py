@@ -39,6 +39,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr(containers, "labelled", labelled)
     monkeypatch.setattr(containers, "remove", remove)
+    monkeypatch.setattr(containers, "names", lambda: frozenset(there))
     return there
 
 
@@ -162,16 +163,26 @@ def test_damaged_record() -> None:
         records()
 
 
+def test_name_of_another_cluster(engine: dict[str, str]) -> None:
+    """A cluster that stands there before is not touched."""
+    before = dict(engine)
+    with begin("b") as run, pytest.raises(UserError, match="eastwest-b-east is taken"):
+        kind.create(("east", "west"), run=run, nodes=kind.Nodes(), log=StepLog())
+    assert engine == before
+    assert records() == ()
+
+
 def test_creation_that_fails_leaves_nothing(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One cluster of two can't be made: the other is removed, the error is kind's, the record is empty."""
 
     def fake(command: list[object], **_: object) -> str:
         if "create" in command and str(command[4]).endswith("west"):
             raise CommandError([str(word) for word in command], 1, "ERROR: no space left on device")
-        if "create" in command:
-            raise CommandError([str(word) for word in command], 1, "ERROR: failed to lock config file")
-        return ""
+        engine["eastwest-a-east-control-plane"] = "eastwest-a-east"
+        raise CommandError([str(word) for word in command], 1, "ERROR: failed to lock config file")
 
+    for name in ("east", "west"):
+        del engine[f"eastwest-a-{name}-control-plane"]
     monkeypatch.setattr(kind, "run", fake)
     monkeypatch.setattr(kind, "_taken", tuple)
     monkeypatch.setattr(kind, "engine_version", lambda: "28")
@@ -189,6 +200,7 @@ def test_engine_that_stops_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
         raise CommandError([str(word) for word in command], 1, "Cannot connect to the Docker daemon")
 
     monkeypatch.setattr(kind, "run", fake)
+    monkeypatch.setattr(containers, "names", frozenset)
     monkeypatch.setattr(containers, "run", fake)
     monkeypatch.setattr(kind, "_taken", tuple)
     monkeypatch.setattr(kind, "engine_version", lambda: None)

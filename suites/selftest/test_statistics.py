@@ -31,7 +31,7 @@ def test_cap_refuses(shares: tuple[float, ...]) -> None:
 
 def test_misses_simulated() -> None:
     """Ten requests miss one of three equal versions as often as computed: about one in twenty."""
-    random, trials = Random(1), 20_000
+    random, trials = Random(1), 20_000  # noqa: S311
     missed = sum(len(set(random.choices("abc", k=10))) < 3 for _ in range(trials))
     bound = statistics.miss_probability(statistics.equal_shares(3), 10)
     assert bound == pytest.approx(0.052, abs=0.001)
@@ -66,7 +66,7 @@ def test_unexpected_class_is_rejected() -> None:
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.2, 0.8), (0.2, 0.3, 0.5)])
 def test_false_alarms_simulated(shares: tuple[float, ...]) -> None:
     """At 5 % no more than 5 % of good meshes are rejected."""
-    random, runs = Random(2), 400
+    random, runs = Random(2), 400  # noqa: S311
     names = [f"v{index}" for index in range(len(shares))]
     promised = dict(zip(names, shares, strict=True))
     rejected = 0
@@ -78,7 +78,7 @@ def test_false_alarms_simulated(shares: tuple[float, ...]) -> None:
 
 def test_power_simulated() -> None:
     """The power that is stated is the rate at which a skew is seen."""
-    random, runs, trials = Random(3), 400, 100
+    random, runs, trials = Random(3), 400, 100  # noqa: S311
     alternative = statistics.halved_odds(0.5)
     assert alternative == pytest.approx(1 / 3)
     seen = sum(

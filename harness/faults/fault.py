@@ -1,0 +1,79 @@
+"""What a fault is: one thing that is broken, what must notice it, what follows from it and why. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from harness.model.observation import Observation
+from harness.topology import Feature, Topology
+
+Where = Callable[[Topology], bool]
+Mutate = Callable[[Observation], Observation]
+
+
+def everywhere(_topology: Topology) -> bool:
+    """In every topology."""
+    return True
+
+
+def has(*features: Feature) -> Where:
+    """Where a topology has all of these."""
+    return partial(_has, frozenset(features))
+
+
+def _has(features: frozenset[Feature], topology: Topology) -> bool:
+    return features <= topology.features
+
+
+MP, PR = has(Feature.MULTI_PRIMARY), has(Feature.PRIMARY_REMOTE)
+SN, MN = has(Feature.SINGLE_NETWORK), has(Feature.MULTI_NETWORK)
+
+
+def either(*places: Where) -> Where:
+    """Where one of these holds."""
+    return lambda topology: any(place(topology) for place in places)
+
+
+def both(*places: Where) -> Where:
+    """Where all of these hold."""
+    return lambda topology: all(place(topology) for place in places)
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """Requirements that fail or can't be judged because of a fault, without being what proves it."""
+
+    requirements: tuple[str, ...]
+    reason: str
+    """One line of how Istio (or what is beneath it) behaves."""
+    where: Where = everywhere
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to break a good mesh. Reasoned from Istio's behaviour, never copied from what came out."""
+
+    id: str
+    text: str
+    """What is changed, one line."""
+    mutate: Mutate
+    """Turns a good observation into the one that a mesh broken in this way would give."""
+    cause: str
+    """Id of the cause that must be named first."""
+    must_fail: frozenset[str]
+    one_of: frozenset[str] = frozenset()
+    """At least one of these must fail too."""
+    consequences: tuple[Consequence, ...] = ()
+    where: Where = everywhere
+    live: bool = False
+    """It is also made on live clusters."""
+    topologies: str = field(default="", compare=False)
+    """As the table of faults says it: MP, PR, SN, MN."""
+
+    def expected(self, topology: Topology) -> dict[str, str]:
+        """The requirements that may fail or be blocked in a topology, each with the reason."""
+        found = dict.fromkeys(sorted(self.must_fail | self.one_of), self.text)
+        for consequence in self.consequences:
+            if consequence.where(topology):
+                found |= dict.fromkeys((r for r in consequence.requirements if r not in found), consequence.reason)
+        return found

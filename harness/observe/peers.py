@@ -1,0 +1,147 @@
+"""Who called, as the destination's own proxy saw it: from its access log, else from its metrics."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from harness import expected
+from harness.kube import Kube, TransportError
+from harness.model.cluster import Pod
+from harness.model.traffic import PeerIdentity
+from harness.observe.proxies import admin_texts
+from harness.parallel import in_parallel
+
+_SAN = "downstream_peer_uri_san"
+_METRICS = "stats/prometheus?filter=istio_requests_total"
+_LOG_LINES = 5000
+_FLUSH_SECONDS = 1.2
+"""Istio has Envoy flush its access log every second."""
+_NONE = ("", "-", "unknown")
+Callers = Counter[tuple[str, bool]]
+"""Requests by the caller's identity and whether they came over mutual TLS."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A helloworld pod with a sidecar."""
+
+    cluster: str
+    kube: Kube
+    pod: Pod
+
+
+def access_log_callers(text: str) -> Callers | None:
+    """The callers of helloworld in an access log of JSON lines; None where no line tells callers at all.
+
+    Requests by address, as probes send them, are left out: they name no Service.
+    """
+    found: Callers = Counter()
+    tells = False
+    for line in text.splitlines():
+        if _SAN not in line:
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        tells = True
+        if str(entry.get("authority") or expected.HELLOWORLD).startswith(expected.HELLOWORLD):
+            principal = str(entry.get(_SAN) or "")
+            principal = "" if principal in _NONE else principal
+            found[principal, bool(principal)] += 1
+    return found if tells else None
+
+
+def metric_callers(text: str) -> Callers:
+    """The callers in `istio_requests_total` of a destination's proxy, in Prometheus' text format."""
+    found: Callers = Counter()
+    for labels, value in re.findall(r"^istio_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE):
+        label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if label.get("reporter") == "destination":
+            principal = label.get("source_principal", "")
+            principal = "" if principal in _NONE else principal
+            found[principal, label.get("connection_security_policy") == "mutual_tls"] += int(value)
+    return found
+
+
+def metrics(destinations: tuple[Destination, ...], timeout: float) -> dict[str, Callers]:
+    """By pod, the callers in its proxy's metrics; nothing of pods that can't be asked."""
+
+    def of_pod(destination: Destination) -> Callers:
+        pod = destination.pod
+        try:
+            answers = admin_texts(destination.kube, pod.namespace, pod.name, (_METRICS,), timeout)
+        except TransportError:
+            return Counter()
+        return metric_callers(answers.get(_METRICS, ""))
+
+    return {d.pod.name: found for d, found in zip(destinations, in_parallel(of_pod, destinations), strict=True)}
+
+
+def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[str, Callers]:
+    def of_pod(destination: Destination) -> Callers | None:
+        pod, kube = destination.pod, destination.kube
+        try:
+            text = kube.logs(pod.namespace, pod.name, expected.PROXY, lines=_LOG_LINES, since=since)
+        except (ApiException, HTTPError):
+            return None
+        return access_log_callers(text)
+
+    found = zip(destinations, in_parallel(of_pod, destinations), strict=True)
+    return {destination.pod.name: callers for destination, callers in found if callers is not None}
+
+
+def peers(
+    destinations: tuple[Destination, ...],
+    answered: set[str],
+    before: Mapping[str, Callers],
+    since: Callable[[], float],
+    timeout: float,
+) -> tuple[tuple[PeerIdentity, ...] | None, str]:
+    """What the destinations' proxies recorded of their callers, or None and why there is no evidence.
+
+    Args:
+        destinations: the helloworld pods.
+        answered: the names of those that answered a request.
+        before: the callers in their metrics before the requests were sent.
+        since: seconds since the first request was sent, now.
+        timeout: seconds for one exec.
+    """
+    logged = _access_logs(destinations, since())
+    if not answered <= logged.keys() and logged:
+        time.sleep(_FLUSH_SECONDS)
+        logged = _access_logs(destinations, since())
+    if logged:
+        return _identities(destinations, logged, "access log"), ""
+    counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(destinations, timeout).items()}
+    if any(counted.values()):
+        return _identities(destinations, counted, "metrics"), ""
+    if not answered:
+        return (), ""
+    return None, (
+        f"the proxies of helloworld neither log their callers (an access log of JSON lines with {_SAN}) "
+        "nor count them (istio_requests_total)"
+    )
+
+
+def _identities(
+    destinations: tuple[Destination, ...], found: Mapping[str, Callers], evidence: str
+) -> tuple[PeerIdentity, ...]:
+    return tuple(
+        PeerIdentity(
+            destination=destination.cluster,
+            pod=destination.pod.name,
+            evidence=evidence,
+            principal=principal,
+            mutual_tls=mutual,
+            requests=count,
+        )
+        for destination in destinations
+        for (principal, mutual), count in sorted(found.get(destination.pod.name, Counter()).items())
+    )

@@ -1,0 +1,211 @@
+"""Sends the requests that show whether the clusters form one mesh: until it converges, for coverage, for shares."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from harness import expected, statistics
+from harness.kube import Kube, TransportError
+from harness.model.cluster import ClusterObservation
+from harness.model.observation import Asked
+from harness.model.traffic import Convergence, Sequence
+from harness.observe import envoy
+from harness.observe.proxies import CLUSTERS, admin
+from harness.observe.reading import explain
+from harness.observe.sequence import SequencePlan, broken_off, command, requests, script, versions_seen
+from harness.topology import Topology
+
+LOOP = 10
+"""The chapter's `for i in {0..9}`."""
+REQUEST_SECONDS = 5
+SHORT_REQUEST_SECONDS = 2
+CONVERGENCE_SECONDS = 60.0
+QUIET_SECONDS = 8.0
+"""With no new version and no new endpoint for this long, a mesh whose parts were all waited for does not heal."""
+_PAUSE = 0.5
+_CHUNK = 20
+_EXEC_SECONDS = 600.0
+_LITTLE_PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class Client:
+    """A ready sleep pod, and what it is to ask."""
+
+    cluster: str
+    kube: Kube
+    namespace: str
+    pod: str
+    container: str
+    url: str
+    versions: tuple[str, ...]
+    """Those that must answer."""
+    limit: int
+    """Seconds for one request."""
+    short_limit: int
+    """The same where one that hangs is not judged, or is known to."""
+    timeout: float
+    """Seconds for one exec that asks its proxy."""
+
+
+@dataclass(frozen=True)
+class Odds:
+    """How many requests coverage takes, and how often it is wrong."""
+
+    cap: int
+    false_alarm: float
+
+
+def clients(
+    topology: Topology,
+    asked: Asked,
+    observed: Mapping[str, ClusterObservation],
+    kubes: Mapping[str, Kube],
+    timeout_scale: float,
+) -> tuple[Client, ...]:
+    """The first ready sleep pod of each cluster that has one."""
+    namespace, found = asked.sample_namespace, []
+    for cluster in topology.clusters:
+        ready = [pod for pod in observed[cluster.name].pods_with(namespace, app=expected.SLEEP) if pod.ready]
+        for pod in sorted(ready, key=lambda pod: pod.name)[:1]:
+            container = next((c.name for c in pod.containers if not c.init and c.name != expected.PROXY), "")
+            found.append(
+                Client(
+                    cluster=cluster.name,
+                    kube=kubes[cluster.name],
+                    namespace=namespace,
+                    pod=pod.name,
+                    container=expected.SLEEP if pod.container(expected.SLEEP) else container,
+                    url=f"http://{expected.HELLOWORLD}.{namespace}:{expected.HELLOWORLD_PORT}/hello",
+                    versions=tuple(other.version for other in topology.clusters),
+                    limit=max(1, round(REQUEST_SECONDS * timeout_scale)),
+                    short_limit=max(1, round(SHORT_REQUEST_SECONDS * timeout_scale)),
+                    timeout=15 * timeout_scale,
+                )
+            )
+    return tuple(found)
+
+
+def odds(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> Odds:
+    """The cap of coverage, from the shares that the ready pods of each version promise.
+
+    istiod weights endpoints by pods (EP-WEIGHTS). A version without a ready pod counts as one.
+    """
+    pods = [
+        max(1, len(expected.helloworld_pods(observed[cluster.name], asked.sample_namespace)))
+        for cluster in topology.clusters
+    ]
+    shares = [count / sum(pods) for count in pods]
+    cap = statistics.coverage_cap(shares)
+    return Odds(cap, statistics.miss_probability(shares, cap))
+
+
+def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
+    """Send small sequences until each version has answered once, time is up, or it is clear that it won't happen.
+
+    Args:
+        client: the sleep pod.
+        began: since when it is timed: `time.monotonic()` of the moment when the workloads were ready.
+        timeout_scale: factor for all times.
+    """
+    deadline = time.monotonic() + CONVERGENCE_SECONDS * timeout_scale
+    quiet = QUIET_SECONDS * timeout_scale
+    first: dict[str, float] = {}
+    sent, changed, endpoints = 0, time.monotonic(), _endpoints(client)
+    while True:
+        now = time.monotonic()
+        offset, left = now - began, max(1, round(min(deadline, changed + quiet) - now))
+        plan = SequencePlan(
+            client.url, LOOP, client.versions, patience=_LITTLE_PATIENCE, limit=client.short_limit, seconds=left
+        )
+        try:
+            answers = requests(_run(client, plan))
+        except TransportError:
+            break
+        sent += len(answers)
+        for answer in answers:
+            if answer.version and answer.version not in first:
+                first[answer.version] = round(offset + answer.sent + answer.seconds, 3)
+                changed = time.monotonic()
+        now = time.monotonic()
+        if set(client.versions) <= first.keys() or now > deadline or now - changed > quiet:
+            break
+        seen = _endpoints(client)
+        if seen != endpoints:
+            endpoints, changed = seen, now
+        # Nothing tells a client that a version became reachable: it has to ask again.
+        time.sleep(_PAUSE)
+    return Convergence(
+        client=client.cluster,
+        seconds=round(max(first.values(), default=0.0) if _all(client, first) else time.monotonic() - began, 3),
+        first_answer=first,
+        converged=_all(client, first),
+        requests=sent,
+    )
+
+
+def _all(client: Client, first: Mapping[str, float]) -> bool:
+    return set(client.versions) <= first.keys()
+
+
+def cover(client: Client, cap: int, converged: bool) -> Sequence:
+    """Up to `cap` requests, at least the chapter's ten, until every version has answered.
+
+    Where it has not converged a request that hangs is not waited for as long: what is to be seen has been seen.
+    """
+    limit = client.limit if converged else client.short_limit
+    return send(client, SequencePlan(client.url, cap, client.versions, least=LOOP, limit=limit))
+
+
+def distribute(client: Client, count: int, coverage: Sequence) -> Sequence | None:
+    """A fixed number of requests for the shares; None where coverage has shown that a version does not answer."""
+    if not set(client.versions) <= versions_seen(coverage.requests):
+        return None
+    plan = SequencePlan(client.url, count, limit=client.limit, chunk=_CHUNK)
+    if broken_off(plan, coverage.requests):
+        plan = replace(plan, patience=_LITTLE_PATIENCE)
+    return send(client, plan)
+
+
+def send(client: Client, plan: SequencePlan) -> Sequence:
+    """Send a sequence in one exec, with the counters of the client's proxy before and after."""
+    started = datetime.now(UTC)
+    before = _counters(client)
+    output, error = "", ""
+    try:
+        output = _run(client, plan)
+    except TransportError as failed:
+        error = explain(failed)
+    after = _counters(client)
+    found = requests(output)
+    if not found and not error:
+        error = "the pod sent no request: is curl there?"
+    return Sequence(
+        client=client.cluster,
+        pod=client.pod,
+        command=command(plan),
+        started=started,
+        requests=found,
+        hosts=envoy.host_stats(before, after) if before is not None and after is not None else (),
+        hosts_read=before is not None and after is not None,
+        transport_error=error,
+    )
+
+
+def _run(client: Client, plan: SequencePlan) -> str:
+    words = ("sh", "-c", script(plan))
+    return client.kube.exec(client.namespace, client.pod, client.container, words, timeout=_EXEC_SECONDS).stdout
+
+
+def _counters(client: Client) -> envoy.Counters | None:
+    try:
+        answer = admin(client.kube, client.namespace, client.pod, (CLUSTERS,), client.timeout).get(CLUSTERS)
+    except TransportError:
+        return None
+    host = f"{expected.HELLOWORLD}.{client.namespace}.svc."
+    return envoy.host_counters(answer, f"outbound|{expected.HELLOWORLD_PORT}||{host}") if answer else None
+
+
+def _endpoints(client: Client) -> frozenset[tuple[str, int]]:
+    return frozenset(_counters(client) or ())

@@ -1,0 +1,133 @@
+"""One version and one mesh: what control planes and proxies of all clusters must agree on."""
+
+from harness import expected
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster
+from suites.conformance.common import proxies, running_control_planes
+
+AREA = "control plane"
+
+
+@requirement("CP-VERSION", Level.MUST, area=AREA)
+def test_cp_version(observation: Observation, evidence: Evidence) -> None:
+    """Control planes and proxies run the version of Istio that was asked for.
+
+    A version left over from earlier makes every other verdict one on another mesh. Compared is what istiod and each
+    proxy report of themselves; where no version was asked for they must agree. Whether they lie within what Istio
+    supports of each other (a control plane at most one minor version ahead of its proxies, never behind) is reported.
+
+    Source: chapter, `ISTIO_VERSION`; Istio, "Supported releases", control plane/data plane skew.
+    """
+    found: list[tuple[Cluster, str, str]] = []
+    for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
+        planes = running_control_planes(observation, evidence, primary)
+        found += [(primary, f"istiod {plane.pod}", plane.version) for plane in planes]
+    for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS):
+        names = [(f"proxy {p.namespace}/{p.pod}", p.version) for p in proxies(evidence, cluster, observed)]
+        found += [(cluster, name, version) for name, version in names]
+    for cluster, name, version in found:
+        if not version:
+            evidence.unknown(f"{cluster.name}: {name} did not say its version")
+    found = [row for row in found if row[2]]
+    if not found:
+        return
+    wanted = observation.asked.istio_version or found[0][2]
+    for cluster, name, version in found:
+        holds = _is_version(version, wanted)
+        evidence.expect(holds, cluster=cluster, object=name, field="version", expected=wanted, found=version)
+    planes_found = [version for _, name, version in found if name.startswith("istiod")]
+    if planes_found:
+        supported = _supported(planes_found, [version for _, _, version in found])
+        evidence.fact(
+            f"control planes and proxies are {'' if supported else 'not '}within the skew that Istio supports"
+        )
+
+
+@requirement("CP-IDENTITY", Level.MUST, area=AREA)
+def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
+    """Mesh id and trust domain are the same on all clusters, cluster names are as asked and different.
+
+    The cluster name is the key under which istiod keeps another cluster's endpoints and accepts its proxies; two
+    clusters with one name hide each other. Different trust domains refuse each other's identities; different mesh ids
+    mostly have no symptom. Examined are each primary's configuration and what its injection gave the proxies of each
+    cluster. Under verify-only ids are discovered and must agree.
+
+    Source: chapter, `meshID` and `multiCluster.clusterName`; Istio, "Install Multicluster".
+    """
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for cluster, observed in evidence.readable(observation, Subject.PODS):
+        found[cluster.name] = _injected_identity(observed)
+    for cluster, observed in evidence.readable(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        for field, values in _configured_identity(observation, observed).items():
+            found.setdefault(cluster.name, {}).setdefault(field, {}).update(values)
+    for name, fields in found.items():
+        if not any(fields.values()):
+            evidence.blocked("WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
+    install = observation.asked.mode == "install"
+    wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expected.trust_domain(observation)}
+    for field, asked in wanted.items():
+        seen = [(name, where, value) for name, at in found.items() for where, value in at.get(field, {}).items()]
+        _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
+    for cluster in observation.topology.clusters:
+        names = found.get(cluster.name, {}).get("cluster name", {})
+        _expect_values(evidence, "cluster name", [(cluster.name, w, v) for w, v in names.items()], cluster.cluster_name)
+
+
+def _is_version(found: str, wanted: str) -> bool:
+    """Whether a reported version is the one asked for; `1.31`, `v1.31-latest` ask for any of that minor version."""
+    asked = wanted.removeprefix("v").removesuffix("-latest")
+    return found == asked or found.startswith((f"{asked}.", f"{asked}-"))
+
+
+def _supported(planes: list[str], everything: list[str]) -> bool:
+    """Whether no control plane is more than one minor version ahead of any proxy, nor behind one."""
+    oldest, newest = min(map(_minor, everything)), max(map(_minor, everything))
+    return max(map(_minor, planes)) - oldest <= 1 and newest <= min(map(_minor, planes))
+
+
+def _minor(version: str) -> int:
+    parts = version.removeprefix("v").split("-")[0].split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+
+
+def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]]:
+    """What injection gave the proxies: property → where it was found → value."""
+    variables = {
+        "mesh id": "ISTIO_META_MESH_ID",
+        "trust domain": "TRUST_DOMAIN",
+        "cluster name": "ISTIO_META_CLUSTER_ID",
+    }
+    containers = [(pod, pod.container(expected.PROXY)) for pod in observed.pods if not pod.deleting]
+    return {
+        field: {
+            f"Pod {pod.namespace}/{pod.name} {variable}": container.env[variable]
+            for pod, container in containers
+            if container and container.env.get(variable)
+        }
+        for field, variable in variables.items()
+    }
+
+
+def _configured_identity(observation: Observation, observed: ClusterObservation) -> dict[str, dict[str, str]]:
+    """The same from a primary's configuration; a mesh without an id has its trust domain's name."""
+    config = expected.mesh_config(observed, observation.asked.revision)
+    if config is None:
+        return {}
+    values = config.values.get("global") or {}
+    domain = str(config.mesh.get("trustDomain") or "cluster.local")
+    cluster_name = str((values.get("multiCluster") or {}).get("clusterName") or "")
+    system = observation.asked.system_namespace
+    return {
+        "trust domain": {f"ConfigMap {system}/istio mesh.trustDomain": domain},
+        "mesh id": {f"ConfigMap {system}/istio-sidecar-injector global.meshID": str(values.get("meshID") or domain)},
+        "cluster name": {f"ConfigMap {system}/istio-sidecar-injector global.multiCluster.clusterName": cluster_name},
+    }
+
+
+def _expect_values(evidence: Evidence, field: str, values: list[tuple[str, str, str]], wanted: str) -> None:
+    for cluster, where, value in values:
+        evidence.expect(
+            value == wanted, cluster=cluster, object=where, field=field, expected=wanted, found=value or "none"
+        )

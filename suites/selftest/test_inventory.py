@@ -1,0 +1,178 @@
+"""Inventories: what they list, how they compare, and whose the difference is."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kubernetes.client import ApiException
+
+from harness import inventory
+from harness.inventory import Entry, Inventory, Kind
+from harness.kube import Kube, Object
+from harness.mesh import removal
+from harness.mesh.settings import MeshSettings
+
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
+SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
+
+
+class FakeApi:
+    """Answers what a small API server would."""
+
+    name = "east"
+
+    def __init__(self, answers: dict[str, Object | int]) -> None:
+        self._answers = answers
+
+    def read(self, path: str, *, accept: str = "", **_query: str) -> Object | None:
+        """The answer to a path; a number is a status."""
+        assert "application/json" in accept
+        answer = self._answers.get(path)
+        if isinstance(answer, int):
+            raise ApiException(status=answer, reason="refused")
+        return answer
+
+
+def _take(answers: dict[str, Object | int]) -> Inventory:
+    return inventory.take(cast(Kube, FakeApi(answers)))
+
+
+def _resource(kind: str, plural: str, *verbs: str) -> Object:
+    return {"resource": plural, "responseKind": {"kind": kind}, "verbs": verbs or ["list"]}
+
+
+def _group(name: str, version: str, *resources: Object) -> Object:
+    older: Object = {"version": "v0", "resources": resources}
+    return {"metadata": {"name": name}, "versions": [{"version": version, "resources": resources}, older]}
+
+
+def _item(name: str, uid: str = "1", **metadata: Any) -> Object:
+    return {"metadata": {"name": name, "uid": uid, **metadata}}
+
+
+def _entry(kind: Kind, name: str, namespace: str = "", uid: str = "1", managers: tuple[str, ...] = ()) -> Entry:
+    return Entry(kind, namespace, name, uid, managers)
+
+
+def _inventory_of(*entries: Entry, unread: dict[str, str] | None = None) -> Inventory:
+    return Inventory("east", {found.key: found for found in entries}, unread or {})
+
+
+def test_every_listable_kind_once() -> None:
+    """Kinds come from discovery, each in its preferred version; computed and volatile ones stay out."""
+    found = _take(
+        {
+            "/api": {
+                "items": [
+                    _group(
+                        "",
+                        "v1",
+                        _resource("ConfigMap", "configmaps"),
+                        _resource("Event", "events"),
+                        _resource("Binding", "bindings", "create"),
+                    )
+                ]
+            },
+            "/apis": {
+                "items": [
+                    _group("apps", "v1", _resource("Deployment", "deployments")),
+                    _group("metrics.k8s.io", "v1", _resource("PodMetrics", "pods")),
+                ]
+            },
+            "/api/v1/configmaps": {"items": [_item("a", namespace="default"), _item("b", namespace="sample")]},
+            "/apis/apps/v1/deployments": {"items": [_item("d", namespace="sample")]},
+        }
+    )
+    assert set(found.entries) == {
+        ("ConfigMap", "default", "a"),
+        ("ConfigMap", "sample", "b"),
+        ("Deployment.apps", "sample", "d"),
+    }
+    assert not found.unread
+
+
+def test_what_another_object_owns_is_left_out() -> None:
+    """What goes with its owner, or is made by the API server itself, is no difference."""
+    answers: dict[str, Object | int] = {
+        "/api": {"items": [_group("", "v1", _resource("ConfigMap", "configmaps"))]},
+        "/apis": {"items": []},
+        "/api/v1/configmaps": {
+            "items": [
+                _item("owned", namespace="a", ownerReferences=[{"name": "x"}]),
+                _item("made-by-api-server", labels={inventory.AUTOMANAGED: "true"}),
+            ]
+        },
+    }
+    assert not _take(answers).entries
+
+
+def test_a_kind_that_may_not_be_listed_is_named() -> None:
+    """Forbidden is said; not listable is not worth saying."""
+    answers: dict[str, Object | int] = {
+        "/api": {"items": [_group("", "v1", _resource("Secret", "secrets"), _resource("Odd", "odd"))]},
+        "/apis": {"items": []},
+        "/api/v1/secrets": 403,
+        "/api/v1/odd": 405,
+    }
+    assert _take(answers).unread == {"Secret": "403 refused"}
+
+
+def test_nothing_changed() -> None:
+    """Equal inventories differ in nothing."""
+    same = _inventory_of(_entry(CONFIG_MAP, "a", "default"), _entry(ROLE, "r"))
+    assert inventory.changes(same, same) == ()
+
+
+def test_changes_name_both_directions() -> None:
+    """Left behind, missing, and made again under the same name."""
+    before = _inventory_of(_entry(CONFIG_MAP, "gone", "default"), _entry(CONFIG_MAP, "made-again", "default"))
+    held = Entry(ROLE, "", "new", "9", ("eastwest",), ("example.org/hold",))
+    after = _inventory_of(_entry(CONFIG_MAP, "made-again", "default", uid="2"), held)
+    found = [(change.change, change.kind, change.name, change.detail) for change in inventory.changes(before, after)]
+    role = ("ClusterRole.rbac.authorization.k8s.io", "new", "held by finalizers example.org/hold; written by eastwest")
+    assert found == [
+        ("left behind", *role),
+        ("missing", "ConfigMap", "gone", ""),
+        ("missing", "ConfigMap", "made-again", "another object stands under its name"),
+    ]
+
+
+def test_kinds_that_could_not_be_read_are_not_compared() -> None:
+    """What was not read is not missing."""
+    before = _inventory_of(_entry(CONFIG_MAP, "a", "default"))
+    assert inventory.changes(before, _inventory_of(unread={"ConfigMap": "forbidden"})) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "ours"),
+    [
+        (_entry(ROLE, "istiod-clusterrole", managers=("eastwest",)), True),
+        (_entry(CONFIG_MAP, "istio-ca-root-cert", "default", managers=("pilot-discovery",)), True),
+        (_entry(Kind("networking.istio.io/v1", "Gateway", "gateways"), "g", "other", managers=("kubectl",)), True),
+        (
+            _entry(Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "crds"), "gateways.networking.istio.io"),
+            True,
+        ),
+        (_entry(CONFIG_MAP, "anything", "istio-system", managers=("somebody",)), True),
+        (_entry(NAMESPACE, "team-a", managers=("kubectl-create",)), False),
+        (_entry(CONFIG_MAP, "settings", "team-a", managers=("helm",)), False),
+    ],
+)
+def test_only_the_runs_own_objects_are_removed(found: Entry, ours: bool) -> None:
+    """By field manager, API group or namespace; the work of others stays."""
+    assert removal.owned(found, SETTINGS) is ours
+
+
+def test_a_hanging_finalizer_is_named() -> None:
+    """The reason why something is still there is that which the object itself gives."""
+    assert removal.still_there(None) == ""
+    stuck: Object = {"kind": "Namespace", "metadata": {"name": "sample", "finalizers": ["example.org/hold"]}}
+    assert removal.still_there(stuck) == "Namespace sample is still there: finalizers example.org/hold"
+    told: Object = {
+        "kind": "Namespace",
+        "metadata": {"name": "sample"},
+        "status": {"conditions": [{"type": "NamespaceContentRemaining", "status": "True", "message": "pods. has 1"}]},
+    }
+    assert removal.still_there(told) == "Namespace sample is still there: pods. has 1"

@@ -1,0 +1,147 @@
+"""Cleanup takes away what the run made, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kubernetes.client import ApiException
+
+from harness import inventory
+from harness.errors import StepError
+from harness.inventory import Entry, Inventory, Kind
+from harness.kube import Kube, Object
+from harness.mesh import removal
+from harness.mesh.settings import MeshSettings
+from harness.model.step import Outcome
+from harness.steps import StepLog
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+
+TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
+ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+CRD = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+
+
+class FakeKube:
+    """Records what is deleted."""
+
+    def __init__(self, name: str, history: list[tuple[str, str, str]]) -> None:
+        self.name, self._history = name, history
+        self.stuck = ""
+
+    def delete(self, _api: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """It was there."""
+        self._history.append((self.name, kind, f"{namespace}/{name}" if namespace else name))
+        return True
+
+    def list(self, *_args: str, **_selectors: str) -> list[Object]:
+        """Nothing."""
+        return []
+
+    def wait(self, *which: Any, pending: Callable[[Object | None], str], **_options: Any) -> Object | None:
+        """Gone at once, but for what is stuck."""
+        if which[2] == self.stuck:
+            raise StepError(pending({"kind": which[1], "metadata": {"name": which[2], "finalizers": ["hold"]}}))
+        return None
+
+
+@pytest.fixture
+def history(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Deletions in their order; pods are ended without an API server."""
+    monkeypatch.setattr(removal, "_end_pods", lambda *_: None)
+    return []
+
+
+def _inventory(cluster: str, *entries: Entry) -> Inventory:
+    return Inventory(cluster, {entry.key: entry for entry in entries})
+
+
+def _entry(kind: Kind, name: str, namespace: str = "", manager: str = "eastwest") -> Entry:
+    return Entry(kind, namespace, name, name, (manager,))
+
+
+BEFORE = (_entry(NAMESPACE, "default"), _entry(ROLE, "admin"))
+MADE = (
+    _entry(NAMESPACE, "istio-system"),
+    _entry(CONFIG_MAP, "istio", "istio-system"),
+    _entry(CRD, "gateways.networking.istio.io"),
+    _entry(ROLE, "istiod"),
+    _entry(CONFIG_MAP, "istio-ca-root-cert", "default", "pilot-discovery"),
+)
+OTHERS = (_entry(NAMESPACE, "team-a", manager="kubectl-create"), _entry(ROLE, "team-a", manager="helm"))
+
+
+def _remove(
+    monkeypatch: pytest.MonkeyPatch, kubes: dict[str, FakeKube], before: tuple[Entry, ...], after: tuple[Entry, ...]
+) -> StepLog:
+    monkeypatch.setattr(inventory, "take", lambda kube: _inventory(kube.name, *before, *after))
+    log = StepLog()
+    inventories = {name: _inventory(name, *before) for name in kubes}
+    removal.remove(TOPOLOGY, cast(dict[str, Kube], kubes), SETTINGS, inventories, log)
+    return log
+
+
+def test_the_difference_and_nothing_else(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
+    """Namespaces first; then, when no cluster has a control plane any more, the rest; definitions last."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    log = _remove(monkeypatch, kubes, BEFORE, MADE + OTHERS)
+    east = [(kind, name) for cluster, kind, name in history if cluster == "east"]
+    assert east == [
+        ("Namespace", "istio-system"),
+        ("Namespace", "sample"),
+        ("Namespace", "istio-cni"),
+        ("ClusterRole", "istiod"),
+        ("ConfigMap", "default/istio-ca-root-cert"),
+        ("CustomResourceDefinition", "gateways.networking.istio.io"),
+    ]
+    kinds = [kind for _, kind, _ in history]
+    assert set(kinds[:6]) == {"Namespace"}
+    assert all(step.outcome is Outcome.DONE for step in log.steps)
+
+
+def test_a_namespace_that_stood_before_stays(
+    monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
+) -> None:
+    """What the run put into it is taken out."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    log = _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "istio-system")), MADE[1:])
+    assert ("east", "Namespace", "istio-system") not in history
+    assert ("east", "ConfigMap", "istio-system/istio") in history
+    assert any("stood before, and stays: istio-system" in step.detail for step in log.steps)
+
+
+def test_what_hangs_is_said_and_the_rest_is_removed(
+    monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
+) -> None:
+    """A finalizer nobody takes off fails one step."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes["east"].stuck = "sample"
+    log = _remove(monkeypatch, kubes, BEFORE, MADE)
+    failed = [step for step in log.steps if step.outcome is Outcome.FAILED]
+    assert [(step.cluster, step.title) for step in failed] == [("east", "Wait for the namespaces to be gone")]
+    assert "finalizers hold" in failed[0].detail
+    assert ("west", "CustomResourceDefinition", "gateways.networking.istio.io") in history
+
+
+def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
+    """Every cluster is compared with itself; one that does not answer is named."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+
+    def take(kube: Kube) -> Inventory:
+        if kube.name == "west":
+            raise ApiException(status=503, reason="gone")
+        return _inventory(kube.name, *BEFORE, MADE[3])
+
+    monkeypatch.setattr(inventory, "take", take)
+    before = {name: _inventory(name, *BEFORE) for name in kubes}
+    cleanup = removal.observe_cleanup(cast(dict[str, Kube], kubes), before, ["lb-1"])
+    assert cleanup.clusters == ("east",)
+    assert [(change.change, change.name, change.detail) for change in cleanup.changes] == [
+        ("left behind", "istiod", "written by eastwest")
+    ]
+    assert cleanup.unread == ("west: 503 gone",)
+    assert cleanup.objects_before == {"east": 2, "west": 2}
+    assert cleanup.containers_left == ("lb-1",)
