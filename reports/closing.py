@@ -87,7 +87,16 @@ def _verdicts(output: Console, topology: TopologyReport, verbosity: Verbosity) -
     if topology.not_run and verbosity > Verbosity.QUIET:
         left = Text(", ".join(f"{each.requirement} ({each.reason})" for each in topology.not_run), "dim")
         table.add_row("not run", Text(str(len(topology.not_run)), "dim"), left)
-    output.print(table)
+    _print(output, table)
+
+
+def _print(output: Console, table: Table) -> None:
+    """Print a table without the blanks that fill its last column: logs keep them."""
+    with output.capture() as captured:
+        output.print(table)
+    for line in Text.from_ansi(captured.get().rstrip("\n")).split("\n"):
+        line.rstrip()
+        output.print(line, soft_wrap=True)
 
 
 def _wanting(members: Sequence[RequirementResult]) -> list[RequirementResult]:
@@ -133,7 +142,7 @@ def _causes(output: Console, causes: Sequence[ReportedCause]) -> None:
             table.add_row("  evidence", Text(line, "dim"))
         if cause.explains:
             table.add_row("  explains", Text(", ".join(cause.explains), "dim"))
-        output.print(table)
+        _print(output, table)
 
 
 def _times(output: Console, steps: Sequence[Step]) -> None:

@@ -228,7 +228,7 @@ class TopologyReport(Model):
     distribution: Distribution
     """What was installed."""
     environment: ReportedEnvironment
-    """Where it ran."""
+    """Where the clusters came from, and what served them."""
     images: dict[str, str]
     """Image reference → digest, as the nodes resolved them."""
     counts: Counts

@@ -105,8 +105,10 @@ class Progress:
         """Take note of a step that begins, waits or ends."""
         with self._lock:
             line = self._note(event)
+        # Outside the lock: a live display takes its own, and asks for the rows while it holds it.
+        if self._live:
+            self._live.refresh()
         if line is not None:
-            # Outside the lock: a live display takes its own, and asks for the rows while it holds it.
             self._output.print(line, soft_wrap=not self._output.is_terminal)
 
     def _note(self, event: Event) -> Text | None:

@@ -1,16 +1,15 @@
 """Clusters made with kind, side by side."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.clusters import containers, ranges
 from harness.clusters.access import ClusterAccess
+from harness.clusters.kind_config import explain, kind_config
 from harness.clusters.leftovers import remove_clusters
 from harness.clusters.run import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
 from harness.command import CommandError, run
@@ -25,21 +24,6 @@ from harness.steps import OpenStep, StepLog, ignore
 CREATE_SECONDS = 300.0
 READY_SECONDS = 120.0
 API_SERVER_PORT = 6443
-
-
-def _arguments(**values: str) -> Object:
-    return {"extraArgs": [{"name": name.replace("_", "-"), "value": value} for name, value in values.items()]}
-
-
-_FAST_START: Object = {
-    "apiVersion": "kubeadm.k8s.io/v1beta4",
-    "kind": "ClusterConfiguration",
-    "controllerManager": _arguments(leader_elect="false", kube_api_qps="500", kube_api_burst="1000"),
-    "scheduler": _arguments(leader_elect="false"),
-    "etcd": {"local": _arguments(unsafe_no_fsync="true")},
-}
-"""Takes seconds off the start. There is one of each component, so none has to wait to be elected; the controller
-manager is not slowed down by its own limit on requests; and what etcd stores need not outlive the machine."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +99,18 @@ def adopt(run: Run, log: StepLog) -> tuple[ClusterAccess, ...]:
 
 
 def fits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balancer: str) -> bool:
-    """Whether a kept run has the clusters that are wanted: pure."""
+    """Whether a kept run has the clusters that are wanted: pure.
+
+    Args:
+        record: of the kept run.
+        names: the topology's names.
+        nodes: what the clusters' nodes are to be made of.
+        load_balancer: as --load-balancer has it; auto takes what is there.
+    """
     return (
         tuple(cluster.name for cluster in record.clusters) == tuple(names)
         and record.node_image == nodes.image
-        and record.load_balancer in ("", load_balancer)
+        and load_balancer in ("auto", record.load_balancer)
     )
 
 
@@ -162,85 +153,15 @@ def kubeconfig_path(cluster: ClusterRecord, run: Run) -> Path:
     return run.directory / f"{cluster.name}.kubeconfig"
 
 
-def kind_config(cluster: ClusterRecord, nodes: Nodes, hosts_directory: Path | None) -> str:
-    """The configuration of one cluster for kind (kind.x-k8s.io/v1alpha4): pure.
-
-    Args:
-        cluster: its name and ranges.
-        nodes: what its node is made of.
-        hosts_directory: directory of this machine for /etc/containerd/certs.d, if any.
-    """
-    node: Object = {"role": "control-plane"}
-    if hosts_directory:
-        mount = {"hostPath": str(hosts_directory), "containerPath": "/etc/containerd/certs.d", "readOnly": True}
-        node["extraMounts"] = [mount]
-    networking: Object = {
-        "ipFamily": "ipv4",
-        "apiServerAddress": "127.0.0.1",
-        "podSubnet": cluster.pods,
-        "serviceSubnet": cluster.services,
-    }
-    if nodes.own_network:
-        networking["disableDefaultCNI"] = True
-    config = {
-        "kind": "Cluster",
-        "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "networking": networking,
-        "nodes": [node],
-        "kubeadmConfigPatches": [yaml.safe_dump(_FAST_START, sort_keys=False)],
-    }
-    return yaml.safe_dump(config, sort_keys=False)
-
-
-CAUSES = (
-    (
-        r"port is already allocated|address already in use",
-        "a port it was given is taken by another program",
-        "run again: ports are chosen anew",
-    ),
-    (r"no space left on device", "the disk is full", "free some space where the container engine keeps its data"),
-    (
-        r"too many open files|inotify",
-        "the kernel grants too few inotify instances",
-        "sysctl fs.inotify.max_user_instances=512",
-    ),
-    (
-        r"could not find a log line|failed to get kubernetes version from node|is not running",
-        "its node ended right after it was started",
-        "see what is short on this machine: --preflight names memory, disk and inotify instances",
-    ),
-    (
-        r"failed to pull image|manifest unknown|pull access denied",
-        "its node image can't be pulled",
-        "see that the registry answers, or use --images=local",
-    ),
-    (
-        r"unable to apply caps|operation not permitted",
-        "the machine refuses privileged containers",
-        "run where privileged containers are permitted",
-    ),
-)
-"""What kind or the engine says → why, what to do."""
-
-
-def explain(output: str) -> tuple[str, str]:
-    """Why kind failed and what to do about it, from what it wrote: pure."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "kind wrote nothing")
-    for pattern, why, fix in CAUSES:
-        if re.search(pattern, output, re.IGNORECASE):
-            return f"{why} ({said})", fix
-    return said, "see that the machine has memory and disk to spare (--preflight), and that kind works by itself"
-
-
 def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, log: StepLog) -> ClusterAccess:
     kubeconfig = kubeconfig_path(cluster, own)
     command = [nodes.kind, "create", "cluster", "--name", cluster.kind_name, "--kubeconfig", kubeconfig]
     command += ["--config", "-", *(("--image", nodes.image) if nodes.image else ())]
+    config = kind_config(cluster, own_network=nodes.own_network, hosts_directory=hosts)
     with log.step(Phase.CLUSTERS, "Create the cluster", cluster.name) as step:
         step.waiting("kind create cluster")
         try:
-            run(command, input=kind_config(cluster, nodes, hosts), timeout=CREATE_SECONDS)
+            run(command, input=config, timeout=CREATE_SECONDS)
             kubeconfig.chmod(0o600)
             addresses = containers.running_addresses(containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name))
         except CommandError as failed:

@@ -55,22 +55,24 @@ def choose(
     """The load balancer for a run's clusters.
 
     Args:
-        wanted: auto takes cloud-provider-kind where its program is on PATH and no other run uses it, else MetalLB.
+        wanted: auto takes what a kept run has, else cloud-provider-kind where its program is on PATH and no other run
+            uses it, else MetalLB.
         run: the run.
         images: images built here, with MetalLB's manifest; None where they come from registries.
 
     Raises:
         UserError: cloud-provider-kind is wanted and not on PATH, or another run uses it.
     """
+    chosen = run.record.load_balancer if wanted == "auto" else wanted
     program, busy = cloud_provider_kind.program(), cloud_provider_kind.used_by_another_run()
-    if wanted == "cloud-provider-kind" and not program:
+    if chosen == "cloud-provider-kind" and not program:
         raise UserError(
             "cloud-provider-kind is not installed.",
             "no program of that name is on PATH",
             "go install sigs.k8s.io/cloud-provider-kind@latest, or use --load-balancer=metallb",
         )
-    if wanted == "cloud-provider-kind" and busy:
+    if chosen == "cloud-provider-kind" and busy:
         raise cloud_provider_kind.in_use()
-    if program and not busy and wanted != "metallb":
+    if program and not busy and chosen != "metallb":
         return CloudProviderKind(program, run)
     return MetalLB(run, images.metallb_manifest if images else None)

@@ -103,9 +103,12 @@ def root_weak(observation: Observation) -> Iterator[Found]:
     Made with other options than root-ca.conf: a short key, no critical CA:true, or a keyUsage that is missing.
     Istio takes most of this without complaint; stricter validators, and auditors, don't.
     """
+    known: set[str] = set()
     for cluster, observed, secret in secrets(observation):
-        if (root := secret.root_cert) is None:
+        root = secret.root_cert
+        if root is None or root.sha256 in known:
             continue
+        known.add(root.sha256)
         wrong = _against_profile(root, own=_own_pki(observation), path_length=None)
         wrong += [] if x509.self_signed(root) else ["not self-signed"]
         wrong += [] if x509.valid_at(root, observation.observed) else [f"valid until {root.not_after:%Y-%m-%d}"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness import expected, x509
-from harness.diagnose.facts import events, few, kubectl, mesh, read, restart, short, trouble, values, was_read
+from harness.diagnose.facts import events, few, kubectl, mesh, read, restart, short, taken_name, trouble, values
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, Subject
@@ -123,39 +123,17 @@ def mesh_ids_differ(observation: Observation) -> Iterator[Found]:
             yield _misconfigured(observation, cluster, observed, "global.meshID", wanted, seen)
 
 
-@cause("cluster-names-equal", Layer.CONTROL_PLANE, "CP-IDENTITY", "EP-COMPLETE", breaks=Layer.PROXIES)
+@cause("cluster-names-equal", Layer.CONTROL_PLANE, "CP-IDENTITY", "CP-REMOTE-PROFILE", "RS-PRESENT", "RS-SYNCED")
 def cluster_names_equal(observation: Observation) -> Iterator[Found]:
     """Two clusters have one name.
 
     istiod keeps endpoints, and checks the tokens of proxies, by cluster name: clusters of one name hide each other.
     """
     for cluster in observation.topology.clusters:
-        observed = observation[cluster]
-        names = {value: where for where, value in _cluster_names(observation, cluster, observed)}
-        for name, where in names.items():
-            if (
-                name
-                and name != cluster.cluster_name
-                and any(name == c.cluster_name for c in observation.topology.clusters)
-            ):
-                field = "global.multiCluster.clusterName"
-                yield _misconfigured(observation, cluster, observed, field, cluster.cluster_name, f"{name} ({where})")
-                break
-
-
-def _cluster_names(
-    observation: Observation, cluster: Cluster, observed: ClusterObservation
-) -> Iterator[tuple[str, str]]:
-    """What a cluster's control plane is configured to call itself; of a remote only its proxies say it."""
-    if cluster.is_primary and was_read(observed, Subject.MESH_CONFIG):
-        multi = values(observation, observed).get("multiCluster")
-        if isinstance(multi, dict):
-            yield "istio-sidecar-injector", str(multi.get("clusterName") or "")
-    # A remote with a wrong injection path is a cause of its own.
-    path = next((rule.path or rule.url for webhook in observed.webhooks for rule in webhook.webhooks), "")
-    if not cluster.is_primary and f"/inject/cluster/{cluster.cluster_name}/" in path:
-        for proxy in observed.proxies:
-            yield f"proxy {proxy.pod}", proxy.cluster_id
+        if name := taken_name(observation, cluster):
+            owner = next(other.name for other in observation.topology.clusters if other.cluster_name == name)
+            field, seen = "global.multiCluster.clusterName", f"{name}, the name of {owner}"
+            yield _misconfigured(observation, cluster, observation[cluster], field, cluster.cluster_name, seen)
 
 
 def _misconfigured(observation: Observation, cluster: Cluster, observed: ClusterObservation, *texts: str) -> Found:

@@ -25,6 +25,21 @@ def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
     )
 
 
+def _leads_to(observed: ClusterObservation, port: int, destination: str) -> bool:
+    """Whether every gateway pod's Envoy does what is wanted, whatever object makes it do so."""
+    proxies = expected.gateway_proxies(observed)
+    return bool(proxies) and all(
+        any(
+            destination in name
+            for listener in proxy.listeners
+            if listener.port == port
+            for chain in listener.chains
+            for name in chain.clusters
+        )
+        for proxy in proxies
+    )
+
+
 @cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH")
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
@@ -36,7 +51,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
         return
     for cluster, observed in read(observation, Subject.CONFIG, among=observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
-        if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers:
+        if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers or _leads_to(observed, expected.MESH_PORT, "outbound_."):
             continue
         modes = ", ".join(mode or "no TLS" for port, mode in servers if port == expected.MESH_PORT)
         yield Found(
@@ -112,7 +127,8 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
             for rule in item.spec.get(kind) or ()
             for route in rule.get("route") or ()
         )
-        if missing or not routed:
+        leading = all(_leads_to(observed, port, "istiod") for port in (expected.XDS_PORT, expected.WEBHOOK_PORT))
+        if not leading and (missing or not routed):
             yield Found(
                 cluster=cluster.name,
                 object=f"Gateway {observation.asked.system_namespace}/istiod-gateway",

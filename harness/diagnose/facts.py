@@ -111,3 +111,22 @@ def network_label(observation: Observation, observed: ClusterObservation) -> str
 def applied(observation: Observation, cluster: Cluster) -> ClusterObservation:
     """The cluster whose policies count for a cluster's proxies: that of its control plane."""
     return observation[cluster.primary]
+
+
+def taken_name(observation: Observation, cluster: Cluster) -> str:
+    """The name of another cluster under which a cluster joins the mesh; empty where it has its own.
+
+    A primary says it in its configuration. A remote is called so by its injection path and by its primary's remote
+    secret: where only one of them is wrong, that is a fault of its own.
+    """
+    observed, primary = observation[cluster], observation[cluster.primary]
+    others = {other.cluster_name for other in observation.topology.others(cluster)}
+    if cluster.is_primary:
+        multi = values(observation, observed).get("multiCluster")
+        name = str(multi.get("clusterName") or "") if isinstance(multi, dict) else ""
+        return name if name in others else ""
+    paths = [rule.path or rule.url for webhook in observed.webhooks for rule in webhook.webhooks]
+    keys = {key for secret in primary.remote_secrets for key in secret.clusters}
+    if cluster.cluster_name in keys:
+        return ""
+    return next((name for name in sorted(others & keys) if any(f"/cluster/{name}/" in path for path in paths)), "")

@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import IMAGE_REASONS, events, few, kubectl, read, restart, short, trouble, waiting
+from harness.diagnose.facts import (
+    IMAGE_REASONS,
+    events,
+    few,
+    kubectl,
+    network_label,
+    read,
+    restart,
+    short,
+    trouble,
+    waiting,
+)
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, Pod, Subject
@@ -165,16 +176,22 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
         observation, Subject.SERVICES, among=expected.multi_network_gateways(observation.topology)
     ):
         service = expected.gateway_service(observed)
-        if service is None or service.labels.get(expected.NETWORK_LABEL) == cluster.network:
+        label = service.labels.get(expected.NETWORK_LABEL) if service else None
+        # A gateway that says the same wrong network as its namespace follows from that.
+        if service is None or label == cluster.network or (label and label == network_label(observation, observed)):
             continue
-        label = f"label service {service.name} {expected.NETWORK_LABEL}={cluster.network} --overwrite"
         yield Found(
             cluster=cluster.name,
             object=named(observation, observed, "Service"),
             field=f"label {expected.NETWORK_LABEL}",
             expected=cluster.network,
-            found=service.labels.get(expected.NETWORK_LABEL) or "none",
-            repair=kubectl(observed, "-n", service.namespace, label),
+            found=label or "none",
+            repair=kubectl(
+                observed,
+                "-n",
+                service.namespace,
+                f"label service {service.name} {expected.NETWORK_LABEL}={cluster.network} --overwrite",
+            ),
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import permissions
-from harness.diagnose.facts import few, kubectl, read
+from harness.diagnose.facts import few, kubectl, read, taken_name
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
@@ -32,7 +32,7 @@ def _absent(
     """The clusters that a control plane must watch and does not find a secret for, with those it can't see."""
     for cluster, observed, other in _watched(observation):
         holding = tuple(secret for secret in observed.remote_secrets if other.cluster_name in secret.clusters)
-        if not any(_seen(observation, secret) for secret in holding):
+        if not any(_seen(observation, secret) for secret in holding) and not taken_name(observation, other):
             yield cluster, observed, other, holding
 
 
@@ -163,6 +163,8 @@ def secret_extra(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.REMOTE_SECRETS):
         for secret in _strays(observation, cluster, observed):
+            if any(taken_name(observation, other) in secret.clusters for other in observation.topology.others(cluster)):
+                continue
             yield Found(
                 cluster=cluster.name,
                 object=f"Secret {secret.namespace}/{secret.name}",
@@ -205,7 +207,8 @@ def _servers(observed: ClusterObservation, other: Cluster) -> Iterator[tuple[Rem
 def _probes(observation: Observation) -> Iterator[tuple[Probe, ClusterObservation, Cluster]]:
     """The probes of API servers with a control plane's credentials."""
     for probe in observation.probes:
-        if probe.kind is ProbeKind.API_SERVER:
+        # A secret keyed by a name that is none of the mesh's leads nowhere.
+        if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in observation.topology.clusters}:
             yield probe, observation[probe.source], observation.topology[probe.target]
 
 

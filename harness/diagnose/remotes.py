@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read, restart, values, was_read
+from harness.diagnose.facts import few, kubectl, read, restart, taken_name, values
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
-from harness.topology import Cluster
 
 ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
@@ -80,7 +79,7 @@ def injection_path(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.WEBHOOKS, among=observation.topology.remotes):
         wanted = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         wrong = next(((name, path) for name, _, path in _rules(observed) if path.rstrip("/") != wanted), None)
-        if wrong is None:
+        if wrong is None or taken_name(observation, cluster):
             continue
         resource = expected.istio_resource(observed)
         field = "spec.values.istiodRemote.injectionPath"
@@ -119,63 +118,45 @@ def _addresses(observation: Observation, observed: ClusterObservation) -> Iterat
                 yield f"Service {system}/{service.name} endpoints", address
 
 
-@cause("discovery-address-stale", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE")
-def discovery_address_stale(observation: Observation) -> Iterator[Found]:
-    """A remote uses an address that its primary's gateway had before.
-
-    The address was fixed when the remote was installed; the gateway's Service has been created again since, and the
-    load balancer gave it another.
-    """
-    yield from _wrong_address(observation, stale=True)
-
-
 @cause("discovery-address", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE")
 def discovery_address(observation: Observation) -> Iterator[Found]:
     """A remote has a wrong address of its control plane.
 
     remotePilotAddress is not the address of the primary's east-west gateway. Its webhook calls nobody, and its proxies
-    find no control plane.
+    find no control plane. The address is fixed when the remote is installed: where it was right then, the gateway's
+    Service has been created again since, and the load balancer gave it another.
     """
-    yield from _wrong_address(observation, stale=False)
-
-
-def _wrong_address(observation: Observation, *, stale: bool) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.remotes):
-        primary = observation[cluster.primary]
-        service = expected.gateway_service(primary)
-        present = {*service.ingress, *service.resolved} if service else set()
+        service = expected.gateway_service(observation[cluster.primary])
+        present = sorted({*service.ingress, *service.resolved}) if service else []
         used = [(where, address) for where, address in _addresses(observation, observed) if address]
         wrong = [(where, address) for where, address in used if address not in present]
-        if not present or not wrong or _was_gateway(observation, cluster, wrong[0][1]) is not stale:
+        if not present or not wrong:
             continue
-        address = next(iter(sorted(present)))
         where, seen = wrong[0]
-        resource = expected.istio_resource(observed)
-        change = f'\'{{"spec":{{"values":{{"global":{{"remotePilotAddress":"{address}"}}}}}}}}\''
-        act = (
-            kubectl(observed, f"patch istio/{resource.name} --type=merge -p", change)
-            if resource
-            else f"istioctl --context {observed.context} install --set values.global.remotePilotAddress={address} …"
-        )
-        restarts = (
-            restart(observed, ns) for ns in (observation.asked.system_namespace, observation.asked.sample_namespace)
-        )
+        handed_out = any(seen in step.detail.replace(",", " ").split() for step in observation.steps)
         yield Found(
             cluster=cluster.name,
             object=where.rpartition(" ")[0],
             field=where.rpartition(" ")[2],
-            expected=f"{address}, the gateway of {cluster.primary}",
-            found=seen,
-            repair=act + ", then " + " && ".join(restarts),
+            expected=f"{present[0]}, the gateway of {cluster.primary}",
+            found=f"{seen}, which it was before" if handed_out else seen,
+            repair=_readdress(observation, observed, present[0]),
             evidence=few(f"{place}: {found}" for place, found in wrong[1:]),
+            title="A remote uses an address that its primary's gateway had before" if handed_out else "",
         )
 
 
-def _was_gateway(observation: Observation, cluster: Cluster, address: str) -> bool:
-    """Whether the procedure itself read that address off the gateway: then it was right once."""
-    return any(address in step.detail.replace(",", " ").split() for step in observation.steps) or not was_read(
-        observation[cluster.primary], Subject.SERVICES
+def _readdress(observation: Observation, observed: ClusterObservation, address: str) -> str:
+    resource, asked = expected.istio_resource(observed), observation.asked
+    change = f'\'{{"spec":{{"values":{{"global":{{"remotePilotAddress":"{address}"}}}}}}}}\''
+    act = (
+        kubectl(observed, f"patch istio/{resource.name} --type=merge -p", change)
+        if resource
+        else f"istioctl --context {observed.context} install --set values.global.remotePilotAddress={address} …"
     )
+    restarts = (restart(observed, namespace) for namespace in (asked.system_namespace, asked.sample_namespace))
+    return f"{act}, then {' && '.join(restarts)}"
 
 
 @cause("control-plane-clusters", Layer.CONTROL_PLANE, "CP-CONTROL-PLANE-CLUSTERS")

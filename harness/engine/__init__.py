@@ -18,6 +18,8 @@ from harness.steps import OpenStep, StepLog
 
 STATE_DIRECTORY = Path("/run/eastwest")
 """Configuration, wrapper, process id and log of the engine started here; gone at the next boot, as it is."""
+INOTIFY_LIMITS = {"max_user_instances": 1024, "max_user_watches": 1048576}
+"""Each node's systemd, kubelet and containerd take about 40 instances; Debian's default is 128 for all of root's."""
 START_SECONDS = 60.0
 RUNTIME_NAME = "eastwest"
 PACKAGES = {
@@ -206,6 +208,7 @@ def _start(step: OpenStep) -> Engine:
         step.note(f"Docker {version}, started by its package")
         return Engine(version, started_here=False)
     missing = missing_capabilities(oci_wrapper.granted(Path("/proc/self/status").read_text()))
+    raised = _raise_inotify_limits()
     _write_config()
     # dockerd does not start while the id in an old file belongs to a process, whichever that is by now.
     _pid_path().unlink(missing_ok=True)
@@ -215,8 +218,22 @@ def _start(step: OpenStep) -> Engine:
     if not version:
         raise UserError("The container engine did not start", _last_log_line(), f"see {_log_path()}")
     through = f", through the OCI wrapper: this machine lacks {', '.join(sorted(missing))}" if missing else ""
-    step.note(f"Docker {version}, log in {_log_path()}{through}")
+    step.note("; ".join((f"Docker {version}, log in {_log_path()}{through}", *raised)))
     return Engine(version, started_here=True, wrapped=bool(missing))
+
+
+def _raise_inotify_limits() -> tuple[str, ...]:
+    """Raise the kernel's limits where they would stop the third or fourth node; says which."""
+    raised = []
+    for name, wanted in INOTIFY_LIMITS.items():
+        limit = Path("/proc/sys/fs/inotify") / name
+        try:
+            if int(limit.read_text()) < wanted:
+                limit.write_text(str(wanted))
+                raised.append(f"fs.inotify.{name} raised to {wanted}")
+        except (OSError, ValueError):
+            continue  # the preflight checks name it where it is too low
+    return tuple(raised)
 
 
 def _write_config() -> None:

@@ -1,4 +1,4 @@
-"""What a broken mesh looks like from its clients, gateways and remotes: the effects that faults have in common. Pure."""
+"""What a broken mesh looks like from its clients, gateways and remotes: effects that faults have in common. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ _ALL = (*USAGES, "data_encipherment", "key_agreement", "crl_sign", "encipher_onl
 
 
 @cache
-def key(owner: str, bits: int = RSA_BITS) -> RSAPrivateKey:
+def key(owner: str, bits: int) -> RSAPrivateKey:  # noqa: ARG001 - each owner has one of its own
     """The private key of an owner, the same each time within a process."""
     return generate_private_key(65537, bits)
 
@@ -71,7 +71,7 @@ def make(template: Certificate, shape: Shape, issuer: Ca | None) -> Certificate:
         crypto.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issued_by)
-        .public_key(own.public_key() if own else old.public_key())  # type: ignore[arg-type]
+        .public_key(own.public_key() if own else old.public_key())
         .serial_number(crypto.random_serial_number())
         .not_valid_before(shape.not_before or template.not_before)
         .not_valid_after(shape.not_after or template.not_after)
@@ -175,7 +175,7 @@ def _authorities(observation: Observation, cluster: Cluster, plan: Plan) -> _Mad
     wanted = wanted if wanted.owner else replace(wanted, owner=cluster.name)
     if secret.ca_cert is None:
         raise LookupError(f"{cluster.name} has no intermediate")
-    return _Made(common, Ca(make(secret.ca_cert, wanted, common), key(wanted.owner)))
+    return _Made(common, Ca(make(secret.ca_cert, wanted, common), key(wanted.owner, wanted.bits)))
 
 
 @cache

@@ -134,7 +134,7 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
     found = [
         entry
         for entry in inventory.leftovers(before, inventory.take(kube))
-        if owned(entry, mesh.settings) and not {entry.namespace, entry.name} & set(doomed)
+        if owned(entry, mesh.settings) and _namespace_of(entry) not in doomed
     ]
     if not found:
         opened.skip("nothing is left")
@@ -173,6 +173,11 @@ def summary(entries: Sequence[Entry]) -> str:
 
 def _doomed(settings: MeshSettings, before: Inventory) -> list[str]:
     return [name for name in settings.namespaces if not before.holds_namespace(name)]
+
+
+def _namespace_of(entry: Entry) -> str:
+    """The namespace it goes with; a namespace goes with itself."""
+    return entry.name if entry.kind.group_kind == "Namespace" else entry.namespace
 
 
 def _end_pods(kube: Kube, namespace: str) -> None:

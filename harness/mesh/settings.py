@@ -4,7 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from harness.distributions.istio_versions import IstioVersion, facts
+from harness.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
 
 CONTROL_PLANE_SECONDS = 180.0
 """Chapter: `oc wait --for condition=Ready istio/default --timeout=3m`."""
@@ -33,7 +36,6 @@ _ACCESS_LOG = {
 }
 """Envoy, "Access logging: command operators"."""
 
-Installers = Literal["istioctl", "sail"]
 Images = Literal["registry", "local", "archive"]
 
 
@@ -84,7 +86,9 @@ class MeshSettings:
     """Without a v: 1.31.0."""
     istioctl: Path
     """Also used to make remote secrets."""
-    installer: Installers = "istioctl"
+    installer: Installer = "istioctl"
+    distribution: str = "istio"
+    """Name of the profile that this was resolved from."""
     hub: str = ""
     """Registry and path of Istio's images; empty for the charts' own."""
     tag: str = ""
@@ -100,9 +104,28 @@ class MeshSettings:
     sleep_image: str = "docker.io/curlimages/curl:8.16.0"
     profile: Overlay = Overlay()
     """What the distribution adds."""
+    operator: Operator | None = None
+    """How the Sail operator arrives; None where nothing has to."""
+    helm: Path | None = None
+    """Needed where the operator arrives as a chart."""
+    api_version: ApiVersion = "auto"
+    """Of the operator's resources."""
+    resource_version: str = ""
+    """`spec.version` of the operator's resources; empty for v and the version of Istio."""
+    resource_profile: str = ""
+    """`spec.profile` of a primary's Istio resource."""
+    platform: Platform = "kubernetes"
+    pull_secret: PullSecret | None = None
+    cli: str = "kubectl"
+    """As shown commands name it."""
     timeout_scale: float = 1.0
     run_id: str = ""
     """Written as a label on what the suite itself applies."""
+
+    @property
+    def facts(self) -> IstioVersion:
+        """What is so in this version of Istio."""
+        return facts(self.istio_version)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -114,7 +137,8 @@ class MeshSettings:
     def overlay(self) -> Overlay:
         """Everything added to the values of the chapter."""
         parts = [EVIDENCE]
-        if self.cni:
+        # On OpenShift the operator sets this value by itself.
+        if self.cni and (self.installer, self.platform) != ("sail", "openshift"):
             parts.append(CNI)
         if self.images == "local":
             parts.append(UPSTREAM_ENVOY)

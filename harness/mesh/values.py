@@ -7,6 +7,10 @@ from harness.mesh.settings import MeshSettings, merged
 from harness.topology import Cluster, Topology
 
 DEFAULT_TRUST_DOMAIN = "cluster.local"
+_SERVES_REMOTES: Mapping[str, Mapping[str, Any]] = {
+    "value": {"global": {"externalIstiod": True}},
+    "env": {"pilot": {"env": {"EXTERNAL_ISTIOD": "true"}}},
+}
 
 
 def primary_values(topology: Topology, cluster: Cluster, settings: MeshSettings) -> dict[str, Any]:
@@ -19,7 +23,7 @@ def primary_values(topology: Topology, cluster: Cluster, settings: MeshSettings)
         }
     }
     if topology.serves_remotes(cluster):
-        chapter = merged(chapter, {"global": {"externalIstiod": True}})
+        chapter = merged(chapter, _SERVES_REMOTES[settings.facts.external_istiod])
     if topology.trust_domain != DEFAULT_TRUST_DOMAIN:
         chapter = merged(chapter, {"meshConfig": {"trustDomain": topology.trust_domain}})
     return merged(chapter, settings.overlay.values)

@@ -107,26 +107,26 @@ def part_state(found: Iterable[Fault], cluster: str, part: Part) -> tuple[State,
     mine = [fault for fault in found if fault.part is part and fault.cluster in {cluster, ""}]
     if not mine:
         return State.GOOD, ""
-    state = State.CAUSE if any(fault.is_cause for fault in mine) else State.BROKEN
-    return state, "\n".join(fault.text for fault in mine)
+    return _worst(mine), "\n".join(fault.text for fault in mine)
 
 
 def secret_state(
     observation: Observation, found: Iterable[Fault], watcher: Cluster, watched: Cluster
 ) -> tuple[State, str]:
     """How a control plane's access to another cluster's API server is, and why."""
-    observed = observation[watcher]
-    why = _secret_faults(observation, watcher, watched)
-    mine = [f for f in found if f.part is Part.REMOTE_SECRETS and f.cluster in {watcher.name, watched.name, ""}]
-    named = [fault for fault in mine if _names(fault.text, watched) and (fault.cluster != watched.name)]
-    only = [fault for fault in mine if fault.is_cause and len(observation.topology.watched_by(watcher)) == 1]
-    texts = [*why, *(fault.text for fault in dict.fromkeys([*named, *only]))]
-    if not texts:
-        read = observed.reading(Subject.REMOTE_SECRETS)
-        seen = read is not None and read.outcome is ReadOutcome.READ
-        return (State.GOOD, "") if seen else (State.UNSEEN, "not observed")
-    cause = any(fault.is_cause for fault in [*named, *only])
-    return (State.CAUSE if cause else State.BROKEN), "\n".join(texts)
+    alone = len(observation.topology.watched_by(watcher)) == 1
+    mine = [
+        fault
+        for fault in found
+        if fault.part is Part.REMOTE_SECRETS and fault.cluster in {watcher.name, ""}
+        if alone or _names(fault.text, watched.name, watched.cluster_name)
+    ]
+    texts = [*_secret_faults(observation, watcher, watched), *(fault.text for fault in mine)]
+    if texts:
+        return _worst(mine), "\n".join(texts)
+    read = observation[watcher].reading(Subject.REMOTE_SECRETS)
+    seen = read is not None and read.outcome is ReadOutcome.READ
+    return (State.GOOD, "") if seen else (State.UNSEEN, "not observed")
 
 
 def _secret_faults(observation: Observation, watcher: Cluster, watched: Cluster) -> list[str]:
@@ -155,16 +155,26 @@ def _opens(secret: RemoteSecret, watched: Cluster) -> bool:
     return secret.labelled and watched.cluster_name in secret.clusters
 
 
-def _names(text: str, cluster: Cluster) -> bool:
-    return any(re.search(rf"\b{re.escape(name)}\b", text) for name in (cluster.name, cluster.cluster_name))
-
-
-def traffic_state(observation: Observation, client: Cluster, target: Cluster) -> tuple[State, str]:
-    """Whether a cluster's client was answered by another cluster's version."""
+def traffic_state(
+    observation: Observation, found: Iterable[Fault], client: Cluster, target: Cluster
+) -> tuple[State, str]:
+    """Whether a cluster's client is answered by another cluster's version as it must be, and why."""
     answers = answering(observation, client)
     if answers is None:
         return State.UNSEEN, "no requests were observed"
     count = answers.get(target.version, 0)
-    if count:
-        return State.GOOD, f"{target.version} of {target.name} answered {client.name} {count} times"
-    return State.BROKEN, f"{target.version} of {target.name} never answered {client.name}"
+    said = f"{target.version} of {target.name} answered {client.name} {count} times"
+    mine = [fault for fault in found if fault.part is Part.TRAFFIC and fault.cluster in {client.name, ""}]
+    named = [fault for fault in mine if _names(fault.text, target.name, target.cluster_name, target.version)]
+    blamed = mine if count == 0 else named
+    if count and not blamed:
+        return State.GOOD, said
+    return _worst(blamed), "\n".join([said, *(fault.text for fault in blamed)])
+
+
+def _worst(found: Iterable[Fault]) -> State:
+    return State.CAUSE if any(fault.is_cause for fault in found) else State.BROKEN
+
+
+def _names(text: str, *names: str) -> bool:
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for name in names)

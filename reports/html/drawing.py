@@ -100,7 +100,7 @@ def draw(result: TopologyResult) -> Drawing:
     )
     arrows = (
         *_secrets(observation, found, boxes),
-        *_traffic(observation, boxes),
+        *_traffic(observation, found, boxes),
         *_configuration(observation, boxes),
     )
     return Drawing(
@@ -189,12 +189,12 @@ def _secrets(observation: Observation, found: Sequence[Fault], boxes: Sequence[B
     return tuple(arrows)
 
 
-def _traffic(observation: Observation, boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
+def _traffic(observation: Observation, found: Sequence[Fault], boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
     """Below: from each client to each other cluster's version."""
     topology, arrows = observation.topology, []
     for client in topology.clusters:
         for target in topology.others(client):
-            state, why = traffic_state(observation, client, target)
+            state, why = traffic_state(observation, found, client, target)
             through = f" through {target.name}'s gateway" if client.network != target.network else ""
             label = f"requests of {client.name} to {target.version} of {target.name}{through}"
             arrows.append(_arc("traffic", boxes, _ends(topology, client, target), state, (label, why)))

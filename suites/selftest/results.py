@@ -18,7 +18,7 @@ COMMAND = "pytest --topology=multi-primary"
 
 def judged(observation: Observation, not_run: tuple[tuple[str, str], ...] = ()) -> TopologyResult:
     """Judge everything that applies, and name the causes."""
-    left_out = {id for id, _ in not_run}
+    left_out = {each for each, _ in not_run}
     judgements = tuple(
         judge(requirement, observation)
         for requirement in catalogue().values()
@@ -44,7 +44,7 @@ def without_address(observation: Observation) -> Observation:
         update={
             "steps": procedure(Outcome.FAILED),
             "traffic": traffic.model_copy(update={"coverage": coverage}),
-            "probes": tuple(probe for probe in broken.probes if expected.MESH_PORT != probe.port),
+            "probes": tuple(probe for probe in broken.probes if probe.port != expected.MESH_PORT),
         }
     )
 
@@ -82,7 +82,7 @@ def run_info(fail_on: FailOn = "must") -> RunInfo:
         command=COMMAND,
         options={"topology": "multi-primary"},
         fail_on=fail_on,
-        texts={id: requirement.text for id, requirement in catalogue().items()},
+        texts={name: requirement.text for name, requirement in catalogue().items()},
     )
 
 

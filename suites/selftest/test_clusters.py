@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.clusters import cloud_provider_kind, containers, kind, metallb, preflight, routes
+from harness.clusters import cloud_provider_kind, containers, kind, kind_config, metallb, preflight, routes
 from harness.clusters.cloud_provider_kind import CloudProviderKind
 from harness.clusters.load_balancer import choose
 from harness.clusters.metallb import MetalLB
@@ -110,8 +110,7 @@ class TestKind:
 
     def test_own_image(self) -> None:
         """An image of the suite's own brings its pod network; pulls go where it is told."""
-        nodes = kind.Nodes("kind", "eastwest/node:1", own_network=True, hosts_toml="server = 'x'")
-        config = yaml.safe_load(kind.kind_config(EAST, nodes, Path("/run/certs.d")))
+        config = yaml.safe_load(kind_config.kind_config(EAST, own_network=True, hosts_directory=Path("/run/certs.d")))
         assert config["networking"]["disableDefaultCNI"] is True
         assert config["networking"]["podSubnet"] == EAST.pods
         assert config["networking"]["serviceSubnet"] == EAST.services
@@ -121,7 +120,7 @@ class TestKind:
 
     def test_published_image(self) -> None:
         """An image of kind's keeps kind's own network and registries."""
-        config = yaml.safe_load(kind.kind_config(EAST, kind.nodes_of(None), None))
+        config = yaml.safe_load(kind_config.kind_config(EAST, own_network=False, hosts_directory=None))
         assert "disableDefaultCNI" not in config["networking"]
         assert config["nodes"] == [{"role": "control-plane"}]
 
@@ -148,15 +147,13 @@ class TestKind:
     )
     def test_failures_are_explained(self, output: str, why: str) -> None:
         """Known reasons are named; of unknown ones kind's own words are shown."""
-        assert why in kind.explain(output)[0]
+        assert why in kind_config.explain(output)[0]
 
     def test_unchanged(self) -> None:
         """A kept cluster must be where it was."""
         node = next(iter(EAST.addresses))
         assert not kind.unchanged(EAST, {node: "172.18.0.4"})
-        assert "is now" in kind.unchanged(EAST, {node: "172.18.0.9"}) or "and is" in kind.unchanged(
-            EAST, {node: "172.18.0.9"}
-        )
+        assert "was 172.18.0.4 and is 172.18.0.9" in kind.unchanged(EAST, {node: "172.18.0.9"})
         assert "does not run" in kind.unchanged(EAST, {node: ""})
         assert "is gone" in kind.unchanged(EAST, {})
         assert "never finished" in kind.unchanged(EAST.model_copy(update={"addresses": {}}), {})

@@ -68,7 +68,7 @@ MADE = (
     _entry(NAMESPACE, "istio-system"),
     _entry(CONFIG_MAP, "istio", "istio-system"),
     _entry(CRD, "gateways.networking.istio.io"),
-    _entry(ROLE, "istiod"),
+    _entry(ROLE, "istio-cni"),  # named like a namespace
     _entry(CONFIG_MAP, "istio-ca-root-cert", "default", "pilot-discovery"),
 )
 OTHERS = (_entry(NAMESPACE, "team-a", manager="kubectl-create"), _entry(ROLE, "team-a", manager="helm"))
@@ -93,7 +93,7 @@ def test_the_difference_and_nothing_else(monkeypatch: pytest.MonkeyPatch, histor
         ("Namespace", "istio-system"),
         ("Namespace", "sample"),
         ("Namespace", "istio-cni"),
-        ("ClusterRole", "istiod"),
+        ("ClusterRole", "istio-cni"),
         ("ConfigMap", "default/istio-ca-root-cert"),
         ("CustomResourceDefinition", "gateways.networking.istio.io"),
     ]
@@ -140,7 +140,7 @@ def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tupl
     cleanup = removal.observe_cleanup(cast(dict[str, Kube], kubes), before, ["lb-1"])
     assert cleanup.clusters == ("east",)
     assert [(change.change, change.name, change.detail) for change in cleanup.changes] == [
-        ("left behind", "istiod", "written by eastwest")
+        ("left behind", "istio-cni", "written by eastwest")
     ]
     assert cleanup.unread == ("west: 503 gone",)
     assert cleanup.objects_before == {"east": 2, "west": 2}

@@ -26,11 +26,13 @@ GOOD, BAD, UNSURE, NONE = Result.CONFORMANT, Result.NOT_CONFORMANT, Result.UNKNO
 
 @pytest.fixture(scope="module")
 def healthy(good_observations: Mapping[str, Observation]) -> TopologyResult:
+    """A good mesh, judged."""
     return judged(good_observations[MULTI_PRIMARY])
 
 
 @pytest.fixture(scope="module")
 def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
+    """A mesh whose last gateway has no address, judged."""
     return judged(without_address(good_observations[MULTI_PRIMARY]))
 
 
@@ -55,12 +57,14 @@ def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
 def test_what_counts_as_success(
     verdicts: list[tuple[Level, Verdict]], must: Result, should: Result, any_: Result
 ) -> None:
+    """Unknown or nothing judged is never success; a binding requirement that fails or is blocked is failure."""
     fail_ons: tuple[tuple[FailOn, Result], ...] = (("must", must), ("should", should), ("any", any_))
     for fail_on, wanted in fail_ons:
         assert conformance.result_of(verdicts, fail_on) is wanted
 
 
 def test_the_gravest_topology_decides() -> None:
+    """One topology that is not conformant makes the run not conformant."""
     assert conformance.overall([]) is NONE
     assert conformance.overall([GOOD, GOOD]) is GOOD
     assert conformance.overall([GOOD, NONE]) is NONE
@@ -69,6 +73,7 @@ def test_the_gravest_topology_decides() -> None:
 
 
 def test_exit_codes(healthy: TopologyResult, broken: TopologyResult) -> None:
+    """Each result has its exit code."""
     nothing = healthy.model_copy(update={"judgements": ()})
     unknown = healthy.model_copy(update={"judgements": (verdict(UNKNOWN),)})
     for results, code in (([healthy], 0), ([healthy, broken], 1), ([unknown], 3), ([nothing], 5), ([], 5)):
@@ -76,6 +81,7 @@ def test_exit_codes(healthy: TopologyResult, broken: TopologyResult) -> None:
 
 
 def test_less_than_everything_is_partial(healthy: TopologyResult) -> None:
+    """What was left out or skipped is said wherever the result is."""
     whole = conformance.build([healthy], run_info())
     left_out = healthy.model_copy(update={"not_run": (("CLEAN", "left out by --area"),)})
     skipped = healthy.model_copy(update={"judgements": (*healthy.judgements, verdict(SKIPPED))})
@@ -91,6 +97,7 @@ def test_less_than_everything_is_partial(healthy: TopologyResult) -> None:
 
 
 def test_summary_can_be_quoted(healthy: TopologyResult, broken: TopologyResult) -> None:
+    """One line says result, topology, counts and cause."""
     good = conformance.build([healthy], run_info()).summary
     assert good.startswith("eastwest 0.1.0 (01234567): Conformant; multi-primary-multi-network: all ")
     bad = conformance.build([broken], run_info()).summary
@@ -102,6 +109,7 @@ def test_summary_can_be_quoted(healthy: TopologyResult, broken: TopologyResult) 
 
 
 def test_causes_are_linked_both_ways(broken: TopologyResult) -> None:
+    """A requirement names its causes, a cause what it explains."""
     topology = conformance.build([broken], run_info()).topologies[0]
     address = next(each for each in topology.requirements if each.id == "GW-ADDRESS")
     assert "gateway-no-address" in address.causes
@@ -111,6 +119,7 @@ def test_causes_are_linked_both_ways(broken: TopologyResult) -> None:
 
 
 def test_written_report_follows_the_published_schema(broken: TopologyResult, tmp_path: Path) -> None:
+    """JSON and YAML say the same, and a report against the schema is not written."""
     report = conformance.build([broken], run_info())
     as_json, as_yaml = conformance.write(report, tmp_path)
     data = json.loads(as_json.read_text())
@@ -123,12 +132,14 @@ def test_written_report_follows_the_published_schema(broken: TopologyResult, tmp
 
 
 def test_published_schema_is_current() -> None:
+    """The committed schema is that of the model."""
     assert conformance.published_schema() == conformance.schema(), (
         "run python -m reports schema > reports/schema/conformance-report-v1.json"
     )
 
 
 def test_every_field_is_described() -> None:
+    """The schema describes every property."""
     schema = ConformanceReport.model_json_schema(mode="serialization")
     models = [schema, *(each for each in schema["$defs"].values() if "properties" in each)]
     missing = [
@@ -141,6 +152,7 @@ def test_every_field_is_described() -> None:
 
 
 def test_no_key_material_is_reported(broken: TopologyResult) -> None:
+    """No PEM block is in a report."""
     report = conformance.build([broken], run_info())
     for text in (report.model_dump_json(), markdown.render(report)):
         assert "BEGIN " not in text
@@ -149,6 +161,7 @@ def test_no_key_material_is_reported(broken: TopologyResult) -> None:
 def test_compare_says_what_changed(
     healthy: TopologyResult, broken: TopologyResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Exit 0 where both say the same, 1 with a line for each change."""
     paths = []
     for name, result in (("a", healthy), ("b", broken)):
         paths.append(str(conformance.write(conformance.build([result], run_info()), tmp_path / name)[0]))
@@ -162,6 +175,7 @@ def test_compare_says_what_changed(
 
 
 def test_compare_sees_topologies_come_and_go(healthy: TopologyResult) -> None:
+    """Topologies of only one report are named."""
     two = [healthy, healthy.model_copy(update={"label": "second"})]
     before, after = conformance.build(two, run_info()), conformance.build(two[:1], run_info())
     assert differences(before, after) == ("second: no longer judged",)
@@ -172,6 +186,7 @@ def test_compare_sees_topologies_come_and_go(healthy: TopologyResult) -> None:
 def test_compare_refuses_what_is_no_report(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Exit 4 and three lines."""
     path = tmp_path / "report.json"
     if content is not None:
         path.write_text(content)
@@ -180,6 +195,7 @@ def test_compare_refuses_what_is_no_report(
 
 
 def test_markdown_keeps_its_tables(healthy: TopologyResult) -> None:
+    """Text from outside can't end a cell or bring markup."""
     judgement = verdict(FAIL).model_copy(update={"title": "a | b\n<script> `c`"})
     text = markdown.render(conformance.build([healthy.model_copy(update={"judgements": (judgement,)})], run_info()))
     assert "a \\| b &lt;script&gt; \\`c\\`" in text
@@ -187,6 +203,7 @@ def test_markdown_keeps_its_tables(healthy: TopologyResult) -> None:
 
 
 def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m reports schema` prints JSON."""
     assert main(["schema"]) == 0
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert printed == conformance.schema()

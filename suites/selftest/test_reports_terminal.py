@@ -11,7 +11,7 @@ from rich.console import Console
 from harness.errors import StepError
 from harness.model.observation import Observation
 from harness.model.step import Phase
-from harness.steps import StepLog
+from harness.steps import Event, StepLog
 from reports import closing, conformance
 from reports.result import TopologyResult
 from reports.terminal import Progress, Verbosity, both, console
@@ -38,6 +38,7 @@ def _logged(verbosity: Verbosity, prefix: str = "") -> list[str]:
 
 
 def test_log_has_a_line_a_step() -> None:
+    """Topology, seconds, mark, cluster, title; what was skipped or failed says why."""
     lines = _logged(NORMAL, "primary-remote")
     assert lines == [
         "[primary-remote    0.0 s] ✓ east: Install Istio  0.0 s",
@@ -51,7 +52,8 @@ def test_log_has_a_line_a_step() -> None:
 
 
 def test_quiet_log_says_only_what_went_wrong() -> None:
-    assert [line.split("] ")[-1] for line in _logged(QUIET)] == [
+    """No line for a step that went well."""
+    assert [line.split(" s] ")[-1] for line in _logged(QUIET)] == [
         "✗ west: Wait for [the] gateway  0.0 s",
         "    still no address",
         "    no available IPs",
@@ -59,10 +61,12 @@ def test_quiet_log_says_only_what_went_wrong() -> None:
 
 
 def test_verbose_log_has_what_steps_say() -> None:
+    """Details of steps that went well."""
     assert "    1.31" in _logged(VERBOSE)
 
 
 def test_terminal_shows_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live rows, then a line that stays."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = io.StringIO()
     output = Console(file=stream, force_terminal=True, width=100, color_system="standard")
@@ -78,6 +82,7 @@ def test_terminal_shows_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No colour where NO_COLOR is set."""
     monkeypatch.setenv("NO_COLOR", "1")
     stream = io.StringIO()
     with Progress(Console(file=stream, force_terminal=True, width=100)) as progress:
@@ -86,7 +91,9 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_steps_of_many_threads_are_all_told() -> None:
-    stream, heard = io.StringIO(), []
+    """Nothing is lost and nothing hangs when clusters are worked on side by side."""
+    stream = io.StringIO()
+    heard: list[Event] = []
     with Progress(Console(file=stream, force_terminal=True, width=100)) as progress:
         log = StepLog(both(progress, heard.append))
 
@@ -103,6 +110,7 @@ def test_steps_of_many_threads_are_all_told() -> None:
 
 @pytest.fixture(scope="module")
 def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
+    """A mesh whose last gateway has no address, judged."""
     return judged(without_address(good_observations["multi-primary-multi-network"]))
 
 
@@ -114,6 +122,7 @@ def _closing(result: TopologyResult, verbosity: Verbosity) -> str:
 
 
 def test_closing_names_every_requirement_cause_and_artefact(broken: TopologyResult) -> None:
+    """A verdict for each requirement, causes with repair, times, paths, the summary last."""
     text = _closing(broken, NORMAL)
     for judgement in broken.judgements:
         assert judgement.id in text
@@ -127,6 +136,7 @@ def test_closing_names_every_requirement_cause_and_artefact(broken: TopologyResu
 
 
 def test_closing_forms(broken: TopologyResult) -> None:
+    """Quiet, normal and verbose differ; no line ends in blanks."""
     quiet, normal, verbose = (_closing(broken, verbosity) for verbosity in (QUIET, NORMAL, VERBOSE))
     assert "slowest" not in quiet
     assert "CERT-SECRET" not in quiet

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.clusters import __main__ as command
 from harness.clusters import containers, kind, leftovers
 from harness.clusters.run import Run, RunRecord, begin, records, reserve, runs_directory
 from harness.command import CommandError
@@ -132,7 +133,7 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
         run.keep()
 
     def fits(record: RunRecord) -> bool:
-        return kind.fits(record, ("east", "west"), kind.Nodes(image="image"), "metallb")
+        return kind.fits(record, ("east", "west"), kind.Nodes(image="image"), "auto")
 
     with begin(reuse=fits) as first, begin(reuse=fits) as second:
         assert first.id == "a"
@@ -142,16 +143,21 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "image", "balancer"),
-    [(("east",), "image", "metallb"), (("east", "west"), "other", "metallb"), (("east", "west"), "image", "other")],
+    ("names", "image", "balancer", "fits"),
+    [
+        (("east", "west"), "image", "auto", True),
+        (("east", "west"), "image", "metallb", True),
+        (("east",), "image", "metallb", False),
+        (("east", "west"), "other", "metallb", False),
+        (("east", "west"), "image", "cloud-provider-kind", False),
+    ],
 )
-def test_what_does_not_fit(names: tuple[str, ...], image: str, balancer: str) -> None:
+def test_what_fits(names: tuple[str, ...], image: str, balancer: str, fits: bool) -> None:
     """Another size, node image or load balancer is not what was asked for."""
     with begin("a") as run:
         reserve(run, ("east", "west"), "image", ())
-        record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb", "clusters": ()}))
-    made = record.model_copy(update={"clusters": ()})
-    assert not kind.fits(made, names, kind.Nodes(image=image), balancer)
+        record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb"}))
+    assert kind.fits(record, names, kind.Nodes(image=image), balancer) is fits
 
 
 def test_damaged_record() -> None:
@@ -214,3 +220,23 @@ def test_handle() -> None:
     """A Run is plain data."""
     with begin("a") as run:
         assert run == Run(run.id, run.directory, run.started, os.getpid())
+
+
+def test_clean(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Leftovers and kept clusters go; the registry and the engine only when no run is under way."""
+    stopped: list[str] = []
+    monkeypatch.setattr(command, "engine_version", lambda: "28")
+    monkeypatch.setattr(command, "stop_registry", lambda _: stopped.append("registry"))
+    monkeypatch.setattr(command, "stop_engine", lambda _: stopped.append("engine"))
+    with begin("a") as kept:
+        reserve(kept, ("east", "west"), "image", ())
+        kept.keep()
+    with begin("c"):
+        assert command.main(["clean"]) == 0
+        assert set(engine) == {"eastwest-b-east-control-plane", "kind-control-plane"}
+        assert not stopped
+    assert command.main(["clean"]) == 0
+    assert stopped == ["registry", "engine"]
+    said = capsys.readouterr().out
+    assert "removed run a" in said
+    assert "left alone: eastwest-b-east" in said

@@ -1,0 +1,464 @@
+"""Faults of workloads, policies, settings and traffic."""
+
+from harness import expected
+from harness.faults import effects
+from harness.faults.certificates import NO_SHARES, SHARES
+from harness.faults.control_plane import SILENT, UNSEEN
+from harness.faults.edit import each, east, on, pods, west, with_config, with_mesh, with_namespace
+from harness.faults.effects import Answers
+from harness.faults.fault import MN, MP, Consequence, Fault
+from harness.model.cluster import ClusterObservation, ConfigObject, Pod
+from harness.model.observation import Cleanup, InventoryChange, Observation
+from harness.model.proxy import ControlPlane, ProxyEndpoint
+from harness.model.traffic import ProbeResult
+from harness.topology import Cluster
+
+
+def _policy(observation: Observation, kind: str, name: str, **spec: object) -> ConfigObject:
+    group = "networking.istio.io/v1"
+    return ConfigObject(
+        api_version=group, kind=kind, namespace=observation.asked.sample_namespace, name=name, spec=dict(spec)
+    )
+
+
+def _helloworld(observation: Observation) -> str:
+    return f"{expected.HELLOWORLD}.{observation.asked.sample_namespace}.svc.cluster.local"
+
+
+def _local_only(observation: Observation) -> ConfigObject:
+    setting = {"enabled": True, "distribute": [{"from": "*", "to": {"*": 100}}]}
+    return _policy(
+        observation,
+        "DestinationRule",
+        "helloworld",
+        host=_helloworld(observation),
+        trafficPolicy={"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": {}},
+    )
+
+
+def _policies_differ(observation: Observation) -> Observation:
+    client = east(observation)
+    changed = with_config(observation, (client,), _local_only(observation))
+    return effects.only_from(changed, client, client)
+
+
+def _all_local(observation: Observation) -> Observation:
+    changed = with_config(observation, observation.topology.primaries, _local_only(observation))
+    for client in observation.topology.clusters:
+        changed = effects.only_from(changed, client, client)
+    return changed
+
+
+def _cluster_local(observation: Observation) -> Observation:
+    settings = [{"settings": {"clusterLocal": True}, "hosts": [_helloworld(observation)]}]
+    changed = with_mesh(observation, observation.topology.primaries, serviceSettings=settings)
+    for client in observation.topology.clusters:
+        changed = effects.lose_endpoints(changed, client, *observation.topology.others(client))
+        changed = effects.only_from(changed, client, client)
+    return changed
+
+
+def _not_discovered(observation: Observation) -> Observation:
+    sample, lost = observation.asked.sample_namespace, west(observation)
+    selectors = [{"matchLabels": {"istio-discovery": "enabled"}}]
+    changed = with_mesh(observation, observation.topology.primaries, discoverySelectors=selectors)
+    rest = observation.topology.others(lost)
+    for cluster in rest:
+        changed = with_namespace(changed, cluster, sample, "labels", **{"istio-discovery": "enabled"})
+    for client in observation.topology.clusters:
+        changed = effects.lose_endpoints(changed, client, lost)
+        changed = effects.only_from(changed, client, *rest)
+    return _nothing_behind_gateway(changed, lost)
+
+
+def _nothing_behind_gateway(observation: Observation, target: Cluster) -> Observation:
+    """The gateway accepts connections and has no helloworld to pass them on to."""
+    return effects.gateway_probes(
+        observation,
+        target,
+        ProbeResult.REFUSED,
+        ports=(expected.MESH_PORT,),
+        detail="connection reset",
+        connects=True,
+    )
+
+
+def _skewed(observation: Observation) -> Observation:
+    routes = [
+        {"destination": {"host": _helloworld(observation), "subset": cluster.version}, "weight": weight}
+        for cluster, weight in zip(observation.topology.clusters, (90, 10, 0, 0), strict=False)
+    ]
+    rule = _policy(
+        observation, "VirtualService", "helloworld", hosts=[_helloworld(observation)], http=[{"route": routes}]
+    )
+    changed = with_config(observation, observation.topology.primaries, rule)
+    shares = {
+        cluster.name: Answers(share=weight)
+        for cluster, weight in zip(observation.topology.clusters, (9.0, 1.0, 1.0, 1.0), strict=False)
+    }
+    for client in observation.topology.clusters:
+        changed = effects.traffic(changed, client, **shares)
+    return changed
+
+
+def _one_more(observation: Observation, cluster: Cluster, like: Pod, **fields: object) -> Observation:
+    """Another pod like this one, with its proxy, and behind its Service."""
+    observed = observation[cluster]
+    extra = like.model_copy(update=fields)
+    copied = tuple(
+        proxy.model_copy(update={"pod": extra.name})
+        for proxy in observation[_home(observation, like)].proxies
+        if (proxy.namespace, proxy.pod) == (like.namespace, like.name)
+    )
+    own = tuple(
+        proxy.model_copy(update={"cluster_id": cluster.cluster_name, "network": cluster.network}) for proxy in copied
+    )
+    changed = on(
+        observation,
+        cluster,
+        pods=(*observed.pods, extra),
+        proxies=(*observed.proxies, *own),
+        services=each(
+            observed.services,
+            lambda s: (
+                s.model_copy(update={"ready_endpoints": (*s.ready_endpoints, extra.ip)})
+                if s.name == expected.HELLOWORLD
+                else s
+            ),
+        ),
+    )
+
+    def connected(plane: ControlPlane) -> ControlPlane:
+        rows = [row for row in plane.proxies if row.proxy.startswith(f"{like.name}.")]
+        new = tuple(
+            row.model_copy(update={"proxy": f"{extra.name}.{extra.namespace}", "cluster_id": cluster.cluster_name})
+            for row in rows[:1] or plane.proxies[:1]
+        )
+        return plane.model_copy(update={"proxies": (*plane.proxies, *new)})
+
+    planes = each(changed[cluster.primary].control_planes, connected)
+    return _weighted(on(changed, cluster.primary, control_planes=planes), cluster, extra.ip)
+
+
+def _home(observation: Observation, pod: Pod) -> str:
+    return next(observed.name for observed in observation.clusters if pod in observed.pods)
+
+
+def _weighted(observation: Observation, target: Cluster, ip: str) -> Observation:
+    """Clients learn of one more pod: another endpoint on their network, more weight of the gateway elsewhere."""
+    count = len(expected.helloworld_pods(observation[target], observation.asked.sample_namespace))
+    for client in observation.topology.clusters:
+        if client.network != target.network:
+            gateways = expected.addresses_of(observation, client, target)
+
+            def heavier(found: ProxyEndpoint, known: frozenset[tuple[str, int]] = frozenset(gateways)) -> ProxyEndpoint:
+                meant = (found.address, found.port) in known
+                return found.model_copy(update={"weight": count}) if meant else found
+
+            observation = effects.endpoints(observation, client, heavier)
+        else:
+            observation = _another_endpoint(observation, client, ip)
+    return observation
+
+
+def _another_endpoint(observation: Observation, client: Cluster, ip: str) -> Observation:
+    def more(observed: ClusterObservation) -> ClusterObservation:
+        proxies = each(
+            observed.proxies,
+            lambda proxy: (
+                proxy.model_copy(
+                    update={
+                        "endpoints": each(
+                            proxy.endpoints,
+                            lambda found: (
+                                found.model_copy(
+                                    update={
+                                        "endpoints": (
+                                            *found.endpoints,
+                                            ProxyEndpoint(
+                                                address=ip, port=expected.HELLOWORLD_PORT, weight=1, healthy=True
+                                            ),
+                                        )
+                                    }
+                                )
+                                if "|helloworld." in found.cluster
+                                else found
+                            ),
+                        )
+                    }
+                )
+                if proxy.role == expected.SLEEP
+                else proxy
+            ),
+        )
+        return observed.model_copy(update={"proxies": proxies})
+
+    return on(observation, client, proxies=more(observation[client]).proxies)
+
+
+def _pod(observation: Observation, cluster: Cluster) -> Pod:
+    return expected.helloworld_pods(observation[cluster], observation.asked.sample_namespace)[0]
+
+
+def _misplaced(observation: Observation) -> Observation:
+    first, lost = east(observation), west(observation)
+    like = _pod(observation, lost)
+    address = _pod(observation, first).ip.rpartition(".")[0] + ".77"
+    changed = _one_more(
+        observation, first, like, name=f"{like.name}-east", ip=address, node=_pod(observation, first).node
+    )
+    changed = pods(changed, first, lambda pod: _as_of(pod, first) if pod.name == f"{like.name}-east" else pod)
+    deployment = observation[lost].workload(observation.asked.sample_namespace, f"helloworld-{lost.version}")
+    there = (*changed[first].workloads, deployment) if deployment else changed[first].workloads
+    changed = on(changed, first, workloads=there)
+    shares = {
+        cluster.name: Answers(share=2.0, versions=(first.version, lost.version)) if cluster == first else Answers()
+        for cluster in observation.topology.clusters
+    }
+    for client in observation.topology.clusters:
+        changed = effects.traffic(changed, client, **shares)
+    return changed
+
+
+def _as_of(pod: Pod, cluster: Cluster) -> Pod:
+    """Injected for the cluster it runs on."""
+    env = {"ISTIO_META_CLUSTER_ID": cluster.cluster_name, "ISTIO_META_NETWORK": cluster.network}
+    containers = tuple(
+        c.model_copy(update={"env": {**c.env, **env}}) if c.name == expected.PROXY else c for c in pod.containers
+    )
+    return pod.model_copy(update={"containers": containers})
+
+
+def _service_missing(observation: Observation) -> Observation:
+    lost, sample = west(observation), observation.asked.sample_namespace
+    rest = observation.topology.others(lost)
+    changed = observation
+    for client in observation.topology.clusters:
+        changed = effects.lose_endpoints(changed, client, lost)
+        # Without its Service the name does not resolve on West.
+        changed = effects.only_from(changed, client, *(() if client == lost else rest))
+    services = tuple(s for s in changed[lost].services if (s.namespace, s.name) != (sample, expected.HELLOWORLD))
+    return _without_peers(_nothing_behind_gateway(on(changed, lost, services=services), lost), lost)
+
+
+def _without_peers(observation: Observation, destination: Cluster) -> Observation:
+    traffic = observation.traffic
+    if traffic is None:
+        return observation
+    peers = tuple(peer for peer in traffic.peers or () if peer.destination != destination.name)
+    return observation.model_copy(update={"traffic": traffic.model_copy(update={"peers": peers})})
+
+
+def _sidecar_missing(observation: Observation) -> Observation:
+    """Helloworld on West without a sidecar: no gateway passes to it; on one network it answers in plaintext."""
+    lost = west(observation)
+    bare = _pod(observation, lost)
+
+    def change(pod: Pod) -> Pod:
+        if pod.name != bare.name:
+            return pod
+        kept = tuple(c for c in pod.containers if c.name == expected.HELLOWORLD)
+        return pod.model_copy(
+            update={"containers": kept, "labels": {**pod.labels, "sidecar.istio.io/inject": "false"}, "annotations": {}}
+        )
+
+    changed = pods(observation, lost, change)
+    changed = on(changed, lost, proxies=tuple(p for p in changed[lost].proxies if p.pod != bare.name))
+
+    def without(plane: ControlPlane) -> ControlPlane:
+        name = f"{bare.name}.{bare.namespace}"
+        rows = tuple(r for r in plane.proxies if r.proxy != name or r.cluster_id != lost.cluster_name)
+        return plane.model_copy(update={"proxies": rows})
+
+    changed = on(changed, lost.primary, control_planes=each(changed[lost.primary].control_planes, without))
+    for client in observation.topology.clusters:
+        if client.network != lost.network:
+            changed = effects.lose_endpoints(changed, client, lost)
+            changed = effects.only_from(changed, client, *observation.topology.others(lost))
+    return _without_peers(_nothing_behind_gateway(changed, lost), lost)
+
+
+def _weights_wrong(observation: Observation) -> Observation:
+    client, target = east(observation), west(observation)
+    known = expected.addresses_of(observation, client, target)
+    changed = effects.endpoints(
+        observation,
+        client,
+        lambda found: found.model_copy(update={"weight": 3}) if (found.address, found.port) in known else found,
+    )
+    shares = {c.name: Answers(share=3.0 if c == target else 1.0) for c in observation.topology.clusters}
+    return effects.traffic(changed, client, **shares)
+
+
+def _half_broken(observation: Observation) -> Observation:
+    lost = west(observation)
+    like = _pod(observation, lost)
+    address = like.ip.rpartition(".")[0] + ".77"
+    changed = _one_more(observation, lost, like, name=f"{like.name}-broken", ip=address)
+    shares = {
+        cluster.name: Answers(share=2.0, failing=0.5) if cluster == lost else Answers()
+        for cluster in observation.topology.clusters
+    }
+    for client in observation.topology.clusters:
+        changed = effects.traffic(changed, client, **shares)
+    return changed
+
+
+def _identity_lost(observation: Observation) -> Observation:
+    traffic = observation.traffic
+    if traffic is None or not traffic.peers:
+        raise LookupError("no evidence of callers")
+    name = west(observation).name
+    peers = tuple(
+        peer.model_copy(update={"principal": "", "mutual_tls": False}) if peer.destination == name else peer
+        for peer in traffic.peers
+    )
+    return observation.model_copy(update={"traffic": traffic.model_copy(update={"peers": peers})})
+
+
+def _left_behind(observation: Observation) -> Observation:
+    cleanup = observation.cleanup or Cleanup(clusters=(), objects_before={}, changes=())
+    change = InventoryChange(
+        cluster=west(observation).name,
+        change="left behind",
+        kind="MutatingWebhookConfiguration",
+        namespace="",
+        name="istio-sidecar-injector",
+        detail="being deleted; held by finalizers: example.com/held",
+    )
+    return observation.model_copy(update={"cleanup": cleanup.model_copy(update={"changes": (change,)})})
+
+
+LOCAL = "clients stay at home, as the setting says"
+NO_ENDPOINTS = "endpoints that a client does not know can't be compared"
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "policies-differ",
+        "a DestinationRule on East only that keeps all traffic on v1",
+        _policies_differ,
+        "policies-differ",
+        frozenset({"CONFIG-CONSISTENT"}),
+        consequences=(Consequence(("TR-REACH",), LOCAL), Consequence(SHARES, NO_SHARES)),
+        where=MP,
+        live=True,
+    ),
+    Fault(
+        "workload-misplaced",
+        "v2 on East too",
+        _misplaced,
+        "workload-misplaced",
+        frozenset({"WL-PLACED"}),
+        consequences=(Consequence(("TR-DISTRIBUTION",), "an answer no longer says which cluster gave it"),),
+        live=True,
+    ),
+    Fault(
+        "service-missing",
+        "helloworld's Service missing on West",
+        _service_missing,
+        "service-missing",
+        frozenset({"WL-PLACED"}),
+        consequences=(
+            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "pods without a Service are endpoints of nothing"),
+            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"), "on West the name does not resolve"),
+            Consequence(SHARES, NO_SHARES),
+            Consequence(("MTLS-PEER",), "nobody calls West's helloworld"),
+            Consequence(("CONFIG-CONSISTENT",), "ports that are not there can't be compared", MP),
+            Consequence(("GW-DATAPATH",), "West's gateway has no endpoint to pass helloworld's traffic on to", MN),
+            Consequence(("GW-HARDENED",), SILENT, MN),
+        ),
+        live=True,
+    ),
+    Fault(
+        "sidecar-missing",
+        "West's helloworld has no sidecar",
+        _sidecar_missing,
+        "sidecar-missing",
+        frozenset({"WL-INJECTED"}),
+        consequences=(
+            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "a gateway passes mutual TLS only; others are left out", MN),
+            Consequence(("TR-REACH",), "a client that knows no endpoint on West gets no answer from there", MN),
+            Consequence(SHARES, NO_SHARES, MN),
+            Consequence(("GW-DATAPATH",), "nobody behind the gateway has a certificate to show", MN),
+            Consequence(("GW-HARDENED",), SILENT, MN),
+            Consequence(("MTLS-PEER",), "without a proxy nobody records who called"),
+        ),
+        live=True,
+    ),
+    Fault(
+        "weights-wrong",
+        "West's endpoints weigh three times what their pods are",
+        _weights_wrong,
+        "weights-wrong",
+        frozenset({"EP-WEIGHTS"}),
+    ),
+    Fault(
+        "not-discovered",
+        "discoverySelectors leave West's sample namespace out",
+        _not_discovered,
+        "not-discovered",
+        frozenset({"EP-COMPLETE"}),
+        consequences=(
+            Consequence(("EP-WEIGHTS",), NO_ENDPOINTS),
+            Consequence(("TR-REACH",), UNSEEN),
+            Consequence(SHARES, NO_SHARES),
+            Consequence(("GW-DATAPATH",), "West's gateway has no endpoint to pass helloworld's traffic on to", MN),
+            Consequence(("GW-HARDENED",), SILENT, MN),
+        ),
+        live=True,
+    ),
+    Fault(
+        "cluster-local",
+        "helloworld declared cluster-local",
+        _cluster_local,
+        "cluster-local",
+        frozenset({"TR-REACH"}),
+        consequences=(
+            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "endpoints of a cluster-local service stay in their cluster"),
+            Consequence(SHARES, NO_SHARES),
+        ),
+        live=True,
+    ),
+    Fault(
+        "all-local",
+        "locality settings keep traffic local",
+        _all_local,
+        "all-local",
+        frozenset({"TR-REACH"}),
+        consequences=(Consequence(SHARES, NO_SHARES),),
+        live=True,
+    ),
+    Fault(
+        "shares-skewed",
+        "a VirtualService sends 1 in 10 to v2",
+        _skewed,
+        "shares-skewed",
+        frozenset({"TR-DISTRIBUTION"}),
+        live=True,
+    ),
+    Fault(
+        "half-broken",
+        "one of two pods behind West's gateway refuses connections",
+        _half_broken,
+        "half-broken",
+        frozenset({"TR-NO-RETRIES"}),
+        consequences=(Consequence(("TR-DISTRIBUTION",), "what is refused on West is answered on East"),),
+        where=MN,
+        live=True,
+    ),
+    Fault(
+        "identity-lost",
+        "West's helloworld saw no identity of its callers",
+        _identity_lost,
+        "identity-lost",
+        frozenset({"MTLS-PEER"}),
+    ),
+    Fault(
+        "left-behind",
+        "a webhook with a finalizer is left after cleanup",
+        _left_behind,
+        "left-behind",
+        frozenset({"CLEAN"}),
+        live=True,
+    ),
+)

@@ -1,0 +1,215 @@
+"""How the Sail operator arrives on a cluster, and leaves it again if the run has brought it.
+
+Source: chapter "Installing a mesh", prerequisite "You have installed the OpenShift Service Mesh 3 Operator on all of
+the clusters"; Sail operator, "Installation"; Operator Lifecycle Manager, "Subscription".
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import yaml
+from kubernetes.client import ApiException
+
+from harness.command import run
+from harness.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
+from harness.errors import StepError
+from harness.inventory import Inventory
+from harness.kube import Object, condition
+from harness.mesh.certificates import ensure_namespace
+from harness.mesh.context import Mesh, step
+from harness.mesh.pull_secret import ensure_pull_secret
+from harness.mesh.readiness import await_deployment
+from harness.mesh.sail import API_GROUP, API_VERSIONS
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.step import Phase
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+HELM_SECONDS = 120
+OLM_SECONDS = 300.0
+"""A catalogue may have to be pulled."""
+_OLM = "operators.coreos.com/v1alpha1"
+_CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+_DOWNLOAD_SECONDS = 30
+
+
+@step(Phase.MESH)
+def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Install the operator."""
+    kube, operator = mesh.kube(cluster), mesh.settings.operator
+    if operator is None or operator.arrival == "present":
+        return
+    if any(kube.serves(version, "Istio") for version in API_VERSIONS):
+        opened.skip("it is there")
+        return
+    if isinstance(operator, HelmChart):
+        opened.note(f"Helm chart {operator.chart} {operator.version}".strip())
+        _ensure_namespace(mesh, cluster, operator.namespace)
+        _install_chart(mesh, cluster, operator)
+    elif isinstance(operator, OlmSubscription):
+        opened.note(f"package {operator.package}, channel {operator.channel}")
+        mesh.apply(cluster, subscription(operator))
+    else:
+        opened.note(", ".join(Path(file).name for file in operator.files))
+        _ensure_namespace(mesh, cluster, operator.namespace)
+        for manifest in read_manifests(operator):
+            mesh.apply(cluster, manifest)
+
+
+@step(Phase.MESH)
+def await_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for the operator to be ready."""
+    kube, operator = mesh.kube(cluster), mesh.settings.operator
+    if isinstance(operator, OlmSubscription):
+        kube.wait(
+            _OLM,
+            "Subscription",
+            operator.package,
+            operator.namespace,
+            pending=subscription_pending,
+            timeout=mesh.deadline(cluster, OLM_SECONDS),
+            step=opened,
+        )
+    for plural in ("istios", "istiocnis"):
+        name = f"{plural}.{API_GROUP}"
+        kube.wait(*_CRD, name, pending=established_pending, timeout=mesh.deadline(cluster, 60), step=opened)
+    if isinstance(operator, HelmChart | Manifests):
+        for deployment in kube.list("apps/v1", "Deployment", operator.namespace):
+            timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
+            await_deployment(kube, operator.namespace, deployment["metadata"]["name"], timeout, opened)
+
+
+@step(Phase.CLEANUP)
+def remove_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Remove the operator."""
+    operator = mesh.settings.operator
+    if operator is None or operator.arrival == "present" or not brought(before):
+        opened.skip("it stood before, and stays")
+        return
+    if isinstance(operator, HelmChart):
+        _helm(mesh, cluster, "uninstall", operator.release, "--namespace", operator.namespace, "--ignore-not-found")
+    elif isinstance(operator, OlmSubscription):
+        _unsubscribe(mesh, cluster, operator)
+    else:
+        for manifest in reversed(read_manifests(operator)):
+            _delete(mesh, cluster, manifest, before)
+    namespace = operator.namespace
+    if namespace and not before.holds_namespace(namespace):
+        mesh.kube(cluster).delete("v1", "Namespace", namespace)
+
+
+def brought(before: Inventory) -> bool:
+    """Whether the operator was not there before the run: pure."""
+    return ("CustomResourceDefinition.apiextensions.k8s.io", "", f"istios.{API_GROUP}") not in before
+
+
+def operator_namespace(operator: Operator | None) -> tuple[str, ...]:
+    """The namespace that comes and goes with the operator, if any: pure."""
+    return (operator.namespace,) if isinstance(operator, HelmChart | Manifests) else ()
+
+
+def subscription(operator: OlmSubscription) -> Object:
+    """The Subscription of the operator's package: pure."""
+    spec = {
+        "name": operator.package,
+        "channel": operator.channel,
+        "source": operator.source,
+        "sourceNamespace": operator.source_namespace,
+        "installPlanApproval": "Automatic",
+    }
+    if operator.starting_csv:
+        spec["startingCSV"] = operator.starting_csv
+    metadata = {"name": operator.package, "namespace": operator.namespace}
+    return {"apiVersion": _OLM, "kind": "Subscription", "metadata": metadata, "spec": spec}
+
+
+def subscription_pending(seen: Object | None) -> str:
+    """What a Subscription waits for, in OLM's words; empty when its operator is installed: pure."""
+    if seen is None:
+        return "the Subscription does not exist"
+    status, name = seen.get("status") or {}, f"Subscription {seen['metadata']['name']}"
+    if status.get("installedCSV") and status.get("state") == "AtLatestKnown":
+        return ""
+    troubles = [
+        f"{found['type']}: {found.get('reason', '')} {found.get('message', '')}".strip()
+        for found in status.get("conditions") or []
+        if found.get("status") == "True"
+    ]
+    told = "; ".join(troubles) or status.get("state") or "not yet taken up: does the cluster run OLM?"
+    return f"{name} is not installed ({told})"
+
+
+def established_pending(seen: Object | None) -> str:
+    """Whether a custom resource definition is not served yet: pure."""
+    if seen is None:
+        return "the operator's custom resource definition does not exist"
+    established = condition(seen, "Established").get("status") == "True"
+    return "" if established else f"{seen['metadata']['name']} is not established"
+
+
+def read_manifests(operator: Manifests) -> list[Object]:
+    """The objects in the operator's manifests, in their order; custom resource definitions and namespaces first.
+
+    Raises:
+        StepError: a file can't be read.
+    """
+    found = [manifest for file in operator.files for manifest in _objects(file)]
+    return sorted(found, key=lambda manifest: manifest["kind"] not in ("Namespace", "CustomResourceDefinition"))
+
+
+def _objects(file: str) -> Iterator[Object]:
+    try:
+        if file.startswith("https://"):
+            with urlopen(file, timeout=_DOWNLOAD_SECONDS) as answer:  # noqa: S310 - https only
+                text = answer.read().decode()
+        else:
+            text = Path(file).read_text()
+    except OSError as missing:
+        raise StepError(f"{file} can't be read: {missing}") from None
+    for manifest in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if manifest:
+            yield from manifest["items"] if manifest["kind"] == "List" else (manifest,)
+
+
+def _ensure_namespace(mesh: Mesh, cluster: Cluster, namespace: str) -> None:
+    ensure_namespace(mesh, cluster, namespace)
+    ensure_pull_secret(mesh, cluster, namespace)
+
+
+def _install_chart(mesh: Mesh, cluster: Cluster, operator: HelmChart) -> None:
+    options = ["--namespace", operator.namespace, "--values", "-"]
+    if operator.repository:
+        options += ["--repo", operator.repository]
+    if operator.version:
+        options += ["--version", operator.version]
+    values = json.dumps(operator.values)
+    _helm(mesh, cluster, "upgrade", "--install", operator.release, operator.chart, *options, values=values)
+
+
+def _helm(mesh: Mesh, cluster: Cluster, *arguments: str, values: str | None = None) -> None:
+    access = mesh.kube(cluster).access
+    options = ["--kubeconfig", access.kubeconfig, "--kube-context", access.context]
+    run([mesh.settings.helm or "helm", *arguments, *options], input=values, timeout=HELM_SECONDS)
+
+
+def _unsubscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:
+    """OLM keeps the operator of a Subscription that is gone: its ClusterServiceVersion goes by itself."""
+    kube = mesh.kube(cluster)
+    seen = kube.get(_OLM, "Subscription", operator.package, operator.namespace) or {}
+    kube.delete(_OLM, "Subscription", operator.package, operator.namespace)
+    if installed := (seen.get("status") or {}).get("installedCSV"):
+        kube.delete(_OLM, "ClusterServiceVersion", installed, operator.namespace)
+
+
+def _delete(mesh: Mesh, cluster: Cluster, manifest: Object, before: Inventory) -> None:
+    metadata, group = manifest["metadata"], manifest["apiVersion"].rpartition("/")[0]
+    kind = f"{manifest['kind']}.{group}" if group else manifest["kind"]
+    namespace = metadata.get("namespace") or ""
+    if (kind, namespace, metadata["name"]) in before:
+        return
+    try:
+        mesh.kube(cluster).delete(manifest["apiVersion"], manifest["kind"], metadata["name"], namespace or None)
+    except ApiException as refused:
+        raise StepError(f"{manifest['kind']} {metadata['name']} can't be deleted: {refused.reason}") from refused

@@ -1,0 +1,173 @@
+"""A whole observation against clusters that are stubs: what can't be read is classed, and nothing is raised."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+from unittest.mock import create_autospec
+
+import pytest
+from kubernetes.client import ApiException
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+
+from harness.clusters.access import ClusterAccess
+from harness.kube import Kube, Object, TransportError
+from harness.model.cluster import ReadOutcome, Subject
+from harness.model.observation import Asked, Environment, Observation, SuiteVersion
+from harness.model.step import Phase
+from harness.observe import observe
+from harness.observe.reading import Reader, classify, explain
+from harness.steps import StepLog
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+
+ASKED = Asked(
+    mode="install", installer="istioctl", istio_version="1.31", cni=True, load_balancer="metallb", images="local"
+)
+SILENT = MaxRetryError(None, "/version", None)  # type: ignore[arg-type]
+MATERIAL = "c2VjcmV0LWtleS1tYXRlcmlhbA"
+
+
+def stub(name: str, answers: Mapping[str, Object | Exception] | None = None) -> Kube:
+    """A cluster that answers with what it is given, to everything else with nothing, and whose execs break."""
+
+    def answer(question: str, **_: str) -> Object | None:
+        found = (answers or {}).get(question)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    kube = create_autospec(Kube, instance=True)
+    kube.name, kube.access = name, ClusterAccess(name, f"kind-{name}", Path("none"), f"https://{name}:6443")
+    kube.version.side_effect = lambda _: str(answer("version"))
+    kube.read.side_effect = answer
+    kube.create.side_effect = lambda manifest, **_: manifest
+    kube.exec.side_effect = TransportError("sleep-x/sleep: the connection broke")
+    return cast(Kube, kube)
+
+
+def pod(name: str, app: str, *containers: str) -> Object:
+    """A ready pod."""
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "sample",
+            "labels": {"app": app},
+            "creationTimestamp": "2026-11-23T21:32:19Z",
+        },
+        "spec": {"containers": [{"name": container, "image": "image"} for container in containers]},
+        "status": {
+            "phase": "Running",
+            "podIP": "10.10.0.7",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": name, "ready": True, "state": {"running": {}}} for name in containers],
+        },
+    }
+
+
+def observed(east: Kube, west: Kube) -> Observation:
+    """An observation of these two."""
+    return observe(
+        preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI),
+        {"east": east, "west": west},
+        ASKED,
+        environment=Environment(platform="kind"),
+        suite=SuiteVersion(version="0"),
+        run_id="test",
+        started=datetime.now(UTC),
+        log=StepLog(),
+        timeout_scale=0.1,
+    )
+
+
+def test_an_api_server_that_never_answers_is_unreachable_with_all_that_depends_on_it() -> None:
+    found = observed(stub("east"), stub("west", {"version": SILENT}))
+    assert {reading.outcome for reading in found["east"].readings} == {ReadOutcome.READ}
+    assert {reading.outcome for reading in found["west"].readings} == {ReadOutcome.UNREACHABLE}
+    for name in ("east", "west"):
+        assert {reading.subject for reading in found[name].readings} == {subject.value for subject in Subject}
+    assert found.errors == ()
+    assert found.traffic is not None
+    assert not found.traffic.coverage
+
+
+def test_one_that_stops_answering_is_lost_and_what_is_forbidden_is_forbidden() -> None:
+    sample = "/api/v1/namespaces/sample"
+    answers = {
+        f"{sample}/pods": ReadTimeoutError(None, "", "timed out"),  # type: ignore[arg-type]
+        "/api/v1/nodes": ApiException(status=403, reason="Forbidden"),
+        "/api/v1/namespaces/istio-system/configmaps": ApiException(status=500, reason="Oops"),
+    }
+    found = observed(stub("east", answers), stub("west"))["east"]
+
+    def outcome(subject: Subject) -> ReadOutcome:
+        reading = found.reading(subject)
+        assert reading is not None
+        return reading.outcome
+
+    assert outcome(Subject.PODS) is ReadOutcome.LOST
+    assert outcome(Subject.NODES) is ReadOutcome.FORBIDDEN
+    assert outcome(Subject.MESH_CONFIG) is ReadOutcome.LOST
+    assert outcome(Subject.SERVICES) is ReadOutcome.READ
+
+
+def test_nonsense_is_lost_and_an_error_of_the_suite_that_does_not_quote_it() -> None:
+    path = "/api/v1/namespaces/istio-system/secrets"
+    raw = {"metadata": {"name": "istio-remote-secret-a", "uid": "1"}, "data": {"a": MATERIAL}}
+    found = observed(stub("east", {path: {"items": [raw]}}), stub("west"))
+    reading = found["east"].reading(Subject.REMOTE_SECRETS)
+    assert reading is not None
+    assert reading.outcome is ReadOutcome.LOST
+    assert found.errors
+    assert MATERIAL not in found.model_dump_json()
+
+
+def test_a_broken_exec_is_transport_and_ends_soon() -> None:
+    pods = {"/api/v1/namespaces/sample/pods": {"items": [pod("sleep-x", "sleep", "sleep", "istio-proxy")]}}
+    began = time.monotonic()
+    found = observed(stub("east", pods), stub("west"))
+    assert time.monotonic() - began < 5
+    assert found.traffic is not None
+    (sequence,) = found.traffic.coverage
+    assert sequence.transport_error
+    assert not sequence.hosts_read
+    (convergence,) = found.traffic.convergence
+    assert not convergence.converged
+    reading = found["east"].reading(Subject.PROXIES)
+    assert reading is not None
+    assert reading.outcome is ReadOutcome.LOST
+
+
+def test_its_steps_are_those_of_observing() -> None:
+    found = observed(stub("east"), stub("west"))
+    assert {step.phase for step in found.steps} == {Phase.OBSERVE}
+    assert found.steps[0].title == "Read the objects of every cluster"
+    assert found == Observation.model_validate_json(found.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("failed", "answered", "outcome"),
+    [
+        (SILENT, False, ReadOutcome.UNREACHABLE),
+        (SILENT, True, ReadOutcome.LOST),
+        (OSError("reset"), True, ReadOutcome.LOST),
+        (ApiException(status=0, reason="Handshake failed"), False, ReadOutcome.UNREACHABLE),
+        (ApiException(status=401), False, ReadOutcome.FORBIDDEN),
+        (ApiException(status=503), False, ReadOutcome.LOST),
+        (TransportError("exec", 403), True, ReadOutcome.FORBIDDEN),
+        (TransportError("exec"), True, ReadOutcome.LOST),
+        (KeyError("metadata"), True, ReadOutcome.LOST),
+    ],
+)
+def test_how_a_failed_read_is_classed(failed: Exception, answered: bool, outcome: ReadOutcome) -> None:
+    assert classify(failed, answered) is outcome
+    assert explain(failed)
+
+
+def test_a_part_that_failed_is_not_made_good_by_another_that_did_not() -> None:
+    reader = Reader("east")
+    reader.read(Subject.PROXIES, lambda: None, None)
+    reader.failed(Subject.PROXIES, TransportError("sleep-x: broke"))
+    reader.read(Subject.PROXIES, lambda: None, None)
+    (reading,) = reader.readings
+    assert (reading.outcome, reading.detail) == (ReadOutcome.LOST, "sleep-x: broke")
