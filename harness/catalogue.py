@@ -1,10 +1,21 @@
-"""The catalogue: every requirement that suites/conformance declares."""
+"""The catalogue: every requirement that suites/conformance declares; `python -m harness.catalogue` prints its page."""
 
 import importlib
+import inspect
 import pkgutil
+import sys
+from collections.abc import Iterable
 
 from harness import requirement
 from harness.requirement import Requirement
+from harness.topology import Feature
+
+FEATURES = {
+    Feature.MULTI_PRIMARY: "multi-primary",
+    Feature.PRIMARY_REMOTE: "primary-remote",
+    Feature.SINGLE_NETWORK: "single network",
+    Feature.MULTI_NETWORK: "multi-network",
+}
 
 
 def catalogue() -> dict[str, Requirement]:
@@ -24,3 +35,26 @@ def catalogue() -> dict[str, Requirement]:
                 raise ValueError(f"{declared.id} is declared twice")
             found[declared.id] = declared
     return found
+
+
+def page(requirements: Iterable[Requirement]) -> str:
+    """The catalogue as Markdown, an anchor for each id: docs/requirements.md is this text."""
+    parts = [
+        "# Requirements",
+        "Made from the docstrings in `suites/conformance` by `python -m harness.catalogue`. Ids are stable for ever. "
+        "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it.",
+    ]
+    area = ""
+    for each in sorted(requirements, key=lambda each: each.area):
+        if each.area != area:
+            area = each.area
+            parts.append(f"## {area[0].upper()}{area[1:]}")
+        where = " or ".join(name for feature, name in FEATURES.items() if feature in each.features) or "every topology"
+        acts = ", by an experiment in the sample namespace" if each.experiment else ""
+        parts.append(f"### {each.id}\n\n*{each.level}, {where}{acts}*")
+        parts.append(inspect.cleandoc(each.text))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(catalogue().values()))

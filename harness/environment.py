@@ -14,7 +14,8 @@ from harness.clusters.kind import Nodes, nodes_of
 from harness.command import CommandError, run
 from harness.engine import ensure_engine
 from harness.errors import UserError
-from harness.images import LocalImages, local_images, versions
+from harness.images import LocalImages, hosts_toml, local_images, versions
+from harness.images.registry import Registry
 from harness.mesh.settings import Images
 from harness.model.observation import Environment
 from harness.options import Options
@@ -37,11 +38,21 @@ class Provisions:
     istio_version: str
     engine: str
     """The container engine's version; empty where none is used."""
+    helm: Path | None = None
+    """Set where it is there."""
+    node_image: str = ""
+    """In place of the one that kind publishes."""
+    registry_mirror: str = ""
+    """URL of a registry from which nodes pull every image."""
 
     @property
     def nodes(self) -> Nodes:
         """What the nodes of kind clusters are made of."""
-        return nodes_of(self.local)
+        if self.local:
+            return nodes_of(self.local)
+        mirror = hosts_toml(Registry("", self.registry_mirror, self.registry_mirror)) if self.registry_mirror else ""
+        own = bool(self.node_image) and _sets_up_network(self.node_image)
+        return Nodes(image=self.node_image, own_network=own, hosts_toml=mirror)
 
     def environment(self, *, existing: bool) -> Environment:
         """As it is recorded in the observation."""
@@ -75,7 +86,7 @@ def provide(options: Options, log: StepLog) -> Provisions:
             "leave --istio-version out, or use --images=registry where one answers",
         )
     local = local_images(log)
-    return Provisions("local", local, local.tools.istioctl, versions.ISTIO, engine)
+    return Provisions("local", local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
 
 
 def checks(options: Options) -> tuple[preflight.Check, ...]:
@@ -86,8 +97,12 @@ def checks(options: Options) -> tuple[preflight.Check, ...]:
 def needs(options: Options, source: Images) -> preflight.Needs:
     """What the run asks of the machine."""
     clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
-    own = ("go",) if source == "local" else ("istioctl", *(() if options.existing else ("kind",)))
-    return preflight.Needs(clusters=clusters, tools=own)
+    if source == "local":
+        return preflight.Needs(clusters=clusters, tools=("go",))
+    tools = ["istioctl", *(() if options.existing else ("kind",))]
+    if options.distribution.needs_helm:
+        tools.append("helm")
+    return preflight.Needs(clusters=clusters, tools=tuple(tools))
 
 
 def short(version: str) -> str:
@@ -123,13 +138,34 @@ def _from_registries(options: Options, engine: str) -> Provisions:
             "install the istioctl of the version to be tested (https://istio.io/latest/docs/setup/getting-started)",
         )
     version = _istioctl_version(found)
-    if options.istio_version and options.istio_version != version:
+    asked = options.istio_version
+    if options.distribution.installer == "sail":
+        version = asked or version  # istioctl then only makes the remote secrets
+    elif asked not in ("", version, short(version)):
         raise UserError(
             f"istioctl is not of version {options.istio_version}.",
             f"{found} says {version}, and installs the charts of that version",
             f"put istioctl {options.istio_version} on PATH, or use --istio-version={version}",
         )
-    return Provisions("registry", None, Path(found), version, engine)
+    helm = shutil.which("helm")
+    return Provisions(
+        "registry",
+        None,
+        Path(found),
+        version,
+        engine,
+        helm=Path(helm) if helm else None,
+        node_image=options.node_image,
+        registry_mirror=options.registry_mirror,
+    )
+
+
+def _sets_up_network(node_image: str) -> bool:
+    """Whether it is one of the suite's own node images, which set up the pod network in kind's place."""
+    try:
+        return "eastwest-node" in run(["docker", "image", "inspect", "--format", "{{.Config.Entrypoint}}", node_image])
+    except CommandError:
+        return False  # kind pulls it
 
 
 def _istioctl_version(program: str) -> str:

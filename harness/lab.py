@@ -103,10 +103,12 @@ class Lab:
         there = bool(run.record.clusters)
         accesses = kind.adopt(run, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         balancer.start(accesses, log)
+        balancer.wait(accesses, log)
         return Site(run, accesses, balancer)
 
     def _leave(self, log: StepLog, *, keep: bool) -> None:
         site, run, self._site, self._run = self._site, self._run, None, None
+        keep = keep or bool(run and run.record.kept)  # what an earlier run kept is not this one's to remove
         try:
             if site and site.balancer:
                 site.balancer.stop(log, keep=keep)

@@ -1,18 +1,20 @@
 """A whole run on clusters that are up: form the mesh in one topology, observe it, remove it, compare."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from harness import inventory, workloads
+from harness import inventory, kept_mesh, workloads
 from harness.clusters import load_balancer, routes
 from harness.clusters.access import ClusterAccess
 from harness.clusters.load_balancer import LoadBalancer
 from harness.clusters.run import Run
 from harness.environment import Provisions
+from harness.images import versions
 from harness.inventory import Inventory
 from harness.kube import Kube
 from harness.mesh import procedure, removal
+from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Asked, Observation
 from harness.model.step import Phase
@@ -54,6 +56,7 @@ class MeshRun:
             keep: leave the mesh where it is; the observation then has no cleanup.
         """
         kubes = {access.name: Kube(access) for access in self.site.accesses}
+        self._remove_kept(kubes)
         with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
             before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
         try:
@@ -63,16 +66,22 @@ class MeshRun:
             workloads.deploy(self.topology, kubes, self._settings, self.log)
             observation = self._observe(kubes)
         finally:
-            if not keep:
+            if keep:
+                kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
+            else:
                 self._remove(kubes, before)
         return observation if keep else self._compared(observation, kubes, before)
 
     @property
     def _settings(self) -> MeshSettings:
-        return MeshSettings(
-            istio_version=self.provisions.istio_version,
-            istioctl=self.provisions.istioctl,
-            images=self.provisions.images,
+        given = self.provisions
+        return resolve(
+            self.options.distribution,
+            istio_version=given.istio_version,
+            istioctl=given.istioctl,
+            helm=given.helm,
+            images=given.images,
+            built=(versions.ISTIO_HUB, versions.ISTIO) if given.local else None,
             sample_namespace=self.options.namespace,
             timeout_scale=self.options.timeout_scale,
             run_id=self.site.run.id,
@@ -103,6 +112,7 @@ class MeshRun:
             trust_domain=self.topology.trust_domain,
             load_balancer=balancer.name if balancer else "the clusters' own",
             images=settings.images,
+            distribution=settings.distribution,
         )
         return observe(
             self.topology,
@@ -117,6 +127,15 @@ class MeshRun:
             requests=self.options.requests,
             timeout_scale=self.options.timeout_scale,
         )
+
+    def _remove_kept(self, kubes: Mapping[str, Kube]) -> None:
+        """Take away the mesh that an earlier run kept on these clusters."""
+        if kept := kept_mesh.read(self.site.run.directory):
+            earlier = replace(
+                self, topology=kept.topology, options=replace(self.options, namespace=kept.sample_namespace)
+            )
+            earlier._remove(kubes, kept.before)
+            kept_mesh.forget(self.site.run.directory)
 
     def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
         removal.remove(self.topology, kubes, self._settings, before, self.log)

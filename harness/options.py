@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import distributions
+from harness.distributions import Distribution
 from harness.errors import UserError
 from harness.requirement import Level, Requirement
 from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
@@ -42,7 +44,11 @@ OPTIONS = (
     OptionSpec("contexts", "", "kubeconfig contexts of existing clusters, east first (comma separated)"),
     OptionSpec("kubeconfig", "", "kubeconfig file of existing clusters; default KUBECONFIG", repeatable=True),
     OptionSpec("peer-server", "", "CONTEXT=URL: API server address that other clusters must use", repeatable=True),
-    OptionSpec("istio-version", "", "version of Istio; default the newest known"),
+    OptionSpec("distribution", "istio", "what is installed: istio, sail, ossm, or a YAML file (docs/distributions.md)"),
+    OptionSpec("installer", "", "istioctl or sail; default the distribution's"),
+    OptionSpec("istio-version", "", "version of Istio; default the distribution's, or the newest known"),
+    OptionSpec("node-image", "", "node image of kind clusters; default the one that kind publishes"),
+    OptionSpec("registry-mirror", "", "URL of a registry from which nodes of kind clusters pull every image"),
     OptionSpec("images", "auto", "registry, local (built from packages) or auto: registry where one answers"),
     OptionSpec("load-balancer", "auto", "cloud-provider-kind, metallb or auto: the first where it is on PATH"),
     OptionSpec("pki", "", "directory with NAME/{ca-cert,ca-key,root-cert,cert-chain}.pem; default made ones"),
@@ -59,7 +65,9 @@ OPTIONS = (
     OptionSpec("keep", "", "keep the clusters, and the mesh of the last topology", flag=True),
     OptionSpec("reuse", "", "take clusters that an earlier run kept", flag=True),
     OptionSpec("timeout-scale", "1", "factor for every deadline, for slow machines and clouds"),
-    OptionSpec("fail-on", "must", "what must pass: must, should (SHOULD, too) or any (nothing may fail, be blocked or unknown)"),
+    OptionSpec(
+        "fail-on", "must", "what must pass: must, should (SHOULD, too) or any (nothing may fail, be blocked or unknown)"
+    ),
 )
 
 
@@ -71,7 +79,12 @@ class Options:
     contexts: tuple[str, ...]
     kubeconfigs: tuple[Path, ...]
     peer_servers: Mapping[str, str]
+    distribution: Distribution
+    """With the installer that is used."""
     istio_version: str
+    """Without a v; empty where any will do."""
+    node_image: str
+    registry_mirror: str
     images: Literal["auto", "registry", "local"]
     load_balancer: Literal["auto", "cloud-provider-kind", "metallb"]
     pki: Path | None
@@ -131,13 +144,17 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
 
     contexts = listed("contexts")
     _no_twins("contexts", contexts)
+    distribution = _distribution(text("distribution"), text("installer"))
     count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
     return Options(
         topologies=_topologies(listed("topology"), listed("network"), int(count)),
         contexts=contexts,
         kubeconfigs=tuple(Path(value) for value in listed("kubeconfig")),
         peer_servers=_pairs("peer-server", listed("peer-server"), "="),
-        istio_version=text("istio-version").removeprefix("v"),
+        distribution=distribution,
+        istio_version=text("istio-version").removeprefix("v") or distribution.istio_version,
+        node_image=text("node-image"),
+        registry_mirror=_url("registry-mirror", text("registry-mirror")),
         images=_one_of("images", text("images"), ("auto", "registry", "local")),  # type: ignore[arg-type]
         load_balancer=_one_of(  # type: ignore[arg-type]
             "load-balancer", text("load-balancer"), ("auto", "cloud-provider-kind", "metallb")
@@ -158,6 +175,26 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         timeout_scale=_number("timeout-scale", text("timeout-scale"), float, least=0.1),
         fail_on=_one_of("fail-on", text("fail-on"), ("must", "should", "any")),  # type: ignore[arg-type]
     )
+
+
+def _distribution(name: str, installer: str) -> Distribution:
+    found = distributions.load(name)
+    if not installer or installer == found.installer:
+        return found
+    _one_of("installer", installer, ("istioctl", "sail"))
+    if installer == "sail" and found.operator is None:
+        raise UserError(
+            f"--installer=sail can't be used with the distribution {found.name}.",
+            "it does not say how the operator arrives",
+            "use --distribution=sail, or a file of your own with the key operator",
+        )
+    return found.model_copy(update={"installer": installer})
+
+
+def _url(option: str, value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise UserError(f"--{option}={value} is no URL.", "it begins with https:// or http://", f"correct --{option}")
+    return value.rstrip("/")
 
 
 def _topologies(models: tuple[str, ...], networks: tuple[str, ...], clusters: int) -> tuple[Topology, ...]:

@@ -1,4 +1,4 @@
-"""The sample workloads: helloworld in a version of its own on every cluster, sleep everywhere.
+"""The sample workloads: helloworld in a version of its own on every cluster, sleep everywhere; more for experiments.
 
 Source: chapter "Verifying traffic on a multi-cluster topology"; what they consist of is that of Istio's samples.
 """
@@ -10,6 +10,7 @@ from harness.kube import Kube, Object
 from harness.mesh.certificates import ensure_namespace, label_namespace
 from harness.mesh.context import Mesh, step
 from harness.mesh.injection import await_injection
+from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
 from harness.model.step import Phase
@@ -37,6 +38,9 @@ def _deploy(mesh: Mesh, cluster: Cluster) -> None:
     create_service(mesh, cluster)
     deploy_helloworld(mesh, cluster)
     deploy_sleep(mesh, cluster)
+    if mesh.settings.experiments:
+        # They start while the sample is waited for and observed, and are waited for when they are needed.
+        deploy_experiments(mesh, cluster)
     await_helloworld(mesh, cluster)
     await_sleep(mesh, cluster)
 
@@ -46,6 +50,7 @@ def create_namespace(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Create a sample application namespace."""
     if ensure_namespace(mesh, cluster, mesh.settings.sample_namespace):
         opened.skip(f"{mesh.settings.sample_namespace} is there")
+    ensure_pull_secret(mesh, cluster, mesh.settings.sample_namespace)
 
 
 @step(Phase.WORKLOADS)
@@ -80,6 +85,17 @@ def deploy_sleep(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
     """Deploy the sleep application."""
     settings = mesh.settings
     mesh.apply_manifest(cluster, "sleep", namespace=settings.sample_namespace, image=settings.sleep_image)
+
+
+@step(Phase.WORKLOADS)
+def deploy_experiments(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Deploy what the experiments need: an echo server, and a client without a sidecar."""
+    namespace, image = mesh.settings.sample_namespace, mesh.settings.echo_image
+    image = image.format(version=mesh.settings.istio_version or "latest")
+    for other in mesh.topology.clusters:
+        mesh.apply_manifest(cluster, "echo-service", namespace=namespace, version=other.version)
+    mesh.apply_manifest(cluster, "echo", namespace=namespace, version=cluster.version, image=image)
+    mesh.apply_manifest(cluster, "plain", namespace=namespace, image=mesh.settings.sleep_image)
 
 
 @step(Phase.WORKLOADS)

@@ -56,6 +56,9 @@ def show(
         _causes(output, topology.causes)
         if not quiet:
             _times(output, result.observation.steps)
+    for each in report.unobserved:
+        output.print(Text(f"\n{each.name}: not observed\n", "bold magenta").append(each.reason, "default"))
+    output.print()
     for word, path in artefacts.items():
         output.print(Text(f"{word:<14}", "dim").append(str(path), "default"), soft_wrap=True)
     output.print(Text("\n" + report.summary, RESULT_STYLES[report.result]), soft_wrap=True)
@@ -154,5 +157,6 @@ def _times(output: Console, steps: Sequence[Step]) -> None:
     said = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
     output.print(Text("\ntime  ", "bold").append(f"{total:.1f} s in all: ").append(said), soft_wrap=True)
     slowest = sorted(steps, key=lambda step: -step.seconds)[:SLOWEST]
-    text = "; ".join(f"{f'{s.cluster}: ' if s.cluster else ''}{s.title} {s.seconds:.1f} s" for s in slowest)
-    output.print(Text("      slowest: " + text + "\n", "dim"), soft_wrap=True)
+    for step in slowest:
+        where = f"{step.cluster}: " if step.cluster else ""
+        output.print(Text(f"  {step.seconds:6.1f} s  {where}{step.title}", "dim"), soft_wrap=True)

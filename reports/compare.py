@@ -44,6 +44,11 @@ def differences(before: ConformanceReport, after: ConformanceReport) -> tuple[st
     lines = [*_changed("result", _result(before), _result(after))]
     lines += _changed("fail on", before.fail_on, after.fail_on)
     lines += _changed("suite version", before.suite.version, after.suite.version)
+    lines += _mapping(
+        {each.name: "not observed" for each in before.unobserved},
+        {each.name: "not observed" for each in after.unobserved},
+        "observed or not asked for",
+    )
     old = {topology.name: topology for topology in before.topologies}
     new = {topology.name: topology for topology in after.topologies}
     for name in dict.fromkeys([*old, *new]):

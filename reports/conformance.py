@@ -32,9 +32,10 @@ from reports.model import (
     Result,
     Suite,
     TopologyReport,
+    Unobserved,
 )
 from reports.result import FailOn, RunInfo, TopologyResult
-from reports.summary import summary_line
+from reports.summary import headline, summary_line
 
 SCHEMA = "conformance-report-v1.json"
 EVIDENCE = 6
@@ -57,17 +58,21 @@ def build(results: Sequence[TopologyResult], run: RunInfo) -> ConformanceReport:
         run: what is known of the session.
     """
     topologies = tuple(_topology(result, run.fail_on) for result in results)
+    unobserved = tuple(Unobserved(name=name, reason=reason) for name, reason in run.unobserved)
+    result = overall([*(topology.result for topology in topologies), *(Result.UNKNOWN for _ in unobserved)])
+    partial = bool(unobserved) or any(topology.partial for topology in topologies)
     return ConformanceReport(
         suite=Suite(version=run.suite.version, commit=run.suite.commit),
         date=run.started,
         seconds=round(run.seconds, 1),
-        result=overall(topology.result for topology in topologies),
-        partial=any(topology.partial for topology in topologies),
+        result=result,
+        partial=partial,
         fail_on=run.fail_on,
-        summary=summary_line(run.suite, overall(topology.result for topology in topologies), topologies),
+        summary=summary_line(run.suite, headline(result, partial), topologies, unobserved),
         reproduce=run.command,
         options=run.options,
         topologies=topologies,
+        unobserved=unobserved,
     )
 
 

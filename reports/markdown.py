@@ -30,6 +30,7 @@ def render(report: ConformanceReport) -> str:
         "",
         *_overview(report.topologies),
     ]
+    lines += [f"\n**{_escaped(each.name)} was not observed**: {_escaped(each.reason)}" for each in report.unobserved]
     for topology in report.topologies:
         lines += ["", f"## {_escaped(topology.name)}", ""]
         for cause in topology.causes:

@@ -247,6 +247,15 @@ class TopologyReport(Model):
     """Failures of the suite itself while observing."""
 
 
+class Unobserved(Model):
+    """A topology that was asked for and could not be observed."""
+
+    name: str
+    """The topology's name."""
+    reason: str
+    """Why there is no observation of it."""
+
+
 class ConformanceReport(Model):
     """Whether a distribution of Istio forms one mesh over several clusters."""
 
@@ -274,3 +283,5 @@ class ConformanceReport(Model):
     """The options that differ from their defaults."""
     topologies: tuple[TopologyReport, ...]
     """One for each topology that was observed."""
+    unobserved: tuple[Unobserved, ...]
+    """Topologies that were asked for and could not be observed: their result is unknown."""

@@ -45,5 +45,7 @@ class RunInfo(Model):
     """The options that differ from their defaults."""
     fail_on: FailOn = "must"
     """What must pass: MUST; SHOULD, too; or everything, with nothing blocked or unknown."""
+    unobserved: tuple[tuple[str, str], ...] = ()
+    """Name and reason of each topology that was asked for and of which there is no observation."""
     texts: dict[str, str] = Field(default_factory=dict)
     """Requirement id → its documentation (`Requirement.text`)."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.model.observation import SuiteVersion
 from harness.requirement import Level, Verdict
-from reports.model import Counts, ReportedCause, Result, TopologyReport
+from reports.model import Counts, ReportedCause, Result, TopologyReport, Unobserved
 
 ORDER = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.BLOCKED, Verdict.SKIPPED, Verdict.PASS)
 """Verdicts, what needs attention first."""
@@ -40,24 +40,26 @@ def place(cluster: str) -> str:
     return cluster or "the mesh"
 
 
-def summary_line(suite: SuiteVersion, result: Result, topologies: Sequence[TopologyReport]) -> str:
+def summary_line(
+    suite: SuiteVersion, said: str, topologies: Sequence[TopologyReport], unobserved: Sequence[Unobserved]
+) -> str:
     """One line that can be quoted: the result, where, on which versions, and the counts.
 
     Args:
         suite: who judged.
-        result: what the run comes to.
+        said: what the run comes to, in a word or two.
         topologies: what each topology comes to.
+        unobserved: those that could not be observed.
     """
     start = f"eastwest {suite.version}{f' ({suite.commit[:8]})' if suite.commit else ''}"
-    partial = any(topology.partial for topology in topologies)
-    parts = [f"{start}: {headline(result, partial)}"]
+    parts = [f"{start}: {said}"]
     parts += [_topology(topology) for topology in topologies]
+    parts += [f"{each.name}: not observed" for each in unobserved]
     if versions := _versions(topologies):
         parts.append(versions)
-    causes = list(dict.fromkeys(_cause(cause) for topology in topologies for cause in topology.causes))
-    if causes:
+    if causes := [cause for topology in topologies for cause in topology.causes]:
         more = f" and {len(causes) - 1} more" if len(causes) > 1 else ""
-        parts.append(f"cause: {causes[0]}{more}")
+        parts.append(f"cause: {_cause(causes[0])}{more}")
     return "; ".join(parts)
 
 

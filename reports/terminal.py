@@ -106,7 +106,7 @@ class Progress:
         with self._lock:
             line = self._note(event)
         # Outside the lock: a live display takes its own, and asks for the rows while it holds it.
-        if self._live:
+        if self._live and isinstance(event, Begun):
             self._live.refresh()
         if line is not None:
             self._output.print(line, soft_wrap=not self._output.is_terminal)

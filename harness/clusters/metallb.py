@@ -17,13 +17,14 @@ from pathlib import Path
 from urllib.error import URLError
 
 import yaml
+from kubernetes.client import ApiException
 
 from harness.clusters import containers
 from harness.clusters.access import ClusterAccess
 from harness.clusters.ranges import address_pool
 from harness.clusters.run import Run, RunRecord
 from harness.errors import StepError, UserError
-from harness.kube import Kube, Object, condition
+from harness.kube import Kube, Object, condition, explain_api_error
 from harness.model.step import Phase
 from harness.parallel import in_parallel
 from harness.steps import OpenStep, StepLog
@@ -170,10 +171,10 @@ def pool_manifests(pool: str) -> tuple[Object, ...]:
 def _explained(cluster: ClusterAccess) -> Iterator[None]:
     try:
         yield
-    except StepError as failed:
+    except (StepError, ApiException) as failed:
         raise UserError(
             f"MetalLB does not start on {cluster.name}.",
-            str(failed),
+            explain_api_error(failed) if isinstance(failed, ApiException) else str(failed),
             f"kubectl --kubeconfig {cluster.kubeconfig} --namespace {NAMESPACE} describe pods",
         ) from None
 

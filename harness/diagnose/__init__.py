@@ -96,7 +96,12 @@ def _nodes(topology: Topology, candidate: Candidate, layer: Layer) -> frozenset[
 
 def _taken_down(topology: Topology, candidate: Candidate) -> frozenset[Node]:
     layer = candidate.detector.breaks
-    return frozenset() if layer is None or candidate.found.harmless else _nodes(topology, candidate, layer)
+    if layer is None or candidate.found.harmless:
+        return frozenset()
+    if layer is Layer.TRAFFIC:
+        # Traffic has two ends: what disturbs it at one is seen at the other.
+        return frozenset(Node(layer, cluster.name) for cluster in topology.clusters)
+    return _nodes(topology, candidate, layer)
 
 
 def _behind(topology: Topology, candidate: Candidate, requirement: str) -> bool:

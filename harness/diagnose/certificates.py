@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from harness import x509
 from harness.diagnose.facts import events, few, kubectl, read, restart
-from harness.diagnose.graph import Layer
+from harness.diagnose.graph import JUDGED_AT, Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
@@ -76,7 +76,7 @@ def istiod_says(observed: ClusterObservation) -> tuple[str, ...]:
     return few(said, events(observed, "Pod/istiod"))
 
 
-@cause("cacerts-incomplete", Layer.CERTIFICATES, "CERT-SECRET", breaks=Layer.CONTROL_PLANE)
+@cause("cacerts-incomplete", Layer.CERTIFICATES, *JUDGED_AT[Layer.CERTIFICATES], breaks=Layer.CONTROL_PLANE)
 def cacerts_incomplete(observation: Observation) -> Iterator[Found]:
     """The secret with the plugged-in CA is missing or incomplete.
 
@@ -246,7 +246,12 @@ def intermediate_not_signed(observation: Observation) -> Iterator[Found]:
 
 
 @cause(
-    "intermediate-expired", Layer.CERTIFICATES, "CERT-INTERMEDIATE-PROFILE", "CERT-HORIZON", breaks=Layer.CONTROL_PLANE
+    "intermediate-expired",
+    Layer.CERTIFICATES,
+    "CERT-INTERMEDIATE-PROFILE",
+    "CERT-CHAIN",
+    "CERT-HORIZON",
+    breaks=Layer.CONTROL_PLANE,
 )
 def intermediate_expired(observation: Observation) -> Iterator[Found]:
     """The intermediate is not valid at this time.

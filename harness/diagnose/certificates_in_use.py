@@ -40,7 +40,7 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", breaks=Layer.TRAFFIC)
+@cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)
 def leaf_not_yet_valid(observation: Observation) -> Iterator[Found]:
     """A workload's certificate is not valid now: clocks differ.
 

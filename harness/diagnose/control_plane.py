@@ -92,7 +92,7 @@ def version_mixed(observation: Observation) -> Iterator[Found]:
                 )
 
 
-@cause("trust-domains-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", breaks=Layer.TRAFFIC)
+@cause("trust-domains-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)
 def trust_domains_differ(observation: Observation) -> Iterator[Found]:
     """A control plane has another trust domain.
 

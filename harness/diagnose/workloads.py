@@ -10,7 +10,7 @@ from harness.model.cluster import Subject
 from harness.model.observation import Observation
 
 
-@cause("service-missing", Layer.WORKLOADS, "WL-PLACED")
+@cause("service-missing", Layer.WORKLOADS, "WL-PLACED", "CONFIG-CONSISTENT")
 def service_missing(observation: Observation) -> Iterator[Found]:
     """The Service helloworld is missing in a cluster.
 

@@ -27,7 +27,7 @@ class HelmChart(Model):
     """Name of the Helm release."""
     namespace: str = "sail-operator"
     """Where the operator runs; created if it is not there."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     """Values of the chart, for instance `image`."""
 
 
@@ -125,7 +125,7 @@ class Distribution(Model):
     """Tag of Istio's images; default likewise."""
     pull_secret: PullSecret | None = None
     """Where the registry wants credentials."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     """Values of Istio's Helm charts that are added to the chapter's on primaries; reported as deviations."""
     operator: Operator | None = None
     """How the operator arrives; needed with the installer sail."""
@@ -135,13 +135,18 @@ class Distribution(Model):
     """The kubectl-compatible command that shown commands use."""
     namespaces: Namespaces = Namespaces()
     """What the distribution's namespaces are called."""
-    releases: dict[str, Release] = {}
+    releases: dict[str, Release] = {}  # noqa: RUF012
     """Version of Istio → what is different for it."""
 
     @field_validator("istio_version")
     @classmethod
     def _without_v(cls, version: str) -> str:
         return version.removeprefix("v")
+
+    @property
+    def needs_helm(self) -> bool:
+        """Whether the operator arrives as a Helm chart."""
+        return self.installer == "sail" and isinstance(self.operator, HelmChart)
 
     def release(self, istio_version: str) -> Release:
         """What is different for a version; nothing where the profile does not name it."""

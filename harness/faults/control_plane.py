@@ -456,7 +456,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=(
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook calls the same address"),
             Consequence(("CP-READY",), REMOTE_READY),
-            Consequence(("XDS-SYNCED", "CERT-ISTIOD"), CUT_OFF),
+            Consequence(("XDS-SYNCED",), CUT_OFF),
         ),
         where=PR,
         live=True,

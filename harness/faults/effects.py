@@ -1,6 +1,6 @@
 """What a broken mesh looks like from its clients, gateways and remotes: effects that faults have in common. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -13,7 +13,7 @@ from harness.model.traffic import Convergence, HostStats, Probe, ProbeKind, Prob
 from harness.topology import Cluster
 
 BROKEN_OFF = 10
-"""Requests after which a sequence that clearly fails is broken off."""
+"""Requests after which a sequence that clearly fails is broken off, or that has seen every version ends: the loop."""
 GATEWAY_KINDS = frozenset({ProbeKind.TCP, ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE, ProbeKind.CSR_NO_TOKEN})
 
 
@@ -106,13 +106,13 @@ class _Client:
     def sent(self) -> Observation:
         """The observation with these requests instead of the former ones."""
         old = self.observation.traffic or Traffic(cap=21, false_alarm=statistics.COVERAGE_FALSE_ALARM)
-        wanted = {cluster.version for cluster in self.observation.topology.clusters}
+        wanted = frozenset(cluster.version for cluster in self.observation.topology.clusters)
         whole = wanted <= self._answering()
         count = next((len(s.requests) for s in old.distribution if s.client == self.client.name), 0)
-        whole_run = self._sequence(2 * len(wanted) if whole else old.cap)
+        coverage = self._sequence(old.cap, wanted if whole else frozenset())
         changed = old.model_copy(
             update={
-                "coverage": self._instead(old.coverage, whole_run),
+                "coverage": self._instead(old.coverage, coverage),
                 "distribution": self._instead(old.distribution, self._sequence(count) if whole and count else None),
                 "convergence": tuple(
                     self._convergence(found, whole=whole) if found.client == self.client.name else found
@@ -156,8 +156,8 @@ class _Client:
             order.append(chosen)
         return order
 
-    def _sequence(self, count: int) -> Sequence:
-        """Requests with their answers, and what the client's proxy counted."""
+    def _sequence(self, count: int, until: frozenset[str] = frozenset()) -> Sequence:
+        """Requests with their answers, and what the client's proxy counted; no more once all these have answered."""
         turns = {name: cycle(self._versions(name, answers)) for name, answers in self.targets.items()}
         tried: dict[str, list[int]] = {name: [0, 0] for name in self.targets}
         due = dict.fromkeys(self.targets, 0.0)
@@ -180,7 +180,8 @@ class _Client:
                     requests.append(self._answered(index, name, next(turns[name])))
                 else:
                     requests.append(self._failed(index, "Operation timed out", 0))
-            if len(requests) >= BROKEN_OFF and not any(request.status for request in requests):
+            seen = {request.version for request in requests if request.status}
+            if len(requests) >= BROKEN_OFF and (not seen or (until and until <= seen)):
                 break
         return Sequence(
             client=self.client.name,
@@ -196,13 +197,17 @@ class _Client:
         sleeps = self.observation[self.client].pods_with(self.observation.asked.sample_namespace, app=expected.SLEEP)
         return sleeps[0].name if sleeps else ""
 
-    def _hosts(self, tried: Mapping[str, list[int]]) -> Iterable[HostStats]:
-        for name, (attempts, failures) in tried.items():
-            target = self.observation.topology[name]
-            known = list(expected.addresses_of(self.observation, self.client, target))
-            for address, port in known[:1]:
-                # Connections that the client gave up on are neither requests nor failures to Envoy.
-                counted = failures if self.targets[name].hidden else 0
+    def _hosts(self, tried: Mapping[str, list[int]]) -> Iterator[HostStats]:
+        """Counters of every endpoint that the client's proxy knows, one a cluster."""
+        proxies = expected.sleep_proxies(self.observation, self.client)
+        known = expected.helloworld_endpoints(proxies[0], self.observation.asked.sample_namespace) if proxies else None
+        listed = {(endpoint.address, endpoint.port) for endpoint in known.endpoints} if known else set()
+        for target in self.observation.topology.clusters:
+            attempts, failures = tried.get(target.name, (0, 0))
+            # Connections that the client gave up on are neither requests nor failures to Envoy.
+            counted = failures if target.name in tried and self.targets[target.name].hidden else 0
+            there = sorted(listed & set(expected.addresses_of(self.observation, self.client, target)))
+            for address, port in there[:1]:
                 yield HostStats(address=address, port=port, requests=attempts, errors=counted, connect_failures=counted)
 
     def _answered(self, index: int, name: str, version: str) -> Request:

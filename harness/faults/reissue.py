@@ -270,6 +270,7 @@ def self_signed_ca(observation: Observation, primary: Cluster, owner: str) -> Ca
     template = _secret(observation, primary.name).root_cert
     shape = Shape(
         owner=owner,
+        bits=2048,
         subject=f"O={observation.topology.trust_domain}",
         not_before=observation.observed - timedelta(hours=1),
         not_after=observation.observed + timedelta(days=3650),

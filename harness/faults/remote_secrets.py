@@ -122,8 +122,7 @@ def _api_server_down(observation: Observation) -> Observation:
     changed = effects.silent_client(observation.model_copy(update={"clusters": clusters}), lost)
     changed = _probed(changed, result=ProbeResult.TIMEOUT, detail="connection timed out", permissions={})
     # Addresses of a cluster that can't be read are not known, and not tried.
-    changed = probes(changed, lambda p: None if p.target == lost.name and p.kind is not ProbeKind.API_SERVER else p)
-    return changed.model_copy(update={"cleanup": None})
+    return probes(changed, lambda p: None if p.target == lost.name and p.kind is not ProbeKind.API_SERVER else p)
 
 
 NOT_WATCHED = "istiod drops the endpoints of a cluster for which it has no secret"
@@ -235,7 +234,7 @@ FAULTS: tuple[Fault, ...] = (
                 UNREAD,
             ),
             Consequence(("RS-LEAST",), NOT_TOLD),
-            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES", "TR-DISTRIBUTION"), "it has no client to send from"),
+            Consequence(("TR-REACH", *SHARES), "it has no client to send from"),
             Consequence(("MTLS-PEER",), "its proxies can't be asked who called"),
             Consequence(("CONFIG-CONSISTENT", "CERT-ISTIOD", "RS-SYNCED"), UNREAD, MP),
             Consequence(("CERT-ISTIOD", "GW-REACHABLE", "GW-HARDENED"), "nothing can be tried from there", PR),

@@ -7,9 +7,9 @@ from harness.faults.control_plane import SILENT, UNSEEN
 from harness.faults.edit import each, east, on, pods, west, with_config, with_mesh, with_namespace
 from harness.faults.effects import Answers
 from harness.faults.fault import MN, MP, Consequence, Fault
-from harness.model.cluster import ClusterObservation, ConfigObject, Pod
+from harness.model.cluster import ConfigObject, Pod
 from harness.model.observation import Cleanup, InventoryChange, Observation
-from harness.model.proxy import ControlPlane, ProxyEndpoint
+from harness.model.proxy import ControlPlane, EndpointSet, Proxy, ProxyEndpoint
 from harness.model.traffic import ProbeResult
 from harness.topology import Cluster
 
@@ -101,23 +101,16 @@ def _skewed(observation: Observation) -> Observation:
     return changed
 
 
-def _one_more(observation: Observation, cluster: Cluster, like: Pod, **fields: object) -> Observation:
-    """Another pod like this one, with its proxy, and behind its Service."""
-    observed = observation[cluster]
-    extra = like.model_copy(update=fields)
-    copied = tuple(
-        proxy.model_copy(update={"pod": extra.name})
-        for proxy in observation[_home(observation, like)].proxies
-        if (proxy.namespace, proxy.pod) == (like.namespace, like.name)
-    )
-    own = tuple(
-        proxy.model_copy(update={"cluster_id": cluster.cluster_name, "network": cluster.network}) for proxy in copied
-    )
+def _one_more(observation: Observation, cluster: Cluster, name: str, labels: dict[str, str]) -> Observation:
+    """Another helloworld pod on a cluster, like the one there, with its proxy, and behind its Service."""
+    observed, like = observation[cluster], _pod(observation, cluster)
+    extra = like.model_copy(update={"name": name, "labels": labels, "ip": like.ip.rpartition(".")[0] + ".77"})
+    own = [proxy for proxy in observed.proxies if (proxy.namespace, proxy.pod) == (like.namespace, like.name)]
     changed = on(
         observation,
         cluster,
         pods=(*observed.pods, extra),
-        proxies=(*observed.proxies, *own),
+        proxies=(*observed.proxies, *(proxy.model_copy(update={"pod": name}) for proxy in own)),
         services=each(
             observed.services,
             lambda s: (
@@ -129,19 +122,12 @@ def _one_more(observation: Observation, cluster: Cluster, like: Pod, **fields: o
     )
 
     def connected(plane: ControlPlane) -> ControlPlane:
-        rows = [row for row in plane.proxies if row.proxy.startswith(f"{like.name}.")]
-        new = tuple(
-            row.model_copy(update={"proxy": f"{extra.name}.{extra.namespace}", "cluster_id": cluster.cluster_name})
-            for row in rows[:1] or plane.proxies[:1]
-        )
+        rows = [row for row in plane.proxies if row.proxy == f"{like.name}.{like.namespace}"]
+        new = (row.model_copy(update={"proxy": f"{name}.{like.namespace}"}) for row in rows)
         return plane.model_copy(update={"proxies": (*plane.proxies, *new)})
 
     planes = each(changed[cluster.primary].control_planes, connected)
     return _weighted(on(changed, cluster.primary, control_planes=planes), cluster, extra.ip)
-
-
-def _home(observation: Observation, pod: Pod) -> str:
-    return next(observed.name for observed in observation.clusters if pod in observed.pods)
 
 
 def _weighted(observation: Observation, target: Cluster, ip: str) -> Observation:
@@ -162,38 +148,17 @@ def _weighted(observation: Observation, target: Cluster, ip: str) -> Observation
 
 
 def _another_endpoint(observation: Observation, client: Cluster, ip: str) -> Observation:
-    def more(observed: ClusterObservation) -> ClusterObservation:
-        proxies = each(
-            observed.proxies,
-            lambda proxy: (
-                proxy.model_copy(
-                    update={
-                        "endpoints": each(
-                            proxy.endpoints,
-                            lambda found: (
-                                found.model_copy(
-                                    update={
-                                        "endpoints": (
-                                            *found.endpoints,
-                                            ProxyEndpoint(
-                                                address=ip, port=expected.HELLOWORLD_PORT, weight=1, healthy=True
-                                            ),
-                                        )
-                                    }
-                                )
-                                if "|helloworld." in found.cluster
-                                else found
-                            ),
-                        )
-                    }
-                )
-                if proxy.role == expected.SLEEP
-                else proxy
-            ),
-        )
-        return observed.model_copy(update={"proxies": proxies})
+    extra = ProxyEndpoint(address=ip, port=expected.HELLOWORLD_PORT, weight=1, healthy=True)
 
-    return on(observation, client, proxies=more(observation[client]).proxies)
+    def more(found: EndpointSet) -> EndpointSet:
+        whole = (*found.endpoints, extra)
+        return found.model_copy(update={"endpoints": whole}) if "|helloworld." in found.cluster else found
+
+    def known(proxy: Proxy) -> Proxy:
+        meant = proxy.role == expected.SLEEP
+        return proxy.model_copy(update={"endpoints": each(proxy.endpoints, more)}) if meant else proxy
+
+    return on(observation, client, proxies=each(observation[client].proxies, known))
 
 
 def _pod(observation: Observation, cluster: Cluster) -> Pod:
@@ -202,12 +167,9 @@ def _pod(observation: Observation, cluster: Cluster) -> Pod:
 
 def _misplaced(observation: Observation) -> Observation:
     first, lost = east(observation), west(observation)
-    like = _pod(observation, lost)
-    address = _pod(observation, first).ip.rpartition(".")[0] + ".77"
-    changed = _one_more(
-        observation, first, like, name=f"{like.name}-east", ip=address, node=_pod(observation, first).node
-    )
-    changed = pods(changed, first, lambda pod: _as_of(pod, first) if pod.name == f"{like.name}-east" else pod)
+    like = _pod(observation, first)
+    name = f"helloworld-{lost.version}-on-{first.name}"
+    changed = _one_more(observation, first, name, {**like.labels, "version": lost.version})
     deployment = observation[lost].workload(observation.asked.sample_namespace, f"helloworld-{lost.version}")
     there = (*changed[first].workloads, deployment) if deployment else changed[first].workloads
     changed = on(changed, first, workloads=there)
@@ -218,15 +180,6 @@ def _misplaced(observation: Observation) -> Observation:
     for client in observation.topology.clusters:
         changed = effects.traffic(changed, client, **shares)
     return changed
-
-
-def _as_of(pod: Pod, cluster: Cluster) -> Pod:
-    """Injected for the cluster it runs on."""
-    env = {"ISTIO_META_CLUSTER_ID": cluster.cluster_name, "ISTIO_META_NETWORK": cluster.network}
-    containers = tuple(
-        c.model_copy(update={"env": {**c.env, **env}}) if c.name == expected.PROXY else c for c in pod.containers
-    )
-    return pod.model_copy(update={"containers": containers})
 
 
 def _service_missing(observation: Observation) -> Observation:
@@ -293,8 +246,7 @@ def _weights_wrong(observation: Observation) -> Observation:
 def _half_broken(observation: Observation) -> Observation:
     lost = west(observation)
     like = _pod(observation, lost)
-    address = like.ip.rpartition(".")[0] + ".77"
-    changed = _one_more(observation, lost, like, name=f"{like.name}-broken", ip=address)
+    changed = _one_more(observation, lost, f"{like.name}-broken", like.labels)
     shares = {
         cluster.name: Answers(share=2.0, failing=0.5) if cluster == lost else Answers()
         for cluster in observation.topology.clusters

@@ -6,6 +6,7 @@ from kubernetes.client import ApiException
 
 from harness.kube import Object
 from harness.mesh.context import Mesh, step
+from harness.mesh.pull_secret import ensure_pull_secret
 from harness.model.step import Phase
 from harness.pki import CaFiles
 from harness.steps import OpenStep
@@ -30,6 +31,7 @@ def create_system_namespace(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> N
     """Create the project of the control plane."""
     if ensure_namespace(mesh, cluster, mesh.settings.system_namespace):
         opened.skip(f"{mesh.settings.system_namespace} is there")
+    ensure_pull_secret(mesh, cluster, mesh.settings.system_namespace)
 
 
 @step(Phase.CERTIFICATES)

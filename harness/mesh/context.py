@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 Returned_co = TypeVar("Returned_co", covariant=True)
 
 RUN_LABEL = "eastwest/run"
+FAULTS = (ApiException, HTTPError, CommandError, ResourceNotFoundError)
+"""What the mesh or the environment is to blame for."""
 HOPELESS_SECONDS = 10.0
 
 
@@ -112,7 +114,14 @@ def environment_faults() -> Iterator[None]:
     """Turn what an API server, the way to it or a program refuses into the step's failure."""
     try:
         yield
-    except ApiException as refused:
-        raise StepError(explain_api_error(refused)) from refused
-    except (HTTPError, CommandError, ResourceNotFoundError) as failed:
-        raise StepError(str(failed)) from failed
+    except FAULTS as fault:
+        raise StepError(_words(fault)) from fault
+    except ExceptionGroup as several:
+        faults, others = several.split((StepError, *FAULTS))
+        if others or not faults:
+            raise
+        raise StepError("; ".join(sorted({_words(fault) for fault in faults.exceptions}))) from several
+
+
+def _words(fault: Exception) -> str:
+    return explain_api_error(fault) if isinstance(fault, ApiException) else str(fault)

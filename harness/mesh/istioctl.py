@@ -16,8 +16,9 @@ from harness.kube import Object
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.injection import INJECT, await_injection
+from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_daemon_set, await_deployment
-from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
+from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings, merged
 from harness.mesh.values import primary_values, remote_values
 from harness.parallel import in_parallel
 from harness.steps import OpenStep
@@ -36,6 +37,7 @@ class Istioctl:
     def install_cni(self, mesh: Mesh, cluster: Cluster) -> None:
         """Apply the chart istio-cni, and create its project."""
         ensure_namespace(mesh, cluster, mesh.settings.cni_namespace)
+        ensure_pull_secret(mesh, cluster, mesh.settings.cni_namespace)
         self._apply(mesh, cluster, cni_operator(mesh.settings))
 
     def await_cni(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
@@ -65,9 +67,7 @@ class Istioctl:
             pending=webhook_pending,
             timeout=timeout,
             step=opened,
-            explain=lambda: (
-                f"the control plane of {cluster.primary} writes it once reaches this API server (remote secret)"
-            ),
+            explain=lambda: f"the control plane of {cluster.primary} writes it when it reaches this API server",
         )
         await_injection(kube, namespace, timeout, opened, INJECT)
 
@@ -96,13 +96,23 @@ def rendered(settings: MeshSettings, resource: Operator) -> list[Object]:
 
 def operator(settings: MeshSettings, profile: str, values: dict[str, Any]) -> Operator:
     """An IstioOperator resource for a profile of istioctl."""
-    spec: dict[str, Any] = {"profile": profile, "values": values}
+    spec: dict[str, Any] = {"profile": profile, "values": merged(values, _surroundings(settings))}
     if settings.hub:
         spec["hub"] = settings.hub
     if settings.tag:
         spec["tag"] = settings.tag
     metadata = {"namespace": settings.system_namespace}
     return {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": metadata, "spec": spec}
+
+
+def _surroundings(settings: MeshSettings) -> dict[str, Any]:
+    """What istioctl has to be told of the cluster, and an operator finds out by itself."""
+    found: dict[str, Any] = {}
+    if settings.platform == "openshift":
+        found["platform"] = "openshift"
+    if settings.system_namespace != "istio-system":
+        found["istioNamespace"] = settings.system_namespace
+    return {"global": found} if found else {}
 
 
 def primary_operator(topology: Topology, cluster: Cluster, settings: MeshSettings) -> Operator:
@@ -131,5 +141,6 @@ def webhook_pending(seen: Object | None) -> str:
     """Whether the remote's webhook still lacks the CA of the control plane that is to answer it."""
     if seen is None:
         return f"MutatingWebhookConfiguration {WEBHOOK} does not exist"
-    without = [hook["name"] for hook in seen.get("webhooks") or [] if not hook["clientConfig"].get("caBundle")]
-    return f"{WEBHOOK} has no caBundle in {', '.join(without)}" if without else ""
+    hooks = seen.get("webhooks") or []
+    without = sum(not hook["clientConfig"].get("caBundle") for hook in hooks)
+    return f"{without} of {len(hooks)} webhooks in {WEBHOOK} have no caBundle" if without else ""

@@ -27,7 +27,7 @@ from harness.model.step import Phase
 from harness.steps import OpenStep
 from harness.topology import Cluster
 
-HELM_SECONDS = 120
+HELM_SECONDS = 120.0
 OLM_SECONDS = 300.0
 """A catalogue may have to be pulled."""
 _OLM = "operators.coreos.com/v1alpha1"
@@ -36,14 +36,12 @@ _DOWNLOAD_SECONDS = 30
 
 
 @step(Phase.MESH)
-def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
     """Install the operator."""
     kube, operator = mesh.kube(cluster), mesh.settings.operator
-    if operator is None or operator.arrival == "present":
-        return
     if any(kube.serves(version, "Istio") for version in API_VERSIONS):
         opened.skip("it is there")
-        return
+        return False
     if isinstance(operator, HelmChart):
         opened.note(f"Helm chart {operator.chart} {operator.version}".strip())
         _ensure_namespace(mesh, cluster, operator.namespace)
@@ -51,11 +49,12 @@ def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     elif isinstance(operator, OlmSubscription):
         opened.note(f"package {operator.package}, channel {operator.channel}")
         mesh.apply(cluster, subscription(operator))
-    else:
+    elif isinstance(operator, Manifests):
         opened.note(", ".join(Path(file).name for file in operator.files))
         _ensure_namespace(mesh, cluster, operator.namespace)
         for manifest in read_manifests(operator):
             mesh.apply(cluster, manifest)
+    return True
 
 
 @step(Phase.MESH)
@@ -85,19 +84,16 @@ def await_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
 def remove_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove the operator."""
     operator = mesh.settings.operator
-    if operator is None or operator.arrival == "present" or not brought(before):
+    if not brought(before):
         opened.skip("it stood before, and stays")
         return
     if isinstance(operator, HelmChart):
         _helm(mesh, cluster, "uninstall", operator.release, "--namespace", operator.namespace, "--ignore-not-found")
     elif isinstance(operator, OlmSubscription):
         _unsubscribe(mesh, cluster, operator)
-    else:
+    elif isinstance(operator, Manifests):
         for manifest in reversed(read_manifests(operator)):
             _delete(mesh, cluster, manifest, before)
-    namespace = operator.namespace
-    if namespace and not before.holds_namespace(namespace):
-        mesh.kube(cluster).delete("v1", "Namespace", namespace)
 
 
 def brought(before: Inventory) -> bool:
@@ -190,8 +186,9 @@ def _install_chart(mesh: Mesh, cluster: Cluster, operator: HelmChart) -> None:
 
 def _helm(mesh: Mesh, cluster: Cluster, *arguments: str, values: str | None = None) -> None:
     access = mesh.kube(cluster).access
-    options = ["--kubeconfig", access.kubeconfig, "--kube-context", access.context]
-    run([mesh.settings.helm or "helm", *arguments, *options], input=values, timeout=HELM_SECONDS)
+    command: list[str | Path] = [mesh.settings.helm or "helm", *arguments]
+    command += ["--kubeconfig", access.kubeconfig, "--kube-context", access.context]
+    run(command, input=values, timeout=HELM_SECONDS)
 
 
 def _unsubscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:

@@ -7,7 +7,7 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 from collections.abc import Mapping
 
 from harness.kube import Kube
-from harness.mesh import gateways, sail
+from harness.mesh import gateways, operator, sail
 from harness.mesh.certificates import (
     create_cacerts,
     create_system_namespace,
@@ -43,8 +43,8 @@ def install(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSetting
         UserError: the installer lacks something that the clusters must have already.
     """
     mesh = Mesh(topology, kubes, settings, log)
-    if settings.installer == "sail":
-        sail.require_operator(kubes.values())
+    if settings.installer == "sail" and not settings.brings_operator:
+        sail.require_operator(kubes.values(), settings)
     in_parallel(lambda cluster: _prepare(mesh, cluster, pki.clusters[cluster.name]), topology.clusters)
     in_parallel(lambda cluster: _join(mesh, cluster), topology.remotes)
     pairs = [(primary, watched) for primary in topology.primaries for watched in topology.watched_by(primary)]
@@ -58,9 +58,13 @@ def install(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSetting
 
 def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:
     """What a cluster needs of itself alone; all there is to do on a primary but remote secrets."""
+    # The operator starts while the certificates are applied.
+    arriving = mesh.settings.brings_operator and operator.install_operator(mesh, cluster)
     create_system_namespace(mesh, cluster)
     label_network(mesh, cluster)
     create_cacerts(mesh, cluster, files)
+    if arriving:
+        operator.await_operator(mesh, cluster)
     if mesh.settings.cni:
         create_cni(mesh, cluster)
     if cluster.is_primary:

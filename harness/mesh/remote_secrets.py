@@ -1,19 +1,26 @@
 """Remote secrets: the kubeconfig with which a control plane watches another cluster's API server."""
 
+from contextlib import suppress
+
 import yaml
 
 from harness.command import run
+from harness.errors import StepError
 from harness.kube import Object
 from harness.mesh.context import Mesh, step
 from harness.model.step import Phase
 from harness.steps import OpenStep
 from harness.topology import Cluster
 
+READER = "istio-reader-service-account"
+READER_SECONDS = 30.0
+
 
 @step(Phase.MESH)
 def install_remote_secret(mesh: Mesh, watching: Cluster, opened: OpenStep, watched: Cluster) -> None:
     """Install a remote secret that provides access to the API server of another cluster."""
     opened.note(f"{watched.cluster_name} at {mesh.kube(watched).access.peer_server}")
+    _await_reader(mesh, watched, opened)
     for secret in create_remote_secret(mesh, watched):
         mesh.apply(watching, secret)
 
@@ -39,3 +46,18 @@ def create_remote_secret(mesh: Mesh, watched: Cluster) -> list[Object]:
     for secret in secrets:
         secret["metadata"].setdefault("namespace", namespace)
     return secrets
+
+
+def _await_reader(mesh: Mesh, watched: Cluster, opened: OpenStep) -> None:
+    """Let the installation make the service account: where it is missing istioctl would, and an operator then trips."""
+    timeout = mesh.deadline(watched, READER_SECONDS)
+    with suppress(StepError):
+        mesh.kube(watched).wait(
+            "v1",
+            "ServiceAccount",
+            READER,
+            mesh.settings.system_namespace,
+            pending=lambda seen: "" if seen else f"ServiceAccount {READER} does not exist on {watched.name}",
+            timeout=timeout,
+            step=opened,
+        )

@@ -13,7 +13,8 @@ from harness import inventory
 from harness.inventory import Entry, Inventory
 from harness.kube import Kube, Object, explain_api_error
 from harness.mesh.context import Mesh, step
-from harness.mesh.sail import API_VERSIONS
+from harness.mesh.operator import operator_namespace, remove_operator
+from harness.mesh.sail import API_GROUP, API_VERSIONS
 from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import REMOVAL_SECONDS, MeshSettings
 from harness.model.observation import Cleanup, InventoryChange
@@ -90,6 +91,8 @@ def observe_cleanup(
 def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
     if mesh.settings.installer == "sail":
         delete_resources(mesh, cluster, before)
+    if mesh.settings.brings_operator:
+        remove_operator(mesh, cluster, before)
     delete_namespaces(mesh, cluster, before)
 
 
@@ -102,11 +105,18 @@ def _remove_rest(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
 def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove the Istio resource, and the IstioCNI resource that the chapter leaves behind."""
     kube = mesh.kube(cluster)
-    version = next(version for version in API_VERSIONS if kube.serves(version, "Istio"))
-    for kind in ("Istio", "IstioCNI"):
-        if (f"{kind}.sailoperator.io", "", RESOURCE) not in before:
-            kube.delete(version, kind, RESOURCE)
-            _await_gone(mesh, cluster, opened, (version, kind, RESOURCE, None))
+    version = next((version for version in API_VERSIONS if kube.serves(version, "Istio")), "")
+    if not version:
+        opened.skip("the operator is not installed")
+        return
+    # The operator still has to remove what it made for them: a revision outlives its Istio resource by that.
+    revisions = [found["metadata"]["name"] for found in kube.list(version, "IstioRevision")]
+    doomed = [("Istio", RESOURCE), *(("IstioRevision", name) for name in revisions), ("IstioCNI", RESOURCE)]
+    for kind, name in doomed:
+        if (f"{kind}.{API_GROUP}", "", name) not in before:
+            if kind != "IstioRevision":
+                kube.delete(version, kind, name)
+            _await_gone(mesh, cluster, opened, (version, kind, name, None))
 
 
 @step(Phase.CLEANUP)
@@ -172,7 +182,8 @@ def summary(entries: Sequence[Entry]) -> str:
 
 
 def _doomed(settings: MeshSettings, before: Inventory) -> list[str]:
-    return [name for name in settings.namespaces if not before.holds_namespace(name)]
+    names = (*settings.namespaces, *operator_namespace(settings.operator))
+    return [name for name in names if not before.holds_namespace(name)]
 
 
 def _namespace_of(entry: Entry) -> str:

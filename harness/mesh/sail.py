@@ -4,20 +4,21 @@ Source: chapter "Installing a multi-primary (primary-remote) multi-network mesh"
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from harness.command import run
-from harness.errors import UserError
+from harness.distributions.istio_versions import minor_of
+from harness.errors import StepError, UserError
 from harness.kube import Kube, Object, condition
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
+from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
 from harness.mesh.values import primary_values, remote_values
 from harness.steps import OpenStep
 from harness.topology import Cluster
 
-API_VERSIONS = ("sailoperator.io/v1", "sailoperator.io/v1alpha1")
+API_GROUP = "sailoperator.io"
+API_VERSIONS = (f"{API_GROUP}/v1", f"{API_GROUP}/v1alpha1")
 """Preferred first; the chapter's is v1alpha1."""
 NAME = "default"
 PROBE_ANNOTATION = "sailoperator.io/readinessProbe"
@@ -29,7 +30,9 @@ class Sail:
     def install_cni(self, mesh: Mesh, cluster: Cluster) -> None:
         """Create the IstioCNI resource, and its project."""
         ensure_namespace(mesh, cluster, mesh.settings.cni_namespace)
-        mesh.apply(cluster, cni_resource(served_version(mesh.kube(cluster), "IstioCNI"), mesh.settings))
+        ensure_pull_secret(mesh, cluster, mesh.settings.cni_namespace)
+        api, version = _versions(mesh, cluster, "IstioCNI")
+        mesh.apply(cluster, cni_resource(api, version, mesh.settings))
 
     def await_cni(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
         """Wait until the IstioCNI resource is Ready."""
@@ -37,59 +40,112 @@ class Sail:
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Create the Istio resource of a primary."""
-        values = primary_values(mesh.topology, cluster, mesh.settings)
-        mesh.apply(cluster, istio_resource(served_version(mesh.kube(cluster), "Istio"), mesh.settings, values))
+        values, settings = primary_values(mesh.topology, cluster, mesh.settings), mesh.settings
+        api, version = _versions(mesh, cluster, "Istio")
+        mesh.apply(cluster, istio_resource(api, version, settings, values, profile=settings.resource_profile))
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
         """Create the Istio resource of a remote."""
-        version = served_version(mesh.kube(cluster), "Istio")
+        api, version = _versions(mesh, cluster, "Istio")
         values = remote_values(cluster, pilot_address)
-        mesh.apply(cluster, istio_resource(version, mesh.settings, values, profile="remote"))
+        mesh.apply(cluster, istio_resource(api, version, mesh.settings, values, profile="remote"))
 
     def await_ready(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
         """Wait until the Istio resource is Ready."""
         _await(mesh, cluster, opened, "Istio", CONTROL_PLANE_SECONDS)
 
 
-def served_version(kube: Kube, kind: str) -> str:
-    """The newest API version of the operator's resources that this API server serves.
+def api_versions(settings: MeshSettings) -> tuple[str, ...]:
+    """The API versions that may be used, the preferred first: pure."""
+    return API_VERSIONS if settings.api_version == "auto" else (f"{API_GROUP}/{settings.api_version}",)
+
+
+def served_version(kube: Kube, kind: str, settings: MeshSettings) -> str:
+    """The API version in which the operator's resources are written.
 
     Raises:
-        UserError: none: the operator is not installed.
+        StepError: this API server serves none of them.
     """
-    for version in API_VERSIONS:
+    wanted = api_versions(settings)
+    for version in wanted:
         if kube.serves(version, kind):
             return version
-    raise UserError(
-        f"The Sail operator is not installed on {kube.name}.",
-        f"its API server does not serve the kind {kind} of sailoperator.io",
-        "install the operator first, or use --installer=istioctl",
-    )
+    raise StepError(f"the API server does not serve {kind} of {' or '.join(wanted)}: is the operator installed?")
 
 
-def require_operator(kubes: Iterable[Kube]) -> None:
-    """See that the operator is installed on every cluster.
+def require_operator(kubes: Iterable[Kube], settings: MeshSettings) -> None:
+    """See that the operator is installed on every cluster, where the run is not to install it.
 
     Raises:
         UserError: it is not.
     """
     for kube in kubes:
         for kind in ("Istio", "IstioCNI"):
-            served_version(kube, kind)
+            try:
+                served_version(kube, kind, settings)
+            except StepError as missing:
+                raise UserError(
+                    f"The Sail operator is not installed on {kube.name}.",
+                    str(missing),
+                    "install it, say in the distribution how it arrives, or use --installer=istioctl",
+                ) from None
 
 
-def istio_resource(api_version: str, settings: MeshSettings, values: Mapping[str, Any], profile: str = "") -> Object:
+def offered_versions(definition: Object | None, api_version: str) -> tuple[str, ...]:
+    """The versions of Istio that the operator offers: the values of `spec.version` in its definition. Pure."""
+    for version in ((definition or {}).get("spec") or {}).get("versions") or []:
+        if version["name"] == api_version.rpartition("/")[2]:
+            schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+            for key in ("spec", "version"):
+                schema = (schema.get("properties") or {}).get(key) or {}
+            return tuple(schema.get("enum") or ())
+    return ()
+
+
+def choose_version(offered: Sequence[str], settings: MeshSettings) -> str:
+    """`spec.version` of the operator's resources: pure.
+
+    With images of one's own (hub, tag) the operator's charts of the same minor version do.
+
+    Args:
+        offered: by the operator, the newest first; empty where it does not say.
+        settings: version of Istio, or of the resources, and images that are wanted.
+
+    Raises:
+        UserError: the operator does not offer it.
+    """
+    wanted = settings.resource_version or f"v{settings.istio_version}"
+    if not offered or wanted in offered:
+        return wanted
+    if settings.hub or settings.tag:
+        minor = f"v{'.'.join(map(str, minor_of(wanted)))}"
+        for version in offered:
+            if version.startswith((f"{minor}.", f"{minor}-")):
+                return version
+    raise UserError(
+        f"The Sail operator does not offer Istio {wanted}.",
+        f"it offers {', '.join(offered)}",
+        "choose one of them with --istio-version, or an operator that offers it",
+    )
+
+
+def istio_resource(
+    api_version: str, version: str, settings: MeshSettings, values: Mapping[str, Any], profile: str = ""
+) -> Object:
     """The chapter's Istio resource."""
-    spec: dict[str, Any] = {"version": f"v{settings.istio_version}", "namespace": settings.system_namespace}
+    spec: dict[str, Any] = {"version": version, "namespace": settings.system_namespace}
     if profile:
         spec["profile"] = profile
     spec["values"] = dict(values)
     return {"apiVersion": api_version, "kind": "Istio", "metadata": {"name": NAME}, "spec": spec}
 
 
-def cni_resource(api_version: str, settings: MeshSettings) -> Object:
+def cni_resource(api_version: str, version: str, settings: MeshSettings) -> Object:
     """The IstioCNI resource that the chapter presupposes."""
-    spec = {"version": f"v{settings.istio_version}", "namespace": settings.cni_namespace}
+    spec: dict[str, Any] = {"version": version, "namespace": settings.cni_namespace}
+    images = {key: settings.profile.values.get("global", {}).get(key) for key in ("hub", "tag", "imagePullSecrets")}
+    if named := {key: value for key, value in images.items() if value}:
+        spec["values"] = {"global": named}
     return {"apiVersion": api_version, "kind": "IstioCNI", "metadata": {"name": NAME}, "spec": spec}
 
 
@@ -120,42 +176,34 @@ def probe_reasons(webhooks: Sequence[Object]) -> list[str]:
     ]
 
 
-def install_operator(
-    kube: Kube, helm: Path, chart: str, *, namespace: str = "sail-operator", version: str = "", **values: str
-) -> None:
-    """Install the operator with its Helm chart.
+def unready_reasons(resources: Sequence[Object]) -> list[str]:
+    """Why resources are not Ready, in the operator's words; only those that are not. Pure."""
+    return [pending for resource in resources if (pending := ready_pending(resource))]
 
-    Args:
-        kube: the cluster.
-        helm: the program.
-        chart: a path, or a chart's reference (repository/name, oci://…).
-        namespace: for the operator; created if needed.
-        version: of the chart; default its newest.
-        values: of the chart; a double underscore in a name stands for a dot.
 
-    Raises:
-        CommandError: helm failed.
-    """
-    access = kube.access
-    command: list[str | Path] = [helm, "upgrade", "--install", "sail-operator", chart, "--namespace", namespace]
-    command += ["--create-namespace", "--wait", "--kubeconfig", access.kubeconfig, "--kube-context", access.context]
-    if version:
-        command += ["--version", version]
-    for key, value in values.items():
-        command += ["--set", f"{key.replace('__', '.')}={value}"]
-    run(command, timeout=300)
+def _versions(mesh: Mesh, cluster: Cluster, kind: str) -> tuple[str, str]:
+    """API version and `spec.version` of a resource."""
+    kube, settings = mesh.kube(cluster), mesh.settings
+    api = served_version(kube, kind, settings)
+    definition = kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{kind.lower()}s.{API_GROUP}")
+    return api, choose_version(offered_versions(definition, api), settings)
 
 
 def _await(mesh: Mesh, cluster: Cluster, opened: OpenStep, kind: str, seconds: float) -> None:
     kube = mesh.kube(cluster)
+    api = served_version(kube, kind, mesh.settings)
+
+    def explain() -> str:
+        revisions = kube.list(api, "IstioRevision") if kind == "Istio" else []
+        webhooks = kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
+        return "; ".join([*unready_reasons(revisions), *(probe_reasons(webhooks) if kind == "Istio" else ())])
+
     kube.wait(
-        served_version(kube, kind),
+        api,
         kind,
         NAME,
         pending=ready_pending,
         timeout=mesh.deadline(cluster, seconds),
         step=opened,
-        explain=lambda: "; ".join(
-            probe_reasons(kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"))
-        ),
+        explain=explain,
     )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.distributions.istio_versions import IstioVersion, facts
 from harness.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
@@ -102,6 +102,10 @@ class MeshSettings:
     helloworld_image: str = "docker.io/istio/examples-helloworld-{version}:1.0"
     """`{version}` stands for v1 or v2; there are no others upstream."""
     sleep_image: str = "docker.io/curlimages/curl:8.16.0"
+    echo_image: str = "docker.io/istio/app:{version}"
+    """`{version}` stands for Istio's."""
+    experiments: bool = False
+    """Whether what experiments need is deployed with the sample."""
     profile: Overlay = Overlay()
     """What the distribution adds."""
     operator: Operator | None = None
@@ -121,6 +125,11 @@ class MeshSettings:
     timeout_scale: float = 1.0
     run_id: str = ""
     """Written as a label on what the suite itself applies."""
+
+    @property
+    def brings_operator(self) -> bool:
+        """Whether the run installs the Sail operator where it is not."""
+        return self.operator is not None and self.operator.arrival != "present"
 
     @property
     def facts(self) -> IstioVersion:

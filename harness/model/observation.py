@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from harness.errors import UserError
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
+from harness.model.experiment import Experiments
 from harness.model.step import Step
 from harness.model.traffic import Probe, Traffic
 from harness.topology import Cluster, Topology
@@ -105,6 +106,8 @@ class Observation(Model):
     """In the topology's order."""
     probes: tuple[Probe, ...] = ()
     traffic: Traffic | None = None
+    experiments: Experiments | None = None
+    """None where the run made none: under verify-only, or because none was asked for."""
     cleanup: Cleanup | None = None
     """None until cleanup has been observed, and where it was not asked for."""
     errors: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 from kubernetes.client import ApiException
 
 from harness.kube import Kube, Object, metadata
+from harness.model import experiment
 from harness.model.certificate import Certificate
 from harness.model.cluster import (
     ApiEvent,
@@ -33,6 +34,8 @@ from harness.parallel import in_parallel
 
 _EVENTS = 30
 _ROOT_CONFIG_MAP = "istio-ca-root-cert"
+_OF_SAMPLE = f"!{experiment.LABEL}"
+"""Selects what is not there for experiments only."""
 Kinds = Iterable[tuple[str, tuple[str, ...], str, str]]
 
 
@@ -148,15 +151,16 @@ class _Source:
         return tuple(
             api_objects.workload(raw, kind)
             for kind, plural in (("Deployment", "deployments"), ("DaemonSet", "daemonsets"))
-            for raw in self._of_mesh("/apis/apps/v1", plural)
+            for raw in self._of_mesh("/apis/apps/v1", plural, labelSelector=_OF_SAMPLE)
         )
 
     def pods(self) -> tuple[Pod, ...]:
-        return tuple(api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods"))
+        return tuple(api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods", labelSelector=_OF_SAMPLE))
 
     def services(self) -> tuple[Service, ...]:
         endpoints = api_objects.ready_endpoints(self._of_mesh("/apis/discovery.k8s.io/v1", "endpointslices"))
-        found = (api_objects.service(raw, endpoints) for raw in self._of_mesh("/api/v1", "services"))
+        raws = self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE)
+        found = (api_objects.service(raw, endpoints) for raw in raws)
         return tuple(service.model_copy(update={"resolved": resolved(service.ingress)}) for service in found)
 
     def sail(self) -> tuple[SailResource, ...]:

@@ -116,7 +116,7 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _unanswered(curl: CurlResult) -> ProbeResult:
+def unanswered(curl: CurlResult) -> ProbeResult:
     """Why curl got no answer."""
     if curl.exit == _TIMED_OUT:
         return ProbeResult.TIMEOUT
@@ -138,7 +138,7 @@ def _connection(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Probe:
     if curl is None:
         return _result(planned, pod, ProbeResult.TRANSPORT, detail=" ".join(lines))
     if not curl.connected:
-        result, detail = _unanswered(curl), _errors(curl.said)
+        result, detail = unanswered(curl), _errors(curl.said)
     elif planned.port == STATUS_PORT and curl.status != _OK:
         result = ProbeResult.TIMEOUT if curl.exit == _TIMED_OUT else ProbeResult.REFUSED
         detail = f"not ready: status {curl.status} {_errors(curl.said)}"
@@ -227,7 +227,7 @@ def _without_token(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Pro
     elif curl.status:
         result, detail = ProbeResult.REFUSED, f"status {curl.status} without a gRPC status"
     else:
-        result, detail = _unanswered(curl), _errors(curl.said)
+        result, detail = unanswered(curl), _errors(curl.said)
     return _result(planned, pod, result, status=curl.status, detail=detail, seconds=curl.seconds)
 
 
@@ -244,7 +244,7 @@ def _api_server(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Probe:
     statuses = {curl.status for curl in (version, *reviews)}
     denied = statuses & {_UNAUTHORIZED, _FORBIDDEN}
     if not version.status:
-        result, detail = _unanswered(version), _errors(version.said)
+        result, detail = unanswered(version), _errors(version.said)
     elif denied:
         result, detail = ProbeResult.REFUSED, f"status {max(denied)}"
     else:

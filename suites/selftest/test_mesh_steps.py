@@ -281,6 +281,27 @@ def test_a_program_that_fails_is_the_steps_failure(monkeypatch: pytest.MonkeyPat
     assert all(step.outcome is Outcome.FAILED and "unknown field" in step.detail for step in failed)
 
 
+def test_an_api_server_that_refuses_everything_fails_steps_only(
+    istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where several requests of one step are refused at once."""
+
+    def refuse(_self: FakeKube, manifest: Object) -> Object:
+        raise ApiException(status=403, reason=f"{manifest['metadata']['name']} is forbidden")
+
+    monkeypatch.setattr("harness.mesh.istioctl.rendered", lambda *_: [_config_map("a"), _config_map("b")])
+    monkeypatch.setattr(FakeKube, "apply", refuse)
+    monkeypatch.setattr(FakeKube, "merge", lambda *_: {})
+    _, steps = _installed(preset(MP, SINGLE))
+    details = {step.detail for step in steps if step.title == "Install Istio on the primary cluster"}
+    assert details == {"403 a is forbidden; 403 b is forbidden"}
+    assert not any(step.outcome is Outcome.ERROR for step in steps)
+
+
+def _config_map(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"}}
+
+
 def test_the_wait_bears_the_title_that_is_judged() -> None:
     """CP-READY finds the step by this title."""
     assert title_of(procedure.await_control_plane) == WAIT_FOR_CONTROL_PLANE

@@ -90,7 +90,7 @@ def test_operator_input() -> None:
 def test_sail_resources_are_the_chapters() -> None:
     """Letter by letter, but for the additions."""
     bare = remote_values(PR["west"], "192.0.2.1")
-    assert sail.istio_resource("sailoperator.io/v1alpha1", SETTINGS, bare, profile="remote") == {
+    assert sail.istio_resource("sailoperator.io/v1alpha1", "v1.24.1", SETTINGS, bare, profile="remote") == {
         "apiVersion": "sailoperator.io/v1alpha1",
         "kind": "Istio",
         "metadata": {"name": "default"},
@@ -104,7 +104,8 @@ def test_sail_resources_are_the_chapters() -> None:
             },
         },
     }
-    assert sail.cni_resource("sailoperator.io/v1", SETTINGS)["spec"] == {"version": "v1.24.1", "namespace": "istio-cni"}
+    cni = sail.cni_resource("sailoperator.io/v1", "v1.24.1", SETTINGS)
+    assert cni["spec"] == {"version": "v1.24.1", "namespace": "istio-cni"}
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,9 @@ def test_sail_resources_are_the_chapters() -> None:
 )
 def test_sail_version_is_the_newest_served(served: set[str], version: str) -> None:
     """V1 before v1alpha1; an operator that is not there is the user's to install."""
-    assert sail.served_version(_Serving(served), "Istio") == version  # type: ignore[arg-type]
+    assert sail.served_version(_Serving(served), "Istio", SETTINGS) == version  # type: ignore[arg-type]
     with pytest.raises(UserError, match="not installed on east"):
-        sail.require_operator([_Serving(set())])  # type: ignore[list-item]
+        sail.require_operator([_Serving(set())], SETTINGS)  # type: ignore[list-item]
 
 
 class _Serving:
@@ -185,7 +186,7 @@ def test_addresses_are_ips_or_host_names() -> None:
 def test_webhook_without_ca_is_pending() -> None:
     """The control plane writes the CA; one webhook without it is enough to wait on."""
     hooks = [{"name": "a", "clientConfig": {"caBundle": "x"}}, {"name": "b", "clientConfig": {}}]
-    assert webhook_pending({"webhooks": hooks}) == "istio-sidecar-injector has no caBundle in b"
+    assert webhook_pending({"webhooks": hooks}) == "1 of 2 webhooks in istio-sidecar-injector have no caBundle"
     assert webhook_pending({"webhooks": hooks[:1]}) == ""
     assert "does not exist" in webhook_pending(None)
 

@@ -11,7 +11,7 @@ import yaml
 
 from harness.model.observation import Observation
 from harness.requirement import Level, Verdict
-from reports import badge, conformance, markdown
+from reports import badge, conformance, html, markdown
 from reports.__main__ import main
 from reports.compare import differences, load
 from reports.model import ConformanceReport, Result
@@ -78,6 +78,19 @@ def test_exit_codes(healthy: TopologyResult, broken: TopologyResult) -> None:
     unknown = healthy.model_copy(update={"judgements": (verdict(UNKNOWN),)})
     for results, code in (([healthy], 0), ([healthy, broken], 1), ([unknown], 3), ([nothing], 5), ([], 5)):
         assert conformance.exit_code(conformance.build(results, run_info())) == code
+
+
+def test_what_could_not_be_observed_is_unknown(healthy: TopologyResult, broken: TopologyResult) -> None:
+    """A topology that was asked for and is not there is never forgotten, however good the others are."""
+    run = run_info().model_copy(update={"unobserved": ((PRIMARY_REMOTE, "no cluster could be created"),)})
+    for results, wanted in (([healthy], UNSURE), ([], UNSURE), ([broken], BAD)):
+        report = conformance.build(results, run)
+        assert report.result is wanted
+        assert report.partial
+        assert f"{PRIMARY_REMOTE}: not observed" in report.summary
+        for text in (markdown.render(report), html.render(report, results, run)):
+            assert "no cluster could be created" in text
+    assert differences(conformance.build([healthy], run), conformance.build([healthy], run_info()))
 
 
 def test_less_than_everything_is_partial(healthy: TopologyResult) -> None:

@@ -25,11 +25,8 @@
     if (!target) return;
     const panel = panels.indexOf(target.closest(".topology"));
     if (panel >= 0 && tabs.length) select(panel);
-    if (target.matches(".requirement")) {
-      const pressed = target.closest(".requirements").querySelector('.filters [data-verdict=""]');
-      if (target.hidden) pressed.click();
-      target.open = true;
-    }
+    if (target.hidden) target.closest(".requirements").querySelector('.filters [data-verdict=""]').click();
+    if (target.matches("details")) target.open = true;
     target.scrollIntoView();
   };
   if (tabs.length) {

@@ -1,0 +1,100 @@
+"""The few requirements that must act to be seen: each acts on the sample namespace, records what it sees, and mends."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from harness.errors import StepError
+from harness.experiments import authorization, echo, mutual_tls, rerun
+from harness.experiments.bench import Bench, set_up, take_down
+from harness.kube import Kube
+from harness.mesh.context import Mesh
+from harness.mesh.settings import MeshSettings
+from harness.model.experiment import Experiments
+from harness.model.observation import Observation
+from harness.observe.reading import explain
+from harness.pki import Pki
+from harness.steps import StepLog
+from harness.topology import Topology
+
+TCP, GRPC, STRICT, AUTHORIZATION, RERUN = "TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
+IDS = frozenset({TCP, GRPC, STRICT, AUTHORIZATION, RERUN})
+"""The requirements that an experiment is made for."""
+Seen = TypeVar("Seen")
+
+
+def experiment(
+    topology: Topology,
+    kubes: Mapping[str, Kube],
+    settings: MeshSettings,
+    pki: Pki,
+    observation: Observation,
+    wanted: frozenset[str],
+    log: StepLog,
+) -> Experiments:
+    """Make the experiments, one after the other; whatever happens, what they applied is withdrawn.
+
+    Never raises for a fault of the mesh. On a mesh whose loop does not pass none is made: it would show nothing new.
+
+    Args:
+        topology: the clusters.
+        kubes: each cluster of the topology, by its name.
+        settings: those that the mesh was installed with.
+        pki: the certificates that it was installed with.
+        observation: what was observed before.
+        wanted: the requirements whose experiments are made.
+        log: told of every step.
+    """
+    stage = _Stage(wanted & IDS)
+    mesh = Mesh(topology, kubes, settings, log)
+    if reason := unfit(observation):
+        return Experiments(prevented=dict.fromkeys(sorted(stage.wanted), reason))
+    try:
+        seen = _with_pods(stage, mesh, observation)
+        # It would deploy again what is taken down.
+        found = stage.make(lambda: rerun.make(mesh, pki), RERUN)
+    finally:
+        take_down(mesh)
+    return seen.model_copy(update={"rerun": found, "prevented": stage.prevented, "errors": stage.errors})
+
+
+def unfit(observation: Observation) -> str:
+    """Why no experiment is worth making; empty where each version has answered each cluster. Pure."""
+    traffic = observation.traffic
+    clients = {timed.client for timed in traffic.convergence if timed.converged} if traffic else set()
+    missing = [cluster.name for cluster in observation.topology.clusters if cluster.name not in clients]
+    return f"TR-REACH: not every version answers {', '.join(missing)}" if missing else ""
+
+
+def _with_pods(stage: "_Stage", mesh: Mesh, observation: Observation) -> Experiments:
+    """The experiments that send requests."""
+    bench = stage.make(lambda: set_up(mesh, observation), *(IDS - {RERUN}))
+    if bench is None:
+        return Experiments()
+    return Experiments(
+        tcp=stage.make(lambda: echo.tcp(bench), TCP),
+        grpc=stage.make(lambda: echo.grpc(bench), GRPC),
+        strict=stage.make(lambda: mutual_tls.make(bench), STRICT),
+        authorization=stage.make(lambda: authorization.make(bench), AUTHORIZATION),
+    )
+
+
+class _Stage:
+    """Which experiments are made, and what kept them."""
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self.wanted = wanted
+        self.prevented: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+
+    def make(self, make: Callable[[], Seen], *requirements: str) -> Seen | None:
+        """What is seen for the sake of these requirements; None where none is wanted, or it did not come about."""
+        wanted = sorted(self.wanted.intersection(requirements))
+        if not wanted:
+            return None
+        try:
+            return make()
+        except StepError as failed:
+            self.prevented |= dict.fromkeys(wanted, str(failed))
+        except Exception as broken:  # noqa: BLE001 - the suite's failure is a verdict of its own, and others go on
+            self.errors |= dict.fromkeys(wanted, explain(broken))
+        return None

@@ -1,0 +1,56 @@
+"""AUTHZ-IDENTITY: a policy that names one caller is enforced by the destination on another cluster."""
+
+import json
+from typing import Any
+
+from harness import expected
+from harness.experiments.bench import SLEEP, Bench
+from harness.experiments.exchange import Sender, send_with_client, send_with_curl
+from harness.experiments.policy import applied
+from harness.model.experiment import ECHO, HTTP_PORT, AuthorizationExperiment, Exchange
+from harness.parallel import in_parallel
+from harness.topology import Cluster
+
+NAME = "eastwest-allow-sleep"
+
+
+def make(bench: Bench) -> AuthorizationExperiment:
+    """Request each other cluster's echo server as sleep and as echo, before and under a policy that allows sleep."""
+    title = f"Request the other clusters' {ECHO} as {SLEEP} and as {ECHO}"
+    with bench.step(f"{title} (positive control)"):
+        control = _requests(bench)
+    identity = expected.spiffe_id(expected.trust_domain(bench.observation), bench.namespace, SLEEP)
+    spec = {
+        "selector": {"matchLabels": {"app": ECHO}},
+        "action": "ALLOW",
+        # A principal is a SPIFFE identity without its scheme (Istio, "AuthorizationPolicy").
+        "rules": [{"from": [{"source": {"principals": [identity.removeprefix("spiffe://")]}}]}],
+    }
+    destinations = [(cluster, bench.pods[cluster.name, ECHO]) for cluster in bench.clusters]
+    with (
+        applied(bench, "AuthorizationPolicy", NAME, spec, destinations, enforces_policy) as policy,
+        bench.step(f"{title} under the policy"),
+    ):
+        exchanges = _requests(bench)
+    return AuthorizationExperiment(allowed=SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges)
+
+
+def enforces_policy(listeners: Any) -> bool:
+    """Whether a sidecar's inbound listener has the policy. Pure.
+
+    Istio names Envoy's RBAC rules `ns[NAMESPACE]-policy[NAME]-rule[N]`.
+    """
+    return f"policy[{NAME}]" in json.dumps(listeners)
+
+
+def _requests(bench: Bench) -> tuple[Exchange, ...]:
+    def send(item: tuple[str, Cluster, Cluster]) -> Exchange:
+        caller, source, target = item
+        url = f"http://{ECHO}-{target.version}.{bench.namespace}:{HTTP_PORT}/"
+        sender = Sender(source, caller, caller)
+        # Echo's image may have no curl, and sleep's has no other client.
+        return (send_with_client if caller == ECHO else send_with_curl)(bench, sender, target, url)
+
+    return tuple(
+        in_parallel(send, [(caller, source, target) for caller in (SLEEP, ECHO) for source, target in bench.pairs])
+    )

@@ -1,0 +1,177 @@
+"""What experiments stand on: the pods that send, the wait for them and for what their proxies know; and its removal."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import StepError
+from harness.kube import Kube, Object, TransportError, condition
+from harness.mesh.context import Mesh, environment_faults
+from harness.mesh.readiness import await_deployment
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
+from harness.model.observation import Observation
+from harness.model.step import Phase
+from harness.observe import envoy
+from harness.observe.proxies import CLUSTERS, admin
+from harness.parallel import in_parallel
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+SLEEP = "sleep"
+PROPAGATION_SECONDS = 10.0
+"""For configuration to reach a proxy: istiod takes a second."""
+ASK_SECONDS = 15.0
+_PAUSE = 0.2
+_KINDS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ServiceAccount"))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A mesh whose loop passes, and the pods from which experiments send."""
+
+    mesh: Mesh
+    observation: Observation
+    pods: Mapping[tuple[str, str], str]
+    """Cluster and app → name of its first ready pod."""
+
+    @property
+    def namespace(self) -> str:
+        """The sample namespace."""
+        return self.mesh.settings.sample_namespace
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """Every cluster of the mesh."""
+        return self.mesh.topology.clusters
+
+    @property
+    def pairs(self) -> list[tuple[Cluster, Cluster]]:
+        """Every cluster with every other one: who sends, and who is to answer."""
+        return [(source, target) for source in self.clusters for target in self.mesh.topology.others(source)]
+
+    def seconds(self, seconds: float) -> float:
+        """A deadline, scaled as the run's are."""
+        return seconds * self.mesh.settings.timeout_scale
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[OpenStep]:
+        """One step of the stage, over all clusters."""
+        with self.mesh.log.step(Phase.EXPERIMENTS, title) as opened, environment_faults():
+            yield opened
+
+    def ask(self, cluster: Cluster, pod: str, path: str) -> Any:
+        """What a pod's Envoy answers on its admin interface; None where it can't be asked."""
+        kube = self.mesh.kube(cluster)
+        try:
+            return admin(kube, self.namespace, pod, (path,), self.seconds(ASK_SECONDS)).get(path)
+        except TransportError:
+            return None
+
+    def await_proxies(self, waiting: Mapping[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> tuple[str, ...]:
+        """Ask every one of these pods' proxies until each is as it should be, or the time is over.
+
+        Returns:
+            `cluster: pod` of those that are not.
+        """
+        deadline = time.monotonic() + self.seconds(PROPAGATION_SECONDS)
+
+        def one(item: tuple[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> str:
+            (cluster, pod), there = item
+            while not there(cluster, pod):
+                if time.monotonic() > deadline:
+                    return f"{cluster.name}: {pod}"
+                time.sleep(_PAUSE)  # a proxy can't be watched
+            return ""
+
+        return tuple(name for name in in_parallel(one, waiting.items()) if name)
+
+
+def set_up(mesh: Mesh, observation: Observation) -> Bench:
+    """Wait for the pods that experiments need, and until their proxies know the other clusters' echo servers.
+
+    Raises:
+        StepError: a pod did not become ready.
+    """
+    log = mesh.log
+
+    def of_cluster(cluster: Cluster) -> dict[tuple[str, str], str]:
+        kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, AVAILABLE_SECONDS)
+        with (
+            log.step(Phase.EXPERIMENTS, "Wait for the experiments' pods", cluster.name) as opened,
+            environment_faults(),
+        ):
+            for name in (f"{ECHO}-{cluster.version}", PLAIN):
+                await_deployment(kube, mesh.settings.sample_namespace, name, timeout, opened)
+            return {(cluster.name, app): _ready_pod(kube, mesh, app) for app in (ECHO, PLAIN, SLEEP)}
+
+    pods: dict[tuple[str, str], str] = {}
+    for found in in_parallel(of_cluster, mesh.topology.clusters):
+        pods |= found
+    bench = Bench(mesh, observation, pods)
+    with bench.step("Wait until the clients' proxies know the echo servers of the other clusters") as opened:
+        pending = bench.await_proxies(
+            {
+                (source, bench.pods[source.name, app]): lambda cluster, pod: (
+                    not unknown_versions(
+                        bench.ask(cluster, pod, CLUSTERS), bench.namespace, [other.version for other in bench.clusters]
+                    )
+                )
+                for source in bench.clusters
+                for app in (ECHO, SLEEP)
+            }
+        )
+        if pending:
+            opened.note(f"not known after {bench.seconds(PROPAGATION_SECONDS):.0f} s to {', '.join(pending)}")
+    return bench
+
+
+def unknown_versions(clusters: Any, namespace: str, versions: Sequence[str]) -> list[str]:
+    """The versions of the echo server of which a proxy has no endpoint yet. Pure.
+
+    Args:
+        clusters: the answer of Envoy's `clusters?format=json`.
+        namespace: the sample namespace.
+        versions: those that there are.
+    """
+    return [
+        version
+        for version in versions
+        if not all(
+            envoy.host_counters(clusters or {}, f"outbound|{port}||{ECHO}-{version}.{namespace}.svc.")
+            for port in (TCP_PORT, HTTP_PORT)
+        )
+    ]
+
+
+def take_down(mesh: Mesh) -> None:
+    """Remove what is there for experiments only, from every cluster at once; what fails is recorded in the log."""
+    if not mesh.settings.experiments:
+        return
+    namespace = mesh.settings.sample_namespace
+
+    def of_cluster(cluster: Cluster) -> None:
+        kube = mesh.kube(cluster)
+        try:
+            with mesh.log.step(Phase.EXPERIMENTS, "Remove the experiments' pods", cluster.name), environment_faults():
+                for api_version, kind in _KINDS:
+                    for found in kube.list(api_version, kind, namespace, label_selector=LABEL):
+                        kube.delete(api_version, kind, found["metadata"]["name"], namespace)
+        except StepError:
+            return
+
+    in_parallel(of_cluster, mesh.topology.clusters)
+
+
+def _ready_pod(kube: Kube, mesh: Mesh, app: str) -> str:
+    found = kube.list("v1", "Pod", mesh.settings.sample_namespace, label_selector=f"app={app}")
+    ready = sorted(pod["metadata"]["name"] for pod in found if _ready(pod))
+    if not ready:
+        raise StepError(f"no pod of {app} is ready on {kube.name}")
+    return str(ready[0])
+
+
+def _ready(pod: Object) -> bool:
+    return not pod["metadata"].get("deletionTimestamp") and condition(pod, "Ready").get("status") == "True"

@@ -1,0 +1,49 @@
+"""TR-TCP and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
+
+from harness import statistics
+from harness.experiments.bench import Bench
+from harness.experiments.exchange import Sender, send_with_client
+from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange
+from harness.parallel import in_parallel
+
+CONNECTIONS = 3
+"""To each of the other clusters."""
+
+
+def tcp(bench: Bench) -> tuple[Exchange, ...]:
+    """Connect from every cluster to the echo server of every other one, which stands nowhere else."""
+    with bench.step("Connect to a TCP service on every other cluster"):
+        return tuple(
+            in_parallel(
+                lambda pair: send_with_client(
+                    bench,
+                    Sender(pair[0], ECHO, ECHO),
+                    pair[1],
+                    f"tcp://{ECHO}-{pair[1].version}.{bench.namespace}:{TCP_PORT}",
+                    CONNECTIONS,
+                ),
+                bench.pairs,
+            )
+        )
+
+
+def grpc(bench: Bench) -> tuple[Exchange, ...]:
+    """Call, from every cluster over one connection, the gRPC service whose pods are on all clusters."""
+    count = calls(len(bench.clusters))
+    with bench.step("Call a gRPC service on all clusters") as opened:
+        opened.note(f"{count} calls over one connection")
+        url = f"grpc://{ECHO}.{bench.namespace}:{GRPC_PORT}"
+        return tuple(
+            in_parallel(
+                lambda cluster: send_with_client(bench, Sender(cluster, ECHO, ECHO), None, url, count), bench.clusters
+            )
+        )
+
+
+def calls(clusters: int) -> int:
+    """The calls after which a cluster that has not answered is taken for unreachable. Pure.
+
+    The client's calls overlap. Envoy compares the open requests of two hosts that it picks at random, so that one of k
+    hosts gets a call at least where both picks are that host: once in k² calls.
+    """
+    return statistics.coverage_cap((1 / clusters**2,) * clusters)

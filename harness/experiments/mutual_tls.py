@@ -1,0 +1,79 @@
+"""MTLS-STRICT: plaintext is answered under PERMISSIVE, refused under STRICT, and the loop passes all the same."""
+
+from typing import Any
+
+from harness import expected
+from harness.experiments.bench import Bench
+from harness.experiments.exchange import Sender, send_with_curl
+from harness.experiments.policy import applied
+from harness.model.cluster import Pod
+from harness.model.experiment import PLAIN, Exchange, StrictExperiment
+from harness.observe import traffic
+from harness.parallel import in_parallel
+from harness.topology import Cluster
+
+NAME = "eastwest-strict"
+
+
+def make(bench: Bench) -> StrictExperiment:
+    """Send plaintext to each pod of helloworld, before and under STRICT; then the loop."""
+    destinations = _destinations(bench)
+    with bench.step("Request in plaintext from a pod without a sidecar (positive control)"):
+        control = _plaintext(bench, destinations)
+    spec = {"mtls": {"mode": "STRICT"}}
+    pods = [(cluster, pod.name) for cluster, pod in destinations]
+    with applied(bench, "PeerAuthentication", NAME, spec, pods, refuses_plaintext) as policy:
+        with bench.step("Request in plaintext from a pod without a sidecar under STRICT"):
+            plaintext = _plaintext(bench, destinations)
+        with bench.step("Send the loop under STRICT"):
+            seen = {observed.name: observed for observed in bench.observation.clusters}
+            scale, mesh = bench.mesh.settings.timeout_scale, bench.mesh
+            clients = traffic.clients(mesh.topology, bench.observation.asked, seen, mesh.kubes, scale)
+            cap = traffic.odds(mesh.topology, bench.observation.asked, seen).cap
+            loop = tuple(in_parallel(lambda client: traffic.cover(client, cap, converged=True), clients))
+    return StrictExperiment(control=control, policy=policy, plaintext=plaintext, loop=loop)
+
+
+def refuses_plaintext(listeners: Any) -> bool:
+    """Whether a sidecar's inbound listener takes nothing but TLS at helloworld's port. Pure.
+
+    Args:
+        listeners: the answer of Envoy's `config_dump?resource=dynamic_listeners`.
+    """
+    transports = [
+        match.get("transport_protocol", "")
+        for config in (listeners or {}).get("configs") or ()
+        for chain in ((config.get("active_state") or {}).get("listener") or {}).get("filter_chains") or ()
+        if (match := chain.get("filter_chain_match") or {}).get("destination_port") == expected.HELLOWORLD_PORT
+    ]
+    return bool(transports) and set(transports) == {"tls"}
+
+
+def _destinations(bench: Bench) -> list[tuple[Cluster, Pod]]:
+    return [
+        (cluster, pod)
+        for cluster in bench.clusters
+        for pod in expected.helloworld_pods(bench.observation[cluster], bench.namespace)
+    ]
+
+
+def _plaintext(bench: Bench, destinations: list[tuple[Cluster, Pod]]) -> tuple[Exchange, ...]:
+    """One request to each pod, from every cluster of its network: a gateway lets no plaintext through."""
+    work = [
+        (source, target, pod)
+        for target, pod in destinations
+        for source in bench.clusters
+        if source.network == target.network
+    ]
+    return tuple(
+        in_parallel(
+            lambda item: send_with_curl(
+                bench, Sender(item[0], PLAIN, "default"), item[1], _url(item[2].ip, expected.HELLOWORLD_PORT)
+            ),
+            work,
+        )
+    )
+
+
+def _url(address: str, port: int) -> str:
+    return f"http://[{address}]:{port}/hello" if ":" in address else f"http://{address}:{port}/hello"

@@ -1,0 +1,82 @@
+"""An Istio policy for the length of an experiment: applied where it is read, in force before anything is sent."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness.errors import StepError
+from harness.experiments.bench import Bench
+from harness.kube import Object
+from harness.model.experiment import Policy
+from harness.parallel import in_parallel
+from harness.topology import Cluster
+
+API_VERSION = "security.istio.io/v1"
+LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"
+InForce = Callable[[Any], bool]
+"""Whether a policy is in force, told from what Envoy answers to `LISTENERS`."""
+
+
+@contextmanager
+def applied(
+    bench: Bench, kind: str, name: str, spec: dict[str, Any], destinations: list[tuple[Cluster, str]], there: InForce
+) -> Iterator[Policy]:
+    """Apply a policy to the sample namespace, wait until the proxies that it concerns have it, and withdraw it.
+
+    A control plane reads policies from the API server of its own cluster alone: in primary-remote the primary's policy
+    is also the remotes'. So it is applied on every cluster with a control plane, and on no other.
+
+    Args:
+        bench: the mesh.
+        kind: of security.istio.io/v1.
+        name: the object's.
+        spec: the object's.
+        destinations: the pods whose proxies must have it.
+        there: tells whether one has.
+    """
+    primaries = bench.mesh.topology.primaries
+    manifest = {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": bench.namespace},
+        "spec": spec,
+    }
+    try:
+        with bench.step(f"Apply {kind} {bench.namespace}/{name}") as opened:
+            opened.note(f"on {', '.join(cluster.name for cluster in primaries)}")
+            in_parallel(lambda cluster: bench.mesh.apply(cluster, manifest), primaries)
+        yield _awaited(bench, manifest, destinations, there)
+    finally:
+        _withdraw(bench, kind, name)
+
+
+def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, str]], there: InForce) -> Policy:
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    began = time.monotonic()
+    with bench.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
+        pending = bench.await_proxies(
+            dict.fromkeys(destinations, lambda cluster, pod: there(bench.ask(cluster, pod, LISTENERS)))
+        )
+        if pending:
+            opened.note(f"not after {time.monotonic() - began:.0f} s: {', '.join(pending)}")
+    return Policy(
+        kind=kind,
+        namespace=bench.namespace,
+        name=name,
+        clusters=tuple(cluster.name for cluster in bench.mesh.topology.primaries),
+        spec=manifest["spec"],
+        seconds=round(time.monotonic() - began, 3),
+        pending=pending,
+    )
+
+
+def _withdraw(bench: Bench, kind: str, name: str) -> None:
+    def of_cluster(cluster: Cluster) -> None:
+        try:
+            with bench.step(f"Withdraw {kind} {bench.namespace}/{name} on {cluster.name}"):
+                bench.mesh.kube(cluster).delete(API_VERSION, kind, name, bench.namespace)
+        except StepError:
+            return  # recorded; the removal of the namespace takes it along
+
+    in_parallel(of_cluster, bench.mesh.topology.primaries)

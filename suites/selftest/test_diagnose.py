@@ -1,0 +1,220 @@
+"""Causes: named on broken observations, silent on good ones, documented, and found along the graph."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.catalogue import catalogue
+from harness.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnose
+from harness.diagnose.documentation import page
+from harness.diagnose.graph import Layer, Node, judged_at, upstream
+from harness.diagnose.registry import detectors
+from harness.faults.edit import each, east, edit, on, pods, west
+from harness.faults.mutations import faults
+from harness.model.cluster import ApiEvent, Condition, Pod
+from harness.model.observation import Observation
+from harness.model.step import Outcome
+from harness.requirement import Finding, Judgement, Level, Verdict, judge
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+from suites.selftest.good import TOPOLOGIES, good
+
+PAGE = Path(__file__).parents[2] / "docs" / "causes.md"
+REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+PRIMARIES = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+
+
+def _judged(observation: Observation) -> tuple[Judgement, ...]:
+    return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(observation.topology))
+
+
+def _failed(*ids: str) -> tuple[Judgement, ...]:
+    finding = Finding(cluster="east", object="thing", field="property", expected="one", found="other")
+    return tuple(
+        Judgement(
+            id=row, level=Level.MUST, area="", title=f"about {row}", verdict=Verdict.FAIL, findings=(finding, finding)
+        )
+        for row in ids
+    )
+
+
+@pytest.mark.parametrize("installer", ["istioctl", "sail"])
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_good_mesh_has_no_cause(name: str, installer: str) -> None:
+    """No detector finds anything in a good observation."""
+    assert candidates(good(TOPOLOGIES[name], installer)) == ()
+
+
+def test_nothing_broken_gives_no_cause(good_observations: Mapping[str, Observation]) -> None:
+    """A setting that hurts nobody is no fault."""
+    broken = faults()["all-local"].mutate(good_observations[PRIMARIES.name])
+    assert diagnose(broken, ()) == ()
+
+
+def test_failures_without_a_known_cause_get_their_own(good_observations: Mapping[str, Observation]) -> None:
+    """Nothing that failed is without a cause."""
+    (cause,) = diagnose(good_observations[REMOTE.name], _failed("TR-REACH"))
+    assert (cause.id, cause.object, cause.found, cause.explains) == (UNEXPLAINED, "thing", "other", ("TR-REACH",))
+    assert cause.evidence
+
+
+def test_a_step_that_failed_explains_what_nothing_else_does(good_observations: Mapping[str, Observation]) -> None:
+    """The step's own last words are the cause."""
+    observation = good_observations[REMOTE.name]
+    steps = edit(observation.steps, lambda s: s.cluster == "west", outcome=Outcome.FAILED, detail="gave up after 180 s")
+    (cause,) = diagnose(observation.model_copy(update={"steps": steps}), _failed("CP-READY", "TR-REACH"))
+    assert (cause.id, cause.cluster, cause.found) == (STEP_FAILED, "west", "gave up after 180 s")
+    assert cause.explains == ("CP-READY", "TR-REACH")
+
+
+def test_image_auto_with_a_pull_policy_of_always_is_recognised(good_observations: Mapping[str, Observation]) -> None:
+    """The gateway hangs in ImagePullBackOff: the cause is the policy, not the remote that is not ready."""
+    observation = good_observations[REMOTE.name]
+    cluster = west(observation)
+
+    def stuck(pod: Pod) -> Pod:
+        if pod.labels.get("istio") != "eastwestgateway":
+            return pod
+        state = {"ready": False, "state": "waiting", "reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        containers = edit(pod.containers, lambda c: c.name == "istio-proxy", **state)
+        return pod.model_copy(update={"ready": False, "phase": "Pending", "containers": containers})
+
+    broken = pods(observation, cluster, stuck)
+    unavailable = (Condition(type="Available", status="False", reason="MinimumReplicasUnavailable"),)
+    workloads = edit(
+        broken[cluster].workloads, lambda w: w.name == "istio-eastwestgateway", ready=0, conditions=unavailable
+    )
+    gone = tuple(proxy for proxy in broken[cluster].proxies if proxy.role != "istio-eastwestgateway")
+    broken = on(broken, cluster, workloads=workloads, proxies=gone)
+    causes = diagnose(broken, _judged(broken))
+    assert causes[0].id == "gateway-image-pull"
+    assert causes[0].field == "imagePullPolicy"
+    assert "IfNotPresent" in causes[0].repair
+    assert "GW-AVAILABLE" in causes[0].explains
+
+
+def test_a_pending_address_of_cloud_provider_kind_says_restart(good_observations: Mapping[str, Observation]) -> None:
+    """It keeps its API client of a cluster that was deleted and created again under the same name."""
+    observation = good_observations[REMOTE.name]
+    asked = observation.asked.model_copy(update={"load_balancer": "cloud-provider-kind"})
+    broken = faults()["gateway-no-address"].mutate(observation.model_copy(update={"asked": asked}))
+    (cause,) = diagnose(broken, _judged(broken))
+    assert "<pending>" in cause.found
+    assert "restart cloud-provider-kind" in cause.repair
+
+
+def test_the_operators_reason_is_evidence() -> None:
+    """RemoteIstiodNotReady's reason stands in the webhook's annotation; the cause is what makes it so."""
+    broken = faults()["istiod-not-exposed"].mutate(good(REMOTE, "sail"))
+    causes = diagnose(broken, _judged(broken))
+    assert [cause.id for cause in causes] == ["istiod-not-exposed"]
+    assert "CP-READY" in causes[0].explains
+    # Where nothing else explains it, the annotation is what is shown.
+    only_annotation = faults()["discovery-address"].mutate(good(REMOTE, "sail"))
+    healthy = good(REMOTE, "sail")
+    kept = on(
+        healthy, "west", sail=only_annotation["west"].sail[:0] + _not_ready(healthy), webhooks=_annotated(healthy)
+    )
+    (cause,) = [c for c in diagnose(kept, _judged(kept)) if c.id == "istio-not-ready"]
+    assert "caBundle hasn't been set" in " ".join(cause.evidence)
+
+
+def _not_ready(observation: Observation) -> tuple[object, ...]:
+    condition = (Condition(type="Ready", status="False", reason="RemoteIstiodNotReady", message="not ready"),)
+    return each(
+        observation["west"].sail,
+        lambda r: r.model_copy(update={"conditions": condition}) if r.kind == "Istio" else r,
+    )
+
+
+def _annotated(observation: Observation) -> tuple[object, ...]:
+    message = "caBundle hasn't been set; check if the remote istiod can access this cluster"
+    return each(
+        observation["west"].webhooks,
+        lambda w: w.model_copy(update={"annotations": {"sailoperator.io/readinessProbe.message": message}}),
+    )
+
+
+def test_evidence_is_a_few_short_lines(good_observations: Mapping[str, Observation]) -> None:
+    """However much is said, a cause stays readable."""
+    observation = good_observations[PRIMARIES.name]
+    broken = faults()["gateway-no-address"].mutate(observation)
+    event = ApiEvent(
+        namespace="istio-system",
+        object="Service/istio-eastwestgateway",
+        reason="AllocationFailed",
+        message="no available IPs " * 50,
+        count=9,
+        last_seen=None,
+    )
+    events = tuple(event.model_copy(update={"reason": f"Failed{n}"}) for n in range(50))
+    broken = on(broken, west(broken), events=events)
+    (cause,) = diagnose(broken, _judged(broken))
+    assert 1 < len(cause.evidence) <= 6
+    assert all(len(line) <= 240 for line in cause.evidence)
+
+
+def test_an_effect_is_not_named_beside_its_cause(good_observations: Mapping[str, Observation]) -> None:
+    """A silent port behind a gateway that is down, or an istiod that its expired CA keeps from starting."""
+    down = faults()["gateway-down"].mutate(good_observations[PRIMARIES.name])
+    assert "gateway-filtered" not in {candidate.detector.id for candidate in candidates(down)}
+    both = faults()["control-plane-down"].mutate(faults()["key-mismatch"].mutate(good_observations[PRIMARIES.name]))
+    assert [cause.id for cause in diagnose(both, _judged(both))] == ["key-mismatch"]
+
+
+def test_the_graph_leads_from_a_remote_to_its_primary() -> None:
+    """A remote's webhook needs its primary's gateway and remote secret; a primary needs nobody's."""
+    needed = upstream(REMOTE, Node(Layer.CONTROL_PLANE, "west"))
+    assert {
+        Node(Layer.GATEWAYS, "east"),
+        Node(Layer.REMOTE_SECRETS, "east"),
+        Node(Layer.CERTIFICATES, "east"),
+    } <= needed
+    assert Node(Layer.CERTIFICATES, "west") not in needed
+    assert {node.cluster for node in upstream(PRIMARIES, Node(Layer.CONTROL_PLANE, "west"))} == {"west"}
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES.values(), ids=lambda topology: topology.name)
+def test_the_graph_has_no_cycle(topology: object) -> None:
+    """No node needs another that needs it."""
+    assert isinstance(topology, type(REMOTE))
+    nodes = [Node(layer, cluster.name) for layer in Layer for cluster in topology.clusters]
+    for node in nodes:
+        for other in upstream(topology, node) - {node}:
+            assert node not in upstream(topology, other), (node, other)
+
+
+def test_every_requirement_has_its_place_in_the_graph() -> None:
+    """Else what follows from a cause could not be told."""
+    assert [row for row in catalogue() if judged_at(row) is None] == []
+
+
+def test_what_causes_prove_is_in_the_catalogue() -> None:
+    """A requirement that was renamed must be renamed here too; experiments come with their own."""
+    pending = {"MTLS-STRICT"}
+    assert {row for detector in detectors() for row in detector.proves} <= catalogue().keys() | pending
+
+
+def test_causes_are_documented() -> None:
+    """docs/causes.md is what `python -m harness.diagnose` makes, with an anchor for every id."""
+    text = PAGE.read_text()
+    assert text == page(), "run: python -m harness.diagnose > docs/causes.md"
+    for detector in detectors():
+        assert f'<a id="{detector.id}"></a>' in text
+        assert detector.title and detector.explanation.strip(), detector.id
+
+
+def test_a_cause_of_the_other_cluster_leaves_an_effect_alone(good_observations: Mapping[str, Observation]) -> None:
+    """West's istiod does not need East's certificates."""
+    observation = faults()["control-plane-down"].mutate(good_observations[PRIMARIES.name])
+    secret = observation[east(observation)].ca_secret
+    assert secret
+    broken = on(observation, east(observation), ca_secret=secret.model_copy(update={"key_matches": False}))
+    assert {cause.id for cause in diagnose(broken, _judged(broken))} == {"key-mismatch", "control-plane-down"}
+
+
+def test_a_detector_is_plain_data() -> None:
+    """It can be compared and copied."""
+    first = detectors()[0]
+    assert replace(first) == first
