@@ -4,6 +4,7 @@ import pytest
 
 from fixtures.reporting import listen
 from fixtures.session import session_of, set_up
+from fixtures.unjudged import observe_only, preflight
 from harness import requirement
 from harness.errors import UserError
 from harness.options import OPTIONS
@@ -33,6 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     listen(config)
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """End here where nothing is to be judged."""
+    try:
+        session = set_up(config)
+        if session.options.preflight:
+            return preflight(session)
+        if session.options.observe_only:
+            return observe_only(session, config.option.verbose)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
+    return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -21,6 +21,7 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from kubernetes.stream import portforward, stream
+from kubernetes.stream.ws_client import ERROR_CHANNEL
 from kubernetes.watch import Watch
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 from urllib3.exceptions import HTTPError
@@ -361,7 +362,8 @@ class Kube:
             if session.is_open():
                 session.close()
                 raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
-            return ExecResult(int(session.returncode or 0), session.read_stdout() or "", session.read_stderr() or "")
+            status = exit_status(session.read_channel(ERROR_CHANNEL))
+            return ExecResult(status, session.read_stdout() or "", session.read_stderr() or "")
         except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
             raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
 
@@ -390,10 +392,25 @@ def _parsed(answer: Any) -> Object:
     return cast(Object, json.loads(answer.data))
 
 
+def exit_status(answer: str) -> int:
+    """The exit status of a command, from what the API server says at its end (Kubernetes' remote command protocol).
+
+    Raises:
+        ValueError: the command could not be run, or the connection ended before it did; says why.
+    """
+    ended = yaml.safe_load(answer) or {}
+    if ended.get("status") == "Success":
+        return 0
+    for cause in (ended.get("details") or {}).get("causes") or ():
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    raise ValueError(ended.get("message") or "the connection ended before the command did")
+
+
 def _reason(broken: Exception) -> str:
     if isinstance(broken, ApiException):
         return explain_api_error(broken)
-    return f"{type(broken).__name__}: {broken}"
+    return str(broken) if isinstance(broken, ValueError) else f"{type(broken).__name__}: {broken}"
 
 
 def _status(broken: Exception) -> int:
@@ -404,10 +421,12 @@ def _status(broken: Exception) -> int:
 
 def explain_api_error(refused: ApiException) -> str:
     """What the API server said, in one line."""
+    # The reason of a refused WebSocket handshake ends with the answer's body.
+    body = refused.body or str(refused.reason).rpartition("-+-+-")[2]
     try:
-        return str(json.loads(refused.body or "")["message"])
+        return str(json.loads(body)["message"])
     except (TypeError, ValueError, KeyError):
-        return f"{refused.status} {refused.reason}".strip()
+        return f"{refused.status or ''} {refused.reason}".strip()
 
 
 def _not_ready_yet(refused: BaseException) -> bool:

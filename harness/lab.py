@@ -11,7 +11,7 @@ from harness.environment import Provisions
 from harness.errors import UserError
 from harness.mesh_run import MeshRun, Site
 from harness.model.observation import Observation
-from harness.model.step import Phase
+from harness.model.step import Phase, Step
 from harness.options import Options
 from harness.pki import Pki
 from harness.steps import Listener, StepLog
@@ -32,7 +32,23 @@ class Lab:
         self._run: runs.Run | None = None
         self._site: Site | None = None
         self._broken: UserError | None = None
+        self._earlier: tuple[Step, ...] = ()
         self._to_come = len(options.topologies)
+
+    def prepare(self, listener: Listener) -> None:
+        """Find out whether the session can be run at all; builds images where that is needed, creates no cluster.
+
+        Raises:
+            UserError: bad input, or an environment that can't work.
+        """
+        log = StepLog(listener)
+        if self._options.pki:
+            for topology in self._options.topologies:
+                pki.load(self._options.pki, topology)
+        self._provisions = environment.provide(self._options, log)
+        if self._options.existing:
+            self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].clusters))
+        self._earlier = log.steps
 
     def observe(self, topology: Topology, listener: Listener) -> Observation:
         """Form the mesh in a topology, observe it, and remove it again.
@@ -42,20 +58,20 @@ class Lab:
             listener: told of every step.
 
         Raises:
-            UserError: the environment can't work, now or when an earlier topology was tried; whatever was made is
+            UserError: the environment failed, now or when an earlier topology was tried; whatever was made is
                 removed by `close`.
         """
         self._to_come -= 1
         if self._broken:
             raise self._broken
-        log, started = StepLog(listener), datetime.now(UTC)
+        if self._provisions is None:
+            raise RuntimeError("prepare() comes first")
+        log, started = StepLog(listener, self._earlier), datetime.now(UTC)
+        self._earlier = ()
         try:
-            self._provisions = self._provisions or environment.provide(self._options, log)
             with ThreadPoolExecutor(max_workers=1) as background:
                 # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
                 certificates = background.submit(self._certificates, topology, log)
-                if self._options.pki:
-                    certificates.result()  # bad input is found before anything is created
                 site = self._site_for(topology, self._provisions, log)
                 form = MeshRun(topology, site, self._provisions, self._options, log, started)
                 return form(certificates.result(), keep=self._options.keep and self._to_come == 0)
@@ -77,7 +93,7 @@ class Lab:
         if self._site and tuple(access.name for access in self._site.accesses) != names:
             self._leave(log, keep=False)
         if self._site is None:
-            self._site = self._existing(names) if self._options.existing else self._made(names, provisions, log)
+            self._site = self._made(names, provisions, log)
         return self._site
 
     def _existing(self, names: tuple[str, ...]) -> Site:

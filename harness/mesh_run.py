@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from harness import inventory, kept_mesh, workloads
+from harness.catalogue import catalogue
 from harness.clusters import load_balancer, routes
 from harness.clusters.access import ClusterAccess
 from harness.clusters.load_balancer import LoadBalancer
 from harness.clusters.run import Run
 from harness.environment import Provisions
+from harness.experiments import experiment
 from harness.images import versions
 from harness.inventory import Inventory
 from harness.kube import Kube
 from harness.mesh import procedure, removal
-from harness.mesh.resolve import resolve
+from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Asked, Observation
 from harness.model.step import Phase
@@ -64,7 +66,7 @@ class MeshRun:
                 routes.add(group, self.log)
             procedure.install(self.topology, kubes, self._settings, certificates, self.log)
             workloads.deploy(self.topology, kubes, self._settings, self.log)
-            observation = self._observe(kubes)
+            observation = self._experimented(self._observe(kubes), kubes, certificates)
         finally:
             if keep:
                 kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
@@ -75,7 +77,7 @@ class MeshRun:
     @property
     def _settings(self) -> MeshSettings:
         given = self.provisions
-        return resolve(
+        resolved = resolve(
             self.options.distribution,
             istio_version=given.istio_version,
             istioctl=given.istioctl,
@@ -85,6 +87,16 @@ class MeshRun:
             sample_namespace=self.options.namespace,
             timeout_scale=self.options.timeout_scale,
             run_id=self.site.run.id,
+        )
+        return replace(resolved, experiments=bool(self._experiments))
+
+    @property
+    def _experiments(self) -> frozenset[str]:
+        """The requirements whose experiments are made: those that are judged."""
+        return frozenset(
+            row.id
+            for row in catalogue().values()
+            if row.experiment and self.options.selects(row) and row.id not in self.options.skipped
         )
 
     @property
@@ -113,6 +125,7 @@ class MeshRun:
             load_balancer=balancer.name if balancer else "the clusters' own",
             images=settings.images,
             distribution=settings.distribution,
+            resolved=described(settings),
         )
         return observe(
             self.topology,
@@ -136,6 +149,20 @@ class MeshRun:
             )
             earlier._remove(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
+
+    def _experimented(self, observation: Observation, kubes: Mapping[str, Kube], certificates: Pki) -> Observation:
+        if not self._experiments:
+            return observation
+        seen = experiment(
+            self.topology,
+            kubes,
+            self._settings,
+            pki=certificates,
+            observation=observation,
+            wanted=self._experiments,
+            log=self.log,
+        )
+        return observation.model_copy(update={"experiments": seen, "steps": self.log.steps})
 
     def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
         removal.remove(self.topology, kubes, self._settings, before, self.log)

@@ -42,12 +42,13 @@ class StepLog:
 
     Args:
         listener: told of each step as it begins, waits and ends; called from the thread of the step.
+        earlier: steps that have been taken before, and belong to the run.
     """
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, listener: Listener = ignore, earlier: tuple[Step, ...] = ()) -> None:
         self._listener = listener
         self._lock = threading.Lock()
-        self._steps: list[Step] = []
+        self._steps = list(earlier)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -236,6 +236,7 @@ def _distribution(observation: Observation) -> Distribution:
         revision=asked.revision,
         cni=asked.cni,
         own_certificates=asked.own_pki,
+        resolved=asked.resolved,
     )
 
 

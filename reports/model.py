@@ -189,6 +189,8 @@ class Distribution(Model):
     """Whether the mesh uses Istio's CNI plugin."""
     own_certificates: bool
     """Whether a site's own certificates were used."""
+    resolved: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
+    """What its profile came to: the profile's keys, with values in words."""
 
 
 class ReportedEnvironment(Model):

@@ -145,11 +145,12 @@ def _otherwise(observation: Observation, left: list[Judgement]) -> tuple[Cause, 
                 explains=tuple(sorted(judgement.id for judgement in left)),
             ),
         )
-    return tuple(_unexplained(judgement) for judgement in left if judgement.findings)
+    return tuple(_unexplained(judgement, left) for judgement in left if judgement.findings)
 
 
-def _unexplained(judgement: Judgement) -> Cause:
+def _unexplained(judgement: Judgement, left: list[Judgement]) -> Cause:
     first, *rest = judgement.findings
+    blocked = [j.id for j in left if any(r.reason.startswith(f"blocked by {judgement.id}:") for r in j.reservations)]
     return Cause(
         id=UNEXPLAINED,
         title=f"not as required, for no known reason: {judgement.title}",
@@ -160,5 +161,5 @@ def _unexplained(judgement: Judgement) -> Cause:
         found=first.found,
         repair=f"see docs/requirements.md#{judgement.id.lower()}",
         evidence=tuple(str(finding) for finding in rest[:5]),
-        explains=(judgement.id,),
+        explains=tuple(dict.fromkeys([judgement.id, *sorted(blocked)])),
     )

@@ -3,7 +3,19 @@
 from collections.abc import Iterator
 
 from harness import expected, x509
-from harness.diagnose.facts import events, few, kubectl, mesh, read, restart, short, taken_name, trouble, values
+from harness.diagnose.facts import (
+    events,
+    few,
+    kubectl,
+    mesh,
+    read,
+    readiness,
+    restart,
+    short,
+    taken_name,
+    trouble,
+    values,
+)
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, Subject
@@ -55,7 +67,6 @@ def istio_not_ready(observation: Observation) -> Iterator[Found]:
             ready = next((condition for condition in resource.conditions if condition.type == "Ready"), None)
             if resource.kind != "Istio" or (ready is not None and ready.status == "True"):
                 continue
-            why = [f"{key}: {text}" for webhook in observed.webhooks for key, text in webhook.annotations.items()]
             said = [f"{c.type}={c.status} {c.reason}: {c.message}" for c in resource.conditions if c.status != "True"]
             yield Found(
                 cluster=cluster.name,
@@ -64,7 +75,7 @@ def istio_not_ready(observation: Observation) -> Iterator[Found]:
                 expected="True",
                 found=f"{ready.status} {ready.reason}: {ready.message}" if ready else "no condition Ready",
                 repair=kubectl(observed, f"get istio/{resource.name} -o yaml") + " and mend what its conditions name",
-                evidence=few(why, said),
+                evidence=few(readiness(observed), said),
             )
 
 
@@ -239,7 +250,6 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
                     reason = x509.validates(chain, rule.ca_bundle, observation.observed)
                 if reason is None:
                     continue
-                told = [f"{key}: {text}" for key, text in webhook.annotations.items()]
                 yield Found(
                     cluster=cluster.name,
                     object=f"MutatingWebhookConfiguration {webhook.name}",
@@ -249,7 +259,7 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
                     repair=restart(
                         observation[cluster.primary], observation.asked.system_namespace, "deployment/istiod"
                     ),
-                    evidence=few(told),
+                    evidence=few(readiness(observed)),
                 )
                 break
 

@@ -1,9 +1,12 @@
 """The page of all causes, made from their declarations. Pure."""
 
+from textwrap import fill
+
 from harness.diagnose import STEP_FAILED, UNEXPLAINED
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Detector, detectors
 
+WIDTH = 120
 HEAD = """# Causes
 
 <!-- Made by `python -m harness.diagnose > docs/causes.md`; change the docstrings in harness/diagnose instead. -->
@@ -51,7 +54,6 @@ def _entry(detector: Detector) -> str:
     notes += ["Has no symptom of its own." if detector.breaks is None else f"Takes down from: {detector.breaks}."]
     notes += ["Seen by its effect." if detector.effect else ""]
     notes += ["Named only where no other cause explains the same." if detector.fallback else ""]
-    return (
-        f'\n<a id="{detector.id}"></a>\n\n### {detector.id}\n\n**{detector.title}.** {detector.explanation.strip()}\n\n'
-        f"*{' '.join(filter(None, notes))}*\n"
-    )
+    text = fill(f"**{detector.title}.** {' '.join(detector.explanation.split())}", WIDTH, break_on_hyphens=False)
+    told = fill(f"*{' '.join(filter(None, notes))}*", WIDTH, break_on_hyphens=False)
+    return f'\n<a id="{detector.id}"></a>\n\n### {detector.id}\n\n{text}\n\n{told}\n'

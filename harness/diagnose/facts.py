@@ -67,6 +67,13 @@ def container_lines(pods: Iterable[Pod]) -> Iterator[str]:
             yield f"pod {pod.name}: {pod.phase}"
 
 
+def readiness(observed: ClusterObservation) -> Iterator[str]:
+    """What the operator noted on the injection webhook: the reason behind RemoteIstiodNotReady."""
+    for webhook in observed.webhooks:
+        for key, text in webhook.annotations.items():
+            yield f"{key}: {text}"
+
+
 def condition_lines(workload: Workload | None) -> Iterator[str]:
     """Conditions of a Deployment that are not as they should be."""
     for condition in workload.conditions if workload else ():

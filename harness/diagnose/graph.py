@@ -161,8 +161,10 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "MTLS-PEER",
         "MTLS-STRICT",
         "AUTHZ-IDENTITY",
+        # No experiment is made on a mesh whose loop does not pass.
+        "IDEMPOTENT",
     ),
-    Layer.RUN: ("IDEMPOTENT", "CLEAN"),
+    Layer.RUN: ("CLEAN",),
 }
 """The layer whose state a requirement needs before it can be judged."""
 

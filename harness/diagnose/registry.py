@@ -23,6 +23,7 @@ MODULES = (
     "proxies",
     "policies",
     "traffic",
+    "experiments",
     "run",
 )
 

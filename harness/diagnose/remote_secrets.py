@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import permissions
-from harness.diagnose.facts import few, kubectl, read, taken_name
+from harness.diagnose.facts import few, kubectl, read, readiness, taken_name
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
@@ -67,12 +67,12 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 expected=f"a remote secret for {other.name} ({other.cluster_name})",
                 found=f"none; there are: {others}" if others else "none",
                 repair=_create(observation, observed, other),
-                evidence=_sync(observed, other),
+                evidence=_sync(observation, observed, other),
             )
 
 
-def _sync(observed: ClusterObservation, other: Cluster) -> tuple[str, ...]:
-    """What the control planes report of that cluster, and log of it."""
+def _sync(observation: Observation, observed: ClusterObservation, other: Cluster) -> tuple[str, ...]:
+    """What the control planes report of that cluster, and log of it; what the operator says of it."""
     rows = [
         f"{plane.pod} clusterz: {row.id} {row.sync_status}"
         for plane in observed.control_planes
@@ -85,7 +85,7 @@ def _sync(observed: ClusterObservation, other: Cluster) -> tuple[str, ...]:
         for line in plane.log_lines
         if other.cluster_name in line
     ]
-    return few(rows, logs)
+    return few(rows, logs, readiness(observation[other]))
 
 
 @cause("secret-misplaced", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED")
@@ -106,7 +106,7 @@ def secret_misplaced(observation: Observation) -> Iterator[Found]:
                     expected=system,
                     found=secret.namespace,
                     repair=f"{_create(observation, observed, other)} && {delete}",
-                    evidence=_sync(observed, other),
+                    evidence=_sync(observation, observed, other),
                 )
 
 
@@ -127,7 +127,7 @@ def secret_unlabelled(observation: Observation) -> Iterator[Found]:
                     expected="true",
                     found="none",
                     repair=kubectl(observed, "-n", secret.namespace, label),
-                    evidence=_sync(observed, other),
+                    evidence=_sync(observation, observed, other),
                 )
 
 
@@ -151,7 +151,7 @@ def secret_wrong_name(observation: Observation) -> Iterator[Found]:
             found=", ".join(secret.clusters),
             repair=f"{kubectl(observed, '-n', secret.namespace, f'delete secret {secret.name}')} && "
             + _create(observation, observed, other),
-            evidence=_sync(observed, other),
+            evidence=_sync(observation, observed, other),
         )
 
 
@@ -193,7 +193,7 @@ def secret_loopback(observation: Observation) -> Iterator[Found]:
                     expected=observation[other].api_server,
                     found=server,
                     repair=_create(observation, observed, other),
-                    evidence=_sync(observed, other),
+                    evidence=_sync(observation, observed, other),
                 )
 
 
@@ -226,7 +226,7 @@ def _unusable(
         expected=wanted,
         found=seen,
         repair=repair or _create(observation, observed, other),
-        evidence=few([tried], _sync(observed, other)),
+        evidence=few([tried], _sync(observation, observed, other)),
     )
 
 
@@ -329,5 +329,5 @@ def cluster_not_synced(observation: Observation) -> Iterator[Found]:
                         observation.asked.system_namespace,
                         f"logs {plane.pod} | grep {other.cluster_name}",
                     ),
-                    evidence=_sync(observed, other),
+                    evidence=_sync(observation, observed, other),
                 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read, restart, taken_name, values
+from harness.diagnose.facts import few, kubectl, read, readiness, restart, taken_name, values
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.model.cluster import ClusterObservation, Subject
@@ -179,7 +179,5 @@ def control_plane_clusters(observation: Observation) -> Iterator[Found]:
                 expected=wanted,
                 found=value or "none",
                 repair=kubectl(observed, f"annotate namespace {system} {ANNOTATION}={wanted} --overwrite"),
-                evidence=few(
-                    f"{key}: {text}" for webhook in observed.webhooks for key, text in webhook.annotations.items()
-                ),
+                evidence=few(readiness(observed)),
             )

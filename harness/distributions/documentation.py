@@ -62,7 +62,7 @@ as it is, whatever this key says.
 _VERSIONS = """\
 ## Versions of Istio
 
-What the suite knows to differ (harness/distributions/istio_versions.py). A newer version is taken to be like the newest.
+What the suite knows to differ (harness/distributions/istio_versions.py); a newer version is taken to be like the last.
 
 | Istio | Kubernetes from | Envoy | native sidecars | a primary serves remotes by |
 |---|---|---|---|---|

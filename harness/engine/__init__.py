@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.cache import locked
 from harness.command import CommandError, run
 from harness.engine import oci_wrapper
+from harness.engine.debian import install_packages, require_debian_root
 from harness.errors import UserError
 from harness.model.step import Phase
 from harness.steps import OpenStep, StepLog
@@ -52,6 +53,12 @@ def ensure_engine(log: StepLog) -> Engine:
     """
     if version := engine_version():
         return _running(version)
+    if host := os.environ.get("DOCKER_HOST"):
+        raise UserError(
+            f"The container engine at {host} does not answer",
+            why_no_engine(),
+            "start it, or unset DOCKER_HOST to use this machine's own",
+        )
     _require_debian_root()
     with locked(STATE_DIRECTORY / "lock"):
         # Another run may have started it meanwhile.
@@ -115,9 +122,11 @@ def daemon_config(capabilities: set[str], wrapper: Path) -> dict[str, object]:
         capabilities: names in the bounding set.
         wrapper: the OCI runtime to use when some are missing.
     """
-    if not missing_capabilities(capabilities):
-        return {}
-    return {"default-runtime": RUNTIME_NAME, "runtimes": {RUNTIME_NAME: {"path": str(wrapper)}}}
+    # Nodes outlive their engine: an engine that is started again finds them as they were.
+    config: dict[str, object] = {"live-restore": True}
+    if missing_capabilities(capabilities):
+        config |= {"default-runtime": RUNTIME_NAME, "runtimes": {RUNTIME_NAME: {"path": str(wrapper)}}}
+    return config
 
 
 def missing_capabilities(capabilities: set[str]) -> set[str]:
@@ -127,34 +136,6 @@ def missing_capabilities(capabilities: set[str]) -> set[str]:
     """
     common = oci_wrapper.CAPABILITIES[: oci_wrapper.CAPABILITIES.index("AUDIT_READ") + 1]
     return {f"CAP_{name}" for name in common} - capabilities
-
-
-def is_debian(os_release: str) -> bool:
-    """Whether the text of /etc/os-release describes Debian, Ubuntu or a relative of theirs."""
-    fields = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
-    family = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
-    return bool({"debian", "ubuntu"} & set(family))
-
-
-def require_debian_root(os_release: str, user: int, reason: str) -> None:
-    """Refuse to install an engine anywhere but on Debian or Ubuntu as root.
-
-    Args:
-        os_release: text of /etc/os-release.
-        user: id of the user.
-        reason: why there is no engine.
-
-    Raises:
-        UserError: this is another system or another user.
-    """
-    if is_debian(os_release) and user == 0:
-        return
-    refused = "only root can have one installed" if user else "one is installed only on Debian and Ubuntu"
-    raise UserError(
-        "No container engine answers",
-        f"{reason}; {refused}",
-        "start Docker (https://docs.docker.com/engine/install/), or set DOCKER_HOST to one that runs",
-    )
 
 
 def _require_debian_root() -> None:
@@ -176,27 +157,6 @@ def _install(step: OpenStep) -> None:
     step.note(f"installed the Debian packages {', '.join(packages)}")
 
 
-def install_packages(packages: list[str], step: OpenStep) -> None:
-    """Install Debian packages without those they only recommend.
-
-    Raises:
-        UserError: apt-get failed.
-    """
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    get = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    try:
-        step.waiting("Debian's package lists")
-        run([*get, "update"], env=environment, timeout=600)
-        step.waiting(f"apt-get install {' '.join(packages)}")
-        run([*get, "install", "--yes", "--no-install-recommends", *packages], env=environment, timeout=1200)
-    except CommandError as failed:
-        raise UserError(
-            f"Could not install {', '.join(packages)}",
-            failed.output.strip().splitlines()[-1] if failed.output.strip() else str(failed),
-            "see that apt-get works on this machine, or install the packages yourself",
-        ) from failed
-
-
 def packaged_engine_seconds() -> float:
     """How long to wait for the engine that the Debian package starts itself: only systemd starts one."""
     return 5.0 if Path("/run/systemd/system").exists() else 0.0
@@ -207,6 +167,12 @@ def _start(step: OpenStep) -> Engine:
     if version := _wait_for_version(packaged_engine_seconds()):
         step.note(f"Docker {version}, started by its package")
         return Engine(version, started_here=False)
+    if there := running_daemons():
+        raise UserError(
+            "The container engine does not answer",
+            f"dockerd runs (process {', '.join(there)}), and a second one would take its socket away",
+            "see its log, and end or restart it",
+        )
     missing = missing_capabilities(oci_wrapper.granted(Path("/proc/self/status").read_text()))
     raised = _raise_inotify_limits()
     _write_config()
@@ -220,6 +186,18 @@ def _start(step: OpenStep) -> Engine:
     through = f", through the OCI wrapper: this machine lacks {', '.join(sorted(missing))}" if missing else ""
     step.note("; ".join((f"Docker {version}, log in {_log_path()}{through}", *raised)))
     return Engine(version, started_here=True, wrapped=bool(missing))
+
+
+def running_daemons() -> tuple[str, ...]:
+    """Process ids of every dockerd of this machine."""
+    return tuple(sorted(file.parent.name for file in Path("/proc").glob("[0-9]*/comm") if _reads(file) == "dockerd"))
+
+
+def _reads(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""  # the process has ended
 
 
 def _raise_inotify_limits() -> tuple[str, ...]:

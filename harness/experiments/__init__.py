@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from harness.errors import StepError
 from harness.experiments import authorization, echo, mutual_tls, rerun
-from harness.experiments.bench import Bench, set_up, take_down
+from harness.experiments.bench import set_up, take_down
 from harness.kube import Kube
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
@@ -26,6 +26,7 @@ def experiment(
     topology: Topology,
     kubes: Mapping[str, Kube],
     settings: MeshSettings,
+    *,
     pki: Pki,
     observation: Observation,
     wanted: frozenset[str],

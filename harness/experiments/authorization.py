@@ -28,7 +28,9 @@ def make(bench: Bench) -> AuthorizationExperiment:
     }
     destinations = [(cluster, bench.pods[cluster.name, ECHO]) for cluster in bench.clusters]
     with (
-        applied(bench, "AuthorizationPolicy", NAME, spec, destinations, enforces_policy) as policy,
+        applied(
+            bench, "AuthorizationPolicy", NAME, spec, destinations=destinations, in_force=enforces_policy
+        ) as policy,
         bench.step(f"{title} under the policy"),
     ):
         exchanges = _requests(bench)

@@ -55,7 +55,7 @@ def send_with_client(bench: Bench, sender: Sender, target: Cluster | None, url: 
     """
     limit = bench.seconds(REQUEST_SECONDS)
     command = ("client", url, "--count", str(count), "--timeout", f"{limit:.1f}s")
-    return _timed(bench, sender, target, url, count, lambda: client_answer(_exec(bench, sender, command)))
+    return _timed(bench, sender, target, url, count=count, send=lambda: client_answer(_exec(bench, sender, command)))
 
 
 def send_with_curl(bench: Bench, sender: Sender, target: Cluster | None, url: str) -> Exchange:
@@ -64,7 +64,7 @@ def send_with_curl(bench: Bench, sender: Sender, target: Cluster | None, url: st
     command = ("curl", "-sS", "--noproxy", "*", "--max-time", limit, "-w", WRITE_OUT, url)
     # What curl says of a failure belongs before the line that ends the request.
     merged = ("sh", "-c", f"{shlex.join(command)} 2>&1")
-    return _timed(bench, sender, target, url, 1, lambda: curl_answer(_exec(bench, sender, merged).stdout))
+    return _timed(bench, sender, target, url, count=1, send=lambda: curl_answer(_exec(bench, sender, merged).stdout))
 
 
 def client_answer(said: ExecResult) -> Answer:
@@ -100,7 +100,7 @@ def _exec(bench: Bench, sender: Sender, command: Sequence[str]) -> ExecResult:
 
 
 def _timed(
-    bench: Bench, sender: Sender, target: Cluster | None, url: str, count: int, send: Callable[[], Answer]
+    bench: Bench, sender: Sender, target: Cluster | None, url: str, *, count: int, send: Callable[[], Answer]
 ) -> Exchange:
     began = time.monotonic()
     try:

@@ -22,7 +22,7 @@ def make(bench: Bench) -> StrictExperiment:
         control = _plaintext(bench, destinations)
     spec = {"mtls": {"mode": "STRICT"}}
     pods = [(cluster, pod.name) for cluster, pod in destinations]
-    with applied(bench, "PeerAuthentication", NAME, spec, pods, refuses_plaintext) as policy:
+    with applied(bench, "PeerAuthentication", NAME, spec, destinations=pods, in_force=refuses_plaintext) as policy:
         with bench.step("Request in plaintext from a pod without a sidecar under STRICT"):
             plaintext = _plaintext(bench, destinations)
         with bench.step("Send the loop under STRICT"):

@@ -20,7 +20,13 @@ InForce = Callable[[Any], bool]
 
 @contextmanager
 def applied(
-    bench: Bench, kind: str, name: str, spec: dict[str, Any], destinations: list[tuple[Cluster, str]], there: InForce
+    bench: Bench,
+    kind: str,
+    name: str,
+    spec: dict[str, Any],
+    *,
+    destinations: list[tuple[Cluster, str]],
+    in_force: InForce,
 ) -> Iterator[Policy]:
     """Apply a policy to the sample namespace, wait until the proxies that it concerns have it, and withdraw it.
 
@@ -33,7 +39,7 @@ def applied(
         name: the object's.
         spec: the object's.
         destinations: the pods whose proxies must have it.
-        there: tells whether one has.
+        in_force: tells whether one has.
     """
     primaries = bench.mesh.topology.primaries
     manifest = {
@@ -46,17 +52,17 @@ def applied(
         with bench.step(f"Apply {kind} {bench.namespace}/{name}") as opened:
             opened.note(f"on {', '.join(cluster.name for cluster in primaries)}")
             in_parallel(lambda cluster: bench.mesh.apply(cluster, manifest), primaries)
-        yield _awaited(bench, manifest, destinations, there)
+        yield _awaited(bench, manifest, destinations, in_force)
     finally:
         _withdraw(bench, kind, name)
 
 
-def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, str]], there: InForce) -> Policy:
+def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, str]], in_force: InForce) -> Policy:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     began = time.monotonic()
     with bench.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
         pending = bench.await_proxies(
-            dict.fromkeys(destinations, lambda cluster, pod: there(bench.ask(cluster, pod, LISTENERS)))
+            dict.fromkeys(destinations, lambda cluster, pod: in_force(bench.ask(cluster, pod, LISTENERS)))
         )
         if pending:
             opened.note(f"not after {time.monotonic() - began:.0f} s: {', '.join(pending)}")

@@ -24,13 +24,14 @@ ASIDE: tuple[tuple[str, str, str], ...] = (
     ("", r"status(\..*)?", "what controllers report"),
     ("", r"metadata\.(resourceVersion|managedFields|generation)(\..*)?", "bookkeeping of the API server"),
     (
-        "MutatingWebhookConfiguration|ValidatingWebhookConfiguration",
+        r"(Mutating|Validating)WebhookConfiguration.*",
         r"webhooks\.\d+\.(clientConfig\.caBundle|failurePolicy)",
         "patched by istiod",
     ),
 )
 """Kinds (all where empty), paths of fields, and who writes them: not compared."""
-_OWN_GENERATION = re.compile(r"MutatingWebhookConfiguration|ValidatingWebhookConfiguration")
+_PATCHED = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+"""Kinds whose generation counts what is patched aside as well."""
 _WORKLOADS = ("deployments", "daemonsets")
 _WORKERS = 8
 Key = tuple[str, str, str]
@@ -91,15 +92,9 @@ def changes(cluster: str, before: Mapping[Key, Object], after: Mapping[Key, Obje
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         kind, namespace, name = key
-        if old is None or new is None:
-            what, fields = ("added" if old is None else "removed"), ()
-        elif old["metadata"].get("uid") != new["metadata"].get("uid"):
-            what, fields = "made again", ()
-        else:
-            what, fields = "changed", differences(kind, old, new)
-            generations = (_generation(old), _generation(new))
-            if not fields and (generations[0] == generations[1] or _OWN_GENERATION.fullmatch(kind)):
-                continue
+        what, fields = _change(kind, old, new)
+        if not what:
+            continue
         yield ResourceChange(
             cluster=cluster,
             kind=kind,
@@ -109,6 +104,17 @@ def changes(cluster: str, before: Mapping[Key, Object], after: Mapping[Key, Obje
             fields=fields,
             generations=(_generation(old), _generation(new)),
         )
+
+
+def _change(kind: str, old: Object | None, new: Object | None) -> tuple[str, tuple[str, ...]]:
+    if old is None or new is None:
+        return "added" if old is None else "removed", ()
+    if old["metadata"].get("uid") != new["metadata"].get("uid"):
+        return "made again", ()
+    fields = differences(kind, old, new)
+    written_aside = kind.partition(".")[0] in _PATCHED
+    same = not fields and (written_aside or _generation(old) == _generation(new))
+    return ("" if same else "changed"), fields
 
 
 def differences(kind: str, old: Object, new: Object) -> tuple[str, ...]:

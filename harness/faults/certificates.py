@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from harness.faults import effects
+from harness.faults import effects, requests
 from harness.faults.edit import east, is_istiod, on, probes, signer, west
 from harness.faults.fault import MN, MP, PR, Consequence, Fault
 from harness.faults.reissue import Shape, reissue, self_signed_ca, signed_by_itself
@@ -29,7 +29,7 @@ def _secret_only(observation: Observation, cluster: Cluster, **shape: object) ->
 def _mutually_refused(observation: Observation) -> Observation:
     """Handshakes between clusters fail both ways."""
     for client in observation.topology.clusters:
-        observation = effects.only_from(observation, client, client, vain="refused")
+        observation = requests.only_from(observation, client, client, vain="refused")
     return observation
 
 
@@ -122,7 +122,7 @@ def _not_yet_valid(observation: Observation) -> Observation:
 
     for client in observation.topology.clusters:
         answering = [target for target in observation.topology.clusters if accepted(client, target)]
-        changed = effects.only_from(changed, client, *answering, vain="refused")
+        changed = requests.only_from(changed, client, *answering, vain="refused")
     return changed
 
 

@@ -1,15 +1,12 @@
 """Faults of control planes, their identity, and what ties remotes to them."""
 
-from urllib.parse import urlsplit
-
 from harness import expected
-from harness.faults import effects
+from harness.faults import effects, requests
 from harness.faults.certificates import NO_SHARES, REFUSED, REMOTE_READY, SHARES
 from harness.faults.edit import (
     each,
     east,
     edit,
-    gateway_service,
     is_istiod,
     on,
     pods,
@@ -21,13 +18,12 @@ from harness.faults.edit import (
     with_env,
     with_global,
     with_mesh,
-    with_namespace,
-    with_webhooks,
     workloads,
 )
 from harness.faults.fault import MN, MP, PR, Consequence, Fault, both
 from harness.faults.reissue import Shape, reissue
-from harness.model.cluster import Condition, ConfigObject, InjectionWebhook, Pod, SailResource
+from harness.faults.remotes import WORKLOADS_DOWN, injection_path
+from harness.model.cluster import Condition, ConfigObject, Pod, SailResource
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy, ProxySync
 from harness.model.traffic import ProbeKind, ProbeResult
@@ -35,7 +31,6 @@ from harness.model.traffic import ProbeKind, ProbeResult
 UNAVAILABLE = Condition(
     type="Available", status="False", reason="MinimumReplicasUnavailable", message="Deployment does not have minimum"
 )
-ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
 
 def _down(observation: Observation) -> Observation:
@@ -92,7 +87,7 @@ def _trust_domains(observation: Observation) -> Observation:
     changed = with_mesh(reissue(observation, leaves=leaves), (cluster,), trustDomain=domain)
     changed = with_env(changed, cluster, expected.PROXY, TRUST_DOMAIN=domain)
     for client in observation.topology.clusters:
-        changed = effects.only_from(changed, client, client, vain="refused")
+        changed = requests.only_from(changed, client, client, vain="refused")
     traffic = changed.traffic
     if traffic is None:
         return changed
@@ -130,14 +125,14 @@ def _renamed(observation: Observation, name: str) -> Observation:
 def _names_equal(observation: Observation) -> Observation:
     first, cluster = east(observation), west(observation)
     if not cluster.is_primary:
-        changed = _injection_path(observation)
+        changed = injection_path(observation)
         secrets = edit(
             changed[first].remote_secrets,
             lambda secret: cluster.cluster_name in secret.clusters,
             clusters=(first.cluster_name,),
         )
         changed = on(changed, first, remote_secrets=secrets)
-        changed = probes(changed, lambda p: None if p.kind is ProbeKind.API_SERVER else p)
+        changed = probes(changed, lambda p: None if p.kind is ProbeKind.API_SERVER and p.target == cluster.name else p)
 
         def without(plane: ControlPlane) -> ControlPlane:
             return plane.model_copy(
@@ -146,7 +141,7 @@ def _names_equal(observation: Observation) -> Observation:
 
         changed = on(changed, first, control_planes=each(changed[first].control_planes, without))
         changed = effects.lose_endpoints(changed, first, cluster)
-        return effects.only_from(changed, first, first)
+        return requests.only_from(changed, first, first)
     changed = _renamed(observation, first.cluster_name)
     multi = {"multiCluster": {"clusterName": first.cluster_name}}
     changed = with_global(changed, cluster, **multi)
@@ -159,118 +154,7 @@ def _names_equal(observation: Observation) -> Observation:
     )
     changed = on(changed, cluster, control_planes=rows)
     changed = effects.lose_endpoints(changed, cluster, first)
-    return effects.only_from(changed, cluster, cluster)
-
-
-def _external_off(observation: Observation) -> Observation:
-    changed = with_env(observation, signer(observation), "discovery", EXTERNAL_ISTIOD="false")
-    return with_global(changed, signer(observation), externalIstiod=False)
-
-
-def _istiod_on_remote(observation: Observation) -> Observation:
-    primary, cluster = signer(observation), west(observation)
-    pod = next(pod for pod in observation[primary].pods if is_istiod(pod))
-    deployment = next(iter(expected.istiod_workloads(observation[primary])))
-    observed = observation[cluster]
-    return on(observation, cluster, pods=(*observed.pods, pod), workloads=(*observed.workloads, deployment))
-
-
-def _injection_path(observation: Observation) -> Observation:
-    cluster, first = west(observation), east(observation)
-    path = f"/inject/cluster/{first.cluster_name}/net/{cluster.network}"
-
-    def change(webhook: InjectionWebhook) -> InjectionWebhook:
-        rules = each(
-            webhook.webhooks,
-            lambda rule: rule.model_copy(
-                update={"path": path if rule.path else "", "url": _with_path(rule.url, path) if rule.url else ""}
-            ),
-        )
-        return webhook.model_copy(update={"webhooks": rules})
-
-    def resource(found: SailResource) -> SailResource:
-        values = found.spec.get("values") or {}
-        remote = {**(values.get("istiodRemote") or {}), "injectionPath": path}
-        spec = {**found.spec, "values": {**values, "istiodRemote": remote}}
-        return found.model_copy(update={"spec": spec}) if found.kind == "Istio" else found
-
-    changed = with_webhooks(observation, cluster, change)
-    changed = on(changed, cluster, sail=each(changed[cluster].sail, resource))
-    sample = observation.asked.sample_namespace
-
-    def renamed(pod: Pod) -> Pod:
-        container = pod.container(expected.PROXY)
-        if container is None or pod.namespace != sample:
-            return pod
-        env = {**container.env, "ISTIO_META_CLUSTER_ID": first.cluster_name}
-        return pod.model_copy(update={"containers": edit(pod.containers, lambda c: c.name == expected.PROXY, env=env)})
-
-    changed = pods(changed, cluster, renamed)
-    why = "workload certificate request failed: could not authenticate: token is not of cluster cluster1"
-    changed = effects.sidecars_fail(changed, cluster, why)
-    for client in observation.topology.clusters:
-        if client != cluster:
-            changed = effects.lose_endpoints(changed, client, cluster)
-            changed = effects.only_from(changed, client, client)
-    return effects.gateway_probes(
-        changed, cluster, ProbeResult.REFUSED, ports=(expected.MESH_PORT,), detail="connection reset", connects=True
-    )
-
-
-def _with_path(url: str, path: str) -> str:
-    return urlsplit(url)._replace(path=path).geturl()
-
-
-def _remote_address(observation: Observation, address: str) -> Observation:
-    """West calls its control plane at this address."""
-    cluster = west(observation)
-
-    def change(webhook: InjectionWebhook) -> InjectionWebhook:
-        rules = each(
-            webhook.webhooks,
-            lambda rule: rule.model_copy(
-                update={"url": urlsplit(rule.url)._replace(netloc=f"{address}:15017").geturl() if rule.url else ""}
-            ),
-        )
-        return webhook.model_copy(update={"webhooks": rules})
-
-    def resource(found: SailResource) -> SailResource:
-        values = found.spec.get("values") or {}
-        settings = {**(values.get("global") or {}), "remotePilotAddress": address}
-        spec = {**found.spec, "values": {**values, "global": settings}}
-        return found.model_copy(update={"spec": spec}) if found.kind == "Istio" else found
-
-    changed = with_webhooks(observation, cluster, change)
-    changed = on(changed, cluster, sail=each(changed[cluster].sail, resource))
-    return services(changed, cluster, "istiod", ready_endpoints=(address,))
-
-
-def _discovery_address(observation: Observation) -> Observation:
-    changed = _remote_address(observation, "192.0.2.1")
-    changed = effects.injection_fails(changed, west(observation), why="context deadline exceeded")
-    return effects.disconnected(changed, west(observation))
-
-
-def _discovery_address_stale(observation: Observation) -> Observation:
-    primary, new = signer(observation), "172.18.200.99"
-    service = expected.gateway_service(observation[primary])
-    old = service.ingress if service else ()
-    changed = gateway_service(observation, primary, ingress=(new,), resolved=(new,))
-    changed = probes(
-        changed,
-        lambda p: p.model_copy(update={"address": new}) if p.address in old and p.target == primary.name else p,
-    )
-    lost = west(observation)
-    changed = effects.injection_fails(changed, lost, why="context deadline exceeded")
-    changed = effects.disconnected(changed, lost)
-    if lost.network != primary.network:
-        changed = effects.only_from(changed, lost, lost, vain="timeout")
-    return changed
-
-
-def _unannotated(observation: Observation) -> Observation:
-    system = observation.asked.system_namespace
-    return with_namespace(observation, west(observation), system, "annotations", **{ANNOTATION: None})
+    return requests.only_from(changed, cluster, cluster)
 
 
 def _not_serving(observation: Observation) -> Observation:
@@ -325,23 +209,6 @@ def _rejected(observation: Observation) -> Observation:
 NO_ISTIOD = "no control plane runs that could be asked"
 VIA_GATEWAY = "remotes reach istiod over the gateway, which hands their connections on to its Service"
 SILENT = "a closed port is no protection: hardening is judged only where somebody is served"
-CUT_OFF = "proxies find no control plane at the address, and connect again when their connection ends"
-NOT_STARTED = "istiod checks a proxy's token at the API server of the cluster it names, and refuses it there"
-UNSEEN = "endpoints of pods that are not ready are not handed out"
-
-_WORKLOADS_DOWN = (
-    Consequence(("WL-PLACED",), "pods whose sidecar does not start are not ready"),
-    Consequence(("XDS-SYNCED",), NOT_STARTED),
-    Consequence(("CP-VERSION", "CERT-WORKLOAD"), "a proxy that does not start can't be asked"),
-    Consequence(("EP-COMPLETE", "EP-WEIGHTS", "TR-REACH"), UNSEEN),
-    Consequence(SHARES, NO_SHARES),
-    Consequence(("TR-NO-ERRORS", "TR-NO-RETRIES"), "there is no client on the remote to send requests from"),
-    Consequence(("MTLS-PEER",), "no request reaches the remote's helloworld"),
-    Consequence(("GW-REACHABLE", "GW-HARDENED", "CERT-ISTIOD"), "what is seen from the remote's pods is not seen"),
-    Consequence(("GW-DATAPATH",), "no helloworld is ready behind the remote's gateway", MN),
-    Consequence(("NET-ROUTES",), "there is no pod on the remote to reach or to send from"),
-)
-
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "control-plane-down",
@@ -412,79 +279,8 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(
                 ("RS-PRESENT", "RS-USABLE", "RS-LEAST", "RS-SYNCED"), "the remote secret is keyed by the name", PR
             ),
-            *(Consequence(c.requirements, c.reason, both(PR, c.where)) for c in _WORKLOADS_DOWN),
+            *(Consequence(c.requirements, c.reason, both(PR, c.where)) for c in WORKLOADS_DOWN),
         ),
-        live=True,
-    ),
-    Fault(
-        "external-off",
-        "the primary does not serve remotes",
-        _external_off,
-        "external-off",
-        frozenset({"CP-EXTERNAL"}),
-        where=PR,
-        live=True,
-    ),
-    Fault(
-        "istiod-on-remote",
-        "a control plane of its own on the remote",
-        _istiod_on_remote,
-        "istiod-on-remote",
-        frozenset({"CP-REMOTE-NO-ISTIOD"}),
-        where=PR,
-        live=True,
-    ),
-    Fault(
-        "injection-path",
-        "the remote's injection path names East, workloads restarted",
-        _injection_path,
-        "injection-path",
-        frozenset({"CP-REMOTE-PROFILE", "WL-INJECTED"}),
-        consequences=(
-            Consequence(("CP-IDENTITY",), "the path tells the sidecars their cluster's name"),
-            *_WORKLOADS_DOWN,
-        ),
-        where=PR,
-        live=True,
-    ),
-    Fault(
-        "discovery-address",
-        "remotePilotAddress is wrong, proxies restarted or reconnecting",
-        _discovery_address,
-        "discovery-address",
-        frozenset({"CP-REMOTE-PROFILE"}),
-        consequences=(
-            Consequence(("CP-INJECTION-WEBHOOK",), "the webhook calls the same address"),
-            Consequence(("CP-READY",), REMOTE_READY),
-            Consequence(("XDS-SYNCED",), CUT_OFF),
-        ),
-        where=PR,
-        live=True,
-    ),
-    Fault(
-        "discovery-address-stale",
-        "the primary's gateway Service was created again, with another address",
-        _discovery_address_stale,
-        "discovery-address",
-        frozenset({"CP-REMOTE-PROFILE"}),
-        consequences=(
-            Consequence(("CP-INJECTION-WEBHOOK",), "the webhook calls the former address"),
-            Consequence(("CP-READY",), REMOTE_READY),
-            Consequence(("XDS-SYNCED",), CUT_OFF),
-            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "proxies without control plane keep the former address", MN),
-            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"), "nobody answers at the former address", MN),
-            Consequence(SHARES, NO_SHARES, MN),
-        ),
-        where=PR,
-        live=True,
-    ),
-    Fault(
-        "control-plane-clusters",
-        "the annotation of the remote's system namespace is missing",
-        _unannotated,
-        "control-plane-clusters",
-        frozenset({"CP-CONTROL-PLANE-CLUSTERS"}),
-        where=PR,
         live=True,
     ),
     Fault(

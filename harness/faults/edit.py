@@ -125,7 +125,7 @@ def with_config(observation: Observation, clusters: Iterable[Cluster], *items: C
 def with_namespace(
     observation: Observation, cluster: Cluster, name: str, kind: str, **changes: str | None
 ) -> Observation:
-    """Change labels or annotations of a namespace; None takes one away. Underscores in keys are not changed.
+    """Change labels or annotations of a namespace; None takes one away.
 
     Args:
         observation: the run.

@@ -1,12 +1,15 @@
 """What a fault is: one thing that is broken, what must notice it, what follows from it and why. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
+from harness.experiments import IDS, unfit
+from harness.model.experiment import Experiments
 from harness.model.observation import Observation
 from harness.topology import Feature, Topology
 
+EXPERIMENTS = tuple(sorted(IDS))
 Where = Callable[[Topology], bool]
 Mutate = Callable[[Observation], Observation]
 
@@ -67,13 +70,26 @@ class Fault:
     where: Where = everywhere
     live: bool = False
     """It is also made on live clusters."""
-    topologies: str = field(default="", compare=False)
-    """As the table of faults says it: MP, PR, SN, MN."""
+
+    def apply(self, observation: Observation) -> Observation:
+        """The observation that the broken mesh would give; no experiment is made where the loop does not pass.
+
+        Raises:
+            LookupError: there is nothing in this observation that could be broken so.
+        """
+        broken = self.mutate(observation)
+        reason = unfit(broken) if broken.experiments else ""
+        if not reason:
+            return broken
+        prevented = Experiments(prevented=dict.fromkeys(EXPERIMENTS, reason))
+        return broken.model_copy(update={"experiments": prevented})
 
     def expected(self, topology: Topology) -> dict[str, str]:
-        """The requirements that may fail or be blocked in a topology, each with the reason."""
+        """The requirements that fail or are blocked in a topology, each with the reason."""
         found = dict.fromkeys(sorted(self.must_fail | self.one_of), self.text)
         for consequence in self.consequences:
             if consequence.where(topology):
                 found |= dict.fromkeys((r for r in consequence.requirements if r not in found), consequence.reason)
+        if "TR-REACH" in found:
+            found |= dict.fromkeys(EXPERIMENTS, "no experiment is made on a mesh whose loop does not pass")
         return found

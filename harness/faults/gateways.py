@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from harness import expected
-from harness.faults import effects
+from harness.faults import effects, requests
 from harness.faults.certificates import NO_SHARES, REMOTE_READY, SHARES
 from harness.faults.control_plane import SILENT, UNAVAILABLE
 from harness.faults.edit import (
@@ -46,7 +46,7 @@ def _unreached(observation: Observation, target: Cluster, vain: str) -> Observat
     """Clients on other networks get no answer from the target."""
     for client in _neighbours(observation, target):
         rest = tuple(c for c in observation.topology.clusters if c != target)
-        observation = effects.only_from(observation, client, *rest, vain=vain)
+        observation = requests.only_from(observation, client, *rest, vain=vain)
     return observation
 
 
@@ -70,7 +70,7 @@ def _no_route(observation: Observation) -> Observation:
         ),
     )
     for client in observation.topology.clusters:
-        changed = effects.only_from(changed, client, client, vain="timeout")
+        changed = requests.only_from(changed, client, client, vain="timeout")
     return changed
 
 
@@ -157,7 +157,7 @@ def _not_exposed(observation: Observation) -> Observation:
             for t in observation.topology.clusters
             if t.network == client.network or t not in observation.topology.served_by(primary)
         ]
-        changed = effects.only_from(changed, client, *open_ones, vain="refused")
+        changed = requests.only_from(changed, client, *open_ones, vain="refused")
     # A client that no closed gateway concerns goes on as before.
     return changed
 

@@ -1,6 +1,15 @@
 """The registry of all faults."""
 
-from harness.faults import certificates, control_plane, gateways, remote_secrets, workloads
+from harness.faults import (
+    certificates,
+    control_plane,
+    experiments,
+    gateways,
+    policies,
+    remote_secrets,
+    remotes,
+    workloads,
+)
 from harness.faults.fault import Fault
 
 
@@ -11,7 +20,16 @@ def faults() -> dict[str, Fault]:
         ValueError: an id is declared twice.
     """
     found: dict[str, Fault] = {}
-    for module in (certificates, control_plane, gateways, remote_secrets, workloads):
+    for module in (
+        certificates,
+        control_plane,
+        remotes,
+        gateways,
+        remote_secrets,
+        workloads,
+        policies,
+        experiments,
+    ):
         for fault in module.FAULTS:
             if found.setdefault(fault.id, fault) is not fault:
                 raise ValueError(f"fault {fault.id} is declared twice")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from harness import permissions
-from harness.faults import effects
+from harness.faults import effects, requests
 from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.edit import each, east, edit, on, probes, west
 from harness.faults.fault import MN, MP, PR, SN, Consequence, Fault
@@ -45,7 +45,7 @@ def _unwatched(observation: Observation) -> Observation:
     rest = [cluster for cluster in observation.topology.clusters if cluster != lost]
     for client in observation.topology.served_by(primary):
         changed = effects.lose_endpoints(changed, client, lost)
-        changed = effects.only_from(changed, client, *rest)
+        changed = requests.only_from(changed, client, *rest)
     return changed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cache import digest_of, entry
 from harness.command import CommandError, run
-from harness.engine import install_packages
+from harness.engine.debian import install_packages
 from harness.errors import UserError
 from harness.images import versions
 from harness.images.layers import Layer, keep_layer, kept_layer

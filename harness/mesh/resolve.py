@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.distributions.istio_versions import facts
-from harness.distributions.model import Distribution
+from harness.distributions.model import Distribution, HelmChart, Manifests, OlmSubscription
 from harness.mesh.settings import Images, MeshSettings, Overlay, merged
 
 
@@ -92,3 +92,33 @@ def leaves(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
         else:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             yield f"{path}{key}={text}"
+
+
+def described(settings: MeshSettings) -> dict[str, str]:
+    """What a profile came to, for the report: key of the profile → value in words; what is as usual is left out."""
+    wanted = {
+        "operator": _arrival(settings),
+        "api_version": settings.api_version if settings.installer == "sail" else "",
+        "resource_version": settings.resource_version,
+        "profile": settings.resource_profile,
+        "hub": settings.hub,
+        "tag": settings.tag,
+        "pull_secret": settings.pull_secret.name if settings.pull_secret else "",
+        "platform": settings.platform,
+        "namespaces": f"{settings.system_namespace}, {settings.cni_namespace}",
+    }
+    return {key: value for key, value in wanted.items() if value}
+
+
+def _arrival(settings: MeshSettings) -> str:
+    operator = settings.operator
+    if isinstance(operator, HelmChart):
+        # A path says something of the machine, and nothing of the operator.
+        words = ["helm chart", Path(operator.chart).name, operator.version, operator.repository]
+    elif isinstance(operator, OlmSubscription):
+        words = ["olm package", operator.package, "channel", operator.channel, "source", operator.source]
+    elif isinstance(operator, Manifests):
+        words = ["manifests", ", ".join(Path(file).name for file in operator.files)]
+    else:
+        words = ["present"] if operator or settings.installer == "sail" else []
+    return " ".join(word for word in words if word)

@@ -1,4 +1,4 @@
-"""What was seen when the run acted on the sample namespace: policies applied, requests sent, the procedure run again."""
+"""What was seen when the run acted: policies in the sample namespace, requests under them, the procedure run again."""
 
 from typing import Any
 

@@ -44,6 +44,8 @@ class Asked(Model):
     trust_domain: str = "cluster.local"
     load_balancer: str
     distribution: str = "istio"
+    resolved: dict[str, str] = {}
+    """What the distribution profile came to: its keys, with values in words."""
     images: str
     """registry, local or archive."""
 

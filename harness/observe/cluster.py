@@ -10,7 +10,7 @@ from kubernetes.client import ApiException
 
 from harness.kube import Kube, Object, metadata
 from harness.model import experiment
-from harness.model.certificate import Certificate
+from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
     ApiEvent,
     ClusterObservation,
@@ -37,6 +37,8 @@ _ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _OF_SAMPLE = f"!{experiment.LABEL}"
 """Selects what is not there for experiments only."""
 Kinds = Iterable[tuple[str, tuple[str, ...], str, str]]
+Question = tuple[Subject, str, Callable[[], Any], Any]
+"""A subject, the field of `ClusterObservation` it fills, how it is read, and what stands there where that fails."""
 
 
 @dataclass(frozen=True)
@@ -63,47 +65,19 @@ def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObj
     if not reader.answered:
         reader.unreachable(reader.readings[0].detail)
         return ClusterObjects(reader, blank.model_copy(update={"readings": reader.readings}))
-    found: dict[str, Any] = {"kubernetes_version": version}
-    raw_secrets: list[Object] = []
-
-    def read(subject: Subject, name: str, function: Callable[[], Any], default: Any) -> Callable[[], None]:
-        def into() -> None:
-            found[name] = reader.read(subject, function, default)
-
-        return into
-
     source = _Source(kube, asked)
 
-    def remote_secrets() -> tuple[RemoteSecret, ...]:
-        raw_secrets.extend(source.remote_secrets())
-        return tuple(secrets.remote_secret(raw) for raw in raw_secrets)
+    def read(question: Question) -> tuple[str, Any]:
+        subject, field_name, function, default = question
+        return field_name, reader.read(subject, function, default)
 
-    in_parallel(
-        lambda work: work(),
-        (
-            read(Subject.DRY_RUN, "dry_run", lambda: dry_run(kube, asked.sample_namespace), None),
-            read(Subject.NODES, "nodes", source.nodes, ()),
-            read(Subject.NAMESPACES, "namespaces", source.namespaces_read, ()),
-            read(Subject.CA_SECRET, "ca_secret", source.ca_secret, None),
-            read(Subject.ROOT_CONFIG_MAP, "root_config_map", source.root_config_map, None),
-            read(Subject.WORKLOADS, "workloads", source.workloads, ()),
-            read(Subject.PODS, "pods", source.pods, ()),
-            read(Subject.SERVICES, "services", source.services, ()),
-            read(Subject.SAIL, "sail", source.sail, ()),
-            read(Subject.WEBHOOKS, "webhooks", source.webhooks, ()),
-            read(Subject.CONFIG, "config", source.config, ()),
-            read(Subject.MESH_CONFIG, "mesh_config", source.mesh_config, ()),
-            read(Subject.REMOTE_SECRETS, "remote_secrets", remote_secrets, ()),
-            read(Subject.EVENTS, "events", source.events, ()),
-        ),
-    )
+    found = dict(in_parallel(read, source.questions()))
     try:
-        credentials = tuple(credential for raw in raw_secrets for credential in secrets.credentials(raw))
-        observed = blank.model_copy(update=found)
-    except (ValueError, KeyError, TypeError) as failed:
+        credentials = tuple(credential for raw in source.secrets_read for credential in secrets.credentials(raw))
+    except (KeyError, TypeError) as failed:
         reader.error(explain(failed))
-        credentials, observed = (), blank
-    return ClusterObjects(reader, observed, credentials)
+        credentials = ()
+    return ClusterObjects(reader, blank.model_copy(update={"kubernetes_version": version, **found}), credentials)
 
 
 class _Source:
@@ -114,6 +88,28 @@ class _Source:
         self._asked = asked
         self._namespaces = tuple(
             dict.fromkeys((asked.system_namespace, asked.cni_namespace, asked.sample_namespace)),
+        )
+        self.secrets_read: list[Object] = []
+        """The remote secrets as they are; in memory only."""
+
+    def questions(self) -> tuple[Question, ...]:
+        """Everything that is read; the slowest first."""
+        sample = self._asked.sample_namespace
+        return (
+            (Subject.DRY_RUN, "dry_run", lambda: dry_run(self._kube, sample), None),
+            (Subject.NODES, "nodes", self.nodes, ()),
+            (Subject.NAMESPACES, "namespaces", self.namespaces, ()),
+            (Subject.CA_SECRET, "ca_secret", self.ca_secret, None),
+            (Subject.ROOT_CONFIG_MAP, "root_config_map", self.root_config_map, None),
+            (Subject.WORKLOADS, "workloads", self.workloads, ()),
+            (Subject.PODS, "pods", self.pods, ()),
+            (Subject.SERVICES, "services", self.services, ()),
+            (Subject.SAIL, "sail", self.sail, ()),
+            (Subject.WEBHOOKS, "webhooks", self.webhooks, ()),
+            (Subject.CONFIG, "config", self.config, ()),
+            (Subject.MESH_CONFIG, "mesh_config", self.mesh_config, ()),
+            (Subject.REMOTE_SECRETS, "remote_secrets", self.remote_secrets, ()),
+            (Subject.EVENTS, "events", self.events, ()),
         )
 
     def _items(self, path: str, **query: str) -> list[Object]:
@@ -134,11 +130,11 @@ class _Source:
     def nodes(self) -> tuple[Node, ...]:
         return tuple(api_objects.node(raw) for raw in self._items("/api/v1/nodes"))
 
-    def namespaces_read(self) -> tuple[Namespace, ...]:
+    def namespaces(self) -> tuple[Namespace, ...]:
         found = [self._kube.read(f"/api/v1/namespaces/{name}") for name in self._namespaces]
         return tuple(api_objects.namespace(raw) for raw in found if raw)
 
-    def ca_secret(self) -> Any:
+    def ca_secret(self) -> CaSecret:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/secrets/{secrets.CA_SECRET}"
         return secrets.ca_secret(self._kube.read(path))
 
@@ -187,7 +183,7 @@ class _Source:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"
         return istio_objects.mesh_configs(self._items(path))
 
-    def remote_secrets(self) -> list[Object]:
+    def remote_secrets(self) -> tuple[RemoteSecret, ...]:
         """Every secret that is, or was meant as, a remote secret; of other namespaces where that may be read."""
         own = self._items(f"/api/v1/namespaces/{self._asked.system_namespace}/secrets")
         selector = f"{secrets.MULTI_CLUSTER_LABEL}=true"
@@ -196,7 +192,8 @@ class _Source:
         except ApiException:
             elsewhere = []
         found = {metadata(raw)["uid"]: raw for raw in (*own, *elsewhere) if secrets.is_remote_secret(raw)}
-        return list(found.values())
+        self.secrets_read.extend(found.values())
+        return tuple(secrets.remote_secret(raw) for raw in found.values())
 
     def events(self) -> tuple[ApiEvent, ...]:
         found = [api_objects.event(raw) for raw in self._of_mesh("/api/v1", "events", fieldSelector="type=Warning")]

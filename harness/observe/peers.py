@@ -114,7 +114,7 @@ def peers(
         timeout: seconds for one exec.
     """
     logged = _access_logs(destinations, since())
-    if not answered <= logged.keys() and logged:
+    if not answered & {destination.pod.name for destination in destinations} <= logged.keys():
         time.sleep(_FLUSH_SECONDS)
         logged = _access_logs(destinations, since())
     if logged:

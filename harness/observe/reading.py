@@ -34,7 +34,7 @@ def classify(failed: Exception, answered: bool) -> ReadOutcome:
 def explain(failed: Exception) -> str:
     """Why a read failed, in one line without secrets."""
     if isinstance(failed, ApiException):
-        return redact(explain_api_error(failed) if failed.status else str(failed.reason))
+        return redact(explain_api_error(failed))
     if isinstance(failed, ValidationError):
         # Its message would quote the value that did not fit.
         fields = ", ".join(".".join(map(str, error["loc"])) for error in failed.errors())

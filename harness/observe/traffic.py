@@ -111,16 +111,15 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
     """
     deadline = time.monotonic() + CONVERGENCE_SECONDS * timeout_scale
     quiet = QUIET_SECONDS * timeout_scale
+    plan = SequencePlan(client.url, LOOP, client.versions, patience=_LITTLE_PATIENCE, limit=client.short_limit)
     first: dict[str, float] = {}
-    sent, changed, endpoints = 0, time.monotonic(), _endpoints(client)
+    sent, changed = 0, time.monotonic()
+    endpoints: frozenset[tuple[str, int]] = frozenset()
     while True:
         now = time.monotonic()
         offset, left = now - began, max(1, round(min(deadline, changed + quiet) - now))
-        plan = SequencePlan(
-            client.url, LOOP, client.versions, patience=_LITTLE_PATIENCE, limit=client.short_limit, seconds=left
-        )
         try:
-            answers = requests(_run(client, plan))
+            answers = requests(_run(client, replace(plan, seconds=left)))
         except TransportError:
             break
         sent += len(answers)
@@ -136,17 +135,9 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
             endpoints, changed = seen, now
         # Nothing tells a client that a version became reachable: it has to ask again.
         time.sleep(_PAUSE)
-    return Convergence(
-        client=client.cluster,
-        seconds=round(max(first.values(), default=0.0) if _all(client, first) else time.monotonic() - began, 3),
-        first_answer=first,
-        converged=_all(client, first),
-        requests=sent,
-    )
-
-
-def _all(client: Client, first: Mapping[str, float]) -> bool:
-    return set(client.versions) <= first.keys()
+    converged = set(client.versions) <= first.keys()
+    seconds = max(first.values()) if converged else round(time.monotonic() - began, 3)
+    return Convergence(client=client.cluster, seconds=seconds, first_answer=first, converged=converged, requests=sent)
 
 
 def cover(client: Client, cap: int, converged: bool) -> Sequence:

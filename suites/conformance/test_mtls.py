@@ -1,6 +1,7 @@
 """Mutual TLS across clusters, as the destination sees it."""
 
 from harness import expected
+from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Cluster
@@ -27,7 +28,7 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
         evidence.skipped(traffic.peers_missing or "the destinations' proxies keep no evidence of their callers")
         return
     identities = _client_identities(observation)
-    for cluster in observation.topology.clusters:
+    for cluster, _ in evidence.readable(observation, Subject.PODS):
         peers = [peer for peer in traffic.peers if peer.destination == cluster.name and peer.requests]
         if not peers:
             if _called_from_elsewhere(observation, cluster):

@@ -80,8 +80,13 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
         for sequence in sequences:
             attempts, sent = sum(host.requests for host in sequence.hosts), len(sequence.requests)
             failures = {f"{h.address}:{h.port}": h.connect_failures for h in sequence.hosts if h.connect_failures}
-            if not sequence.hosts_read or not sequence.hosts:
+            pod = next((pod for pod in observation[client].pods if pod.name == sequence.pod), None)
+            if pod and not expected.has_proxy(pod) and not sequence.hosts_read:
+                evidence.blocked("WL-INJECTED", f"{client.name}: {sequence.pod} has no proxy to count attempts")
+            elif not sequence.hosts_read:
                 evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
+            elif not sequence.hosts:
+                evidence.blocked("EP-COMPLETE", f"{client.name}: {sequence.pod}'s proxy has no endpoint of helloworld")
             elif attempts < sent and not failures:
                 if all(_good(request) for request in sequence.requests):
                     evidence.unknown(

@@ -26,6 +26,7 @@ from harness.model.traffic import (
 from harness.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
 from suites.selftest.certificates import OBSERVED, Pki, pki
 from suites.selftest.good_cluster import SAMPLE, SYSTEM, cluster_of, gateway_address
+from suites.selftest.good_experiments import good_experiments
 
 
 def _place(name: str, number: int, network: str, primary: str) -> Cluster:
@@ -75,9 +76,10 @@ def good(topology: Topology, installer: str = "istioctl") -> Observation:
         ),
     )
     observation = _with_endpoints(observation)
-    return observation.model_copy(
+    observation = observation.model_copy(
         update={"probes": tuple(_probes(observation, authority)), "traffic": _traffic(observation)}
     )
+    return observation.model_copy(update={"experiments": good_experiments(observation)})
 
 
 def _wait(cluster: Cluster) -> Step:

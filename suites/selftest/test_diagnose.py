@@ -13,15 +13,17 @@ from harness.diagnose.graph import Layer, Node, judged_at, upstream
 from harness.diagnose.registry import detectors
 from harness.faults.edit import each, east, edit, on, pods, west
 from harness.faults.mutations import faults
-from harness.model.cluster import ApiEvent, Condition, Pod
+from harness.model.cluster import ApiEvent, ClusterObservation, Condition, Pod
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.requirement import Finding, Judgement, Level, Verdict, judge
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from suites.selftest.good import TOPOLOGIES, good
+from suites.selftest.good_experiments import good_experiments
 
 PAGE = Path(__file__).parents[2] / "docs" / "causes.md"
 REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+KEPT = {"name", "context", "api_server", "kubernetes_version", "readings"}
 PRIMARIES = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 
 
@@ -43,7 +45,24 @@ def _failed(*ids: str) -> tuple[Judgement, ...]:
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_a_good_mesh_has_no_cause(name: str, installer: str) -> None:
     """No detector finds anything in a good observation."""
-    assert candidates(good(TOPOLOGIES[name], installer)) == ()
+    observation = good(TOPOLOGIES[name], installer)
+    seen = good_experiments(observation)
+    assert candidates(observation.model_copy(update={"experiments": seen})) == ()
+
+
+@pytest.mark.parametrize("field", [name for name in ClusterObservation.model_fields if name not in KEPT])
+@pytest.mark.parametrize("topology", [REMOTE, PRIMARIES], ids=lambda topology: topology.name)
+def test_whatever_is_missing_is_survived(
+    topology: Topology, field: str, good_observations: Mapping[str, Observation]
+) -> None:
+    """Broken meshes lack things: no detector may stumble over that, and something is said of it."""
+    observation = good_observations[topology.name]
+    for cluster in topology.clusters:
+        default = ClusterObservation.model_fields[field].get_default()
+        broken = on(observation, cluster, **{field: default})
+        judgements = _judged(broken)
+        failed = {judgement.id for judgement in judgements if judgement.verdict is Verdict.FAIL}
+        assert failed <= {row for cause in diagnose(broken, judgements) for row in cause.explains}
 
 
 def test_nothing_broken_gives_no_cause(good_observations: Mapping[str, Observation]) -> None:
@@ -176,9 +195,8 @@ def test_the_graph_leads_from_a_remote_to_its_primary() -> None:
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES.values(), ids=lambda topology: topology.name)
-def test_the_graph_has_no_cycle(topology: object) -> None:
+def test_the_graph_has_no_cycle(topology: Topology) -> None:
     """No node needs another that needs it."""
-    assert isinstance(topology, type(REMOTE))
     nodes = [Node(layer, cluster.name) for layer in Layer for cluster in topology.clusters]
     for node in nodes:
         for other in upstream(topology, node) - {node}:
@@ -191,9 +209,8 @@ def test_every_requirement_has_its_place_in_the_graph() -> None:
 
 
 def test_what_causes_prove_is_in_the_catalogue() -> None:
-    """A requirement that was renamed must be renamed here too; experiments come with their own."""
-    pending = {"MTLS-STRICT"}
-    assert {row for detector in detectors() for row in detector.proves} <= catalogue().keys() | pending
+    """A requirement that was renamed must be renamed here too."""
+    assert {row for detector in detectors() for row in detector.proves} <= catalogue().keys()
 
 
 def test_causes_are_documented() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import engine
-from harness.engine import oci_wrapper
+from harness.engine import debian, oci_wrapper
 from harness.errors import UserError
 from harness.model.step import Outcome
 from harness.steps import StepLog
@@ -80,8 +80,9 @@ def test_a_bundle_is_rewritten_in_place(tmp_path: Path) -> None:
 
 def test_the_wrapper_is_registered_only_where_capabilities_are_missing() -> None:
     wrapper = Path("/cache/oci-runtime")
-    assert engine.daemon_config(ALL, wrapper) == {}
+    assert engine.daemon_config(ALL, wrapper) == {"live-restore": True}
     assert engine.daemon_config(LACKING, wrapper) == {
+        "live-restore": True,
         "default-runtime": "eastwest",
         "runtimes": {"eastwest": {"path": "/cache/oci-runtime"}},
     }
@@ -102,13 +103,13 @@ def test_capabilities_that_an_old_kernel_does_not_know_are_not_missing() -> None
     ],
 )
 def test_debian_and_its_relatives(os_release: str, expected: bool) -> None:
-    assert engine.is_debian(os_release) is expected
+    assert debian.is_debian(os_release) is expected
 
 
 @pytest.mark.parametrize(("os_release", "user"), [("ID=debian\n", 1000), ("ID=fedora\n", 0)])
 def test_elsewhere_a_missing_engine_is_an_error_that_says_what_to_do(os_release: str, user: int) -> None:
     with pytest.raises(UserError, match="permission denied") as raised:
-        engine.require_debian_root(os_release, user, "permission denied")
+        debian.require_debian_root(os_release, user, "permission denied")
     assert "docs.docker.com" in raised.value.fix
 
 
@@ -144,10 +145,32 @@ def test_dockerd_that_ends_at_once_is_an_error_with_its_last_words(
     monkeypatch.setattr(engine, "_install", lambda _: None)
     monkeypatch.setattr(engine, "_require_debian_root", lambda: None)
     monkeypatch.setattr(engine, "packaged_engine_seconds", lambda: 0.0)
+    monkeypatch.setattr(engine, "running_daemons", tuple)
     log = StepLog()
     with pytest.raises(UserError, match="no space left on device"):
         engine.ensure_engine(log)
     assert [step.outcome for step in log.steps] == [Outcome.DONE, Outcome.FAILED]
+
+
+def test_no_second_engine_is_started_beside_one_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "STATE_DIRECTORY", tmp_path)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(engine, "engine_version", lambda: None)
+    monkeypatch.setattr(engine, "_install", lambda _: None)
+    monkeypatch.setattr(engine, "_require_debian_root", lambda: None)
+    monkeypatch.setattr(engine, "packaged_engine_seconds", lambda: 0.0)
+    monkeypatch.setattr(engine, "running_daemons", lambda: ("4711",))
+    with pytest.raises(UserError, match="4711"):
+        engine.ensure_engine(StepLog())
+
+
+def test_an_engine_named_by_docker_host_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setattr(engine, "engine_version", lambda: None)
+    with pytest.raises(UserError, match="127.0.0.1:1"):
+        engine.ensure_engine(StepLog())
 
 
 def test_the_engine_that_was_started_here_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

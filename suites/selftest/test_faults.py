@@ -12,6 +12,7 @@ from harness.faults.mutations import faults
 from harness.model.observation import Observation
 from harness.requirement import Judgement, Verdict, judge
 from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from suites.selftest.good_experiments import good_experiments
 
 BROKEN = {Verdict.FAIL, Verdict.BLOCKED}
 TOPOLOGIES = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
@@ -29,12 +30,20 @@ PAIRS = (
     ("cluster-local", "secret-powerful"),
     ("mesh-ids-differ", "gateway-filtered-15443"),
     ("external-off", "version-mixed"),
+    ("not-idempotent", "intermediate-no-pathlen"),
 )
 
 
 def _judgements(observation: Observation) -> tuple[Judgement, ...]:
     topology = observation.topology
     return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(topology))
+
+
+def _whole(observation: Observation) -> Observation:
+    """With experiments, where the recording has none."""
+    if observation.experiments is not None:
+        return observation
+    return observation.model_copy(update={"experiments": good_experiments(observation)})
 
 
 def _applying(topologies: Iterable[Topology]) -> list[tuple[Fault, str]]:
@@ -46,8 +55,8 @@ def _applying(topologies: Iterable[Topology]) -> list[tuple[Fault, str]]:
 )
 def test_fault_is_caught(fault: Fault, topology: str, good_observations: Mapping[str, Observation]) -> None:
     """Exactly what is declared fails or is blocked, and the fault's cause is the only one named."""
-    good = good_observations[topology]
-    broken = fault.mutate(good)
+    good = _whole(good_observations[topology])
+    broken = fault.apply(good)
     judgements = _judgements(broken)
     verdicts = {judgement.id: judgement.verdict for judgement in judgements}
     known = {row for name, row in KNOWN if name == fault.id and verdicts.get(row) is Verdict.UNKNOWN}
@@ -73,10 +82,10 @@ def test_two_faults_give_two_causes(
 ) -> None:
     """Independent faults are both named, and nothing else is."""
     first, second = faults()[one], faults()[other]
-    good = good_observations[topology]
+    good = _whole(good_observations[topology])
     if not (first.where(good.topology) and second.where(good.topology)):
         return
-    broken = second.mutate(first.mutate(good))
+    broken = second.apply(first.apply(good))
     assert {cause.id for cause in diagnose(broken, _judgements(broken))} == {first.cause, second.cause}
 
 
@@ -103,7 +112,7 @@ def _one_of_killed(good: Observation, applies: set[str]) -> set[str]:
     return {
         judgement.id
         for fault in several
-        for judgement in _judgements(fault.mutate(good))
+        for judgement in _judgements(fault.apply(good))
         if judgement.id in fault.one_of & applies and judgement.verdict is Verdict.FAIL
     }
 

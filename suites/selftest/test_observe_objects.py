@@ -281,7 +281,7 @@ def test_the_presented_chain_is_read_by_a_handshake(tmp_path: Path) -> None:
 def test_a_peer_that_hangs_up_is_an_os_error() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
-    with ours, pytest.raises(OSError, match="closed|reset|pipe"):
+    with ours, pytest.raises(OSError, match=r"closed|reset|pipe"):
         control_plane.presented_chain(ours, "istiod.istio-system.svc")
 
 

@@ -1,5 +1,6 @@
 """A whole observation against clusters that are stubs: what can't be read is classed, and nothing is raised."""
 
+import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
 from harness.clusters.access import ClusterAccess
-from harness.kube import Kube, Object, TransportError
+from harness.kube import Kube, Object, TransportError, exit_status, explain_api_error
 from harness.model.cluster import ReadOutcome, Subject
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
 from harness.model.step import Phase
 from harness.observe import observe
+from harness.observe.proxies import no_program
 from harness.observe.reading import Reader, classify, explain
 from harness.steps import StepLog
 from harness.topology import ControlPlaneModel, NetworkModel, preset
@@ -162,6 +164,36 @@ def test_its_steps_are_those_of_observing() -> None:
 def test_how_a_failed_read_is_classed(failed: Exception, answered: bool, outcome: ReadOutcome) -> None:
     assert classify(failed, answered) is outcome
     assert explain(failed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ('{"metadata":{},"status":"Success"}', 0),
+        (
+            '{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}',
+            7,
+        ),
+    ],
+)
+def test_the_exit_status_of_a_command(answer: str, status: int) -> None:
+    assert exit_status(answer) == status
+
+
+def test_a_command_that_does_not_exist_is_no_exit_status() -> None:
+    message = f"error executing command in container: {'x' * 200}: executable file not found in $PATH"
+    cause = {"reason": "", "message": message}
+    answer = json.dumps({"status": "Failure", "message": message, "details": {"causes": [cause]}})
+    with pytest.raises(ValueError, match="executable file not found") as raised:
+        exit_status(answer)
+    assert no_program(TransportError(str(raised.value)))
+    with pytest.raises(ValueError, match="ended before"):
+        exit_status("")
+
+
+def test_a_refused_handshake_is_explained_by_its_body() -> None:
+    reason = 'Handshake status 404 Not Found -+-+- {} -+-+- {"kind":"Status","message":"pods \\"x\\" not found"}'
+    assert explain_api_error(ApiException(status=0, reason=reason)) == 'pods "x" not found'
 
 
 def test_a_part_that_failed_is_not_made_good_by_another_that_did_not() -> None:

@@ -6,6 +6,7 @@ from itertools import chain
 import pytest
 
 from harness.catalogue import catalogue
+from harness.experiments import IDS
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult
@@ -13,6 +14,7 @@ from harness.requirement import Verdict, judge
 from suites.selftest import (
     test_requirements_certificates,
     test_requirements_control_plane,
+    test_requirements_experiments,
     test_requirements_gateways,
     test_requirements_traffic,
 )
@@ -22,6 +24,7 @@ from suites.selftest.good import TOPOLOGIES, good
 MODULES = (
     test_requirements_certificates,
     test_requirements_control_plane,
+    test_requirements_experiments,
     test_requirements_gateways,
     test_requirements_traffic,
 )
@@ -39,7 +42,7 @@ def test_good_passes(name: str, installer: str) -> None:
     """Every requirement holds on a good mesh."""
     observation = good(TOPOLOGIES[name], installer)
     for row in catalogue().values():
-        if row.applies_to(observation.topology) and not row.experiment:
+        if row.applies_to(observation.topology):
             judgement = judge(row, observation)
             assert judgement.verdict is Verdict.PASS, judgement.explanation
 
@@ -48,8 +51,9 @@ def test_good_passes_verify_only(good_observations: Mapping[str, Observation]) -
     """So they do where the mesh was there before; what only a run of one's own tells is not judged."""
     for observation in good_observations.values():
         asked = observation.asked.model_copy(update={"mode": "verify-only", "installer": "none", "istio_version": ""})
-        found = verdicts(observation.model_copy(update={"asked": asked, "steps": (), "cleanup": None}))
-        assert {row for row, verdict in found.items() if verdict is not Verdict.PASS} == {"CLEAN"}
+        none = {"asked": asked, "steps": (), "experiments": None, "cleanup": None}
+        found = verdicts(observation.model_copy(update=none))
+        assert {row for row, verdict in found.items() if verdict is not Verdict.PASS} == {"CLEAN", *IDS}
 
 
 def test_each_is_killed(good_observations: Mapping[str, Observation]) -> None:
@@ -59,7 +63,7 @@ def test_each_is_killed(good_observations: Mapping[str, Observation]) -> None:
         for breakage in chain.from_iterable(module.BREAKAGES for module in MODULES)
         if any(breakage.applies_to(observation.topology) for observation in good_observations.values())
     }
-    assert {row.id for row in catalogue().values() if not row.experiment} - killed == REPORTED_ONLY
+    assert set(catalogue()) - killed == REPORTED_ONLY
 
 
 @pytest.mark.parametrize("outcome", BY_READING, ids=str)
@@ -106,7 +110,7 @@ def test_nothing_observed(good_observations: Mapping[str, Observation]) -> None:
         clusters = tuple(
             ClusterObservation(name=c.name, context=c.context, api_server=c.api_server) for c in observation.clusters
         )
-        update = {"clusters": clusters, "probes": (), "traffic": None, "cleanup": None}
+        update = {"clusters": clusters, "probes": (), "traffic": None, "experiments": None, "cleanup": None}
         found = verdicts(observation.model_copy(update=update))
         assert not {Verdict.PASS, Verdict.FAIL} & set(found.values())
 

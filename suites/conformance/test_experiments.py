@@ -1,0 +1,261 @@
+"""What has to be acted on to be seen: TCP, gRPC, STRICT, authorization, and the procedure run again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from harness.model.experiment import Exchange, Experiments, Policy
+from harness.model.observation import Observation
+from harness.model.traffic import ProbeResult
+from harness.requirement import Evidence, Level, requirement
+from harness.topology import Cluster
+
+OK, FORBIDDEN = 200, 403
+Seen = TypeVar("Seen")
+
+
+@requirement("TR-TCP", Level.EXTENDED, area="traffic", experiment=True)
+def test_tr_tcp(observation: Observation, evidence: Evidence) -> None:
+    """A plain TCP service on every other cluster answers.
+
+    Istio knows a port's protocol by its name or appProtocol; a TCP service that is taken for HTTP answers nobody. From
+    every cluster a few connections are made to Istio's echo server in the version of each other cluster, which stands
+    nowhere else, and what was sent must come back from there.
+
+    Source: Istio, "Protocol Selection"; Istio's echo server, pkg/test/echo.
+    """
+    for exchanges in _made(observation, evidence, "TR-TCP", lambda seen: seen.tcp):
+        for source, target in _pairs(observation):
+            for exchange in _between(evidence, exchanges, source, target):
+                _expect_answer(evidence, exchange, {target.version: exchange.sent})
+
+
+@requirement("TR-GRPC", Level.EXTENDED, area="traffic", experiment=True)
+def test_tr_grpc(observation: Observation, evidence: Evidence) -> None:
+    """A gRPC service on all clusters answers from each of them, over one connection of the client.
+
+    A client of gRPC opens one connection and keeps it. Where Istio takes its port for TCP, all calls stay with the one
+    cluster on which that connection ended. From every cluster so many calls are sent over one connection that a good
+    mesh would leave a cluster out once in a million times, even if each got no more than one of k² calls.
+
+    Source: Istio, "Protocol Selection"; gRPC over HTTP/2; harness/statistics.py, coverage_cap.
+    """
+    for exchanges in _made(observation, evidence, "TR-GRPC", lambda seen: seen.grpc):
+        for source in observation.topology.clusters:
+            for exchange in _between(evidence, exchanges, source, None):
+                _expect_answer(evidence, exchange, None)
+                if exchange.result is not ProbeResult.ANSWERED:
+                    continue
+                for target in observation.topology.clusters:
+                    evidence.expect(
+                        bool(exchange.answers.get(target.version)),
+                        cluster=source,
+                        object=f"{exchange.sent} calls to {exchange.url} over one connection",
+                        field=f"answers of {target.name} ({target.version})",
+                        expected="at least 1",
+                        found=exchange.answers.get(target.version, 0),
+                    )
+
+
+@requirement("MTLS-STRICT", Level.EXTENDED, area="mtls", experiment=True)
+def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
+    """Under STRICT plaintext is refused on every cluster, and the loop still passes.
+
+    A PeerAuthentication with mode STRICT stands in the sample namespace of every cluster with a control plane, for
+    control planes read policies nowhere else. A pod without a sidecar then requests helloworld's pods in plaintext. The
+    same request must have been answered before (positive control): what never worked proves nothing when it fails.
+
+    Source: Istio, "PeerAuthentication"; "Mutual TLS Migration".
+    """
+    for seen in _made(observation, evidence, "MTLS-STRICT", lambda seen: seen.strict):
+        _note(evidence, seen.policy)
+        for target in observation.topology.clusters:
+            sent = [exchange for exchange in seen.plaintext if exchange.target == target.name]
+            if not sent:
+                evidence.unknown(f"{target.name}: no plaintext was sent there")
+            for exchange in sent:
+                if not _controlled(evidence, seen.control, exchange):
+                    continue
+                refused = exchange.result is ProbeResult.REFUSED
+                _expect(evidence, exchange, refused, "plaintext", "refused")
+        for client in observation.topology.clusters:
+            loops = [sequence for sequence in seen.loop if sequence.client == client.name]
+            if not loops or any(sequence.transport_error for sequence in loops):
+                evidence.unknown(f"{client.name}: the loop was not sent under STRICT")
+                continue
+            requests = [request for sequence in loops for request in sequence.requests]
+            failed = {request.error or f"status {request.status}" for request in requests if request.status != OK}
+            missing = {cluster.version for cluster in observation.topology.clusters} - {r.version for r in requests}
+            wanted = "every version answers, none fails"
+            evidence.expect(
+                not failed and not missing,
+                cluster=client,
+                object=f"{len(requests)} requests to helloworld",
+                field="under STRICT",
+                expected=wanted,
+                found="; ".join(sorted(failed | {f"{version} does not answer" for version in missing})) or wanted,
+            )
+
+
+@requirement("AUTHZ-IDENTITY", Level.EXTENDED, area="mtls", experiment=True)
+def test_authz_identity(observation: Observation, evidence: Evidence) -> None:
+    """A policy on the caller's identity is enforced by the destination on another cluster.
+
+    An AuthorizationPolicy on the echo server allows the identity of sleep and so denies every other one. Both callers
+    request each other cluster's echo server, which stands nowhere else: without the policy both are answered (positive
+    control), with it one is answered and the other denied with status 403.
+
+    Source: Istio, "AuthorizationPolicy", source.principals; "Istio identity".
+    """
+    for seen in _made(observation, evidence, "AUTHZ-IDENTITY", lambda seen: seen.authorization):
+        _note(evidence, seen.policy)
+        for account, wanted in ((seen.allowed, OK), (seen.denied, FORBIDDEN)):
+            exchanges = [exchange for exchange in seen.exchanges if exchange.account == account]
+            for source, target in _pairs(observation):
+                for exchange in _between(evidence, exchanges, source, target):
+                    if not _controlled(evidence, seen.control, exchange):
+                        continue
+                    from_there = set(exchange.answers) == {target.version} or wanted == FORBIDDEN
+                    holds = exchange.result is ProbeResult.ANSWERED and exchange.status == wanted and from_there
+                    _expect(evidence, exchange, holds, f"request as {account}", f"status {wanted}")
+
+
+@requirement("IDEMPOTENT", Level.SHOULD, area="procedure", experiment=True)
+def test_idempotent(observation: Observation, evidence: Evidence) -> None:
+    """Running the procedure again changes nothing.
+
+    The chapter creates project and certificates only where they are not there (`get || create`), and applies the rest.
+    So the same procedure is run a second time, with the clusters' certificates exchanged: they must not be used. Then
+    the certificates of the CAs are the same, and so is every object that the run applies, and every workload of its
+    namespaces: not made again, no new generation, no field of another value. Fields that others write are left aside,
+    and named.
+
+    Source: chapter, `oc get secret cacerts || oc create`; Kubernetes API conventions, metadata.generation.
+    """
+    for seen in _made(observation, evidence, "IDEMPOTENT", lambda seen: seen.rerun):
+        for failed in seen.failed_steps:
+            evidence.expect(
+                False, object="the procedure", field="second run", expected="every step done", found=f"failed: {failed}"
+            )
+        for cluster in observation.topology.clusters:
+            before, after = seen.certificates_before.get(cluster.name), seen.certificates_after.get(cluster.name)
+            if not before or not after or not seen.compared.get(cluster.name):
+                evidence.unknown(f"{cluster.name}: nothing was recorded before or after the second run")
+                continue
+            for place in before:
+                evidence.expect(
+                    before[place] == after.get(place),
+                    cluster=cluster,
+                    object=place,
+                    field="SHA-256 after the second run",
+                    expected=before[place],
+                    found=after.get(place) or "nothing",
+                )
+            changes = [change for change in seen.changes if change.cluster == cluster.name]
+            for change in changes:
+                namespaced = f"{change.namespace}/{change.name}" if change.namespace else change.name
+                fields = f" in {', '.join(change.fields)}" if change.fields else ""
+                evidence.expect(
+                    False,
+                    cluster=cluster,
+                    object=f"{change.kind} {namespaced}",
+                    field="after the second run",
+                    expected="as before",
+                    found=f"{change.change}{fields}, generation {change.generations[0]} → {change.generations[1]}",
+                )
+            if not changes:
+                evidence.fact(
+                    f"{cluster.name}: the same {seen.compared[cluster.name]} objects as before the second run"
+                )
+        for aside in seen.aside:
+            evidence.fact(f"not compared: {aside}")
+
+
+def _made(
+    observation: Observation, evidence: Evidence, name: str, which: Callable[[Experiments], Seen | None]
+) -> Iterator[Seen]:
+    """What an experiment saw; with a reservation, nothing where it was not made."""
+    experiments = observation.experiments
+    if experiments is None:
+        verify = observation.asked.mode == "verify-only"
+        evidence.skipped("verify-only changes nothing" if verify else "the run made no experiments")
+        return
+    seen = which(experiments)
+    if seen is not None:
+        yield seen
+    elif name in experiments.errors:
+        evidence.unknown(experiments.errors[name])
+    elif name in experiments.prevented:
+        by, _, reason = experiments.prevented[name].partition(": ")
+        evidence.blocked(by, reason)
+    else:
+        evidence.skipped("the run left this experiment out")
+
+
+def _pairs(observation: Observation) -> list[tuple[Cluster, Cluster]]:
+    return [
+        (source, target) for source in observation.topology.clusters for target in observation.topology.others(source)
+    ]
+
+
+def _between(
+    evidence: Evidence, exchanges: Iterable[Exchange], source: Cluster, target: Cluster | None
+) -> Iterator[Exchange]:
+    """The requests of one cluster to another one, or to all; unknown where there are none or they were not sent."""
+    name = target.name if target else ""
+    found = [exchange for exchange in exchanges if (exchange.source, exchange.target) == (source.name, name)]
+    if not found:
+        evidence.unknown(f"{source.name} → {name or 'all clusters'}: nothing was sent")
+    yield from (exchange for exchange in found if _sent(evidence, exchange))
+
+
+def _sent(evidence: Evidence, exchange: Exchange) -> bool:
+    what = f"{exchange.source} → {exchange.url}"
+    if exchange.result is ProbeResult.TRANSPORT:
+        evidence.unknown(f"{what} could not be sent: {exchange.detail}")
+    elif exchange.result is ProbeResult.NO_TOOL:
+        evidence.skipped(f"{what}: the pod has no program to send it with")
+    return exchange.result not in {ProbeResult.TRANSPORT, ProbeResult.NO_TOOL}
+
+
+def _controlled(evidence: Evidence, control: Iterable[Exchange], exchange: Exchange) -> bool:
+    """Whether a request was sent, and the same one was answered without the policy; blocked where it was not."""
+    same = [
+        other
+        for other in control
+        if (other.source, other.account, other.url) == (exchange.source, exchange.account, exchange.url)
+    ]
+    answered = bool(same) and all(other.result is ProbeResult.ANSWERED and other.status == OK for other in same)
+    if not answered:
+        found = _found(same[0]) if same else "not sent"
+        evidence.blocked("its positive control", f"{exchange.source} → {exchange.url} without the policy: {found}")
+    return answered and _sent(evidence, exchange)
+
+
+def _note(evidence: Evidence, policy: Policy) -> None:
+    where = f"{policy.kind} {policy.namespace}/{policy.name} on {', '.join(policy.clusters)}"
+    pending = f"; not in {', '.join(policy.pending)}" if policy.pending else ""
+    evidence.fact(f"{where}: in force after {policy.seconds:.1f} s{pending}")
+
+
+def _expect_answer(evidence: Evidence, exchange: Exchange, answers: dict[str, int] | None) -> None:
+    """Every request was answered; by those versions, so often."""
+    holds = exchange.result is ProbeResult.ANSWERED and answers in (None, exchange.answers)
+    by = f" by {', '.join(answers)}" if answers else ""
+    _expect(evidence, exchange, holds, f"{exchange.sent} requests", f"each answered{by}")
+
+
+def _expect(evidence: Evidence, exchange: Exchange, holds: bool, field: str, expected: str) -> None:
+    evidence.expect(
+        holds,
+        cluster=exchange.source,
+        object=f"{exchange.pod} → {exchange.url}",
+        field=field,
+        expected=expected,
+        found=_found(exchange),
+    )
+
+
+def _found(exchange: Exchange) -> str:
+    status = f" with status {exchange.status}" if exchange.status else ""
+    answers = "".join(f", {count} × {version}" for version, count in exchange.answers.items())
+    return f"{exchange.result}{status}{answers}" + (f": {exchange.detail}" if exchange.detail else "")

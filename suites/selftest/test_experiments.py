@@ -1,0 +1,254 @@
+"""The experiment stage without clusters: what it reads from answers, and that it mends whatever happens."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness import pki
+from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
+from harness.experiments.bench import Bench, unknown_versions
+from harness.experiments.exchange import client_answer, curl_answer
+from harness.kube import ExecResult, Kube, Object
+from harness.mesh.context import Mesh
+from harness.mesh.settings import MeshSettings
+from harness.model.observation import Observation
+from harness.model.traffic import ProbeResult
+from harness.steps import StepLog
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+
+PRIMARY_REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
+SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1", experiments=True)
+GRPC = """[0] Latency=1.2ms
+[0 body] StatusCode=200
+[0 body] ServiceVersion=v2
+[0 body] Hostname=echo-v2-6d9
+
+[1 body] StatusCode=200
+[1 body] ServiceVersion=v1
+"""
+TAKEN_FOR_HTTP = (
+    "2026-11-23T12:00:00.000000Z\tfatal\tError 3/3 requests had errors; first error: expected to recv message with "
+    "StatusCode=200, got [0] SourceIP=10.1.0.9\n[0 body] HTTP/1.1 400 Bad Request\n. Return EOF\n"
+)
+
+
+class FakeKube:
+    """Remembers what is applied and deleted; its API serves nothing else."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.there: set[str] = set()
+        self.applied: list[Object] = []
+
+    def apply(self, manifest: Object) -> Object:
+        self.applied.append(manifest)
+        self.there.add(manifest["kind"])
+        return manifest
+
+    def delete(self, _api_version: str, kind: str, _name: str, _namespace: str | None = None) -> bool:
+        self.there.discard(kind)
+        return True
+
+    def list(self, _api_version: str, kind: str, _namespace: str, **_selectors: str) -> list[Object]:
+        return [{"metadata": {"name": "echo"}}] if kind in self.there else []
+
+
+def _kubes() -> dict[str, FakeKube]:
+    return {cluster.name: FakeKube(cluster.name) for cluster in PRIMARY_REMOTE.clusters}
+
+
+def _mesh(kubes: Mapping[str, FakeKube]) -> Mesh:
+    return Mesh(PRIMARY_REMOTE, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
+
+
+def test_client_counts_versions() -> None:
+    """Each call's version is counted."""
+    answer = client_answer(ExecResult(0, GRPC, ""))
+    assert (answer.result, answer.status, dict(answer.answers)) == (ProbeResult.ANSWERED, 200, {"v1": 1, "v2": 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        (TAKEN_FOR_HTTP, ProbeResult.REFUSED),
+        (
+            "fatal\tError 1/1 requests had errors; first error: rpc error: context deadline exceeded",
+            ProbeResult.TIMEOUT,
+        ),
+        ("fatal\tError dial tcp: lookup echo-v2.sample: no such host", ProbeResult.UNREACHABLE),
+    ],
+    ids=("taken for http", "silent", "no name"),
+)
+def test_client_failures(said: str, result: ProbeResult) -> None:
+    """What the client says of a failure is kept without its log's clock."""
+    answer = client_answer(ExecResult(1, said, ""))
+    assert answer.result is result
+    assert answer.detail.startswith("Error ")
+    assert not answer.answers
+
+
+@pytest.mark.parametrize(
+    ("said", "result", "status", "answers"),
+    [
+        ("Hello version: v1, instance: h-1\n\n@@ curl 200 0.001 0.002 0\n", ProbeResult.ANSWERED, 200, {"v1": 1}),
+        ("ServiceVersion=v2\nHostname=echo\n\n@@ curl 200 0.001 0.002 0\n", ProbeResult.ANSWERED, 200, {"v2": 1}),
+        ("RBAC: access denied\n@@ curl 403 0.001 0.002 0\n", ProbeResult.ANSWERED, 403, {}),
+        (
+            "curl: (56) Recv failure: Connection reset by peer\n\n@@ curl 000 0.001 0.002 56\n",
+            ProbeResult.REFUSED,
+            0,
+            {},
+        ),
+        ("curl: (28) timed out\n\n@@ curl 000 0.000 5.002 28\n", ProbeResult.TIMEOUT, 0, {}),
+        ("sh: curl: not found\n", ProbeResult.TRANSPORT, 0, {}),
+    ],
+)
+def test_curl(said: str, result: ProbeResult, status: int, answers: dict[str, int]) -> None:
+    """How a request of curl ended."""
+    answer = curl_answer(said)
+    assert (answer.result, answer.status, dict(answer.answers)) == (result, status, answers)
+
+
+def test_calls_grow_with_clusters() -> None:
+    """Enough calls that none of k clusters is missed, though each may get no more than one of k² calls."""
+    assert [echo.calls(clusters) for clusters in (2, 3, 4)] == [51, 127, 236]
+
+
+def _listener(*transports: str) -> dict[str, Any]:
+    chains = [{"filter_chain_match": {"destination_port": 5000, "transport_protocol": kind}} for kind in transports]
+    chains.append({"filter_chain_match": {"destination_port": 15006, "transport_protocol": "raw_buffer"}})
+    return {"configs": [{"active_state": {"listener": {"filter_chains": chains}}}]}
+
+
+def test_refuses_plaintext() -> None:
+    """STRICT is in force where helloworld's port takes TLS only."""
+    assert mutual_tls.refuses_plaintext(_listener("tls"))
+    for listeners in (_listener("tls", "raw_buffer"), _listener(""), _listener(), {}, None):
+        assert not mutual_tls.refuses_plaintext(listeners)
+
+
+def test_enforces_policy() -> None:
+    """An authorization policy is in force where Envoy's rules name it."""
+    assert authorization.enforces_policy({"policies": {f"ns[sample]-policy[{authorization.NAME}]-rule[0]": {}}})
+    assert not authorization.enforces_policy(None)
+
+
+def test_unknown_versions() -> None:
+    """A version is known when both ports of its Service have an endpoint."""
+    address = {"socket_address": {"address": "10.0.0.1", "port_value": 15443}}
+    names = [f"outbound|{port}||echo-v2.sample.svc.cluster.local" for port in (9090, 8080)]
+    statuses = [{"name": name, "host_statuses": [{"address": address}]} for name in names]
+    assert not unknown_versions({"cluster_statuses": statuses}, "sample", ["v2"])
+    assert unknown_versions({"cluster_statuses": statuses[:1]}, "sample", ["v2"]) == ["v2"]
+    assert unknown_versions(None, "sample", ["v1", "v2"]) == ["v1", "v2"]
+
+
+def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a remote's policies are read is its primary; whatever breaks, nothing stays."""
+    kubes = _kubes()
+    bench = Bench(_mesh(kubes), cast(Observation, SimpleNamespace()), {})
+    monkeypatch.setattr(Bench, "ask", lambda *_: {"in": "force"})
+
+    def make() -> None:
+        east = PRIMARY_REMOTE.clusters[0]
+        with policy.applied(
+            bench, "PeerAuthentication", "strict", {}, destinations=[(east, "pod")], in_force=bool
+        ) as applied:
+            assert applied.clusters == ("east",)
+            assert not applied.pending
+            assert [kube.there for kube in kubes.values()] == [{"PeerAuthentication"}, set(), set()]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    assert not any(kube.there for kube in kubes.values())
+    assert kubes["east"].applied[0]["metadata"]["labels"] == {"eastwest/run": "run1"}
+
+
+def test_unfit(good_observations: Mapping[str, Observation]) -> None:
+    """Experiments are made only where every version answers every cluster."""
+    for observation in good_observations.values():
+        assert not unfit(observation)
+        assert unfit(observation.model_copy(update={"traffic": None})).startswith("TR-REACH: ")
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("bug"), KeyboardInterrupt()], ids=("suite", "interrupt"))
+def test_taken_down(
+    broken: BaseException, good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deployed for experiments goes, whatever happens; a failure of the suite is told as such."""
+    kubes = _kubes()
+    for kube in kubes.values():
+        kube.there |= {"Deployment", "Service", "ServiceAccount"}
+    good = good_observations["primary-remote-multi-network"]
+
+    def fail(*_: object) -> None:
+        raise broken
+
+    monkeypatch.setattr("harness.experiments.set_up", fail)
+    monkeypatch.setattr(rerun, "make", fail)
+    interrupted = isinstance(broken, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        found = experiment(
+            PRIMARY_REMOTE,
+            cast(Mapping[str, Kube], kubes),
+            SETTINGS,
+            pki=pki.Pki({}),
+            observation=good,
+            wanted=frozenset({TCP, RERUN, "TR-REACH"}),
+            log=StepLog(),
+        )
+        assert set(found.errors) == {TCP, RERUN}
+        assert not found.prevented
+    assert not any(kube.there for kube in kubes.values())
+
+
+def _deployment(**spec: object) -> Object:
+    return {"metadata": {"name": "istiod", "uid": "1", "generation": 1, "resourceVersion": "5"}, "spec": spec}
+
+
+def test_changes() -> None:
+    """What differs is named by its fields; what others write is left aside."""
+    key = ("Deployment.apps", "istio-system", "istiod")
+    old = _deployment(replicas=1)
+    same = {**old, "status": {"ready": 1}, "metadata": {**old["metadata"], "resourceVersion": "6"}}
+    assert not list(rerun.changes("east", {key: old}, {key: same}))
+    changed = list(rerun.changes("east", {key: old}, {key: _deployment(replicas=2)}))
+    assert [(change.change, change.fields) for change in changed] == [("changed", ("spec.replicas",))]
+    again = {**old, "metadata": {**old["metadata"], "uid": "2"}}
+    found = [
+        next(iter(rerun.changes("east", *states))).change
+        for states in (({key: old}, {key: again}), ({key: old}, {}), ({}, {key: old}))
+    ]
+    assert found == ["made again", "removed", "added"]
+    rolled = {**old, "metadata": {**old["metadata"], "generation": 3}}
+    assert [change.generations for change in rerun.changes("east", {key: old}, {key: rolled})] == [(1, 3)]
+
+
+def test_patched_aside() -> None:
+    """Istiod writes its CA into webhooks; anything else in them counts."""
+    key = ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-validator")
+
+    def webhook(generation: int, policy: str, path: str) -> Object:
+        hook = {"failurePolicy": policy, "clientConfig": {"caBundle": policy, "service": {"path": path}}}
+        return {"metadata": {"name": key[2], "uid": "1", "generation": generation}, "webhooks": [hook]}
+
+    old = webhook(1, "Ignore", "/validate")
+    assert not list(rerun.changes("east", {key: old}, {key: webhook(3, "Fail", "/validate")}))
+    found = list(rerun.changes("east", {key: old}, {key: webhook(3, "Fail", "/other")}))
+    assert found[0].fields == ("webhooks.0.clientConfig.service.path",)
+
+
+def test_exchanged_certificates() -> None:
+    """No cluster is given its own certificates again."""
+    files = {name: pki.CaFiles(name, "", "", "") for name in ("east", "west", "north")}
+    exchanged = rerun.exchanged(pki.Pki(files)).clusters
+    assert {name: found.ca_cert for name, found in exchanged.items()} == {
+        "east": "west",
+        "west": "north",
+        "north": "east",
+    }

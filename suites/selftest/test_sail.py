@@ -1,0 +1,311 @@
+"""The Sail operator: its resources as they are rendered, how it arrives and leaves, and why it is not ready."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException
+
+from harness.distributions import load
+from harness.distributions.model import HelmChart, Manifests, OlmSubscription, Operator, Present, PullSecret
+from harness.errors import StepError, UserError
+from harness.inventory import Entry, Inventory, Kind
+from harness.kube import Object
+from harness.mesh import operator, sail
+from harness.mesh.context import Mesh
+from harness.mesh.pull_secret import ensure_pull_secret
+from harness.mesh.resolve import resolve
+from harness.mesh.settings import MeshSettings
+from harness.mesh.values import primary_values
+from harness.model.step import Outcome
+from harness.steps import StepLog
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+
+MP = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+EAST = MP["east"]
+CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+OFFERED = ("v1.31-latest", "v1.31.0-beta.1", "v1.30-latest", "v1.30.3", "v1.24.1")
+OLM = OlmSubscription(arrival="olm", package="servicemeshoperator3", channel="stable", source="redhat-operators")
+READY: Object = {"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 1}
+
+
+class FakeKube:
+    """An API server of objects by kind and name; definitions that are applied are served."""
+
+    name = "east"
+
+    def __init__(self, *objects: Object) -> None:
+        self.objects = {(found["kind"], found["metadata"]["name"]): found for found in objects}
+        self.deleted: list[str] = []
+        self.access = type("Access", (), {"kubeconfig": Path("config"), "context": "east"})()
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether a definition of that version is there."""
+        found = self.objects.get((CRD[1], f"{kind.lower()}s.sailoperator.io"))
+        versions = found["spec"]["versions"] if found else []
+        return any(api_version == f"sailoperator.io/{version['name']}" for version in versions)
+
+    def apply(self, manifest: Object) -> Object:
+        """Keep it."""
+        self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+        return manifest
+
+    def create(self, manifest: Object) -> Object:
+        """Keep it unless it is there."""
+        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
+            raise ApiException(status=409)
+        return self.apply(manifest)
+
+    def get(self, _api: str, kind: str, name: str, _namespace: str | None = None) -> Object | None:
+        """The object."""
+        return self.objects.get((kind, name))
+
+    def list(self, _api: str, kind: str, _namespace: str | None = None, **_selectors: str) -> list[Object]:
+        """All of a kind."""
+        return [found for (there, _), found in self.objects.items() if there == kind]
+
+    def delete(self, _api: str, kind: str, name: str, _namespace: str | None = None) -> bool:
+        """Forget it."""
+        self.deleted.append(f"{kind} {name}")
+        return self.objects.pop((kind, name), None) is not None
+
+    def wait(self, _api: str, kind: str, name: str, _namespace: str | None = None, **options: Any) -> Object | None:
+        """One look: what is pending then is pending for ever."""
+        pending: Callable[[Object | None], str] = options["pending"]
+        seen = self.get(_api, kind, name)
+        if missing := pending(seen):
+            explain: Callable[[], str] = options.get("explain", str)
+            raise StepError(f"{missing}: {explain()}")
+        return seen
+
+
+def definition(kind: str, *versions: str) -> Object:
+    """A custom resource definition of the operator, with the versions of Istio that it offers."""
+    offered = {"properties": {"spec": {"properties": {"version": {"enum": list(OFFERED)}}}}}
+    return {
+        "apiVersion": CRD[0],
+        "kind": CRD[1],
+        "metadata": {"name": f"{kind.lower()}s.sailoperator.io"},
+        "spec": {"versions": [{"name": version, "schema": {"openAPIV3Schema": offered}} for version in versions]},
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+
+
+def mesh_of(kube: FakeKube, arrival: Operator | None = None, **changed: Any) -> Mesh:
+    """A mesh on one fake API server."""
+    settings = MeshSettings(
+        **{"istio_version": "1.30.3", "istioctl": Path("istioctl"), "installer": "sail", "operator": arrival, **changed}
+    )
+    return Mesh(MP, {"east": kube, "west": kube}, settings, StepLog())  # type: ignore[dict-item]
+
+
+def outcome(mesh: Mesh) -> tuple[Outcome, str]:
+    """Of the last step."""
+    last = mesh.log.steps[-1]
+    return last.outcome, last.detail
+
+
+@pytest.mark.parametrize(
+    ("served", "wanted", "written"),
+    [
+        (("v1", "v1alpha1"), "auto", "sailoperator.io/v1"),
+        (("v1alpha1",), "auto", "sailoperator.io/v1alpha1"),
+        (("v1", "v1alpha1"), "v1alpha1", "sailoperator.io/v1alpha1"),
+    ],
+)
+def test_resources_are_written_in_the_version_that_is_served(
+    served: tuple[str, ...], wanted: str, written: str
+) -> None:
+    """V1 before v1alpha1, unless the profile names one."""
+    kube = FakeKube(definition("Istio", *served), definition("IstioCNI", *served))
+    mesh = mesh_of(kube, api_version=wanted)
+    sail.Sail().install_cni(mesh, EAST)
+    sail.Sail().install_primary(mesh, EAST)
+    cni, istio = kube.objects["IstioCNI", "default"], kube.objects["Istio", "default"]
+    assert (cni["apiVersion"], istio["apiVersion"]) == (written, written)
+    assert cni["spec"] == {"version": "v1.30.3", "namespace": "istio-cni"}
+    assert istio["spec"] == {
+        "version": "v1.30.3",
+        "namespace": "istio-system",
+        "values": primary_values(MP, EAST, mesh.settings),
+    }
+
+
+def test_the_chapters_resource_letter_by_letter() -> None:
+    """OpenShift Service Mesh in the chapter's version: nothing but the access log is added."""
+    ossm = load("ossm")
+    settings = resolve(ossm, istio_version=ossm.istio_version, istioctl=Path("istioctl"))
+    values = primary_values(MP, EAST, settings)
+    assert set(values.pop("meshConfig")) == {"accessLogFile", "accessLogEncoding", "accessLogFormat"}
+    (api,) = sail.api_versions(settings)
+    assert sail.istio_resource(api, sail.choose_version(OFFERED, settings), settings, values) == {
+        "apiVersion": "sailoperator.io/v1alpha1",
+        "kind": "Istio",
+        "metadata": {"name": "default"},
+        "spec": {
+            "version": "v1.24.1",
+            "namespace": "istio-system",
+            "values": {
+                "global": {
+                    "meshID": "mesh1",
+                    "multiCluster": {"clusterName": "cluster1"},
+                    "network": "network1",
+                }
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({}, "v1.30.3"),
+        ({"istio_version": "1.31-alpha.eed52ebb66ad", "hub": "hub", "tag": "tag"}, "v1.31-latest"),
+        ({"resource_version": "v1.31-latest"}, "v1.31-latest"),
+    ],
+)
+def test_the_operator_is_asked_for_a_version_that_it_offers(settings: dict[str, str], chosen: str) -> None:
+    """Its charts of the same minor version do for images of one's own."""
+    assert sail.choose_version(OFFERED, mesh_of(FakeKube(), **settings).settings) == chosen
+
+
+def test_a_version_that_the_operator_does_not_offer_is_an_error_that_names_those_it_does() -> None:
+    """An operator that does not say what it offers is asked for the version as it is."""
+    settings = mesh_of(FakeKube(), istio_version="1.29.1").settings
+    assert sail.choose_version((), settings) == "v1.29.1"
+    with pytest.raises(UserError, match=r"does not offer Istio v1\.29\.1") as error:
+        sail.choose_version(OFFERED, settings)
+    assert "v1.30.3" in error.value.why
+    assert sail.offered_versions(definition("Istio", "v1"), "sailoperator.io/v1") == OFFERED
+    assert sail.offered_versions(definition("Istio", "v1"), "sailoperator.io/v1alpha1") == ()
+
+
+def test_images_of_ones_own_are_told_to_the_cni_resource_too() -> None:
+    """Registry, tag and pull secret."""
+    profile = load("sail").model_copy(update={"pull_secret": PullSecret(name="pull", file="auth.json")})
+    settings = resolve(profile, istio_version="1.31.0", istioctl=Path("istioctl"), built=("hub", "tag"))
+    values = sail.cni_resource("sailoperator.io/v1", "v1.31.0", settings)["spec"]["values"]
+    assert values == {"global": {"hub": "hub", "tag": "tag", "imagePullSecrets": ["pull"]}}
+
+
+def test_a_resource_that_is_not_ready_says_why() -> None:
+    """The condition's reason and message, the revision's, and the operator's note on the remote's webhook."""
+    condition = {"type": "Ready", "status": "False", "reason": "RemoteIstiodNotReady", "message": "no endpoint"}
+    status = {"conditions": [condition], "observedGeneration": 1}
+    resource: Object = {"kind": "Istio", "metadata": {"name": "default", "generation": 1}, "status": status}
+    note = {"sailoperator.io/readinessProbe.message": "caBundle hasn't been set"}
+    webhook: Object = {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "injector", "annotations": note}}
+    kube = FakeKube(definition("Istio", "v1"), resource, {**resource, "kind": "IstioRevision"}, webhook)
+    with pytest.raises(StepError) as error:
+        sail.Sail().await_ready(mesh_of(kube), EAST, None)  # type: ignore[arg-type]
+    for told in (
+        "Istio default is not Ready (RemoteIstiodNotReady: no endpoint)",
+        "IstioRevision default is not Ready",
+        "injector message: caBundle hasn't been set",
+    ):
+        assert told in str(error.value)
+    resource["status"] = READY
+    sail.Sail().await_ready(mesh_of(kube), EAST, None)  # type: ignore[arg-type]
+
+
+def test_an_operator_that_is_not_there_stops_the_run_before_anything_is_created() -> None:
+    """Where the profile says that it is present."""
+    kube = FakeKube()
+    with pytest.raises(UserError, match="not installed on east"):
+        sail.require_operator([kube], mesh_of(kube, Present(arrival="present")).settings)  # type: ignore[list-item]
+
+
+def test_an_operator_that_is_there_is_used() -> None:
+    """However the profile says it arrives; and it stays."""
+    kube = FakeKube(definition("Istio", "v1"))
+    mesh = mesh_of(kube, OLM)
+    assert operator.install_operator(mesh, EAST) is False
+    assert outcome(mesh) == (Outcome.SKIPPED, "it is there")
+    entry = Entry(Kind(*CRD, "customresourcedefinitions"), "", "istios.sailoperator.io", "uid")
+    operator.remove_operator(mesh, EAST, Inventory("east", {entry.key: entry}))
+    assert outcome(mesh) == (Outcome.SKIPPED, "it stood before, and stays")
+    assert not kube.deleted
+
+
+def test_it_arrives_as_a_helm_chart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values over standard input; the release, and what comes with it, is removed again."""
+    calls: list[tuple[list[str], str | None]] = []
+    monkeypatch.setattr(
+        operator, "run", lambda command, **more: calls.append(([str(word) for word in command], more["input"]))
+    )
+    chart = HelmChart(
+        arrival="helm", chart="sail-operator", repository="https://example.org", version="1.2", values={"image": "i:1"}
+    )
+    kube = FakeKube()
+    mesh = mesh_of(kube, chart, helm=Path("helm"))
+    assert operator.install_operator(mesh, EAST) is True
+    command, values = calls[0]
+    assert command[:5] == ["helm", "upgrade", "--install", "sail-operator", "sail-operator"]
+    assert {"--repo", "https://example.org", "--version", "1.2", "--kube-context", "east"} <= set(command)
+    assert values == '{"image": "i:1"}'
+    assert ("Namespace", "sail-operator") in kube.objects
+    operator.remove_operator(mesh, EAST, Inventory("east", {}))
+    assert calls[1][0][:3] == ["helm", "uninstall", "sail-operator"]
+    assert operator.operator_namespace(chart) == ("sail-operator",)
+
+
+def test_it_arrives_as_a_subscription() -> None:
+    """OLM says in conditions why it does not install; what it installed is removed with the Subscription."""
+    kube = FakeKube()
+    mesh = mesh_of(kube, OLM)
+    operator.install_operator(mesh, EAST)
+    made = kube.objects["Subscription", OLM.package]
+    assert made["spec"] == {
+        "name": "servicemeshoperator3",
+        "channel": "stable",
+        "source": "redhat-operators",
+        "sourceNamespace": "openshift-marketplace",
+        "installPlanApproval": "Automatic",
+    }
+    failed = {"type": "ResolutionFailed", "status": "True", "reason": "NotFound", "message": "no such channel"}
+    made["status"] = {"conditions": [failed]}
+    operator.await_operator(mesh, EAST)
+    assert outcome(mesh)[0] is Outcome.FAILED
+    assert "ResolutionFailed: NotFound no such channel" in outcome(mesh)[1]
+    made["status"] = {"installedCSV": "operator.v3", "state": "AtLatestKnown"}
+    kube.apply(definition("Istio", "v1"))
+    kube.apply(definition("IstioCNI", "v1"))
+    operator.await_operator(mesh, EAST)
+    assert outcome(mesh)[0] is Outcome.DONE
+    operator.remove_operator(mesh, EAST, Inventory("east", {}))
+    assert kube.deleted == ["Subscription servicemeshoperator3", "ClusterServiceVersion operator.v3"]
+    assert operator.operator_namespace(OLM) == ()
+
+
+def test_it_arrives_as_manifests(tmp_path: Path) -> None:
+    """Definitions first; removed in the opposite order, but for what stood before."""
+    file = tmp_path / "operator.yaml"
+    file.write_text(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: sail, namespace: sail-operator}\n---\n"
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n"
+        "metadata: {name: istios.sailoperator.io}\nspec: {versions: [{name: v1}]}\n"
+    )
+    kube = FakeKube()
+    mesh = mesh_of(kube, Manifests(arrival="manifests", files=(str(file),)))
+    operator.install_operator(mesh, EAST)
+    assert list(kube.objects) == [
+        ("Namespace", "sail-operator"),
+        (CRD[1], "istios.sailoperator.io"),
+        ("ServiceAccount", "sail"),
+    ]
+    account = Entry(Kind("v1", "ServiceAccount", "serviceaccounts"), "sail-operator", "sail", "uid")
+    operator.remove_operator(mesh, EAST, Inventory("east", {account.key: account}))
+    assert kube.deleted == ["CustomResourceDefinition istios.sailoperator.io"]
+
+
+def test_credentials_are_in_the_cluster_and_nowhere_else(tmp_path: Path) -> None:
+    """The pull secret has the file's content; the step says nothing of it."""
+    file = tmp_path / "config.json"
+    file.write_text('{"auths": {"registry.example.com": {"auth": "c2VjcmV0"}}}')
+    kube = FakeKube()
+    mesh = mesh_of(kube, pull_secret=PullSecret(name="pull", file=str(file)))
+    ensure_pull_secret(mesh, EAST, "istio-system")
+    made = kube.objects["Secret", "pull"]
+    assert (made["type"], set(made["data"])) == ("kubernetes.io/dockerconfigjson", {".dockerconfigjson"})
+    assert "c2VjcmV0" not in "".join(mesh.settings.deviations)
