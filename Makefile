@@ -13,7 +13,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, judge it, clean up
-	$(PYTEST) --topology=all $(ARGS)
+	$(PYTEST) --topology=all --network=all $(ARGS)
 
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)

@@ -110,3 +110,9 @@ def require_space(directory: Path, gibibytes: float, purpose: str) -> None:
             f"{directory} has {free:.1f} GiB free",
             SPACE_FIX,
         )
+
+
+def shown(path: Path) -> str:
+    """A path as it is shown to people and kept in observations: `~/…` below the home directory."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

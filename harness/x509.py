@@ -5,6 +5,7 @@ Source: RFC 5280; names of usages are OpenSSL's, as in the chapter's configurati
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -81,6 +82,11 @@ def key_matches(key_pem: str | bytes, cert: Certificate | str | bytes) -> bool:
 
 def signed_by(cert: Certificate, issuer: Certificate) -> bool:
     """Whether the issuer's name stands in the certificate and its key verifies the signature."""
+    return _signed_by(cert.pem, issuer.pem)
+
+
+@lru_cache(maxsize=4096)  # the same few certificates are compared by many requirements
+def _signed_by(cert: str, issuer: str) -> bool:
     try:
         _parsed(cert).verify_directly_issued_by(_parsed(issuer))
     except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
@@ -180,8 +186,8 @@ def _as_issuer(cert: Certificate, name: str, intermediates_below: int) -> str | 
     return None
 
 
-def _parsed(cert: Certificate) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(cert.pem.encode())
+def _parsed(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem.encode())
 
 
 def _model(parsed: x509.Certificate) -> Certificate:

@@ -146,8 +146,12 @@ def load_balancer_containers(run: Run) -> tuple[str, ...]:
 
 
 def taken_up(line: str, cluster: str) -> bool:
-    """Whether a line of its log says that a cluster is served from now on: pure."""
-    return line.rstrip().removesuffix('"').endswith(f"Starting cloud controller for cluster {cluster}")
+    """Whether a line of its log says that a cluster is served from now on: pure.
+
+    Up to 0.10 `Starting cloud controller for cluster NAME`, since then `"Starting cloud controller" cluster="NAME"`.
+    """
+    said = line.rstrip().replace('"', "").replace("cluster=", "for cluster ")
+    return said.endswith(f"Starting cloud controller for cluster {cluster}")
 
 
 def arguments(usage: str) -> tuple[str, ...]:

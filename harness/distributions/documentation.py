@@ -52,6 +52,14 @@ values:
 ```
 
 """
+_MIRROR = """\
+## Images from a mirror
+
+`--images=registry --registry-mirror=URL` lets the nodes of kind clusters pull every image, under its usual name, from
+one registry: that of a site without internet, or one that holds builds of your own. `--node-image=REFERENCE` is the
+node image to go with it. istioctl, kind and (for a chart) helm of the wanted versions are taken from PATH.
+
+"""
 _OPERATOR = """\
 ## `operator`: how the operator arrives
 
@@ -81,6 +89,7 @@ def document() -> str:
         + _section("`namespaces`", Namespaces)
         + _section("`pull_secret`", PullSecret)
         + _section("`releases`: what is different for one version of Istio", Release)
+        + _MIRROR
         + _OPERATOR
         + "".join(_section(f"`{_arrival(model)}`", model, "###") for model in _ARRIVALS)
         + _VERSIONS

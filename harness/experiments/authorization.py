@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from harness import expected
-from harness.experiments.bench import SLEEP, Bench
+from harness.experiments.bench import Bench
 from harness.experiments.exchange import Sender, send_with_client, send_with_curl
 from harness.experiments.policy import applied
 from harness.model.experiment import ECHO, HTTP_PORT, AuthorizationExperiment, Exchange
@@ -16,10 +16,10 @@ NAME = "eastwest-allow-sleep"
 
 def make(bench: Bench) -> AuthorizationExperiment:
     """Request each other cluster's echo server as sleep and as echo, before and under a policy that allows sleep."""
-    title = f"Request the other clusters' {ECHO} as {SLEEP} and as {ECHO}"
+    title = f"Request the other clusters' {ECHO} as {expected.SLEEP} and as {ECHO}"
     with bench.step(f"{title} (positive control)"):
         control = _requests(bench)
-    identity = expected.spiffe_id(expected.trust_domain(bench.observation), bench.namespace, SLEEP)
+    identity = expected.spiffe_id(expected.trust_domain(bench.observation), bench.namespace, expected.SLEEP)
     spec = {
         "selector": {"matchLabels": {"app": ECHO}},
         "action": "ALLOW",
@@ -34,7 +34,9 @@ def make(bench: Bench) -> AuthorizationExperiment:
         bench.step(f"{title} under the policy"),
     ):
         exchanges = _requests(bench)
-    return AuthorizationExperiment(allowed=SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges)
+    return AuthorizationExperiment(
+        allowed=expected.SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges
+    )
 
 
 def enforces_policy(listeners: Any) -> bool:
@@ -54,5 +56,7 @@ def _requests(bench: Bench) -> tuple[Exchange, ...]:
         return (send_with_client if caller == ECHO else send_with_curl)(bench, sender, target, url)
 
     return tuple(
-        in_parallel(send, [(caller, source, target) for caller in (SLEEP, ECHO) for source, target in bench.pairs])
+        in_parallel(
+            send, [(caller, source, target) for caller in (expected.SLEEP, ECHO) for source, target in bench.pairs]
+        )
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import StepError
+from harness.expected import SLEEP
 from harness.kube import Kube, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
@@ -20,7 +21,6 @@ from harness.parallel import in_parallel
 from harness.steps import OpenStep
 from harness.topology import Cluster
 
-SLEEP = "sleep"
 PROPAGATION_SECONDS = 10.0
 """For configuration to reach a proxy: istiod takes a second."""
 ASK_SECONDS = 15.0
@@ -105,7 +105,7 @@ def set_up(mesh: Mesh, observation: Observation) -> Bench:
         ):
             for name in (f"{ECHO}-{cluster.version}", PLAIN):
                 await_deployment(kube, mesh.settings.sample_namespace, name, timeout, opened)
-            return {(cluster.name, app): _ready_pod(kube, mesh, app) for app in (ECHO, PLAIN, SLEEP)}
+            return {(cluster.name, app): _first_pod(kube, mesh, app) for app in (ECHO, PLAIN, SLEEP)}
 
     pods: dict[tuple[str, str], str] = {}
     for found in in_parallel(of_cluster, mesh.topology.clusters):
@@ -165,13 +165,19 @@ def take_down(mesh: Mesh) -> None:
     in_parallel(of_cluster, mesh.topology.clusters)
 
 
-def _ready_pod(kube: Kube, mesh: Mesh, app: str) -> str:
-    found = kube.list("v1", "Pod", mesh.settings.sample_namespace, label_selector=f"app={app}")
-    ready = sorted(pod["metadata"]["name"] for pod in found if _ready(pod))
-    if not ready:
+def ready_pods(kube: Kube, namespace: str, app: str) -> list[Object]:
+    """The ready pods of an app, by name."""
+    found = kube.list("v1", "Pod", namespace, label_selector=f"app={app}")
+    ready = [pod for pod in found if condition(pod, "Ready").get("status") == "True" and not _going(pod)]
+    return sorted(ready, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def _first_pod(kube: Kube, mesh: Mesh, app: str) -> str:
+    found = ready_pods(kube, mesh.settings.sample_namespace, app)
+    if not found:
         raise StepError(f"no pod of {app} is ready on {kube.name}")
-    return str(ready[0])
+    return str(found[0]["metadata"]["name"])
 
 
-def _ready(pod: Object) -> bool:
-    return not pod["metadata"].get("deletionTimestamp") and condition(pod, "Ready").get("status") == "True"
+def _going(pod: Object) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))

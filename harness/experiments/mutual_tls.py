@@ -1,12 +1,12 @@
 """MTLS-STRICT: plaintext is answered under PERMISSIVE, refused under STRICT, and the loop passes all the same."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from harness import expected
-from harness.experiments.bench import Bench
+from harness.experiments.bench import Bench, ready_pods
 from harness.experiments.exchange import Sender, send_with_curl
 from harness.experiments.policy import applied
-from harness.model.cluster import Pod
 from harness.model.experiment import PLAIN, Exchange, StrictExperiment
 from harness.observe import traffic
 from harness.parallel import in_parallel
@@ -15,13 +15,28 @@ from harness.topology import Cluster
 NAME = "eastwest-strict"
 
 
+@dataclass(frozen=True)
+class Destination:
+    """A pod of helloworld."""
+
+    cluster: Cluster
+    pod: str
+    ip: str
+
+    @property
+    def url(self) -> str:
+        """By address: a Service would choose a pod."""
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"http://{host}:{expected.HELLOWORLD_PORT}/hello"
+
+
 def make(bench: Bench) -> StrictExperiment:
     """Send plaintext to each pod of helloworld, before and under STRICT; then the loop."""
-    destinations = _destinations(bench)
     with bench.step("Request in plaintext from a pod without a sidecar (positive control)"):
+        destinations = _destinations(bench)
         control = _plaintext(bench, destinations)
     spec = {"mtls": {"mode": "STRICT"}}
-    pods = [(cluster, pod.name) for cluster, pod in destinations]
+    pods = [(destination.cluster, destination.pod) for destination in destinations]
     with applied(bench, "PeerAuthentication", NAME, spec, destinations=pods, in_force=refuses_plaintext) as policy:
         with bench.step("Request in plaintext from a pod without a sidecar under STRICT"):
             plaintext = _plaintext(bench, destinations)
@@ -49,31 +64,20 @@ def refuses_plaintext(listeners: Any) -> bool:
     return bool(transports) and set(transports) == {"tls"}
 
 
-def _destinations(bench: Bench) -> list[tuple[Cluster, Pod]]:
+def _destinations(bench: Bench) -> list[Destination]:
     return [
-        (cluster, pod)
+        Destination(cluster, pod["metadata"]["name"], pod["status"]["podIP"])
         for cluster in bench.clusters
-        for pod in expected.helloworld_pods(bench.observation[cluster], bench.namespace)
+        for pod in ready_pods(bench.mesh.kube(cluster), bench.namespace, expected.HELLOWORLD)
     ]
 
 
-def _plaintext(bench: Bench, destinations: list[tuple[Cluster, Pod]]) -> tuple[Exchange, ...]:
+def _plaintext(bench: Bench, destinations: list[Destination]) -> tuple[Exchange, ...]:
     """One request to each pod, from every cluster of its network: a gateway lets no plaintext through."""
     work = [
-        (source, target, pod)
-        for target, pod in destinations
+        (Sender(source, PLAIN, "default"), destination)
+        for destination in destinations
         for source in bench.clusters
-        if source.network == target.network
+        if source.network == destination.cluster.network
     ]
-    return tuple(
-        in_parallel(
-            lambda item: send_with_curl(
-                bench, Sender(item[0], PLAIN, "default"), item[1], _url(item[2].ip, expected.HELLOWORLD_PORT)
-            ),
-            work,
-        )
-    )
-
-
-def _url(address: str, port: int) -> str:
-    return f"http://[{address}]:{port}/hello" if ":" in address else f"http://{address}:{port}/hello"
+    return tuple(in_parallel(lambda item: send_with_curl(bench, item[0], item[1].cluster, item[1].url), work))

@@ -168,6 +168,8 @@ def _snapshot(mesh: Mesh, kube: Kube) -> Snapshot:
             (kind, item["metadata"].get("namespace") or "", item["metadata"]["name"]): item
             for kind, answer in listed
             for item in (answer or {}).get("items") or ()
+            # What another object owns follows from it: EndpointSlices bear their Service's labels.
+            if not item["metadata"].get("ownerReferences")
         }
     return Snapshot(objects, dict(_authorities(mesh, kube)))
 

@@ -6,7 +6,6 @@ from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.control_plane import SILENT
 from harness.faults.edit import east, west, with_config, with_mesh, with_namespace
 from harness.faults.fault import MN, MP, Consequence, Fault
-from harness.faults.remotes import UNSEEN
 from harness.faults.requests import Answers
 from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
@@ -122,7 +121,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"EP-COMPLETE"}),
         consequences=(
             Consequence(("EP-WEIGHTS",), NO_ENDPOINTS),
-            Consequence(("TR-REACH",), UNSEEN),
+            Consequence(("TR-REACH",), "istiod overlooks what stands in a namespace that no selector takes in"),
             Consequence(SHARES, NO_SHARES),
             Consequence(("GW-DATAPATH",), "West's gateway has no endpoint to pass helloworld's traffic on to", MN),
             Consequence(("GW-HARDENED",), SILENT, MN),

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.cache import cache_directory, digest_of_files, locked, require_space
+from harness.cache import cache_directory, digest_of_files, locked, require_space, shown
 from harness.command import CommandError, run
 from harness.errors import UserError
 from harness.images import versions
@@ -73,11 +73,11 @@ def local_images(log: StepLog, cache: Path | None = None) -> LocalImages:
     ):
         index = cache / "images" / f"{_inputs_digest()}.json"
         if (ready := _from_cache(index, cache)) is not None:
-            step.skip(f"all in {cache}")
+            step.skip(f"all in {shown(cache)}")
             return ready
         images = _build(cache, index, step)
         done = "built" if images.built else "put together from what was built before"
-        step.note(f"{done} in {time.monotonic() - begun:.0f} s, kept in {cache}")
+        step.note(f"{done} in {time.monotonic() - begun:.0f} s, kept in {shown(cache)}")
         return images
 
 

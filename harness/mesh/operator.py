@@ -43,7 +43,7 @@ def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
         opened.skip("it is there")
         return False
     if isinstance(operator, HelmChart):
-        opened.note(f"Helm chart {operator.chart} {operator.version}".strip())
+        opened.note(f"Helm chart {Path(operator.chart).name} {operator.version}".strip())
         _ensure_namespace(mesh, cluster, operator.namespace)
         _install_chart(mesh, cluster, operator)
     elif isinstance(operator, OlmSubscription):

@@ -1,5 +1,6 @@
 """The observation of one run in one topology."""
 
+import gzip
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -127,16 +128,19 @@ class Observation(Model):
 
 
 def load(path: Path) -> Observation:
-    """Read a recorded observation.
+    """Read a recorded observation; one that was compressed with gzip, too.
 
     Raises:
         UserError: no such file, not JSON, or of another schema version.
     """
     try:
-        return Observation.model_validate_json(path.read_text())
-    except OSError as missing:
+        data = path.read_bytes()
+        return Observation.model_validate_json(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (OSError, EOFError) as missing:
         raise UserError(
-            f"The observation {path} can't be read.", str(missing.strerror), "check the path given to --observation"
+            f"The observation {path} can't be read.",
+            getattr(missing, "strerror", None) or str(missing),
+            "check the path given to --observation",
         ) from None
     except ValidationError as invalid:
         first = invalid.errors()[0]

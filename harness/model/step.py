@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from harness.model.base import Model
 
-
 WAIT_FOR_CONTROL_PLANE = "Wait for the control plane to be ready"
 """The title of the step that waits for a cluster's control plane begins with this (chapter: "Wait for the control
 plane to return the Ready status condition"); its seconds are what CP-READY judges."""

@@ -35,6 +35,7 @@ while [ "$sent" -lt "$cap" ] && [ "$trouble" -lt "$patience" ]; do
     '@@ '*)
       sent=$((sent + 1))
       seconds=${line#@@ * } seconds=${seconds%%.*}
+      case $line in *' 28 '*) seconds=$limit ;; esac
       if [ "${seconds:-0}" -ge "$limit" ]; then trouble=$((trouble + timeout_costs)); else trouble=$((trouble + 1)); fi
       ;;
     *'version: '*)
@@ -144,5 +145,5 @@ def versions_seen(found: Collection[Request]) -> set[str]:
 def broken_off(plan: SequencePlan, found: Collection[Request]) -> bool:
     """Whether it ended because too much failed."""
     failed = [request for request in found if request.status != _OK]
-    cost = sum(_TIMEOUT_COSTS if request.seconds >= plan.limit else 1 for request in failed)
+    cost = sum(_TIMEOUT_COSTS if round(request.seconds, 1) >= plan.limit else 1 for request in failed)
     return cost >= plan.patience

@@ -114,7 +114,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
     plan = SequencePlan(client.url, LOOP, client.versions, patience=_LITTLE_PATIENCE, limit=client.short_limit)
     first: dict[str, float] = {}
     sent, changed = 0, time.monotonic()
-    endpoints: frozenset[tuple[str, int]] = frozenset()
+    endpoints: frozenset[tuple[str, int]] | None = None
     while True:
         now = time.monotonic()
         offset, left = now - began, max(1, round(min(deadline, changed + quiet) - now))
@@ -131,8 +131,9 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
         if set(client.versions) <= first.keys() or now > deadline or now - changed > quiet:
             break
         seen = _endpoints(client)
-        if seen != endpoints:
-            endpoints, changed = seen, now
+        if endpoints is not None and seen != endpoints:
+            changed = now
+        endpoints = seen
         # Nothing tells a client that a version became reachable: it has to ask again.
         time.sleep(_PAUSE)
     converged = set(client.versions) <= first.keys()

@@ -37,11 +37,12 @@ def api_server(directory: Path) -> Iterator[ClusterAccess]:
     (directory / "tokens").write_text(f"{token},admin,admin,system:masters\n")
     (directory / "tokens").chmod(0o600)
     etcd = f"http://127.0.0.1:{etcd_port}"
+    commands: tuple[list[str | Path], ...] = (
+        [_program("etcd", "server"), *_etcd(directory, etcd, f"http://127.0.0.1:{peer_port}")],
+        [_linked(directory, "kube-apiserver"), *_apiserver(directory, etcd, port)],
+    )
     with ExitStack() as running:
-        for command in (
-            [_program("etcd", "server"), *_etcd(directory, etcd, f"http://127.0.0.1:{peer_port}")],
-            [_linked(directory, "kube-apiserver"), *_apiserver(directory, etcd, port)],
-        ):
+        for command in commands:
             running.enter_context(_started(command, directory))
         access = ClusterAccess("east", "test", _kubeconfig(directory, port, token), f"https://127.0.0.1:{port}")
         _await_answer(access, directory)

@@ -232,9 +232,17 @@ class TestLoadBalancers:
         usage = "  -gateway-channel string\n  -enable-default-ingress\n"
         assert len(cloud_provider_kind.arguments(usage)) == 2
 
-    def test_taken_up(self) -> None:
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "Starting cloud controller for cluster eastwest-a-west2",
+            '"Starting cloud controller" cluster="eastwest-a-west2"',
+        ],
+        ids=["0.10", "0.11"],
+    )
+    def test_taken_up(self, said: str) -> None:
         """A cluster whose name another begins with is not taken for it."""
-        line = "I1123 21:18:41.1 1 controller.go:1] Starting cloud controller for cluster eastwest-a-west2\n"
+        line = f"I1123 21:18:41.1 1 controller.go:1] {said}\n"
         assert cloud_provider_kind.taken_up(line, "eastwest-a-west2")
         assert not cloud_provider_kind.taken_up(line, "eastwest-a-west")
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from harness import pki
+from harness import pki, workloads
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.bench import Bench, unknown_versions
 from harness.experiments.exchange import client_answer, curl_answer
 from harness.kube import ExecResult, Kube, Object
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
+from harness.model.experiment import LABEL
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
 from harness.steps import StepLog
@@ -45,15 +46,18 @@ class FakeKube:
         self.applied: list[Object] = []
 
     def apply(self, manifest: Object) -> Object:
+        """Keep an object."""
         self.applied.append(manifest)
         self.there.add(manifest["kind"])
         return manifest
 
     def delete(self, _api_version: str, kind: str, _name: str, _namespace: str | None = None) -> bool:
+        """Forget it."""
         self.there.discard(kind)
         return True
 
     def list(self, _api_version: str, kind: str, _namespace: str, **_selectors: str) -> list[Object]:
+        """One object of each kind that is there."""
         return [{"metadata": {"name": "echo"}}] if kind in self.there else []
 
 
@@ -63,6 +67,26 @@ def _kubes() -> dict[str, FakeKube]:
 
 def _mesh(kubes: Mapping[str, FakeKube]) -> Mesh:
     return Mesh(PRIMARY_REMOTE, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
+
+
+def test_deployed() -> None:
+    """One echo server a cluster, a Service for each version everywhere; all of it labelled, and so not observed."""
+    kubes = _kubes()
+    mesh = _mesh(kubes)
+    for cluster in PRIMARY_REMOTE.clusters:
+        workloads.deploy_experiments(mesh, cluster)
+    for cluster in PRIMARY_REMOTE.clusters:
+        applied = kubes[cluster.name].applied
+        names = sorted(f"{found['kind']} {found['metadata']['name']}" for found in applied)
+        assert names == sorted(
+            [
+                *(f"Service echo-{other.version}" for other in PRIMARY_REMOTE.clusters),
+                *("Service echo", "ServiceAccount echo", f"Deployment echo-{cluster.version}", "Deployment plain"),
+            ]
+        )
+        pods = [found["spec"]["template"] for found in applied if found["kind"] == "Deployment"]
+        assert all(LABEL in found["metadata"]["labels"] for found in [*applied, *pods])
+        assert "docker.io/istio/app:1.31.0" in {pod["spec"]["containers"][0]["image"] for pod in pods}
 
 
 def test_client_counts_versions() -> None:

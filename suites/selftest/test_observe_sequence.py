@@ -21,7 +21,7 @@ while [ "$n" -lt "$count" ]; do
   case $answer in
   v*) printf 'Hello version: %s, instance: helloworld-%s-x\\n\\n@@ 200 0.0015 1 0 \\n' "$answer" "$answer" ;;
   503) printf 'upstream connect error\\n@@ 503 0.0021 1 0 \\n' ;;
-  hang) printf '\\n@@ 000 5.001 1 28 Operation timed out after 5001 milliseconds\\n'; exit 28 ;;
+  hang) printf '\\n@@ 000 4.999 1 28 Operation timed out after 5001 milliseconds\\n'; exit 28 ;;
   none) exit 127 ;;
   esac
 done

@@ -165,7 +165,7 @@ def test_the_chapters_resource_letter_by_letter() -> None:
         ({"resource_version": "v1.31-latest"}, "v1.31-latest"),
     ],
 )
-def test_the_operator_is_asked_for_a_version_that_it_offers(settings: dict[str, str], chosen: str) -> None:
+def test_the_operator_is_asked_for_a_version_that_it_offers(settings: dict[str, Any], chosen: str) -> None:
     """Its charts of the same minor version do for images of one's own."""
     assert sail.choose_version(OFFERED, mesh_of(FakeKube(), **settings).settings) == chosen
 
