@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.reporting import listen
-from fixtures.session import session_of, set_up
+from fixtures.session import keep_topologies_together, session_of, set_up
 from fixtures.unjudged import observe_only, preflight
 from harness import requirement
 from harness.errors import UserError
@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         set_up(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+    keep_topologies_together(config)
     listen(config)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import distributions
+from harness import distributions, topology_file
 from harness.distributions import Distribution
 from harness.errors import UserError
 from harness.requirement import Level, Requirement
@@ -41,6 +41,7 @@ OPTIONS = (
     OptionSpec("topology", "all", "control plane models: multi-primary, primary-remote (comma separated) or all"),
     OptionSpec("network", "multi", "network models: multi, single (comma separated) or all"),
     OptionSpec("clusters", "2", "number of clusters of the mesh"),
+    OptionSpec("topology-file", "", "a mixed topology, YAML (docs/topology-files.md)", repeatable=True),
     OptionSpec("contexts", "", "kubeconfig contexts of existing clusters, east first (comma separated)"),
     OptionSpec("kubeconfig", "", "kubeconfig file of existing clusters; default KUBECONFIG", repeatable=True),
     OptionSpec("peer-server", "", "CONTEXT=URL: API server address that other clusters must use", repeatable=True),
@@ -147,7 +148,8 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
     distribution = _distribution(text("distribution"), text("installer"))
     count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
     return Options(
-        topologies=_topologies(listed("topology"), listed("network"), int(count)),
+        topologies=_from_files(listed("topology-file"), text, contexts)
+        or _topologies(listed("topology"), listed("network"), int(count)),
         contexts=contexts,
         kubeconfigs=tuple(Path(value) for value in listed("kubeconfig")),
         peer_servers=_pairs("peer-server", listed("peer-server"), "="),
@@ -195,6 +197,36 @@ def _url(option: str, value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise UserError(f"--{option}={value} is no URL.", "it begins with https:// or http://", f"correct --{option}")
     return value.rstrip("/")
+
+
+def _from_files(files: tuple[str, ...], text: Callable[[str], str], contexts: tuple[str, ...]) -> tuple[Topology, ...]:
+    defaults = {option.name: option.default for option in OPTIONS}
+    for other in ("topology", "network", "clusters") if files else ():
+        if text(other) != defaults[other]:
+            raise UserError(
+                f"--topology-file and --{other} exclude each other.",
+                "the file says everything of the topology",
+                "leave one of them out",
+            )
+    topologies = topology_file.load_all([Path(file) for file in files])
+    for topology in topologies if contexts else ():
+        if len(topology.clusters) != len(contexts):
+            raise UserError(
+                f"{topology.name} has {len(topology.clusters)} clusters, and --contexts names {len(contexts)}.",
+                "the contexts are those of the file's clusters, in its order",
+                "correct --contexts or --topology-file",
+            )
+        if _names(topology) != _names(topologies[0]):
+            raise UserError(
+                f"{topology.name} names its clusters otherwise than {topologies[0].name}.",
+                "each of the contexts has one name in a run",
+                "give the clusters the same names in every file, or run the files one by one",
+            )
+    return topologies
+
+
+def _names(topology: Topology) -> tuple[str, ...]:
+    return tuple(cluster.name for cluster in topology.clusters)
 
 
 def _topologies(models: tuple[str, ...], networks: tuple[str, ...], clusters: int) -> tuple[Topology, ...]:

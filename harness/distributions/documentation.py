@@ -89,9 +89,9 @@ def document() -> str:
         + _section("`namespaces`", Namespaces)
         + _section("`pull_secret`", PullSecret)
         + _section("`releases`: what is different for one version of Istio", Release)
-        + _MIRROR
         + _OPERATOR
         + "".join(_section(f"`{_arrival(model)}`", model, "###") for model in _ARRIVALS)
+        + _MIRROR
         + _VERSIONS
         + "".join(_version_row())
     )

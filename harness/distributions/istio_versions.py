@@ -63,7 +63,7 @@ def minor_of(version: str) -> tuple[int, int]:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if not found:
         raise UserError(
-            f"{version} is no version of Istio.", "a version begins with two numbers: 1.31.0", "correct --istio-version"
+            f"{version} is no version.", "a version begins with two numbers: 1.31.0", "correct --istio-version"
         )
     return int(found[1]), int(found[2])
 

@@ -1,7 +1,7 @@
 """Reads distribution profiles: built-in ones by name, a vendor's by its path."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def parse(found: object, where: str) -> Distribution:
     try:
         distribution = Distribution.model_validate(found)
     except ValidationError as invalid:
-        raise _explained(invalid, where) from None
+        raise explained(invalid, where, known_keys(), DOCUMENTATION) from None
     if distribution.installer == "sail" and distribution.operator is None:
         raise UserError(
             f"{where} does not say how the operator arrives.",
@@ -84,18 +84,29 @@ def _keys(schema: object) -> Iterator[str]:
             yield from _keys(inner)
 
 
-def _explained(invalid: ValidationError, where: str) -> UserError:
+def explained(invalid: ValidationError, where: str, known: Sequence[str], documentation: str) -> UserError:
+    """The first thing that is wrong in a user's file, in words.
+
+    Args:
+        invalid: what pydantic found.
+        where: the file.
+        known: every key that it may have, at any depth.
+        documentation: where the keys are explained.
+    """
     errors: list[Any] = list(invalid.errors())
     # A misspelt key comes before the key that is then missing.
     error = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in error["loc"] if part not in ("helm", "olm", "manifests", "present"))
     if error["type"] != "extra_forbidden":
-        return UserError(f"{key} in {where} can't be used.", str(error["msg"]), f"see {DOCUMENTATION}")
-    near = difflib.get_close_matches(str(error["loc"][-1]), known_keys(), 1, cutoff=0)
+        what = f"{key} in {where}" if key else where
+        return UserError(
+            f"{what} can't be used.", str(error["msg"]).removeprefix("Value error, "), f"see {documentation}"
+        )
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, 1, cutoff=0)
     return UserError(
         f"{where} has an unknown key {key}.",
         "a key that is not known would be ignored without a word",
-        f"did you mean {near[0]}? All keys are in {DOCUMENTATION}",
+        f"did you mean {near[0]}? All keys are in {documentation}",
     )
 
 

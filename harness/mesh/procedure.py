@@ -6,6 +6,8 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 
 from collections.abc import Mapping
 
+from harness.distributions.istio_versions import minor_of
+from harness.errors import UserError
 from harness.kube import Kube
 from harness.mesh import gateways, operator, sail
 from harness.mesh.certificates import (
@@ -54,6 +56,21 @@ def install(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSetting
         [(watching, watched) for watching, watched in pairs if (watching.name, watched.name) not in done],
     )
     in_parallel(lambda cluster: _settle(mesh, cluster), topology.clusters)
+
+
+def require_kubernetes(kube: Kube, settings: MeshSettings) -> None:
+    """See that a cluster is not too old for the version of Istio.
+
+    Raises:
+        UserError: it is.
+    """
+    found, wanted = str((kube.read("/version") or {}).get("gitVersion")), settings.facts.kubernetes
+    if minor_of(found) < minor_of(wanted):
+        raise UserError(
+            f"Kubernetes on {kube.name} is too old for Istio {settings.istio_version}.",
+            f"it is {found}, and this version of Istio needs {wanted} or newer",
+            "update the cluster, or choose an older Istio with --istio-version",
+        )
 
 
 def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:

@@ -131,7 +131,7 @@ def test_versions() -> None:
     assert facts("1.31-alpha.eed52ebb66ad").envoy == "1.39"
     assert [known.name for known in KNOWN if not known.native_sidecars][-1] == "1.26"
     assert facts("1.24.1").helloworld_image.startswith("docker.io/istio/")
-    for wrong, what in (("1.9.0", "too old"), ("newest", "no version of Istio")):
+    for wrong, what in (("1.9.0", "too old"), ("newest", "is no version")):
         with pytest.raises(UserError, match=what):
             facts(wrong)
 

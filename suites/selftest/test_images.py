@@ -1,6 +1,6 @@
 """Images: layers and manifests, what goes into them, the cache, and the registry's client."""
 
-# ruff: noqa: D102, D103 - the names of tests are sentences
+# ruff: noqa: D102 - the names of tests are sentences
 
 import hashlib
 import io

@@ -12,7 +12,7 @@ from harness.distributions.model import HelmChart, Manifests, OlmSubscription, O
 from harness.errors import StepError, UserError
 from harness.inventory import Entry, Inventory, Kind
 from harness.kube import Object
-from harness.mesh import operator, sail
+from harness.mesh import operator, procedure, sail
 from harness.mesh.context import Mesh
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.resolve import resolve
@@ -214,6 +214,13 @@ def test_an_operator_that_is_not_there_stops_the_run_before_anything_is_created(
     kube = FakeKube()
     with pytest.raises(UserError, match="not installed on east"):
         sail.require_operator([kube], mesh_of(kube, Present(arrival="present")).settings)  # type: ignore[list-item]
+
+
+def test_clusters_that_are_too_old_stop_the_run() -> None:
+    """Each version of Istio has its oldest Kubernetes."""
+    kube = type("Old", (), {"name": "east", "read": lambda _self, _path: {"gitVersion": "v1.27.3"}})()
+    with pytest.raises(UserError, match=r"Kubernetes on east is too old for Istio 1\.30\.3"):
+        procedure.require_kubernetes(kube, mesh_of(FakeKube()).settings)
 
 
 def test_an_operator_that_is_there_is_used() -> None:
