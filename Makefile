@@ -5,9 +5,10 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
+ARCHIVE ?= eastwest-images.tar
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test check images preflight bench clean
+.PHONY: help conformance test check images archive disconnected preflight bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,13 @@ check: $(VENV)/ready ## Lint and type-check
 
 images: $(VENV)/ready ## Build all images and tools from packages (done by itself when needed)
 	$(BIN)/python -m harness.images
+
+archive: $(VENV)/ready ## Write all images, programs and their list with digests into one file (ARCHIVE=FILE)
+	$(BIN)/python -m harness.images archive $(ARCHIVE)
+
+disconnected: $(VENV)/ready ## Prove that a run needs no network: one topology from an archive, the network cut
+	@test -e $(ARCHIVE) || $(MAKE) archive
+	$(BIN)/python -m harness.disconnected $(ARCHIVE) $(ARGS)
 
 preflight: $(VENV)/ready ## Only check whether a run could be made here
 	$(PYTEST) --preflight $(ARGS)

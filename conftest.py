@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.reporting import listen
 from fixtures.session import keep_topologies_together, session_of, set_up
-from fixtures.unjudged import observe_only, preflight
+from fixtures.unjudged import observe_only, preflight, show_plan
 from harness import requirement
 from harness.errors import UserError
 from harness.options import OPTIONS
@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(f"--{option.name}", dest=option.destination, action="store_true", default=None, help=shown)
         elif option.repeatable:
             group.addoption(f"--{option.name}", dest=option.destination, action="append", default=None, help=shown)
+        elif option.bare:
+            group.addoption(f"--{option.name}", dest=option.destination, nargs="?", const=option.bare, help=shown)
         else:
             shown += f" (default: {option.default})" if option.default else ""
             group.addoption(f"--{option.name}", dest=option.destination, default=None, help=shown)
@@ -41,6 +43,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """End here where nothing is to be judged."""
     try:
         session = set_up(config)
+        if session.options.plan:
+            return show_plan(session)
         if session.options.preflight:
             return preflight(session)
         if session.options.observe_only:

@@ -14,7 +14,7 @@ from harness.clusters.kind import Nodes, nodes_of
 from harness.command import CommandError, run
 from harness.engine import ensure_engine
 from harness.errors import UserError
-from harness.images import LocalImages, hosts_toml, local_images, versions
+from harness.images import LocalImages, archive, hosts_toml, local_images, versions
 from harness.images.registry import Registry
 from harness.mesh.settings import Images
 from harness.model.observation import Environment
@@ -33,7 +33,7 @@ class Provisions:
 
     images: Images
     local: LocalImages | None
-    """Set where images were built here."""
+    """Set where images were built here, or where an archive was written."""
     istioctl: Path
     istio_version: str
     engine: str
@@ -72,9 +72,12 @@ def provide(options: Options, log: StepLog) -> Provisions:
     Raises:
         UserError: something is missing that can't be had here; nothing has been created on any cluster.
     """
+    if options.verify_only:
+        return Provisions("registry", None, Path("istioctl"), options.istio_version, "")
     source = _image_source(options)
     if options.existing:
         return _from_registries(options, "")
+    unpacked = archive.unpack(options.archive, log) if options.archive else None
     engine = ensure_engine(log).version
     _raise_first(preflight.check(needs(options, source)))
     if source == "registry":
@@ -85,18 +88,24 @@ def provide(options: Options, log: StepLog) -> Provisions:
             f"from packages only {versions.ISTIO} can be had with every check of the package clients on",
             "leave --istio-version out, or use --images=registry where one answers",
         )
-    local = local_images(log)
-    return Provisions("local", local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
+    local = archive.provide(unpacked, log) if unpacked else local_images(log)
+    return Provisions(source, local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
 
 
 def checks(options: Options) -> tuple[preflight.Check, ...]:
     """What --preflight shows: whether a run could be made; creates and installs nothing."""
+    if options.archive:
+        archive.read_list(options.archive)
     return preflight.check(needs(options, _image_source(options)))
 
 
 def needs(options: Options, source: Images) -> preflight.Needs:
     """What the run asks of the machine."""
+    if options.verify_only:
+        return preflight.Needs(clusters=0)
     clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
+    if source == "archive":
+        return preflight.Needs(clusters=clusters)
     if source == "local":
         return preflight.Needs(clusters=clusters, tools=("go",))
     tools = ["istioctl", *(() if options.existing else ("kind",))]
@@ -118,7 +127,8 @@ def _raise_first(found: tuple[preflight.Check, ...]) -> None:
 def _image_source(options: Options) -> Images:
     if options.images != "auto":
         return options.images
-    return "registry" if options.existing or _registry_answers() else "local"
+    known = options.existing or options.registry_mirror or options.node_image
+    return "registry" if known or _registry_answers() else "local"
 
 
 def _registry_answers() -> bool:

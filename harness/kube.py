@@ -27,6 +27,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
+from harness import command as programs
 from harness.clusters.access import ClusterAccess
 from harness.errors import StepError
 from harness.steps import OpenStep
@@ -316,6 +317,16 @@ class Kube:
             step.waiting(missing)
         why = explain()
         raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        input: str | None = None,  # noqa: A002 - the name subprocess uses
+        timeout: float | None = None,
+    ) -> str:
+        """Run a program that works on, or for, this cluster; as `harness.command.run`."""
+        return programs.run(command, input=input, timeout=timeout)
 
     def exec(
         self,

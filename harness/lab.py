@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-from harness import environment, pki
+from harness import environment, pki, verify_only
 from harness.clusters import existing, kind, leftovers, load_balancer
 from harness.clusters import run as runs
 from harness.environment import Provisions
@@ -69,6 +69,8 @@ class Lab:
         log, started = StepLog(listener, self._earlier), datetime.now(UTC)
         self._earlier = ()
         try:
+            if self._options.verify_only:
+                return self._verified(topology, self._provisions, log, started)
             with ThreadPoolExecutor(max_workers=1) as background:
                 # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
                 certificates = background.submit(self._certificates, topology, log)
@@ -82,6 +84,19 @@ class Lab:
     def close(self, listener: Listener) -> None:
         """Remove the clusters that were made, or keep them where that was asked for."""
         self._leave(StepLog(listener), keep=self._options.keep and not self._broken)
+
+    def _verified(self, topology: Topology, provisions: Provisions, log: StepLog, started: datetime) -> Observation:
+        site = self._site_for(topology, provisions, log)
+        environment = provisions.environment(existing=True)
+        return verify_only.verify(
+            topology,
+            site.accesses,
+            self._options,
+            environment=environment,
+            run_id=site.run.id,
+            started=started,
+            log=log,
+        )
 
     def _certificates(self, topology: Topology, log: StepLog) -> Pki:
         title = "Read the certificates" if self._options.pki else "Create the root and intermediate CA certificates"
@@ -104,6 +119,7 @@ class Lab:
             kubeconfigs=self._options.kubeconfigs,
             peer_servers=self._options.peer_servers,
             directory=self._run.directory,
+            need_peers=not self._options.verify_only,
         )
         return Site(self._run, accesses, None)
 

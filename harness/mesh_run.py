@@ -60,6 +60,7 @@ class MeshRun:
         kubes = {access.name: Kube(access) for access in self.site.accesses}
         self._remove_kept(kubes)
         with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
+            in_parallel(lambda kube: procedure.require_kubernetes(kube, self._settings), kubes.values())
             before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
         try:
             for group in self._routed:

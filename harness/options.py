@@ -12,6 +12,7 @@ from harness.requirement import Level, Requirement
 from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
 
 PREFIX = "EASTWEST_"
+ImageSource = Literal["auto", "registry", "local", "archive"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class OptionSpec:
     help: str
     flag: bool = False
     repeatable: bool = False
+    bare: str = ""
+    """The value where the option is given without one; empty where it needs one."""
 
     @property
     def destination(self) -> str:
@@ -45,12 +48,15 @@ OPTIONS = (
     OptionSpec("contexts", "", "kubeconfig contexts of existing clusters, east first (comma separated)"),
     OptionSpec("kubeconfig", "", "kubeconfig file of existing clusters; default KUBECONFIG", repeatable=True),
     OptionSpec("peer-server", "", "CONTEXT=URL: API server address that other clusters must use", repeatable=True),
+    OptionSpec("verify-only", "", "judge the mesh that is on --contexts; install and change nothing", flag=True),
     OptionSpec("distribution", "istio", "what is installed: istio, sail, ossm, or a YAML file (docs/distributions.md)"),
     OptionSpec("installer", "", "istioctl or sail; default the distribution's"),
     OptionSpec("istio-version", "", "version of Istio; default the distribution's, or the newest known"),
     OptionSpec("node-image", "", "node image of kind clusters; default the one that kind publishes"),
     OptionSpec("registry-mirror", "", "URL of a registry from which nodes of kind clusters pull every image"),
-    OptionSpec("images", "auto", "registry, local (built from packages) or auto: registry where one answers"),
+    OptionSpec(
+        "images", "auto", "registry, local (built from packages), archive:FILE or auto: registry where one answers"
+    ),
     OptionSpec("load-balancer", "auto", "cloud-provider-kind, metallb or auto: the first where it is on PATH"),
     OptionSpec("pki", "", "directory with NAME/{ca-cert,ca-key,root-cert,cert-chain}.pem; default made ones"),
     OptionSpec("namespace", "sample", "namespace of the sample workloads"),
@@ -62,6 +68,7 @@ OPTIONS = (
     OptionSpec("output", "output", "directory for everything that is written"),
     OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
     OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
+    OptionSpec("plan", "", "only print every step: as text, or with --plan=shell as a bash script", bare="text"),
     OptionSpec("preflight", "", "only check that the run could be made", flag=True),
     OptionSpec("keep", "", "keep the clusters, and the mesh of the last topology", flag=True),
     OptionSpec("reuse", "", "take clusters that an earlier run kept", flag=True),
@@ -80,13 +87,16 @@ class Options:
     contexts: tuple[str, ...]
     kubeconfigs: tuple[Path, ...]
     peer_servers: Mapping[str, str]
+    verify_only: bool
     distribution: Distribution
     """With the installer that is used."""
     istio_version: str
     """Without a v; empty where any will do."""
     node_image: str
     registry_mirror: str
-    images: Literal["auto", "registry", "local"]
+    images: ImageSource
+    archive: Path | None
+    """Set where images come from one."""
     load_balancer: Literal["auto", "cloud-provider-kind", "metallb"]
     pki: Path | None
     namespace: str
@@ -99,6 +109,7 @@ class Options:
     output: Path
     observations: tuple[Path, ...]
     observe_only: bool
+    plan: Literal["", "text", "shell"]
     preflight: bool
     keep: bool
     reuse: bool
@@ -153,11 +164,13 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         contexts=contexts,
         kubeconfigs=tuple(Path(value) for value in listed("kubeconfig")),
         peer_servers=_pairs("peer-server", listed("peer-server"), "="),
+        verify_only=_verify_only(raw, contexts),
         distribution=distribution,
         istio_version=text("istio-version").removeprefix("v") or distribution.istio_version,
-        node_image=text("node-image"),
-        registry_mirror=_url("registry-mirror", text("registry-mirror")),
-        images=_one_of("images", text("images"), ("auto", "registry", "local")),  # type: ignore[arg-type]
+        node_image=_not_built("node-image", text("node-image"), text("images")),
+        registry_mirror=_not_built("registry-mirror", _url("registry-mirror", text("registry-mirror")), text("images")),
+        images=_images(text("images"), contexts)[0],
+        archive=_images(text("images"), contexts)[1],
         load_balancer=_one_of(  # type: ignore[arg-type]
             "load-balancer", text("load-balancer"), ("auto", "cloud-provider-kind", "metallb")
         ),
@@ -171,12 +184,33 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         output=Path(text("output")),
         observations=tuple(Path(value) for value in listed("observation")),
         observe_only=bool(raw("observe-only")),
+        plan=_one_of("plan", text("plan"), ("text", "shell")) if text("plan") else "",  # type: ignore[arg-type]
         preflight=bool(raw("preflight")),
         keep=bool(raw("keep")),
         reuse=bool(raw("reuse")),
         timeout_scale=_number("timeout-scale", text("timeout-scale"), float, least=0.1),
         fail_on=_one_of("fail-on", text("fail-on"), ("must", "should", "any")),  # type: ignore[arg-type]
     )
+
+
+def _images(value: str, contexts: tuple[str, ...]) -> tuple[ImageSource, Path | None]:
+    """Where images come from, and the file where that is an archive."""
+    kind, _, file = value.partition(":")
+    if kind != "archive":
+        return _one_of("images", value, ("auto", "registry", "local", "archive:FILE")), None  # type: ignore[return-value]
+    if not file:
+        raise UserError(
+            f"--images={value} names no file.",
+            "an archive is one file, which `make archive` writes",
+            "give it as --images=archive:FILE",
+        )
+    if contexts:
+        raise UserError(
+            "--images=archive and --contexts exclude each other.",
+            "clusters that are there already pull their images from the registries they know",
+            "put the images there (docs/disconnected.md), and leave --images out",
+        )
+    return "archive", Path(file)
 
 
 def _distribution(name: str, installer: str) -> Distribution:
@@ -193,10 +227,41 @@ def _distribution(name: str, installer: str) -> Distribution:
     return found.model_copy(update={"installer": installer})
 
 
+def _not_built(option: str, value: str, images: str) -> str:
+    if value and images not in ("auto", "registry"):
+        raise UserError(
+            f"--{option} can't be used with --images={images}.",
+            "nodes and images are then those that the suite brings",
+            f"leave --{option} out, or use --images=registry",
+        )
+    return value
+
+
 def _url(option: str, value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise UserError(f"--{option}={value} is no URL.", "it begins with https:// or http://", f"correct --{option}")
     return value.rstrip("/")
+
+
+def _verify_only(raw: Raw, contexts: tuple[str, ...]) -> bool:
+    """Whether a mesh is only observed; what would say how it is to be is then refused."""
+    if not raw("verify-only"):
+        return False
+    if not contexts:
+        raise UserError(
+            "--verify-only needs --contexts.",
+            "it judges a mesh that is there, on clusters that exist",
+            "name their kubeconfig contexts: --contexts=east,west",
+        )
+    senseless = ("topology", "network", "clusters", "topology-file", "pki", "keep", "reuse", "plan")
+    for option in (option for option in OPTIONS if option.name in senseless):
+        if (raw(option.name) or "") not in (option.default, "", []):
+            raise UserError(
+                f"--verify-only and --{option.name} exclude each other.",
+                "nothing is installed, and what the mesh was meant to be is found out",
+                f"leave --{option.name} out",
+            )
+    return True
 
 
 def _from_files(files: tuple[str, ...], text: Callable[[str], str], contexts: tuple[str, ...]) -> tuple[Topology, ...]:

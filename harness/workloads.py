@@ -94,6 +94,8 @@ def deploy_experiments(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
     image = image.format(version=mesh.settings.istio_version or "latest")
     for other in mesh.topology.clusters:
         mesh.apply_manifest(cluster, "echo-service", namespace=namespace, version=other.version)
+        if cluster.is_primary:  # Istio's resources are read there, for its remotes as well
+            mesh.apply_manifest(cluster, "echo-connections", namespace=namespace, version=other.version)
     mesh.apply_manifest(cluster, "echo", namespace=namespace, version=cluster.version, image=image)
     mesh.apply_manifest(cluster, "plain", namespace=namespace, image=mesh.settings.sleep_image)
 

@@ -94,8 +94,12 @@ class _Stage:
             return None
         try:
             return make()
-        except StepError as failed:
-            self.prevented |= dict.fromkeys(wanted, str(failed))
-        except Exception as broken:  # noqa: BLE001 - the suite's failure is a verdict of its own, and others go on
-            self.errors |= dict.fromkeys(wanted, explain(broken))
+        except Exception as failed:  # noqa: BLE001 - the suite's failure is a verdict of its own, and others go on
+            # Clusters are worked on side by side, and may fail together.
+            causes = failed.exceptions if isinstance(failed, ExceptionGroup) else (failed,)
+            if all(isinstance(cause, StepError) for cause in causes):
+                reason = f"its experiment: {'; '.join(map(str, causes))}"
+                self.prevented |= dict.fromkeys(wanted, reason)
+            else:
+                self.errors |= dict.fromkeys(wanted, "; ".join(map(explain, causes)))
         return None

@@ -39,12 +39,12 @@ def make(bench: Bench) -> AuthorizationExperiment:
     )
 
 
-def enforces_policy(listeners: Any) -> bool:
-    """Whether a sidecar's inbound listener has the policy. Pure.
+def enforces_policy(chains: list[Any]) -> bool:
+    """Whether a sidecar's inbound filter chains have the policy. Pure.
 
     Istio names Envoy's RBAC rules `ns[NAMESPACE]-policy[NAME]-rule[N]`.
     """
-    return f"policy[{NAME}]" in json.dumps(listeners)
+    return f"policy[{NAME}]" in json.dumps(chains)
 
 
 def _requests(bench: Bench) -> tuple[Exchange, ...]:

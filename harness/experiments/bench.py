@@ -11,7 +11,6 @@ from harness.expected import SLEEP
 from harness.kube import Kube, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
-from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
 from harness.model.observation import Observation
 from harness.model.step import Phase
@@ -21,11 +20,18 @@ from harness.parallel import in_parallel
 from harness.steps import OpenStep
 from harness.topology import Cluster
 
+READY_SECONDS = 60.0
+"""For pods that were deployed before the mesh was observed."""
 PROPAGATION_SECONDS = 10.0
 """For configuration to reach a proxy: istiod takes a second."""
 ASK_SECONDS = 15.0
 _PAUSE = 0.2
-_KINDS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ServiceAccount"))
+_KINDS = (
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("networking.istio.io/v1", "DestinationRule"),
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def set_up(mesh: Mesh, observation: Observation) -> Bench:
     log = mesh.log
 
     def of_cluster(cluster: Cluster) -> dict[tuple[str, str], str]:
-        kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, AVAILABLE_SECONDS)
+        kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, READY_SECONDS)
         with (
             log.step(Phase.EXPERIMENTS, "Wait for the experiments' pods", cluster.name) as opened,
             environment_faults(),

@@ -49,16 +49,11 @@ def make(bench: Bench) -> StrictExperiment:
     return StrictExperiment(control=control, policy=policy, plaintext=plaintext, loop=loop)
 
 
-def refuses_plaintext(listeners: Any) -> bool:
-    """Whether a sidecar's inbound listener takes nothing but TLS at helloworld's port. Pure.
-
-    Args:
-        listeners: the answer of Envoy's `config_dump?resource=dynamic_listeners`.
-    """
+def refuses_plaintext(chains: list[Any]) -> bool:
+    """Whether a sidecar's inbound filter chains take nothing but TLS at helloworld's port. Pure."""
     transports = [
         match.get("transport_protocol", "")
-        for config in (listeners or {}).get("configs") or ()
-        for chain in ((config.get("active_state") or {}).get("listener") or {}).get("filter_chains") or ()
+        for chain in chains
         if (match := chain.get("filter_chain_match") or {}).get("destination_port") == expected.HELLOWORLD_PORT
     ]
     return bool(transports) and set(transports) == {"tls"}

@@ -8,14 +8,15 @@ from typing import Any
 from harness.errors import StepError
 from harness.experiments.bench import Bench
 from harness.kube import Object
+from harness.mesh.context import environment_faults
 from harness.model.experiment import Policy
 from harness.parallel import in_parallel
 from harness.topology import Cluster
 
 API_VERSION = "security.istio.io/v1"
 LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"
-InForce = Callable[[Any], bool]
-"""Whether a policy is in force, told from what Envoy answers to `LISTENERS`."""
+InForce = Callable[[list[Any]], bool]
+"""Whether a policy is in force, told from a sidecar's inbound filter chains."""
 
 
 @contextmanager
@@ -51,10 +52,23 @@ def applied(
     try:
         with bench.step(f"Apply {kind} {bench.namespace}/{name}") as opened:
             opened.note(f"on {', '.join(cluster.name for cluster in primaries)}")
-            in_parallel(lambda cluster: bench.mesh.apply(cluster, manifest), primaries)
+            in_parallel(lambda cluster: _apply(bench, cluster, manifest), primaries)
         yield _awaited(bench, manifest, destinations, in_force)
     finally:
         _withdraw(bench, kind, name)
+
+
+def active_chains(listeners: Any) -> list[Any]:
+    """The filter chains with which a proxy works; not those of a listener that is still warming. Pure.
+
+    Args:
+        listeners: the answer of Envoy's `config_dump?resource=dynamic_listeners`, None where there is none.
+    """
+    return [
+        chain
+        for config in (listeners or {}).get("configs") or ()
+        for chain in ((config.get("active_state") or {}).get("listener") or {}).get("filter_chains") or ()
+    ]
 
 
 def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, str]], in_force: InForce) -> Policy:
@@ -62,7 +76,9 @@ def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, s
     began = time.monotonic()
     with bench.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
         pending = bench.await_proxies(
-            dict.fromkeys(destinations, lambda cluster, pod: in_force(bench.ask(cluster, pod, LISTENERS)))
+            dict.fromkeys(
+                destinations, lambda cluster, pod: in_force(active_chains(bench.ask(cluster, pod, LISTENERS)))
+            )
         )
         if pending:
             opened.note(f"not after {time.monotonic() - began:.0f} s: {', '.join(pending)}")
@@ -75,6 +91,11 @@ def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, s
         seconds=round(time.monotonic() - began, 3),
         pending=pending,
     )
+
+
+def _apply(bench: Bench, cluster: Cluster, manifest: Object) -> None:
+    with environment_faults():
+        bench.mesh.apply(cluster, manifest)
 
 
 def _withdraw(bench: Bench, kind: str, name: str) -> None:

@@ -80,13 +80,13 @@ def _probed(observation: Observation, **fields: object) -> Observation:
 
 def _unreachable(observation: Observation) -> Observation:
     changed = _secret(observation, servers=("https://192.0.2.1:6443",))
-    timeout = {"result": ProbeResult.TIMEOUT, "detail": "connection timed out", "permissions": {}}
+    timeout = {"result": ProbeResult.TIMEOUT, "status": 0, "detail": "connection timed out", "permissions": {}}
     return _status(_probed(changed, address="192.0.2.1", **timeout), "timeout")
 
 
 def _loopback(observation: Observation) -> Observation:
     changed = _secret(observation, servers=("https://127.0.0.1:6443",))
-    refused = {"result": ProbeResult.REFUSED, "detail": "connection refused", "permissions": {}}
+    refused = {"result": ProbeResult.REFUSED, "status": 0, "detail": "connection refused", "permissions": {}}
     return _status(_probed(changed, address="127.0.0.1", **refused), "timeout")
 
 

@@ -1,16 +1,28 @@
-"""`python -m harness.images`: builds every image, with a line for each thing that is waited for."""
+"""`python -m harness.images [archive FILE]`: builds every image, and writes all into one file if asked to.
 
+A line for each thing that is waited for.
+"""
+
+import argparse
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from harness.engine import ensure_engine
 from harness.errors import UserError
-from harness.images.local import local_images
+from harness.images.archive_list import described
+from harness.images.archive_writing import write
+from harness.images.local import LocalImages, local_images
 from harness.steps import Begun, Event, StepLog, Waiting
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Build, and print where everything is. Returns the exit status: 0, or 4 where the environment cannot work."""
+    parser = argparse.ArgumentParser(prog="python -m harness.images", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("archive", help="write all into one file").add_argument("file", type=Path)
+    given = parser.parse_args(arguments)
     begun = time.monotonic()
 
     def tell(event: Event) -> None:
@@ -28,17 +40,21 @@ def main() -> int:
     try:
         ensure_engine(log)
         images = local_images(log)
+        lines = described(write(given.file, images, log)) if given.command else _places(images)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 4
-    lines = [
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _places(images: LocalImages) -> list[str]:
+    return [
         f"node image  {images.node_image}",
         f"registry    {images.registry.endpoint_for_host} (for nodes {images.registry.endpoint_for_nodes})",
         *(f"{name:11} {path}" for name, path in vars(images.tools).items()),
         *(f"{digest[:19]}  {reference}" for reference, digest in sorted(images.images.items())),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

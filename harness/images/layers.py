@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -13,6 +13,8 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CHUNK = 1 << 20
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+"""Content of the file oci-layout."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,23 @@ def config_json(image: Image) -> bytes:
 
 def manifest_json(image: Image) -> bytes:
     """The image's manifest: pure."""
-    config = config_json(image)
+    return manifest_of(config_json(image), [(layer.digest, layer.size) for layer in image.layers])
+
+
+def manifest_of(config: bytes, layers: Iterable[tuple[str, int]]) -> bytes:
+    """A manifest: pure.
+
+    Args:
+        config: the image's configuration object.
+        layers: digest in hex and size in bytes of each.
+    """
     return _json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": {"mediaType": CONFIG_TYPE, "digest": digest_of_bytes(config), "size": len(config)},
             "layers": [
-                {"mediaType": LAYER_TYPE, "digest": f"sha256:{layer.digest}", "size": layer.size}
-                for layer in image.layers
+                {"mediaType": LAYER_TYPE, "digest": f"sha256:{digest}", "size": size} for digest, size in layers
             ],
         }
     )
@@ -164,15 +174,36 @@ def write_oci_archive(output: IO[bytes], images: Iterable[Image]) -> None:
     written: set[str] = set()
     entries = []
     with tarfile.open(fileobj=output, mode="w|") as archive:
-        _add(archive, LayerFile("oci-layout", content=_json({"imageLayoutVersion": "1.0.0"})))
+        _add(archive, LayerFile("oci-layout", content=OCI_LAYOUT))
         for image in images:
             manifest, config = manifest_json(image), config_json(image)
             for content in (manifest, config):
                 _add_blob(archive, written, digest_of_bytes(content).removeprefix("sha256:"), content)
             for layer in image.layers:
                 _add_blob(archive, written, layer.digest, layer.path)
-            entries += [_index_entry(manifest, reference) for reference in image.references]
-        _add(archive, LayerFile("index.json", content=_json({"schemaVersion": 2, "manifests": entries})))
+            described = (digest_of_bytes(manifest), len(manifest))
+            entries += [(reference, *described) for reference in image.references]
+        _add(archive, LayerFile("index.json", content=index_json(entries)))
+
+
+def index_json(entries: Iterable[tuple[str, str, int]]) -> bytes:
+    """The index of an OCI layout: pure.
+
+    Args:
+        entries: reference, digest of the manifest with `sha256:`, and its size in bytes.
+    """
+    manifests = [
+        {
+            "mediaType": MANIFEST_TYPE,
+            "digest": digest,
+            "size": size,
+            "platform": {"architecture": "amd64", "os": "linux"},
+            # The first is containerd's name for it, the second that of skopeo, crane and the specification.
+            "annotations": {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference},
+        }
+        for reference, digest, size in entries
+    ]
+    return _json({"schemaVersion": 2, "manifests": manifests})
 
 
 def _add_blob(archive: tarfile.TarFile, written: set[str], digest: str, blob: bytes | Path) -> None:
@@ -183,32 +214,26 @@ def _add_blob(archive: tarfile.TarFile, written: set[str], digest: str, blob: by
     _add(archive, LayerFile(name, source=blob) if isinstance(blob, Path) else LayerFile(name, content=blob))
 
 
-def _index_entry(manifest: bytes, reference: str) -> dict[str, object]:
-    return {
-        "mediaType": MANIFEST_TYPE,
-        "digest": digest_of_bytes(manifest),
-        "size": len(manifest),
-        "platform": {"architecture": "amd64", "os": "linux"},
-        "annotations": {"io.containerd.image.name": reference},
-    }
-
-
 def docker_archive(image: Image) -> Iterator[LayerFile]:
     """The members of an archive that `docker load` takes: pure."""
-    config = config_json(image)
+    return docker_members(image.references, config_json(image), image.layers)
+
+
+def docker_members(references: Iterable[str], config: bytes, layers: Sequence[Layer]) -> Iterator[LayerFile]:
+    """`docker_archive` of an image whose configuration object is at hand: pure."""
     name = digest_of_bytes(config).removeprefix("sha256:")
-    layers = [f"{layer.digest}/layer.tar" for layer in image.layers]
     yield LayerFile(f"{name}.json", content=config)
-    for layer in image.layers:
+    for layer in layers:
         yield LayerFile(f"{layer.digest}/layer.tar", source=layer.path)
-    entry = {"Config": f"{name}.json", "RepoTags": list(image.references), "Layers": layers}
+    paths = [f"{layer.digest}/layer.tar" for layer in layers]
+    entry = {"Config": f"{name}.json", "RepoTags": list(references), "Layers": paths}
     yield LayerFile("manifest.json", content=_json([entry]))
 
 
-def write_docker_archive(output: IO[bytes], image: Image) -> None:
-    """Write the image as an archive that `docker load` takes."""
+def write_tar(output: IO[bytes], files: Iterable[LayerFile]) -> None:
+    """Write files as a tar into a stream."""
     with tarfile.open(fileobj=output, mode="w|") as archive:
-        for file in docker_archive(image):
+        for file in files:
             _add(archive, file)
 
 

@@ -22,6 +22,8 @@ from harness.images.wheels import ENVOY, unpacked
 from harness.model.step import Phase
 from harness.steps import OpenStep, StepLog
 
+ARCHIVE_FILES = ("archive.py", "archive_list.py", "archive_writing.py")
+"""Modules of this package that take no part in building."""
 NEEDED_GIBIBYTES = 20.0
 """Go's caches, the images and Docker's copies of them, in a first build."""
 
@@ -93,7 +95,7 @@ def pinned_versions() -> dict[str, str]:
 
 
 def _inputs_digest() -> str:
-    return digest_of_files(Path(__file__).parent)
+    return digest_of_files(Path(__file__).parent, exclude=("__pycache__", "__main__.py", *ARCHIVE_FILES))
 
 
 def _from_cache(index: Path, cache: Path) -> LocalImages | None:
@@ -134,7 +136,7 @@ def _build(cache: Path, index: Path, step: OpenStep) -> LocalImages:
     have = Ingredients(cache, base, programs, envoy)
     step.waiting("the node image")
     image = build_node_image(have, node)
-    if not loaded(image):
+    if not loaded(image.references[0], image.layers):
         step.waiting("docker load of the node image")
         load(image)
     step.waiting("images for the registry")

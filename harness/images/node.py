@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from harness.images.layers import (
     Layer,
     LayerFile,
     config_json,
+    docker_archive,
     executable,
     keep_layer,
     kept_layer,
     manifest_json,
-    write_docker_archive,
     write_oci_archive,
+    write_tar,
 )
 from harness.images.recipes import PATH, PAUSE_IMAGE, Ingredients, kubernetes_layer, node_images
 
@@ -166,17 +167,26 @@ def containerd_config(root: Path, state: Path, socket: Path) -> str:
     )
 
 
-def loaded(image: Image) -> bool:
-    """Whether Docker holds this very image."""
+def loaded(reference: str, layers: Iterable[Layer]) -> bool:
+    """Whether Docker holds the image of this name with these very layers."""
     try:
-        layers = run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image.references[0]])
+        there = run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", reference])
     except CommandError:
         return False
-    return all(layer.digest in layers for layer in image.layers)
+    return all(layer.digest in there for layer in layers)
 
 
 def load(image: Image) -> None:
     """Give the image to Docker.
+
+    Raises:
+        UserError: Docker did not take it.
+    """
+    load_files(docker_archive(image))
+
+
+def load_files(files: Iterable[LayerFile]) -> None:
+    """Give Docker an image as the files of an archive that `docker load` takes.
 
     Raises:
         UserError: Docker did not take it.
@@ -186,7 +196,7 @@ def load(image: Image) -> None:
     ) as process:
         assert process.stdin and process.stdout  # noqa: S101 - both are pipes
         try:
-            write_docker_archive(process.stdin, image)
+            write_tar(process.stdin, files)
             process.stdin.close()
         except BrokenPipeError:
             pass

@@ -3,9 +3,11 @@
 import http.client
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
 from harness.cache import digest_of, locked
 from harness.command import CommandError, run
@@ -28,6 +30,17 @@ class Registry:
     """URL by which nodes on the network `kind` reach it; the engine's name server knows the name."""
     endpoint_for_host: str
     """URL by which this machine reaches it."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as a registry stores it."""
+
+    references: tuple[str, ...]
+    """Full references: host/repository:tag."""
+    manifest: bytes
+    blobs: Mapping[str, Path | bytes]
+    """Layers and configuration: `sha256:` and digest → content, or a file with it."""
 
 
 def hosts_toml(registry: Registry) -> str:
@@ -97,26 +110,55 @@ def push(registry: Registry, images: Iterable[Image]) -> dict[str, str]:
     Returns:
         Full reference to manifest digest.
     """
+    return push_stored(registry, map(_stored, images))
+
+
+def push_stored(registry: Registry, images: Iterable[StoredImage]) -> dict[str, str]:
+    """`push` for images of which manifests and blobs are at hand."""
     digests: dict[str, str] = {}
     source: dict[str, str] = {}
     with _Client(registry) as client:
         for image in images:
-            manifest = manifest_json(image)
             for reference in image.references:
                 _, repository, tag = split_reference(reference)
-                digests[reference] = digest_of_bytes(manifest)
+                digests[reference] = digest_of_bytes(image.manifest)
                 if client.has(f"/v2/{repository}/manifests/{tag}", digests[reference]):
                     continue
-                for layer in image.layers:
-                    client.blob(repository, f"sha256:{layer.digest}", layer.path, source.get(layer.digest, ""))
-                    source.setdefault(layer.digest, repository)
-                config = config_json(image)
-                client.blob(repository, digest_of_bytes(config), config)
-                client.manifest(repository, tag, manifest)
+                for digest, blob in image.blobs.items():
+                    client.blob(repository, digest, blob, source.get(digest, ""))
+                    source.setdefault(digest, repository)
+                client.manifest(repository, tag, image.manifest)
     return digests
 
 
-def serves(registry: Registry, images: dict[str, str]) -> bool:
+def _stored(image: Image) -> StoredImage:
+    config = config_json(image)
+    layers = {f"sha256:{layer.digest}": layer.path for layer in image.layers}
+    return StoredImage(image.references, manifest_json(image), {**layers, digest_of_bytes(config): config})
+
+
+@contextmanager
+def fetched(
+    registry: Registry, repository: str, kind: Literal["manifests", "blobs"], digest: str
+) -> Iterator[IO[bytes]]:
+    """A manifest or blob of the registry, to be read.
+
+    Raises:
+        UserError: the registry does not have it.
+    """
+    with closing(http.client.HTTPConnection(registry.endpoint_for_host.removeprefix("http://"), timeout=60)) as asked:
+        asked.request("GET", f"/v2/{repository}/{kind}/{digest}", headers={"Accept": MANIFEST_TYPE})
+        answer = asked.getresponse()
+        if answer.status != http.client.OK:
+            raise UserError(
+                f"The local registry lacks a part of {repository}",
+                f"{kind}/{digest} was answered {answer.status}",
+                "run `make clean`, which removes the registry, and try again",
+            )
+        yield answer
+
+
+def serves(registry: Registry, images: Mapping[str, str]) -> bool:
     """Whether the registry has all these images: full reference to manifest digest."""
     with _Client(registry) as client:
         for reference, digest in images.items():

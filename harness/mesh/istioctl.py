@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from harness.command import run
 from harness.errors import StepError
-from harness.kube import Object
+from harness.kube import Kube, Object
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.injection import INJECT, await_injection
@@ -72,20 +71,20 @@ class Istioctl:
         await_injection(kube, namespace, timeout, opened, INJECT)
 
     def _apply(self, mesh: Mesh, cluster: Cluster, resource: Operator) -> None:
-        objects = rendered(mesh.settings, resource)
+        objects = rendered(mesh.kube(cluster), mesh.settings, resource)
         for last in (False, True):
             batch = [found for found in objects if (found["kind"] in LAST) is last]
             in_parallel(lambda manifest: mesh.apply(cluster, manifest), batch)
 
 
-def rendered(settings: MeshSettings, resource: Operator) -> list[Object]:
+def rendered(kube: Kube, settings: MeshSettings, resource: Operator) -> list[Object]:
     """What istioctl makes of an IstioOperator resource.
 
     Raises:
         CommandError: istioctl refuses it.
     """
     command: list[str | Path] = [settings.istioctl, "manifest", "generate", "--filename", "-"]
-    text = run(command, input=json.dumps(resource), timeout=60)
+    text = kube.run(command, input=json.dumps(resource), timeout=60)
     # The pure Python loader takes seconds over the custom resource definitions.
     objects = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     found = [manifest for manifest in objects if manifest]

@@ -12,7 +12,6 @@ from urllib.request import urlopen
 import yaml
 from kubernetes.client import ApiException
 
-from harness.command import run
 from harness.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
 from harness.errors import StepError
 from harness.inventory import Inventory
@@ -185,10 +184,11 @@ def _install_chart(mesh: Mesh, cluster: Cluster, operator: HelmChart) -> None:
 
 
 def _helm(mesh: Mesh, cluster: Cluster, *arguments: str, values: str | None = None) -> None:
-    access = mesh.kube(cluster).access
+    kube = mesh.kube(cluster)
+    access = kube.access
     command: list[str | Path] = [mesh.settings.helm or "helm", *arguments]
     command += ["--kubeconfig", access.kubeconfig, "--kube-context", access.context]
-    run(command, input=values, timeout=HELM_SECONDS)
+    kube.run(command, input=values, timeout=HELM_SECONDS)
 
 
 def _unsubscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:

@@ -4,7 +4,6 @@ from contextlib import suppress
 
 import yaml
 
-from harness.command import run
 from harness.errors import StepError
 from harness.kube import Object
 from harness.mesh.context import Mesh, step
@@ -33,8 +32,9 @@ def create_remote_secret(mesh: Mesh, watched: Cluster) -> list[Object]:
     Raises:
         CommandError: istioctl failed.
     """
-    access, namespace = mesh.kube(watched).access, mesh.settings.system_namespace
-    text = run(
+    kube, namespace = mesh.kube(watched), mesh.settings.system_namespace
+    access = kube.access
+    text = kube.run(
         [
             *(mesh.settings.istioctl, "create-remote-secret"),
             *("--kubeconfig", access.kubeconfig, "--context", access.context, "--istioNamespace", namespace),

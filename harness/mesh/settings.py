@@ -149,7 +149,7 @@ class MeshSettings:
         # On OpenShift the operator sets this value by itself.
         if self.cni and (self.installer, self.platform) != ("sail", "openshift"):
             parts.append(CNI)
-        if self.images == "local":
+        if self.images != "registry":  # an archive holds what was built where it was written
             parts.append(UPSTREAM_ENVOY)
         parts.append(self.profile)
         values: dict[str, Any] = {}

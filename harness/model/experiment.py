@@ -116,6 +116,6 @@ class Experiments(Model):
     authorization: AuthorizationExperiment | None = None
     rerun: Rerun | None = None
     prevented: dict[str, str] = {}
-    """Requirement id → what of the mesh or the environment kept its experiment from being made."""
+    """Requirement id → what of the mesh or the environment kept its experiment from being made, `what: why`."""
     errors: dict[str, str] = {}
     """Requirement id → how the suite itself failed."""

@@ -167,6 +167,7 @@ class _Source:
             istio_objects.config_object(raw, version, kind)
             for raw, version, kind in self._custom(istio_objects.CONFIG_KINDS)
             if metadata(raw)["namespace"] in self._namespaces
+            and experiment.LABEL not in (metadata(raw).get("labels") or {})
         )
 
     def _custom(self, kinds: Kinds) -> Iterable[tuple[Object, str, str]]:

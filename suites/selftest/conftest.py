@@ -1,14 +1,24 @@
 """Fixtures of the self-tests."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from harness.model.observation import Observation
+from harness.model.observation import Observation, load
 from suites.selftest.good import TOPOLOGIES, good
+
+RECORDED = Path(__file__).parent / "recorded"
 
 
 @pytest.fixture(scope="session")
-def good_observations() -> Mapping[str, Observation]:
-    """A good observation of each topology of two clusters and of a mixed one, by the topology's name."""
+def made_observations() -> Mapping[str, Observation]:
+    """A good observation of each topology of two clusters and of a mixed one, made up, by the topology's name."""
     return {name: good(topology) for name, topology in TOPOLOGIES.items() if not name.endswith("-clusters")}
+
+
+@pytest.fixture(scope="session")
+def good_observations(made_observations: Mapping[str, Observation]) -> Mapping[str, Observation]:
+    """The same as recorded on live clusters; only the mixed one is made up."""
+    recorded = {path.name.removesuffix(".json.gz"): load(path) for path in sorted(RECORDED.glob("*.json.gz"))}
+    return {**made_observations, **recorded}

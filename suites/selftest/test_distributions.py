@@ -145,6 +145,8 @@ def test_options() -> None:
         _options(installer="sail")
     with pytest.raises(UserError, match="--registry-mirror"):
         _options(**{"registry-mirror": "registry:5000"})
+    with pytest.raises(UserError, match="can't be used with --images=local"):
+        _options(images="local", **{"node-image": "example.org/node:1"})
 
 
 def test_documentation_is_current() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from harness import pki, workloads
+from harness.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.bench import Bench, unknown_versions
 from harness.experiments.exchange import client_answer, curl_answer
@@ -81,6 +82,7 @@ def test_deployed() -> None:
         assert names == sorted(
             [
                 *(f"Service echo-{other.version}" for other in PRIMARY_REMOTE.clusters),
+                *(f"DestinationRule echo-{other.version}" for other in PRIMARY_REMOTE.clusters if cluster.is_primary),
                 *("Service echo", "ServiceAccount echo", f"Deployment echo-{cluster.version}", "Deployment plain"),
             ]
         )
@@ -142,23 +144,30 @@ def test_calls_grow_with_clusters() -> None:
     assert [echo.calls(clusters) for clusters in (2, 3, 4)] == [51, 127, 236]
 
 
-def _listener(*transports: str) -> dict[str, Any]:
+def _chains(*transports: str) -> list[Any]:
     chains = [{"filter_chain_match": {"destination_port": 5000, "transport_protocol": kind}} for kind in transports]
-    chains.append({"filter_chain_match": {"destination_port": 15006, "transport_protocol": "raw_buffer"}})
-    return {"configs": [{"active_state": {"listener": {"filter_chains": chains}}}]}
+    return [*chains, {"filter_chain_match": {"destination_port": 15006, "transport_protocol": "raw_buffer"}}]
 
 
 def test_refuses_plaintext() -> None:
     """STRICT is in force where helloworld's port takes TLS only."""
-    assert mutual_tls.refuses_plaintext(_listener("tls"))
-    for listeners in (_listener("tls", "raw_buffer"), _listener(""), _listener(), {}, None):
-        assert not mutual_tls.refuses_plaintext(listeners)
+    assert mutual_tls.refuses_plaintext(_chains("tls"))
+    for chains in (_chains("tls", "raw_buffer"), _chains(""), _chains(), []):
+        assert not mutual_tls.refuses_plaintext(chains)
+
+
+def test_active_chains() -> None:
+    """What a proxy is still warming is not yet in force."""
+    listener = {"listener": {"filter_chains": _chains("tls")}}
+    assert policy.active_chains({"configs": [{"active_state": listener}]}) == _chains("tls")
+    for answer in ({"configs": [{"warming_state": listener}]}, {}, None):
+        assert not policy.active_chains(answer)
 
 
 def test_enforces_policy() -> None:
     """An authorization policy is in force where Envoy's rules name it."""
-    assert authorization.enforces_policy({"policies": {f"ns[sample]-policy[{authorization.NAME}]-rule[0]": {}}})
-    assert not authorization.enforces_policy(None)
+    assert authorization.enforces_policy([{"policies": {f"ns[sample]-policy[{authorization.NAME}]-rule[0]": {}}}])
+    assert not authorization.enforces_policy([])
 
 
 def test_unknown_versions() -> None:
@@ -175,7 +184,8 @@ def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.Monke
     """Where a remote's policies are read is its primary; whatever breaks, nothing stays."""
     kubes = _kubes()
     bench = Bench(_mesh(kubes), cast(Observation, SimpleNamespace()), {})
-    monkeypatch.setattr(Bench, "ask", lambda *_: {"in": "force"})
+    listener = {"listener": {"filter_chains": _chains("tls")}}
+    monkeypatch.setattr(Bench, "ask", lambda *_: {"configs": [{"active_state": listener}]})
 
     def make() -> None:
         east = PRIMARY_REMOTE.clusters[0]
@@ -229,6 +239,26 @@ def test_taken_down(
         assert set(found.errors) == {TCP, RERUN}
         assert not found.prevented
     assert not any(kube.there for kube in kubes.values())
+
+
+def test_prevented(good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the mesh or the environment fails to do, on one cluster or on several, is no failure of the suite."""
+
+    def fail(*_: object) -> None:
+        raise ExceptionGroup("2 of 2 failed", [StepError("ImagePullBackOff on east"), StepError("and on west")])
+
+    monkeypatch.setattr("harness.experiments.set_up", fail)
+    found = experiment(
+        PRIMARY_REMOTE,
+        cast(Mapping[str, Kube], _kubes()),
+        SETTINGS,
+        pki=pki.Pki({}),
+        observation=good_observations["primary-remote-multi-network"],
+        wanted=frozenset({TCP}),
+        log=StepLog(),
+    )
+    assert found.prevented == {TCP: "its experiment: ImagePullBackOff on east; and on west"}
+    assert not found.errors
 
 
 def _deployment(**spec: object) -> Object:

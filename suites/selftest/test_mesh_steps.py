@@ -81,6 +81,10 @@ class FakeKube:
             metadata[field] = {**metadata.get(field, {}), **values}
         return self.objects[kind, namespace or "", name]
 
+    def run(self, command: Sequence[str | Path], **_options: Any) -> str:
+        """No program."""
+        raise CommandError([str(word) for word in command], 127, "not there")
+
     def list(self, *_args: str, **_selectors: str) -> Sequence[Object]:
         """Nothing."""
         return []
@@ -131,8 +135,7 @@ class Istioctl:
 def istioctl(monkeypatch: pytest.MonkeyPatch) -> Istioctl:
     """The program's stand-in, wherever it is run."""
     program = Istioctl()
-    monkeypatch.setattr("harness.mesh.istioctl.run", program)
-    monkeypatch.setattr("harness.mesh.remote_secrets.run", program)
+    monkeypatch.setattr(FakeKube, "run", lambda _kube, command, **options: program(command, **options))
     return program
 
 
@@ -274,8 +277,7 @@ def test_a_program_that_fails_is_the_steps_failure(monkeypatch: pytest.MonkeyPat
     def refuse(*_args: Any, **_options: Any) -> str:
         raise CommandError(["istioctl"], 1, "unknown field")
 
-    monkeypatch.setattr("harness.mesh.istioctl.run", refuse)
-    monkeypatch.setattr("harness.mesh.remote_secrets.run", refuse)
+    monkeypatch.setattr(FakeKube, "run", refuse)
     _, steps = _installed(preset(MP, MULTI))
     failed = [step for step in steps if step.title == "Install Istio on the primary cluster"]
     assert all(step.outcome is Outcome.FAILED and "unknown field" in step.detail for step in failed)

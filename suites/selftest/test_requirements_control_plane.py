@@ -170,9 +170,9 @@ BREAKAGES = (
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=str)
-def test_notices(breakage: Breakage, good_observations: Mapping[str, Observation]) -> None:
+def test_notices(breakage: Breakage, made_observations: Mapping[str, Observation]) -> None:
     """The requirement fails, and nothing else but what is declared."""
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         check(breakage, observation)
 
 

@@ -139,9 +139,9 @@ BREAKAGES = (
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=str)
-def test_notices(breakage: Breakage, good_observations: Mapping[str, Observation]) -> None:
+def test_notices(breakage: Breakage, made_observations: Mapping[str, Observation]) -> None:
     """The requirement fails, and nothing else but what is declared."""
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         check(breakage, observation)
 
 
@@ -159,25 +159,25 @@ def test_same_ids() -> None:
     ],
     ids=("left out", "prevented", "suite failed"),
 )
-def test_not_made(update: dict[str, Any], verdict: Verdict, good_observations: Mapping[str, Observation]) -> None:
+def test_not_made(update: dict[str, Any], verdict: Verdict, made_observations: Mapping[str, Observation]) -> None:
     """An experiment that was not made is never passed."""
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         found = verdicts(observation.model_copy(update={"experiments": Experiments(**update)}))
         assert {found[row] for row in IDS} == {verdict}
 
 
-def test_verify_only(good_observations: Mapping[str, Observation]) -> None:
+def test_verify_only(made_observations: Mapping[str, Observation]) -> None:
     """Where nothing may be changed, no experiment is made."""
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         found = verdicts(observation.model_copy(update={"experiments": None}))
         assert {row for row, verdict in found.items() if verdict is Verdict.SKIPPED} == IDS
 
 
 @pytest.mark.parametrize("name", ["strict", "authorization"])
-def test_no_control_no_pass(name: str, good_observations: Mapping[str, Observation]) -> None:
+def test_no_control_no_pass(name: str, made_observations: Mapping[str, Observation]) -> None:
     """What was not answered without the policy either proves nothing when it is refused."""
     unanswered = {"result": ProbeResult.TIMEOUT, "status": 0, "answers": {}}
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         seen = getattr(_seen(observation), name)
         for control in ((), tuple(exchange.model_copy(update=unanswered) for exchange in seen.control)):
             changed = experiments_are(observation, **{name: seen.model_copy(update={"control": control})})
@@ -188,7 +188,7 @@ def test_no_control_no_pass(name: str, good_observations: Mapping[str, Observati
 @pytest.mark.parametrize(
     ("result", "verdict"), [(ProbeResult.TRANSPORT, Verdict.UNKNOWN), (ProbeResult.NO_TOOL, Verdict.SKIPPED)]
 )
-def test_unsent(result: ProbeResult, verdict: Verdict, good_observations: Mapping[str, Observation]) -> None:
+def test_unsent(result: ProbeResult, verdict: Verdict, made_observations: Mapping[str, Observation]) -> None:
     """A request that could not be sent is no verdict on the mesh."""
 
     def unsent(exchanges: tuple[Exchange, ...]) -> tuple[Exchange, ...]:
@@ -196,7 +196,7 @@ def test_unsent(result: ProbeResult, verdict: Verdict, good_observations: Mappin
             exchange.model_copy(update={"result": result, "answers": {}, "status": 0}) for exchange in exchanges
         )
 
-    for observation in good_observations.values():
+    for observation in made_observations.values():
         seen = _seen(observation)
         assert seen.tcp and seen.grpc and seen.strict and seen.authorization
         found = verdicts(

@@ -239,7 +239,10 @@ def test_it_arrives_as_a_helm_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Values over standard input; the release, and what comes with it, is removed again."""
     calls: list[tuple[list[str], str | None]] = []
     monkeypatch.setattr(
-        operator, "run", lambda command, **more: calls.append(([str(word) for word in command], more["input"]))
+        FakeKube,
+        "run",
+        lambda _kube, command, **more: calls.append(([str(word) for word in command], more["input"])),
+        raising=False,
     )
     chart = HelmChart(
         arrival="helm", chart="sail-operator", repository="https://example.org", version="1.2", values={"image": "i:1"}
