@@ -158,6 +158,7 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
     _no_twins("contexts", contexts)
     distribution = _distribution(text("distribution"), text("installer"))
     count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
+    images, archive = _images(text("images"), contexts)
     return Options(
         topologies=_from_files(listed("topology-file"), text, contexts)
         or _topologies(listed("topology"), listed("network"), int(count)),
@@ -169,8 +170,8 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         istio_version=text("istio-version").removeprefix("v") or distribution.istio_version,
         node_image=_not_built("node-image", text("node-image"), text("images")),
         registry_mirror=_not_built("registry-mirror", _url("registry-mirror", text("registry-mirror")), text("images")),
-        images=_images(text("images"), contexts)[0],
-        archive=_images(text("images"), contexts)[1],
+        images=images,
+        archive=archive,
         load_balancer=_one_of(  # type: ignore[arg-type]
             "load-balancer", text("load-balancer"), ("auto", "cloud-provider-kind", "metallb")
         ),
