@@ -70,6 +70,14 @@ def bare_environment(home: Path, environment: Mapping[str, str]) -> dict[str, st
 def _outside(archive: Path, passed_on: Sequence[str]) -> int:
     if os.geteuid() != 0:
         raise UserError("The network can't be cut", "only root makes network namespaces", "run as root")
+    try:
+        run([*NAMESPACES, "true"])
+    except CommandError as failed:
+        raise UserError(
+            "The network can't be cut",
+            failed.output.strip(),
+            "run where namespaces can be made, not in a plain container",
+        ) from None
     if not archive.is_file():
         raise UserError(f"There is no archive {archive}", "a run without a network needs one", "make archive")
     # Its container engine is on this disk, not in memory.

@@ -17,7 +17,7 @@ NAME = "eastwest-verify-only"
 _HEAD = f"""# What `pytest --verify-only` asks of every cluster: nothing is stored or changed with it.
 # Made by `python -m harness.verify_permissions`. Bind it to the user of the kubeconfig's context:
 #   kubectl create clusterrolebinding {NAME} --clusterrole={NAME} --user=NAME
-# What the comments call optional may be left out: what can then not be judged is blocked, by name.
+# What the comments call optional may be left out: what can then not be judged is skipped, by name.
 """
 
 
