@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test check images archive disconnected preflight bench clean
+.PHONY: help conformance test test-api check images archive disconnected preflight bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, ju
 
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)
+
+test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
+	$(PYTEST) suites/apiserver $(ARGS)
 
 check: $(VENV)/ready ## Lint and type-check
 	$(BIN)/ruff check .
