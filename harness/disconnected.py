@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno
 SIOCSIFFLAGS = 0x8914
 """Sets the flags of a network device: netdevice(7)."""
 IFF_UP = 1
+REMOVAL_SECONDS = 30.0
 INSIDE = "--inside"
 
 
@@ -78,12 +80,14 @@ def _outside(archive: Path, passed_on: Sequence[str]) -> int:
             failed.output.strip(),
             "run where namespaces can be made, not in a plain container",
         ) from None
+    if not shutil.which("dockerd", path=SYSTEM_PATH):
+        raise UserError("Docker is not installed", "it can't be fetched once the network is cut", "make images")
     if not archive.is_file():
         raise UserError(f"There is no archive {archive}", "a run without a network needs one", "make archive")
     # Its container engine is on this disk, not in memory.
     scratch = Path(tempfile.mkdtemp(prefix="eastwest-disconnected-", dir="/var/tmp"))
     inner = [sys.executable, "-m", "harness.disconnected", str(archive), INSIDE, str(scratch), *passed_on]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         (scratch / "home").mkdir()
         (scratch / "docker").mkdir()
@@ -97,7 +101,19 @@ def _outside(archive: Path, passed_on: Sequence[str]) -> int:
             finally:
                 process.kill()  # takes everything inside with it
     finally:
-        shutil.rmtree(scratch)
+        _remove(scratch)
+
+
+def _remove(scratch: Path) -> None:
+    """Remove the directory, as soon as the kernel has ended what wrote into it."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while scratch.exists():
+        try:
+            shutil.rmtree(scratch)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _inside(scratch: Path, archive: Path, passed_on: Sequence[str]) -> int:

@@ -23,8 +23,18 @@ from harness.parallel import in_parallel
 from harness.steps import OpenStep, StepLog
 from harness.topology import Cluster, Topology
 
-OWN_MANAGERS = ("eastwest", "istioctl", "istio-operator", "pilot-discovery", "istiod", "sail-operator", "install-cni")
-"""Field managers of what the suite, istioctl, istiod and the operator write."""
+OWN_MANAGERS = (
+    "eastwest",
+    "istioctl",
+    "istio-ci",
+    "istio-operator",
+    "pilot-discovery",
+    "istiod",
+    "sail-operator",
+    "install-cni",
+)
+"""Field managers of what the suite, istioctl, istiod and the operator write. `istio-ci` is what create-remote-secret
+calls itself where it makes the service account and its roles, because the installation did not (yet)."""
 OWN_GROUPS = ("istio.io", "sailoperator.io")
 DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""

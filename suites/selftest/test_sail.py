@@ -12,7 +12,7 @@ from harness.distributions.model import HelmChart, Manifests, OlmSubscription, O
 from harness.errors import StepError, UserError
 from harness.inventory import Entry, Inventory, Kind
 from harness.kube import Object
-from harness.mesh import operator, procedure, sail
+from harness.mesh import operator, procedure, removal, sail
 from harness.mesh.context import Mesh
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.resolve import resolve
@@ -307,6 +307,13 @@ def test_it_arrives_as_manifests(tmp_path: Path) -> None:
     account = Entry(Kind("v1", "ServiceAccount", "serviceaccounts"), "sail-operator", "sail", "uid")
     operator.remove_operator(mesh, EAST, Inventory("east", {account.key: account}))
     assert kube.deleted == ["CustomResourceDefinition istios.sailoperator.io"]
+
+
+def test_what_istioctl_makes_in_place_of_the_installation_is_the_runs() -> None:
+    """An older operator installs no istio-reader-service-account: create-remote-secret then makes it, and its roles."""
+    role = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+    entry = Entry(role, "", "istiod-clusterrole-istio-system", "uid", managers=("istio-ci",))
+    assert removal.owned(entry, mesh_of(FakeKube()).settings)
 
 
 def test_credentials_are_in_the_cluster_and_nowhere_else(tmp_path: Path) -> None:
