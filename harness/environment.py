@@ -104,10 +104,8 @@ def needs(options: Options, source: Images) -> preflight.Needs:
     if options.verify_only:
         return preflight.Needs(clusters=0)
     clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
-    if source == "archive":
+    if source != "registry":  # programs come with the images
         return preflight.Needs(clusters=clusters)
-    if source == "local":
-        return preflight.Needs(clusters=clusters, tools=("go",))
     tools = ["istioctl", *(() if options.existing else ("kind",))]
     if options.distribution.needs_helm:
         tools.append("helm")
