@@ -31,7 +31,7 @@ NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", 
 PROJECT = Path(__file__).parent.parent
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ADDRESSES = (("1.1.1.1", 443), ("8.8.8.8", 53), ("2606:4700:4700::1111", 443))
-HOSTS = ("registry-1.docker.io", "registry.istio.io", "proxy.golang.org", "pypi.org", "deb.debian.org")
+HOSTS = ("registry-1.docker.io", "registry.istio.io", "github.com", "istio.io", "kubernetes.io")
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 SIOCSIFFLAGS = 0x8914
 """Sets the flags of a network device: netdevice(7)."""
