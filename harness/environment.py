@@ -5,7 +5,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubernetes.client import ApiException
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
@@ -132,7 +131,7 @@ def _image_source(options: Options) -> Images:
 def _registry_answers() -> bool:
     try:
         PoolManager().request("GET", REGISTRY, retries=False, timeout=Timeout(total=REGISTRY_SECONDS))
-    except (HTTPError, ApiException, OSError):
+    except (HTTPError, OSError):
         return False
     return True
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from harness import inventory, kept_mesh, workloads
 from harness.catalogue import catalogue
@@ -75,7 +76,7 @@ class MeshRun:
                 self._remove(kubes, before)
         return observation if keep else self._compared(observation, kubes, before)
 
-    @property
+    @cached_property
     def _settings(self) -> MeshSettings:
         given = self.provisions
         resolved = resolve(
@@ -91,7 +92,7 @@ class MeshRun:
         )
         return replace(resolved, experiments=bool(self._experiments))
 
-    @property
+    @cached_property
     def _experiments(self) -> frozenset[str]:
         """The requirements whose experiments are made: those that are judged."""
         return frozenset(

@@ -1,6 +1,6 @@
 """When workloads count as ready, and why they are not: pure functions of objects, and the waits that use them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kubernetes.client import ApiException
@@ -44,16 +44,7 @@ def await_deployment(kube: Kube, namespace: str, name: str, timeout: float, step
     Raises:
         StepError: it was not in time; the message has the pods' own reasons.
     """
-    return kube.wait(
-        "apps/v1",
-        "Deployment",
-        name,
-        namespace,
-        pending=deployment_pending,
-        timeout=timeout,
-        step=step,
-        explain=lambda: why_unready(kube, "Deployment", namespace, name),
-    )
+    return _await(kube, "Deployment", namespace, name, deployment_pending, timeout, step)
 
 
 def await_daemon_set(kube: Kube, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
@@ -62,15 +53,27 @@ def await_daemon_set(kube: Kube, namespace: str, name: str, timeout: float, step
     Raises:
         StepError: it was not in time; the message has the pods' own reasons.
     """
+    return _await(kube, "DaemonSet", namespace, name, daemon_set_pending, timeout, step)
+
+
+def _await(  # noqa: PLR0917 - private, and called beside its definition
+    kube: Kube,
+    kind: str,
+    namespace: str,
+    name: str,
+    pending: Callable[[Object | None], str],
+    timeout: float,
+    step: OpenStep,
+) -> Object | None:
     return kube.wait(
         "apps/v1",
-        "DaemonSet",
+        kind,
         name,
         namespace,
-        pending=daemon_set_pending,
+        pending=pending,
         timeout=timeout,
         step=step,
-        explain=lambda: why_unready(kube, "DaemonSet", namespace, name),
+        explain=lambda: why_unready(kube, kind, namespace, name),
     )
 
 

@@ -169,11 +169,9 @@ def test_traffic_shows_loop_and_shares(broken: TopologyResult) -> None:
     """Ten requests in the chapter's words, observed against expected shares."""
     east, west = traffic.clients(broken.observation)
     assert len(west.loop) == traffic.LOOP
-    assert all(
-        answer.text.startswith("Hello version: v1, instance: helloworld-v1")
-        for answer in west.loop
-        if answer.version == 0
-    )
+    from_east = [answer.text for answer in west.loop if answer.version == 0]
+    assert from_east
+    assert all(text.startswith("Hello version: v1, instance: helloworld-v1") for text in from_east)
     assert [share.width for share in west.promised] == [50.0, 50.0]
     assert [share.label for share in west.observed] == ["v1", "v2"]
     assert any("no healthy upstream" in answer.text for answer in east.loop)
