@@ -1,7 +1,8 @@
 """The clusters of a session: made, or taken, when they are first needed; removed, or kept, at its end."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from harness import environment, pki, verify_only
@@ -9,7 +10,7 @@ from harness.clusters import existing, kind, leftovers, load_balancer
 from harness.clusters import run as runs
 from harness.environment import Provisions
 from harness.errors import UserError
-from harness.mesh_run import MeshRun, Site
+from harness.mesh_run import FormedMesh, MeshRun, Site
 from harness.model.observation import Observation
 from harness.model.step import Phase, Step
 from harness.options import Options
@@ -61,33 +62,65 @@ class Lab:
             UserError: the environment failed, now or when an earlier topology was tried; whatever was made is
                 removed by `close`.
         """
+        with self._next(listener) as log:
+            if self._options.verify_only:
+                return self._verified(topology, log)
+            form, certificates = self._ready(topology, log)
+            return form(certificates, keep=self._options.keep and self._to_come == 0)
+
+    @contextmanager
+    def formed(self, topology: Topology, listener: Listener) -> Iterator[FormedMesh]:
+        """Form the mesh in a topology for whoever observes or changes it, and remove it again.
+
+        Args:
+            topology: the clusters.
+            listener: told of every step.
+
+        Raises:
+            UserError: as `observe`.
+        """
+        with self._next(listener) as log:
+            form, certificates = self._ready(topology, log)
+            with form.formed(certificates) as formed:
+                yield formed
+
+    @contextmanager
+    def _next(self, listener: Listener) -> Iterator[StepLog]:
+        """The log of the next topology; an environment that has failed once is not tried again."""
         self._to_come -= 1
         if self._broken:
             raise self._broken
-        if self._provisions is None:
-            raise RuntimeError("prepare() comes first")
-        log, started = StepLog(listener, self._earlier), datetime.now(UTC)
+        log = StepLog(listener, self._earlier)
         self._earlier = ()
         try:
-            if self._options.verify_only:
-                return self._verified(topology, self._provisions, log, started)
-            with ThreadPoolExecutor(max_workers=1) as background:
-                # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
-                certificates = background.submit(self._certificates, topology, log)
-                site = self._site_for(topology, self._provisions, log)
-                form = MeshRun(topology, site, self._provisions, self._options, log, started)
-                return form(certificates.result(), keep=self._options.keep and self._to_come == 0)
+            yield log
         except UserError as error:
             self._broken = error
             raise
+
+    def _ready(self, topology: Topology, log: StepLog) -> tuple[MeshRun, Pki]:
+        """Clusters that are up, and certificates."""
+        started = datetime.now(UTC)
+        with ThreadPoolExecutor(max_workers=1) as background:
+            # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
+            certificates = background.submit(self._certificates, topology, log)
+            site = self._site_for(topology, log)
+            return MeshRun(topology, site, self._provided, self._options, log, started), certificates.result()
+
+    @property
+    def _provided(self) -> Provisions:
+        if self._provisions is None:
+            raise RuntimeError("prepare() comes first")
+        return self._provisions
 
     def close(self, listener: Listener) -> None:
         """Remove the clusters that were made, or keep them where that was asked for."""
         self._leave(StepLog(listener), keep=self._options.keep and not self._broken)
 
-    def _verified(self, topology: Topology, provisions: Provisions, log: StepLog, started: datetime) -> Observation:
-        site = self._site_for(topology, provisions, log)
-        environment = provisions.environment(existing=True)
+    def _verified(self, topology: Topology, log: StepLog) -> Observation:
+        started = datetime.now(UTC)
+        site = self._site_for(topology, log)
+        environment = self._provided.environment(existing=True)
         return verify_only.verify(
             topology,
             site.accesses,
@@ -103,12 +136,12 @@ class Lab:
         with log.step(Phase.CERTIFICATES, title):
             return pki.load(self._options.pki, topology) if self._options.pki else pki.make(topology)
 
-    def _site_for(self, topology: Topology, provisions: Provisions, log: StepLog) -> Site:
+    def _site_for(self, topology: Topology, log: StepLog) -> Site:
         names = tuple(cluster.name for cluster in topology.clusters)
         if self._site and tuple(access.name for access in self._site.accesses) != names:
             self._leave(log, keep=False)
         if self._site is None:
-            self._site = self._made(names, provisions, log)
+            self._site = self._made(names, log)
         return self._site
 
     def _existing(self, names: tuple[str, ...]) -> Site:
@@ -123,15 +156,15 @@ class Lab:
         )
         return Site(self._run, accesses, None)
 
-    def _made(self, names: tuple[str, ...], provisions: Provisions, log: StepLog) -> Site:
-        nodes = provisions.nodes
+    def _made(self, names: tuple[str, ...], log: StepLog) -> Site:
+        nodes = self._provided.nodes
         if found := leftovers.leftovers():
             with log.step(Phase.ENVIRONMENT, "Look for what earlier runs left") as step:
                 step.skip("; ".join(map(str, found)) + ": remove it with make clean")
         wanted = self._options.load_balancer
         reuse = (lambda record: kind.fits(record, names, nodes, wanted)) if self._options.reuse else None
         self._run = run = self._stack.enter_context(runs.begin(reuse=reuse))
-        balancer = load_balancer.choose(wanted, run, provisions.local)
+        balancer = load_balancer.choose(wanted, run, self._provided.local)
         there = bool(run.record.clusters)
         accesses = kind.adopt(run, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         balancer.start(accesses, log)

@@ -1,6 +1,7 @@
 """A whole run on clusters that are up: form the mesh in one topology, observe it, remove it, compare."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +18,7 @@ from harness.images import versions
 from harness.inventory import Inventory
 from harness.kube import Kube
 from harness.mesh import procedure, removal
+from harness.mesh.context import Mesh
 from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Asked, Observation
@@ -58,6 +60,18 @@ class MeshRun:
             certificates: of every cluster.
             keep: leave the mesh where it is; the observation then has no cleanup.
         """
+        with self.formed(certificates, keep=keep) as formed:
+            observation = formed.experimented(formed.observed(self.log), self._experiments, self.log)
+        return observation if keep else self._compared(observation, formed)
+
+    @contextmanager
+    def formed(self, certificates: Pki, *, keep: bool = False) -> Iterator["FormedMesh"]:
+        """Form the mesh, give it to whoever observes or changes it, and remove it whatever happens.
+
+        Args:
+            certificates: of every cluster.
+            keep: leave the mesh where it is.
+        """
         kubes = {access.name: Kube(access) for access in self.site.accesses}
         self._remove_kept(kubes)
         with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
@@ -68,13 +82,12 @@ class MeshRun:
                 routes.add(group, self.log)
             procedure.install(self.topology, kubes, self._settings, certificates, self.log)
             workloads.deploy(self.topology, kubes, self._settings, self.log)
-            observation = self._experimented(self._observe(kubes), kubes, certificates)
+            yield FormedMesh(self, Mesh(self.topology, kubes, self._settings, self.log), certificates, before)
         finally:
             if keep:
                 kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
             else:
                 self._remove(kubes, before)
-        return observation if keep else self._compared(observation, kubes, before)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -112,9 +125,11 @@ class MeshRun:
         ]
         return [group for group in groups if len(group) > 1]
 
-    def _observe(self, kubes: Mapping[str, Kube]) -> Observation:
+    @property
+    def asked(self) -> Asked:
+        """What the run was asked to bring about."""
         settings, balancer = self._settings, self.site.balancer
-        asked = Asked(
+        return Asked(
             mode="install",
             installer=settings.installer,
             istio_version=settings.istio_version,
@@ -129,19 +144,6 @@ class MeshRun:
             distribution=settings.distribution,
             resolved=described(settings),
         )
-        return observe(
-            self.topology,
-            kubes,
-            asked,
-            environment=self.provisions.environment(existing=balancer is None),
-            suite=suite_version(),
-            run_id=self.site.run.id,
-            started=self.started,
-            deviations=settings.deviations,
-            log=self.log,
-            requests=self.options.requests,
-            timeout_scale=self.options.timeout_scale,
-        )
 
     def _remove_kept(self, kubes: Mapping[str, Kube]) -> None:
         """Take away the mesh that an earlier run kept on these clusters."""
@@ -152,29 +154,60 @@ class MeshRun:
             earlier._remove(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 
-    def _experimented(self, observation: Observation, kubes: Mapping[str, Kube], certificates: Pki) -> Observation:
-        if not self._experiments:
-            return observation
-        seen = experiment(
-            self.topology,
-            kubes,
-            self._settings,
-            pki=certificates,
-            observation=observation,
-            wanted=self._experiments,
-            log=self.log,
-        )
-        return observation.model_copy(update={"experiments": seen, "steps": self.log.steps})
-
     def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
         removal.remove(self.topology, kubes, self._settings, before, self.log)
         for group in self._routed:
             routes.remove(group, self.log)
 
-    def _compared(
-        self, observation: Observation, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]
-    ) -> Observation:
+    def _compared(self, observation: Observation, formed: "FormedMesh") -> Observation:
         with self.log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
             left = load_balancer.load_balancer_containers(self.site.run) if self.site.balancer else ()
-            cleanup = removal.observe_cleanup(kubes, before, left)
+            cleanup = removal.observe_cleanup(formed.mesh.kubes, formed.before, left)
         return observation.model_copy(update={"cleanup": cleanup, "steps": self.log.steps})
+
+
+@dataclass(frozen=True)
+class FormedMesh:
+    """A mesh that stands, with the sample workloads on it; can be observed as often as one likes."""
+
+    run: MeshRun
+    mesh: Mesh
+    certificates: Pki
+    before: Mapping[str, Inventory]
+    """Of every cluster, from before the mesh."""
+
+    def observed(self, log: StepLog) -> Observation:
+        """What is there now.
+
+        Args:
+            log: its steps so far, and those of observing, become part of the observation.
+        """
+        run, mesh = self.run, self.mesh
+        return observe(
+            run.topology,
+            mesh.kubes,
+            run.asked,
+            environment=run.provisions.environment(existing=run.site.balancer is None),
+            suite=suite_version(),
+            run_id=run.site.run.id,
+            started=run.started,
+            deviations=mesh.settings.deviations,
+            log=log,
+            requests=run.options.requests,
+            timeout_scale=run.options.timeout_scale,
+        )
+
+    def experimented(self, observation: Observation, wanted: frozenset[str], log: StepLog) -> Observation:
+        """The observation with the experiments of these requirements, made now."""
+        if not wanted:
+            return observation
+        seen = experiment(
+            self.run.topology,
+            self.mesh.kubes,
+            self.mesh.settings,
+            pki=self.certificates,
+            observation=observation,
+            wanted=wanted,
+            log=log,
+        )
+        return observation.model_copy(update={"experiments": seen, "steps": log.steps})

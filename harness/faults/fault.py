@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.experiments import IDS, unfit
+from harness.faults.act import Act
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
 from harness.topology import Feature, Topology
@@ -69,7 +70,9 @@ class Fault:
     consequences: tuple[Consequence, ...] = ()
     where: Where = everywhere
     live: bool = False
-    """It is also made on live clusters."""
+    """It is also to be made on live clusters."""
+    act: Act | None = None
+    """How it is made on live clusters."""
 
     def apply(self, observation: Observation) -> Observation:
         """The observation that the broken mesh would give; no experiment is made where the loop does not pass.

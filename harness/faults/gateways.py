@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from harness import expected
 from harness.faults import effects, requests
+from harness.faults.acts import namespaces
 from harness.faults.certificates import NO_SHARES, REMOTE_READY, SHARES
 from harness.faults.control_plane import SILENT, UNAVAILABLE
 from harness.faults.edit import (
@@ -227,6 +228,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"NET-LABEL"}),
         consequences=(Consequence(("NET-DISTINCT",), "a network without a name can't be compared", MN),),
         live=True,
+        act=namespaces.network_unlabelled,
     ),
     Fault(
         "network-same-name",
@@ -237,6 +239,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=(Consequence(("NET-LABEL",), "the label is not what the topology says"),),
         where=MN,
         live=True,
+        act=namespaces.network_same_name,
     ),
     Fault(
         "no-route",

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from harness import expected
 from harness.faults import effects, requests
+from harness.faults.acts import namespaces
 from harness.faults.certificates import NO_SHARES, REMOTE_READY, SHARES
 from harness.faults.edit import (
     each,
@@ -228,5 +229,6 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CP-CONTROL-PLANE-CLUSTERS"}),
         where=PR,
         live=True,
+        act=namespaces.unannotated,
     ),
 )
