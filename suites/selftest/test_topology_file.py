@@ -89,3 +89,10 @@ def test_contexts_are_those_of_the_file(tmp_path: Path) -> None:
     renamed = str(_write(tmp_path / "renamed.yaml", yaml.safe_dump(data)))
     with pytest.raises(UserError, match="names its clusters otherwise"):
         _options(topology_file=[mixed, renamed], contexts="a,b,c")
+
+
+def test_the_documented_file_is_the_one_that_is_run() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    run = (docs / "mixed-topology.yaml").read_text()
+    assert f"```yaml\n{run}```" in (docs / "topology-files.md").read_text()
+    assert yaml.safe_load(run)["clusters"] == yaml.safe_load(MIXED)["clusters"]
