@@ -95,4 +95,5 @@ class Fault:
                 found |= dict.fromkeys((r for r in consequence.requirements if r not in found), consequence.reason)
         if "TR-REACH" in found:
             found |= dict.fromkeys(EXPERIMENTS, "no experiment is made on a mesh whose loop does not pass")
+            found.setdefault("MTLS-PEER", "what no other cluster's client reaches has no caller from there to identify")
         return found

@@ -30,11 +30,11 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
     identities = _client_identities(observation)
     for cluster, _ in evidence.readable(observation, Subject.PODS):
         peers = [peer for peer in traffic.peers if peer.destination == cluster.name and peer.requests]
+        if not _called_from_elsewhere(observation, cluster):
+            evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
+            continue
         if not peers:
-            if _called_from_elsewhere(observation, cluster):
-                evidence.unknown(f"{cluster.name}: no record of the requests that arrived")
-            else:
-                evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
+            _unrecorded(observation, evidence, cluster)
         for peer in peers:
             evidence.expect(
                 peer.mutual_tls and peer.principal in identities,
@@ -44,6 +44,15 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
                 expected=f"mutual TLS, {' or '.join(sorted(identities))}",
                 found=f"{'mutual TLS' if peer.mutual_tls else 'no mutual TLS'}, {peer.principal or 'no identity'}",
             )
+
+
+def _unrecorded(observation: Observation, evidence: Evidence, cluster: Cluster) -> None:
+    """Requests arrived that no proxy recorded: blocked where there is no proxy to ask, else unknown."""
+    called = expected.helloworld_pods(observation[cluster], observation.asked.sample_namespace)
+    if called and not any(map(expected.has_proxy, called)):
+        evidence.blocked("WL-INJECTED", f"{cluster.name}: no helloworld pod has a proxy that could tell who called")
+    else:
+        evidence.unknown(f"{cluster.name}: no record of the requests that arrived")
 
 
 def _client_identities(observation: Observation) -> set[str]:
