@@ -4,7 +4,9 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import MappingProxyType
 
 from harness import requirement
 from harness.requirement import Requirement
@@ -18,7 +20,8 @@ FEATURES = {
 }
 
 
-def catalogue() -> dict[str, Requirement]:
+@cache
+def catalogue() -> Mapping[str, Requirement]:
     """All requirements by id, in the order of their modules and of their lines.
 
     Raises:
@@ -34,7 +37,7 @@ def catalogue() -> dict[str, Requirement]:
             if declared.id in found and found[declared.id] is not declared:
                 raise ValueError(f"{declared.id} is declared twice")
             found[declared.id] = declared
-    return found
+    return MappingProxyType(found)
 
 
 def page(requirements: Iterable[Requirement]) -> str:

@@ -6,6 +6,7 @@ unreachable? *Distribution*: do the shares of the answers match the shares that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import log, log1p
 
 COVERAGE_FALSE_ALARM = 1e-6
@@ -89,6 +90,7 @@ def multinomial_test(counts: Mapping[str, int], shares: Mapping[str, float]) -> 
     return min(1.0, smallest * len(compared))
 
 
+@cache
 def power(trials: int, share: float, alternative: float, false_alarm: float) -> float:
     """Probability that the binomial test against `share` rejects when the true share is `alternative`."""
     likelihoods, alternatives = binomial(trials, share), binomial(trials, alternative)

@@ -1,8 +1,7 @@
 """Makes the certificates of an observation again, under keys of its own, so that one of them can be made wrong.
 
 An observation holds no private keys. Roots and intermediates are made with new ones; leaves keep their public keys and
-are only signed again. Everything else of a certificate stays as it was, but for what a fault changes. Pure but for the
-keys, which live in memory only.
+are only signed again. Everything else of a certificate stays as it was, but for what a fault changes. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +11,12 @@ from functools import cache
 
 from cryptography import x509 as crypto
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness import x509
 from harness.faults.edit import each, on, probes
+from harness.faults.toy_keys import toy_key
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.observation import Observation
 from harness.topology import Cluster
@@ -24,12 +24,6 @@ from harness.topology import Cluster
 RSA_BITS = 4096
 USAGES = ("digital_signature", "content_commitment", "key_encipherment", "key_cert_sign")
 _ALL = (*USAGES, "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only")
-
-
-@cache
-def key(owner: str, bits: int) -> RSAPrivateKey:  # noqa: ARG001 - each owner has one of its own
-    """The private key of an owner, the same each time within a process."""
-    return generate_private_key(65537, bits)
 
 
 @dataclass(frozen=True)
@@ -63,23 +57,30 @@ class Shape:
 
 def make(template: Certificate, shape: Shape, issuer: Ca | None) -> Certificate:
     """Make a certificate like another one, but for its shape; self-signed without an issuer."""
-    old = crypto.load_pem_x509_certificate(template.pem.encode())
-    own = key(shape.owner, shape.bits) if shape.owner else None
+    issuer_pem = issuer.certificate.pem if issuer else ""
+    return _signed(template.pem, shape, issuer_pem, issuer.key if issuer else None)
+
+
+@cache
+def _signed(pem: str, shape: Shape, issuer_pem: str, issuer_key: RSAPrivateKey | None) -> Certificate:
+    """Made once: signing is slow, and most certificates of a mesh stay as they were whatever the fault is."""
+    old = crypto.load_pem_x509_certificate(pem.encode())
+    own = toy_key(shape.owner, shape.bits) if shape.owner else None
     subject = crypto.Name.from_rfc4514_string(shape.subject) if shape.subject else old.subject
-    issued_by = crypto.load_pem_x509_certificate(issuer.certificate.pem.encode()).subject if issuer else subject
+    issued_by = crypto.load_pem_x509_certificate(issuer_pem.encode()).subject if issuer_pem else subject
     builder = (
         crypto.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issued_by)
         .public_key(own.public_key() if own else old.public_key())
         .serial_number(crypto.random_serial_number())
-        .not_valid_before(shape.not_before or template.not_before)
-        .not_valid_after(shape.not_after or template.not_after)
+        .not_valid_before(shape.not_before or old.not_valid_before_utc)
+        .not_valid_after(shape.not_after or old.not_valid_after_utc)
     )
     for extension in old.extensions:
         if (value := _extension(extension.value, shape)) is not None:
             builder = builder.add_extension(value, extension.critical)
-    signing = issuer.key if issuer else own
+    signing = issuer_key or own
     if signing is None:
         raise ValueError("a certificate without an issuer needs a key of its own")
     return x509.certificate(builder.sign(signing, hashes.SHA256()).public_bytes(Encoding.PEM))
@@ -175,19 +176,13 @@ def _authorities(observation: Observation, cluster: Cluster, plan: Plan) -> _Mad
     wanted = wanted if wanted.owner else replace(wanted, owner=cluster.name)
     if secret.ca_cert is None:
         raise LookupError(f"{cluster.name} has no intermediate")
-    return _Made(common, Ca(make(secret.ca_cert, wanted, common), key(wanted.owner, wanted.bits)))
-
-
-@cache
-def _made_root(pem: str, shape: Shape) -> Ca:
-    template = x509.certificate(pem)
-    return Ca(make(template, shape, None), key(shape.owner, shape.bits))
+    return _Made(common, Ca(make(secret.ca_cert, wanted, common), toy_key(wanted.owner, wanted.bits)))
 
 
 def _root(template: Certificate | None, shape: Shape) -> Ca:
     if template is None:
         raise LookupError("there is no root")
-    return _made_root(template.pem, shape)
+    return Ca(make(template, shape, None), toy_key(shape.owner, shape.bits))
 
 
 @dataclass(frozen=True)

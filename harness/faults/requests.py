@@ -121,6 +121,7 @@ class _Client:
         due = dict.fromkeys(self.targets, 0.0)
         sound = [name for name, answers in self.targets.items() if answers.failing < 1]
         requests: list[Request] = []
+        seen: set[str] = set()
         for index, chosen in enumerate(self._attempts(count) or [""] * count):
             name, answers = chosen, self.targets.get(chosen)
             if answers is None:
@@ -138,7 +139,7 @@ class _Client:
                     requests.append(self._answered(index, name, next(turns[name])))
                 else:
                     requests.append(self._failed(index, "Operation timed out", 0))
-            seen = {request.version for request in requests if request.status}
+            seen |= {request.version for request in requests[-1:] if request.status}
             if len(requests) >= BROKEN_OFF and (not seen or (until and until <= seen)):
                 break
         return Sequence(

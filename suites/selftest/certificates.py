@@ -6,11 +6,12 @@ from functools import cache
 
 from cryptography import x509 as crypto
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness import x509
+from harness.faults.toy_keys import toy_key
 from harness.model.certificate import Certificate
 
 OBSERVED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -27,10 +28,9 @@ class Authority:
     key: RSAPrivateKey
 
 
-@cache
 def key(bits: int, owner: str) -> RSAPrivateKey:
     """The key of an owner, the same one each time."""
-    return generate_private_key(65537, bits)
+    return toy_key(owner, bits)
 
 
 def issue(

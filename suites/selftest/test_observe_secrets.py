@@ -1,15 +1,18 @@
 """Secrets: what they say is kept, what they hold is not."""
 
 import base64
+from functools import cache
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from harness.kube import Object
 from harness.observe.redaction import redact
 from harness.observe.secrets import ca_secret, credentials, is_remote_secret, remote_secret
-from suites.selftest.certificates import key, pki
+from suites.selftest.certificates import issue, pki
 
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl"  # noqa: S105 - of no cluster
 KUBECONFIG = {
@@ -39,20 +42,26 @@ def secret(name: str, data: dict[str, bytes], **labels: str) -> Object:
 
 def cacerts(owner: str = "east", **changes: bytes) -> Object:
     """A `cacerts` secret with the key of an owner."""
-    authority = pki()
-    intermediate, root = authority.intermediates["east"].pem.encode(), authority.root.pem.encode()
+    intermediate = issue({NameOID.COMMON_NAME: "Intermediate CA"}, private_key("east")).pem.encode()
+    root = pki().root.pem.encode()
     data = {
         "ca-cert.pem": intermediate,
         "root-cert.pem": root,
         "cert-chain.pem": intermediate + root,
-        "ca-key.pem": private_key(owner),
+        "ca-key.pem": pem(private_key(owner)),
     }
     return secret("cacerts", data | {name.replace("_", "-") + ".pem": value for name, value in changes.items()})
 
 
-def private_key(owner: str) -> bytes:
-    """A private key, which must not be found anywhere afterwards."""
-    return key(4096, owner).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+@cache
+def private_key(owner: str) -> RSAPrivateKey:  # noqa: ARG001 - each owner has one of its own
+    """A real private key, which must not be found anywhere afterwards."""
+    return generate_private_key(65537, 2048)
+
+
+def pem(key: RSAPrivateKey) -> bytes:
+    """A private key as in `ca-key.pem`."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def test_a_ca_secret_keeps_certificates_and_whether_the_key_matches() -> None:
@@ -83,7 +92,7 @@ def test_what_can_not_be_parsed_is_said_without_being_quoted() -> None:
 
 def test_a_private_key_is_not_kept() -> None:
     kept = ca_secret(cacerts()).model_dump_json()
-    lines = [line for line in private_key("east").decode().splitlines() if len(line) > 40]
+    lines = [line for line in pem(private_key("east")).decode().splitlines() if len(line) > 40]
     assert lines
     assert not any(line in kept for line in lines)
 
