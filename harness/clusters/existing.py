@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
@@ -13,10 +12,8 @@ from urllib3.exceptions import HTTPError
 from harness.clusters import kubeconfig
 from harness.clusters.access import ClusterAccess
 from harness.errors import UserError
-from harness.kube import explain_api_error
+from harness.kube import Kube, explain_api_error, metadata
 from harness.parallel import in_parallel
-
-ANSWER_SECONDS = 10.0
 
 
 def take(
@@ -108,8 +105,8 @@ def _identity(access: ClusterAccess) -> str:
         UserError: the API server does not answer, or refuses the credentials.
     """
     try:
-        system = client.CoreV1Api(access.api).read_namespace("kube-system", _request_timeout=ANSWER_SECONDS)
-        return str(system.metadata.uid if system.metadata else access.api.configuration.host)
+        system = Kube(access).read("/api/v1/namespaces/kube-system")
+        return str(metadata(system or {}).get("uid") or access.api.configuration.host)
     except ApiException as refused:
         if refused.status == 403:  # noqa: PLR2004
             return str(access.api.configuration.host)

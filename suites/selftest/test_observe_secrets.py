@@ -54,7 +54,7 @@ def cacerts(owner: str = "east", **changes: bytes) -> Object:
 
 
 @cache
-def private_key(owner: str) -> RSAPrivateKey:  # noqa: ARG001 - each owner has one of its own
+def private_key(owner: str) -> RSAPrivateKey:
     """A real private key, which must not be found anywhere afterwards."""
     return generate_private_key(65537, 2048)
 
