@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from harness.distributions.istio_versions import minor_of
 from harness.model.base import Model
 
 Installer = Literal["istioctl", "sail"]
@@ -136,7 +137,7 @@ class Distribution(Model):
     namespaces: Namespaces = Namespaces()
     """What the distribution's namespaces are called."""
     releases: dict[str, Release] = {}  # noqa: RUF012
-    """Version of Istio → what is different for it."""
+    """Version of Istio (`1.24.1`), or all of a minor version (`"1.24"`) → what is different for it; the first wins."""
 
     @field_validator("istio_version")
     @classmethod
@@ -149,8 +150,9 @@ class Distribution(Model):
         return self.installer == "sail" and isinstance(self.operator, HelmChart)
 
     def release(self, istio_version: str) -> Release:
-        """What is different for a version; nothing where the profile does not name it."""
-        return self.releases.get(istio_version, Release())
+        """What is different for a version, else for its minor version; nothing where the profile names neither."""
+        minor = ".".join(map(str, minor_of(istio_version)))
+        return self.releases.get(istio_version) or self.releases.get(minor, Release())
 
     def operator_for(self, istio_version: str) -> Operator | None:
         """How the operator arrives for a version."""

@@ -1,7 +1,7 @@
 """How the Sail operator arrives on a cluster, and leaves it again if the run has brought it.
 
 Source: chapter "Installing a mesh", prerequisite "You have installed the OpenShift Service Mesh 3 Operator on all of
-the clusters"; Sail operator, "Installation"; Operator Lifecycle Manager, "Subscription".
+the clusters"; Sail operator, "Installation".
 """
 
 import json
@@ -16,6 +16,7 @@ from harness.distributions.model import HelmChart, Manifests, OlmSubscription, O
 from harness.errors import StepError
 from harness.inventory import Inventory
 from harness.kube import Object, condition
+from harness.mesh import olm
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh, step
 from harness.mesh.pull_secret import ensure_pull_secret
@@ -27,9 +28,6 @@ from harness.steps import OpenStep
 from harness.topology import Cluster
 
 HELM_SECONDS = 120.0
-OLM_SECONDS = 300.0
-"""A catalogue may have to be pulled."""
-_OLM = "operators.coreos.com/v1alpha1"
 _CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 _DOWNLOAD_SECONDS = 30
 
@@ -47,7 +45,7 @@ def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
         _install_chart(mesh, cluster, operator)
     elif isinstance(operator, OlmSubscription):
         opened.note(f"package {operator.package}, channel {operator.channel}")
-        mesh.apply(cluster, subscription(operator))
+        mesh.apply(cluster, olm.subscription(operator))
     elif isinstance(operator, Manifests):
         opened.note(", ".join(Path(file).name for file in operator.files))
         _ensure_namespace(mesh, cluster, operator.namespace)
@@ -61,15 +59,7 @@ def await_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Wait for the operator to be ready."""
     kube, operator = mesh.kube(cluster), mesh.settings.operator
     if isinstance(operator, OlmSubscription):
-        kube.wait(
-            _OLM,
-            "Subscription",
-            operator.package,
-            operator.namespace,
-            pending=subscription_pending,
-            timeout=mesh.deadline(cluster, OLM_SECONDS),
-            step=opened,
-        )
+        olm.await_installed(mesh, cluster, operator, opened)
     for plural in ("istios", "istiocnis"):
         name = f"{plural}.{API_GROUP}"
         kube.wait(*_CRD, name, pending=established_pending, timeout=mesh.deadline(cluster, 60), step=opened)
@@ -89,7 +79,7 @@ def remove_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inve
     if isinstance(operator, HelmChart):
         _helm(mesh, cluster, "uninstall", operator.release, "--namespace", operator.namespace, "--ignore-not-found")
     elif isinstance(operator, OlmSubscription):
-        _unsubscribe(mesh, cluster, operator)
+        olm.unsubscribe(mesh.kube(cluster), operator)
     elif isinstance(operator, Manifests):
         for manifest in reversed(read_manifests(operator)):
             _delete(mesh, cluster, manifest, before)
@@ -103,37 +93,6 @@ def brought(before: Inventory) -> bool:
 def operator_namespace(operator: Operator | None) -> tuple[str, ...]:
     """The namespace that comes and goes with the operator, if any: pure."""
     return (operator.namespace,) if isinstance(operator, HelmChart | Manifests) else ()
-
-
-def subscription(operator: OlmSubscription) -> Object:
-    """The Subscription of the operator's package: pure."""
-    spec = {
-        "name": operator.package,
-        "channel": operator.channel,
-        "source": operator.source,
-        "sourceNamespace": operator.source_namespace,
-        "installPlanApproval": "Automatic",
-    }
-    if operator.starting_csv:
-        spec["startingCSV"] = operator.starting_csv
-    metadata = {"name": operator.package, "namespace": operator.namespace}
-    return {"apiVersion": _OLM, "kind": "Subscription", "metadata": metadata, "spec": spec}
-
-
-def subscription_pending(seen: Object | None) -> str:
-    """What a Subscription waits for, in OLM's words; empty when its operator is installed: pure."""
-    if seen is None:
-        return "the Subscription does not exist"
-    status, name = seen.get("status") or {}, f"Subscription {seen['metadata']['name']}"
-    if status.get("installedCSV") and status.get("state") == "AtLatestKnown":
-        return ""
-    troubles = [
-        f"{found['type']}: {found.get('reason', '')} {found.get('message', '')}".strip()
-        for found in status.get("conditions") or []
-        if found.get("status") == "True"
-    ]
-    told = "; ".join(troubles) or status.get("state") or "not yet taken up: does the cluster run OLM?"
-    return f"{name} is not installed ({told})"
 
 
 def established_pending(seen: Object | None) -> str:
@@ -189,15 +148,6 @@ def _helm(mesh: Mesh, cluster: Cluster, *arguments: str, values: str | None = No
     command: list[str | Path] = [mesh.settings.helm or "helm", *arguments]
     command += ["--kubeconfig", access.kubeconfig, "--kube-context", access.context]
     kube.run(command, input=values, timeout=HELM_SECONDS)
-
-
-def _unsubscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:
-    """OLM keeps the operator of a Subscription that is gone: its ClusterServiceVersion goes by itself."""
-    kube = mesh.kube(cluster)
-    seen = kube.get(_OLM, "Subscription", operator.package, operator.namespace) or {}
-    kube.delete(_OLM, "Subscription", operator.package, operator.namespace)
-    if installed := (seen.get("status") or {}).get("installedCSV"):
-        kube.delete(_OLM, "ClusterServiceVersion", installed, operator.namespace)
 
 
 def _delete(mesh: Mesh, cluster: Cluster, manifest: Object, before: Inventory) -> None:

@@ -37,11 +37,14 @@ def test_ossm_holds_the_chapters_versions_beside_current_ones() -> None:
     assert (chapter.istio_version, chapter.api_version) == ("1.24.1", "v1alpha1")
     assert isinstance(chapter.operator, OlmSubscription)
     assert chapter.operator.channel == "candidates"
-    newest = max(ossm.releases, key=lambda version: [int(part) for part in version.split(".")])
-    current = resolve(ossm, istio_version=newest, istioctl=Path("istioctl"))
-    assert current.api_version == "v1"
-    assert isinstance(current.operator, OlmSubscription)
-    assert current.operator.channel.startswith("stable-")
+    for version, channel in (("1.24.6", "stable-3.0"), ("1.26.2", "stable-3.1"), ("1.30.3", "stable-3.4")):
+        current = resolve(ossm, istio_version=version, istioctl=Path("istioctl"))
+        assert current.api_version == "v1"
+        assert isinstance(current.operator, OlmSubscription)
+        assert current.operator.channel == channel
+    unknown = resolve(ossm, istio_version="1.29.0", istioctl=Path("istioctl"))
+    assert isinstance(unknown.operator, OlmSubscription)
+    assert (unknown.api_version, unknown.operator.channel) == ("auto", "stable")
     # The operator sets it by itself on OpenShift: nothing is added to the chapter but the access log.
     assert not any("pilot.cni" in line for line in chapter.deviations)
 

@@ -260,34 +260,6 @@ def test_it_arrives_as_a_helm_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert operator.operator_namespace(chart) == ("sail-operator",)
 
 
-def test_it_arrives_as_a_subscription() -> None:
-    """OLM says in conditions why it does not install; what it installed is removed with the Subscription."""
-    kube = FakeKube()
-    mesh = mesh_of(kube, OLM)
-    operator.install_operator(mesh, EAST)
-    made = kube.objects["Subscription", OLM.package]
-    assert made["spec"] == {
-        "name": "servicemeshoperator3",
-        "channel": "stable",
-        "source": "redhat-operators",
-        "sourceNamespace": "openshift-marketplace",
-        "installPlanApproval": "Automatic",
-    }
-    failed = {"type": "ResolutionFailed", "status": "True", "reason": "NotFound", "message": "no such channel"}
-    made["status"] = {"conditions": [failed]}
-    operator.await_operator(mesh, EAST)
-    assert outcome(mesh)[0] is Outcome.FAILED
-    assert "ResolutionFailed: NotFound no such channel" in outcome(mesh)[1]
-    made["status"] = {"installedCSV": "operator.v3", "state": "AtLatestKnown"}
-    kube.apply(definition("Istio", "v1"))
-    kube.apply(definition("IstioCNI", "v1"))
-    operator.await_operator(mesh, EAST)
-    assert outcome(mesh)[0] is Outcome.DONE
-    operator.remove_operator(mesh, EAST, Inventory("east", {}))
-    assert kube.deleted == ["Subscription servicemeshoperator3", "ClusterServiceVersion operator.v3"]
-    assert operator.operator_namespace(OLM) == ()
-
-
 def test_it_arrives_as_manifests(tmp_path: Path) -> None:
     """Definitions first; removed in the opposite order, but for what stood before."""
     file = tmp_path / "operator.yaml"
