@@ -1,8 +1,11 @@
 """Runs other programs, with their output in the error when they fail."""
 
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from harness.parallel import LOOK_SECONDS, check_interrupted
 
 
 class CommandError(Exception):
@@ -29,7 +32,7 @@ def run(
     cwd: Path | None = None,
     timeout: float | None = None,
 ) -> str:
-    """Run a program to its end and return what it wrote to standard output.
+    """Run a program to its end and return what it wrote to standard output; it ends with an interrupted run.
 
     Args:
         command: program and arguments.
@@ -43,16 +46,42 @@ def run(
     """
     words = [str(word) for word in command]
     try:
-        ended = subprocess.run(
-            words, input=input, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+        process = subprocess.Popen(
+            words,
+            stdin=None if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            text=True,
         )
-    except subprocess.TimeoutExpired as expired:
-        raise CommandError(words, None, _text(expired.stderr) or _text(expired.stdout)) from None
     except OSError as failed:
         raise CommandError(words, 127, str(failed)) from None
-    if ended.returncode != 0:
-        raise CommandError(words, ended.returncode, ended.stderr or ended.stdout)
-    return ended.stdout
+    with process:
+        try:
+            stdout, stderr = _communicate(process, input, timeout)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            raise CommandError(words, None, _text(expired.stderr) or _text(expired.stdout)) from None
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise CommandError(words, process.returncode, stderr or stdout)
+    return stdout
+
+
+def _communicate(process: subprocess.Popen[str], given: str | None, timeout: float | None) -> tuple[str, str]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
+        try:
+            return process.communicate(given, timeout=left)
+        except subprocess.TimeoutExpired:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
+        check_interrupted()
+        given = None  # communicate() goes on with what it was given first
 
 
 def _text(output: str | bytes | None) -> str:

@@ -30,6 +30,7 @@ from websocket import WebSocketException
 from harness import command as programs
 from harness.clusters.access import ClusterAccess
 from harness.errors import StepError
+from harness.parallel import LOOK_SECONDS, check_interrupted
 from harness.steps import OpenStep
 
 FIELD_MANAGER = "eastwest"
@@ -40,6 +41,8 @@ Object = dict[str, Any]
 READ_TIMEOUT = (5, 15)
 """Seconds to connect, and between two bytes of an answer, for what is only read."""
 RETRY_SECONDS = 0.5
+WATCH_SECONDS = 5
+"""After which a watch is begun anew: nobody who interrupts a run waits longer for it to end."""
 
 
 class TransportError(Exception):
@@ -265,8 +268,9 @@ class Kube:
                 items = found["items"]
                 yield {"apiVersion": api_version, "kind": kind, **items[0]} if items else None
                 known = True
+                check_interrupted()
                 # One second at least: 0 would mean "no limit" to the API server.
-                left = max(1, int(deadline - time.monotonic()))
+                left = min(WATCH_SECONDS, max(1, int(deadline - time.monotonic())))
                 events = Watch().stream(
                     resource.get,
                     **which,
@@ -280,6 +284,7 @@ class Kube:
                 # A watch may break off at any time (Kubernetes API concepts, "410 Gone"): look again, watch again.
                 if not known:
                     raise
+                check_interrupted()
                 time.sleep(RETRY_SECONDS)  # while the API server does not answer there is nothing to watch
 
     def wait(
@@ -369,7 +374,10 @@ class Kube:
             )
             if stdin:
                 session.write_stdin(stdin)
-            session.run_forever(timeout=timeout)
+            deadline = time.monotonic() + timeout
+            while session.is_open() and (left := deadline - time.monotonic()) > 0:
+                session.run_forever(timeout=min(LOOK_SECONDS, left))
+                check_interrupted()
             if session.is_open():
                 session.close()
                 raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")

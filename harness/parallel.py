@@ -1,14 +1,31 @@
-"""Does the same work on several clusters side by side."""
+"""Does the same work on several clusters side by side, and lets all of it end when the run is interrupted."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _IN_ORDER = ContextVar("in_order", default=False)
+_INTERRUPTED: ContextVar[threading.Event | None] = ContextVar("interrupted", default=None)
+LOOK_SECONDS = 1.0
+"""How long something that waits may go without a look at `check_interrupted`."""
+
+
+def check_interrupted() -> None:
+    """For what waits: end here where the work that this thread does side by side with others was interrupted.
+
+    Python delivers Ctrl-C to the main thread only; without a look at this the others would wait to their deadlines.
+
+    Raises:
+        KeyboardInterrupt: it was.
+    """
+    interrupted = _INTERRUPTED.get()
+    if interrupted and interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -24,7 +41,8 @@ def in_order() -> Iterator[None]:
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Call a function with every item at once and return the results in the items' order.
 
-    Every call is waited for, also when another has failed, so that nothing goes on behind the caller's back.
+    Every call is waited for, also when another has failed, so that nothing goes on behind the caller's back. On Ctrl-C
+    they are told to end (`check_interrupted`), and then waited for.
 
     Raises:
         ExceptionGroup: more than one call failed. A single failure is raised as it is.
@@ -32,10 +50,16 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     work = list(items)
     if _IN_ORDER.get() or not work:
         return [function(item) for item in work]
+    context = copy_context()
+    interrupted = _INTERRUPTED.get() or threading.Event()
+    context.run(_INTERRUPTED.set, interrupted)
     with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        futures = [pool.submit(function, item) for item in work]
-        # Ctrl-C comes here, not into the pool's own waiting, which then still follows.
-        wait(futures)
+        futures = [pool.submit(context.copy().run, function, item) for item in work]
+        try:
+            wait(futures)
+        except BaseException:
+            interrupted.set()  # Ctrl-C comes here, not into the pool's own waiting, which then still follows
+            raise
     errors = [error for future in futures if (error := future.exception())]
     if len(errors) == 1:
         raise errors[0]
