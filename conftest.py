@@ -33,10 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything else is done, and have the session reported on."""
     try:
         set_up(config)
+        keep_topologies_together(config)
+        listen(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
-    keep_topologies_together(config)
-    listen(config)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -51,6 +51,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             return observe_only(session, config.option.verbose)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+    except KeyboardInterrupt:
+        return pytest.ExitCode.INTERRUPTED
     return None
 
 

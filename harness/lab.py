@@ -167,8 +167,12 @@ class Lab:
         balancer = load_balancer.choose(wanted, run, self._provided.local)
         there = bool(run.record.clusters)
         accesses = kind.adopt(run, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
-        balancer.start(accesses, log)
-        balancer.wait(accesses, log)
+        try:
+            balancer.start(accesses, log)
+            balancer.wait(accesses, log)
+        except BaseException:
+            balancer.stop(log)
+            raise
         return Site(run, accesses, balancer)
 
     def _leave(self, log: StepLog, *, keep: bool) -> None:

@@ -22,7 +22,7 @@ from harness.mesh.context import Mesh
 from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Asked, Observation
-from harness.model.step import Phase
+from harness.model.step import Outcome, Phase
 from harness.observe import observe
 from harness.options import Options
 from harness.parallel import in_parallel
@@ -30,6 +30,9 @@ from harness.pki import Pki
 from harness.steps import StepLog
 from harness.suite_version import suite_version
 from harness.topology import Feature, Topology
+
+_NOT_DONE = (Outcome.FAILED, Outcome.ERROR)
+_CLUSTER_WIDE = "clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration"
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class MeshRun:
             if keep:
                 kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
             else:
-                self._remove(kubes, before)
+                self._removed(kubes, before)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -158,6 +161,22 @@ class MeshRun:
         removal.remove(self.topology, kubes, self._settings, before, self.log)
         for group in self._routed:
             routes.remove(group, self.log)
+
+    def _removed(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
+        whole = False
+        try:
+            self._remove(kubes, before)
+            whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)
+        finally:
+            if not whole and self.site.balancer is None:
+                with self.log.step(Phase.CLEANUP, "Name what may be left of the mesh") as step:
+                    step.skip("\n".join(self._by_hand(kube, before[kube.name]) for kube in kubes.values()))
+
+    def _by_hand(self, kube: Kube, before: Inventory) -> str:
+        names = [name for name in self._settings.namespaces if not before.holds_namespace(name)]
+        remove = f"kubectl --context={kube.access.context} delete namespace --ignore-not-found {' '.join(names)}"
+        return f"{remove}; then what `kubectl --context={kube.access.context} get {_CLUSTER_WIDE}` shows of this mesh"
 
     def _compared(self, observation: Observation, formed: "FormedMesh") -> Observation:
         with self.log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):

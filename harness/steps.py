@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -88,7 +88,9 @@ class StepLog:
             self._tell(ended)
 
     def _tell(self, event: Event) -> None:
-        self._listener(event)
+        # A full disk under the log file, or a closed pipe: what can't be shown must still be done, and undone.
+        with suppress(OSError):
+            self._listener(event)
 
 
 class OpenStep:

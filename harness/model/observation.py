@@ -122,9 +122,23 @@ class Observation(Model):
         return next(observed for observed in self.clusters if observed.name == name)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(indent=1) + "\n")
+        """Write it as JSON; the file is whole, or not there.
+
+        Raises:
+            UserError: it can't be written, for instance because the disk is full.
+        """
+        unfinished = path.with_name(f".{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(self.model_dump_json(indent=1) + "\n")
+            unfinished.replace(path)
+        except OSError as failed:
+            unfinished.unlink(missing_ok=True)
+            raise UserError(
+                f"The observation could not be written to {path}.",
+                failed.strerror or str(failed),
+                "make room, or choose another directory with --output",
+            ) from None
 
 
 def load(path: Path) -> Observation:

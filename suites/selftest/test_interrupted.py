@@ -1,0 +1,112 @@
+"""Runs that are cut short, at every stage: nothing is left, or it is named with the command that removes it."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from harness.model.step import Phase
+
+PROJECT = Path(__file__).parents[2]
+STAGES = (*(phase.value for phase in Phase), "judge", "report")
+PATIENCE = 300
+"""Seconds after which a run that should have ended has not; a busy machine is no failure."""
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pytest", "fixtures.unjudged", "fixtures.reporting", "allure_pytest.plugin"])
+
+
+def _run(directory: Path, environment: dict[str, str], arguments: list[str]) -> None:
+    """In a process of its own: a session of pytest with stand-ins at its edges."""
+    output = os.open(directory / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(PROJECT)
+    os.environ.update(environment)
+    sys.exit(pytest.main(["-p", "suites.selftest.staged", *arguments]))
+
+
+@dataclass
+class Staged:
+    """A run that makes nothing but files in a directory."""
+
+    directory: Path
+    processes: list[ForkServerProcess] = field(default_factory=list)
+
+    def begin(self, stage: str = "", *arguments: str, **environment: str) -> ForkServerProcess:
+        """Begin it; one stage lasts until it is interrupted."""
+        given = {
+            "EASTWEST_STAGED": str(self.directory),
+            "EASTWEST_STAGE": stage,
+            "XDG_STATE_HOME": str(self.directory / "state"),
+            **environment,
+        }
+        run = ["--topology=primary-remote", "--images=registry", f"--output={self.directory / 'output'}", *arguments]
+        process = _FORKS.Process(target=_run, args=(self.directory, given, run))
+        process.start()
+        self.processes.append(process)
+        if stage:
+            self._await_reached(process)
+        return process
+
+    @retry(retry=retry_if_result(lambda there: not there), wait=wait_fixed(0.02), stop=stop_after_delay(PATIENCE))
+    def _await_reached(self, process: ForkServerProcess) -> bool:
+        return (self.directory / "reached").exists() or not process.is_alive()
+
+    @property
+    def made(self) -> set[str]:
+        """What is still there of what was made."""
+        return {path.name for path in (self.directory / "made").iterdir()}
+
+    @property
+    def records(self) -> list[Path]:
+        """Records of runs that say that something is left."""
+        return list((self.directory / "state/eastwest/runs").glob("*/run.json"))
+
+    @property
+    def said(self) -> str:
+        """What was printed."""
+        return (self.directory / "said").read_text()
+
+
+def ended(process: ForkServerProcess) -> int | None:
+    """The exit status."""
+    process.join(PATIENCE)
+    return process.exitcode
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Iterator[Staged]:
+    """A run in an empty directory; no process outlives the test."""
+    run = Staged(tmp_path)
+    yield run
+    for process in run.processes:
+        process.kill()
+        process.join()
+
+
+def test_nothing_is_left_of_a_run_that_is_not_interrupted(staged: Staged) -> None:
+    """The stand-ins form a good mesh, and what they make is removed."""
+    assert ended(staged.begin()) == 0, staged.said
+    assert staged.made == set()
+    assert staged.records == []
+    assert "Conformant" in staged.said
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged: Staged) -> None:
+    """Whatever it is doing: exit status 2, soon, nothing left, no traceback."""
+    process = staged.begin(stage, "--requirement=NET-LABEL")
+    assert process.pid
+    os.kill(process.pid, sent)
+    assert ended(process) == 2, staged.said
+    assert staged.made == set()
+    assert staged.records == []
+    assert "Traceback" not in staged.said
