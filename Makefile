@@ -6,9 +6,10 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
+RUNS    ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test test-api check images archive disconnected preflight bench clean
+.PHONY: help conformance test test-api check images archive disconnected preflight bench soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ preflight: $(VENV)/ready ## Only check whether a run could be made here
 
 bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
 	$(BIN)/python -m harness.bench $(ARGS)
+
+soak: $(VENV)/ready ## Form each topology once and judge it RUNS (20) times: anything but a pass is a false alarm
+	EASTWEST_SOAK_RUNS=$(RUNS) $(PYTEST) suites/soak --topology=all --network=all $(ARGS)
 
 clean: $(VENV)/ready ## Remove every cluster, container and daemon that eastwest left or kept
 	$(BIN)/python -m harness.clusters clean

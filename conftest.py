@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.reporting import listen
-from fixtures.session import keep_topologies_together, session_of, set_up
+from fixtures.session import keep_topologies_together, session_of, set_up, terminate_as_interrupt
 from fixtures.unjudged import observe_only, preflight, show_plan
 from harness import requirement
 from harness.errors import UserError
@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything else is done, and have the session reported on."""
+    terminate_as_interrupt(config)
     try:
         set_up(config)
         keep_topologies_together(config)

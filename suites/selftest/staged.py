@@ -2,9 +2,10 @@
 
 What the stand-ins make are files in a directory, which must be empty after the run. Loaded with
 `-p suites.selftest.staged`; EASTWEST_STAGED names the directory, EASTWEST_STAGE the stage that lasts until the run is
-interrupted, EASTWEST_STAGE_BREAKS that it raises instead.
+interrupted, EASTWEST_STAGE_BREAKS that it finds the disk full instead.
 """
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def reach(stage: str) -> None:
         return
     REACHED.write_text(stage)
     if os.environ.get("EASTWEST_STAGE_BREAKS"):
-        raise RuntimeError(f"{stage} broke")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     command.run(["sleep", "60"])
 
 

@@ -103,7 +103,7 @@ def test_nothing_is_left_of_a_run_that_is_not_interrupted(staged: Staged) -> Non
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged: Staged) -> None:
     """Whatever it is doing: exit status 2, soon, nothing left, no traceback."""
-    process = staged.begin(stage, "--requirement=NET-LABEL")
+    process = staged.begin(stage, "--requirement=NET-LABEL,MTLS-STRICT")
     assert process.pid
     os.kill(process.pid, sent)
     assert ended(process) == 2, staged.said
