@@ -40,6 +40,8 @@ Object = dict[str, Any]
 READ_TIMEOUT = (5, 15)
 """Seconds to connect, and between two bytes of an answer, for what is only read."""
 RETRY_SECONDS = 0.5
+LOOK_SECONDS = 5.0
+"""After which a wait that may end early looks again, whether or not its object has changed."""
 
 
 class TransportError(Exception):
@@ -252,9 +254,19 @@ class Kube:
         return True
 
     def watch(
-        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        timeout: float,
+        *,
+        again: float | None = None,
     ) -> Iterator[Object | None]:
-        """The object now and after each change, None while it does not exist, until `timeout` seconds are over."""
+        """The object now and after each change, None while it does not exist, until `timeout` seconds are over.
+
+        With `again` it comes at least every so many seconds, changed or not.
+        """
         resource, deadline = self._resource(api_version, kind), time.monotonic() + timeout
         which = {"namespace": namespace, "field_selector": f"metadata.name={name}", "serialize": False}
         known = False
@@ -266,7 +278,7 @@ class Kube:
                 yield {"apiVersion": api_version, "kind": kind, **items[0]} if items else None
                 known = True
                 # One second at least: 0 would mean "no limit" to the API server.
-                left = max(1, int(deadline - time.monotonic()))
+                left = max(1, int(min(deadline - time.monotonic(), again or timeout)))
                 events = Watch().stream(
                     resource.get,
                     **which,
@@ -293,6 +305,7 @@ class Kube:
         timeout: float,
         step: OpenStep,
         explain: Callable[[], str] = str,
+        hopeless: Callable[[], str] | None = None,
     ) -> Object | None:
         """Watch an object until nothing is pending; returns it as it then is.
 
@@ -305,16 +318,19 @@ class Kube:
             timeout: seconds.
             step: told what is being waited for.
             explain: asked on expiry for the reason; its words are added to the error.
+            hopeless: asked now and then why it can't come about any more, "" while it may; its words end the wait.
 
         Raises:
-            StepError: the time is over; says what was last seen and why.
+            StepError: the time is over, or there is no hope; says what was last seen and why.
         """
-        missing = f"{kind} {name} does not exist"
-        for seen in self.watch(api_version, kind, name, namespace, timeout):
+        missing, again = f"{kind} {name} does not exist", LOOK_SECONDS if hopeless else None
+        for seen in self.watch(api_version, kind, name, namespace, timeout, again=again):
             missing = pending(seen)
             if not missing:
                 return seen
             step.waiting(missing)
+            if hopeless and (why := hopeless()):
+                raise StepError(f"{missing}, and can't by itself: {why}")
         why = explain()
         raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
 

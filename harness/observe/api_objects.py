@@ -16,7 +16,7 @@ from harness.model.cluster import (
     ServicePort,
     Workload,
 )
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 PROXY = "istio-proxy"
 _ENV_OF = (PROXY, "discovery")

@@ -12,8 +12,8 @@ from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.proxy import ControlPlane
 from harness.observe import envoy
-from harness.observe.redaction import redact
 from harness.parallel import in_parallel
+from harness.redaction import redact
 
 CONTAINER = "discovery"
 _PATHS = ("/version", "/debug/clusterz", "/debug/syncz", "/debug/networkz")
