@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.redaction import redact
 
@@ -64,10 +65,19 @@ def _of_json(line: str) -> Iterator[str]:
         said = json.loads(line)
     except ValueError:
         return
+    if said.get("response_flags") not in (None, "-"):
+        yield _access(said)
     level = str(said.get("level") or said.get("severity") or "").lower()
     if level in _SEVERE:
         words = (said.get("msg") or said.get("message"), said.get("error") or said.get("err"))
         yield " ".join([level, ": ".join(str(word) for word in words if word)])
+
+
+def _access(said: Mapping[str, Any]) -> str:
+    """A line of Envoy's access log that has response flags: what became of a request, and where it was sent."""
+    name = said.get("requested_server_name") or said.get("authority") or "?"
+    where = f"{said.get('upstream_host') or 'no host'} of {said.get('upstream_cluster') or 'no cluster'}"
+    return f"access {name}: {said.get('response_code')} {said['response_flags']}, {where}"
 
 
 def _without_fields(text: str) -> str:

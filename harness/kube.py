@@ -172,10 +172,15 @@ class Kube:
             ApiException: it answered with an error.
             urllib3.exceptions.HTTPError: it did not answer.
         """
+        answer = client.VersionApi(self._unretried).get_code(_request_timeout=(timeout, timeout))
+        return str(answer.git_version)
+
+    @cached_property
+    def _unretried(self) -> client.ApiClient:
+        """A client that asks once: where time is short, another try is no help."""
         configuration = copy.deepcopy(self.access.api.configuration)
         configuration.retries = False
-        answer = client.VersionApi(client.ApiClient(configuration)).get_code(_request_timeout=(timeout, timeout))
-        return str(answer.git_version)
+        return client.ApiClient(configuration)
 
     def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
         """The JSON behind a path of the API server, None where there is nothing.
@@ -207,8 +212,18 @@ class Kube:
             raise ApiException(status=answer.status, reason=answer.reason, body=body.decode(errors="replace"))
         return cast(Object, json.loads(body))
 
-    def logs(self, namespace: str, pod: str, container: str, *, lines: int, since: float | None = None) -> str:
-        """The end of a container's log.
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        since: float | None = None,
+        previous: bool = False,
+        timeout: float = READ_TIMEOUT[1],
+    ) -> str:
+        """The end of a container's log, asked for once.
 
         Args:
             namespace: the pod's.
@@ -216,19 +231,22 @@ class Kube:
             container: the container's name.
             lines: how many of its last lines.
             since: only those of so many last seconds.
+            previous: of the container that ran before it was started again.
+            timeout: seconds between two bytes of the answer.
 
         Raises:
             ApiException: as the API server refused it.
             urllib3.exceptions.HTTPError: it did not answer.
         """
-        core = cast(Any, client.CoreV1Api(self.access.api))
+        core = cast(Any, client.CoreV1Api(self._unretried))
         answer = core.read_namespaced_pod_log(
             pod,
             namespace,
             container=container,
             tail_lines=lines,
+            previous=previous,
             _preload_content=False,
-            _request_timeout=READ_TIMEOUT,
+            _request_timeout=(READ_TIMEOUT[0], timeout),
             **({} if since is None else {"since_seconds": max(1, ceil(since))}),
         )
         return bytes(answer.data).decode(errors="replace")

@@ -108,6 +108,10 @@ class MetalLB:
 
         in_parallel(wait, clusters)
 
+    def complaints(self) -> tuple[str, ...]:
+        """None: what its pods write is read with the clusters."""
+        return ()
+
     def stop(self, log: StepLog, *, keep: bool = False) -> None:
         """Nothing of it runs outside of the clusters."""
 

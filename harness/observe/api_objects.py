@@ -142,8 +142,17 @@ def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, in
             state=state,
             reason=detail.get("reason") or "",
             message=redact(detail.get("message") or ""),
+            last_end=_ended(status.get("lastState") or {}),
             env=_environment(spec) if spec["name"] in _ENV_OF else {},
         )
+
+
+def _ended(state: Object) -> str:
+    last = state.get("terminated") or {}
+    if not last:
+        return ""
+    message = redact(last.get("message") or "")
+    return f"{last.get('reason') or 'ended'}, exit code {last.get('exitCode')}" + (f": {message}" if message else "")
 
 
 def _environment(spec: Object) -> dict[str, str]:
