@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from harness.diagnose.facts import few, kubectl
+from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange, Experiments
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import kubectl, read
+from harness.diagnose.facts import read
 from harness.diagnose.gateways import named
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult

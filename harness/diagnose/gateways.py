@@ -3,20 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import (
-    IMAGE_REASONS,
-    events,
-    few,
-    kubectl,
-    network_label,
-    read,
-    restart,
-    short,
-    trouble,
-    waiting,
-)
+from harness.diagnose.facts import IMAGE_REASONS, events, few, network_label, read, short, trouble, waiting
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, restart
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, network_label, read
+from harness.diagnose.facts import few, network_label, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult

@@ -4,9 +4,10 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, mesh, read, restart
+from harness.diagnose.facts import few, mesh, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, restart
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Observation
 from harness.topology import Cluster

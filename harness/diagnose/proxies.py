@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import applied, few, kubectl, read, restart
+from harness.diagnose.facts import applied, few, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, restart
 from harness.model.cluster import Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync

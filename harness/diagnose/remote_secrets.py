@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import permissions
-from harness.diagnose.facts import few, kubectl, read, readiness, taken_name
+from harness.diagnose.facts import few, read, readiness, taken_name
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult

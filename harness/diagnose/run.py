@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from harness.diagnose.facts import few, kubectl
+from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.observation import InventoryChange, Observation
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read, restart, short, trouble, waiting
+from harness.diagnose.facts import few, read, short, trouble, waiting
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, restart
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 
