@@ -6,6 +6,7 @@ from harness import expected
 from harness.diagnose.facts import (
     IMAGE_REASONS,
     few,
+    logged_by_control_planes,
     logged_elsewhere,
     read,
     readiness,
@@ -40,7 +41,6 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
         deployment = next(iter(deployments), None)
         pods = expected.istiod_pods(observed, deployment.namespace if deployment else None)
         evidence = trouble(observed, deployment, pods)
-        logs = (f"log {plane.pod}: {line}" for plane in observed.control_planes for line in plane.log_lines[-2:])
         scaled = deployment is not None and deployment.desired == 0
         missing = "scaled to 0" if scaled else "no such Deployment" if deployment is None else "not Available"
         named = f"{deployment.namespace}/{deployment.name}" if deployment else f"{system}/istiod"
@@ -51,7 +51,7 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
             expected="True",
             found=short(evidence, missing),
             repair=_start(observation, cluster, deployment, pods),
-            evidence=few(evidence, logs),
+            evidence=few(evidence, logged_by_control_planes(observed)),
         )
 
 

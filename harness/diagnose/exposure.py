@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import read
+from harness.diagnose.facts import few, read, readiness, requests_logged
 from harness.diagnose.gateways import named
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.diagnose.repair import kubectl
+from harness.diagnose.repair import kubectl, manifest, noted
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult
@@ -61,7 +61,8 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
             field=f"server on port {expected.MESH_PORT}",
             expected="tls.mode AUTO_PASSTHROUGH for *.local",
             found=modes or "no such Gateway",
-            repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml"),
+            repair=manifest(observed, "expose-services", namespace=observation.asked.system_namespace),
+            evidence=few(requests_logged(observation, f":{expected.MESH_PORT}")),
         )
 
 
@@ -76,14 +77,23 @@ def services_exposed_plain(observation: Observation) -> Iterator[Found]:
         if probe.kind is ProbeKind.TLS_NO_CERTIFICATE and probe.result is ProbeResult.ANSWERED:
             observed = observation[probe.target]
             primary = observation[observation.topology[probe.target].primary]
+            open_ones = [
+                f"Gateway {item.namespace}/{item.name} port {port}: tls.mode {mode or 'none'}"
+                for item in _gateways(primary)
+                for port, mode in _servers(item)
+                if port == probe.port and mode != "AUTO_PASSTHROUGH"
+            ]
             yield Found(
                 cluster=probe.target,
                 object=f"{named(observation, observed, 'Service')} port {probe.port}",
                 field="answer without a client certificate",
                 expected="refused",
                 found=f"{probe.result} {probe.status or ''} {probe.detail}".strip(),
-                repair=kubectl(primary, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml")
-                + " (tls.mode AUTO_PASSTHROUGH), and a PeerAuthentication STRICT",
+                repair=noted(
+                    manifest(primary, "expose-services", namespace=observation.asked.system_namespace),
+                    f"and take other servers of port {probe.port} away; a PeerAuthentication STRICT for the mesh",
+                ),
+                evidence=few(open_ones),
             )
 
 
@@ -101,11 +111,14 @@ def istiod_signs_anyone(observation: Observation) -> Iterator[Found]:
                 field="certificate request without a token",
                 expected="refused",
                 found=f"{probe.result} {probe.detail}".strip(),
-                repair=kubectl(
-                    observation[probe.target],
-                    "-n",
-                    observation.asked.system_namespace,
-                    "get deployment istiod -o yaml; take away settings that turn authentication off (XDS_AUTH=false)",
+                repair=noted(
+                    kubectl(
+                        observation[probe.target],
+                        "-n",
+                        observation.asked.system_namespace,
+                        "set env deployment/istiod XDS_AUTH- XDS_AUTH_PLAINTEXT-",
+                    ),
+                    "for good: out of values.pilot.env",
                 ),
             )
 
@@ -136,5 +149,6 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
                 field="servers" if missing else "VirtualService",
                 expected="15012 and 15017 to istiod",
                 found=f"nothing for {', '.join(map(str, sorted(missing)))}" if missing else "no route to istiod",
-                repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-istiod.yaml"),
+                repair=manifest(observed, "expose-istiod", namespace=observation.asked.system_namespace),
+                evidence=few(line for remote in observation.clusters for line in readiness(remote)),
             )

@@ -65,6 +65,12 @@ def logged_elsewhere(observation: Observation, observed: ClusterObservation) -> 
             yield from (f"log {log.namespace}/{log.pod}: {line}" for line in log.lines)
 
 
+def logged_by_control_planes(observed: ClusterObservation) -> Iterator[str]:
+    """The last warnings and errors of a cluster's istiod."""
+    for plane in observed.control_planes:
+        yield from (f"log {plane.pod}: {line}" for line in plane.log_lines[-MOST_LOGGED:])
+
+
 def requests_logged(observation: Observation, *words: str) -> Iterator[str]:
     """What proxies logged of requests that went wrong; only lines with one of these words, where any are given."""
     for observed in observation.clusters:

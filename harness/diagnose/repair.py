@@ -51,9 +51,9 @@ def restart_control_plane(observation: Observation, cluster: Cluster) -> str:
 
 
 def restart_workloads(observation: Observation, cluster: Cluster) -> str:
-    """New pods of the gateway and the sample on every cluster that a primary serves."""
+    """New pods of the gateway and the sample: on a remote there, on a primary on every cluster that it serves."""
     asked, commands = observation.asked, []
-    for served in observation.topology.served_by(cluster):
+    for served in observation.topology.served_by(cluster) or (cluster,):
         observed = observation[served]
         if gateway := expected.gateway_workload(observed):
             commands.append(restart(observed, gateway.namespace, f"deployment/{gateway.name}"))

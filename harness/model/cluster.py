@@ -94,6 +94,8 @@ class Container(Model):
     image: str
     image_id: str = ""
     """As resolved by the node, with digest."""
+    pull_policy: str = ""
+    """Always, IfNotPresent or Never."""
     init: bool = False
     sidecar: bool = False
     """An init container with restartPolicy Always: a native sidecar."""

@@ -135,6 +135,7 @@ def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, in
             name=spec["name"],
             image=spec.get("image", ""),
             image_id=status.get("imageID", ""),
+            pull_policy=spec.get("imagePullPolicy", ""),
             init=init,
             sidecar=init and spec.get("restartPolicy") == "Always",
             ready=bool(status.get("ready")),
