@@ -46,7 +46,8 @@ class Trouble:
 
     def __str__(self) -> str:
         """In one line."""
-        message = f": {self.message}" if self.message else ""
+        # Of a crash kubelet says only for how long it will not try again.
+        message = f": {self.message}" if self.message and self.reason != CRASHED else ""
         return f"pod {self.pod}: container {self.container}: {self.reason}{message}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from harness import expected
 from harness.diagnose.facts import (
     IMAGE_REASONS,
+    failed_steps,
     few,
     logged_by_control_planes,
     logged_elsewhere,
@@ -51,7 +52,7 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
             expected="True",
             found=short(evidence, missing),
             repair=_start(observation, cluster, deployment, pods),
-            evidence=few(evidence, logged_by_control_planes(observed)),
+            evidence=few(evidence, logged_by_control_planes(observed), failed_steps(observation, cluster.name)),
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, read, readiness, requests_logged
+from harness.diagnose.facts import failed_steps, few, read, readiness, requests_logged, was_read
 from harness.diagnose.gateways import named
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
@@ -11,6 +11,7 @@ from harness.diagnose.repair import kubectl, manifest, noted
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult
+from harness.topology import Cluster
 
 
 def _servers(item: ConfigObject) -> Iterator[tuple[int, str]]:
@@ -41,6 +42,15 @@ def _leads_to(observed: ClusterObservation, port: int, destination: str) -> bool
     )
 
 
+def _installed(
+    observation: Observation, primaries: tuple[Cluster, ...]
+) -> Iterator[tuple[Cluster, ClusterObservation]]:
+    """The primaries whose configuration was read, but for those without any control plane: nothing can be there."""
+    for cluster, observed in read(observation, Subject.CONFIG, among=primaries):
+        if expected.istiod_workloads(observed) or not was_read(observed, Subject.WORKLOADS):
+            yield cluster, observed
+
+
 @cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH")
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
@@ -50,7 +60,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """
     if not expected.multi_network_gateways(observation.topology):
         return
-    for cluster, observed in read(observation, Subject.CONFIG, among=observation.topology.primaries):
+    for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
         if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers or _leads_to(observed, expected.MESH_PORT, "outbound_."):
             continue
@@ -62,7 +72,9 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
             expected="tls.mode AUTO_PASSTHROUGH for *.local",
             found=modes or "no such Gateway",
             repair=manifest(observed, "expose-services", namespace=observation.asked.system_namespace),
-            evidence=few(requests_logged(observation, f":{expected.MESH_PORT}")),
+            evidence=few(
+                failed_steps(observation, cluster.name), requests_logged(observation, f":{expected.MESH_PORT}")
+            ),
         )
 
 
@@ -130,7 +142,7 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
     The Gateway for 15012 and 15017, or the VirtualService behind it, is missing: remotes get no injection, no
     configuration and no certificates.
     """
-    for cluster, observed in read(observation, Subject.CONFIG, among=expected.serving_primaries(observation.topology)):
+    for cluster, observed in _installed(observation, expected.serving_primaries(observation.topology)):
         ports = {port for item in _gateways(observed) for port, _ in _servers(item)}
         missing = {expected.XDS_PORT, expected.WEBHOOK_PORT} - ports
         routed = any(
@@ -150,5 +162,8 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
                 expected="15012 and 15017 to istiod",
                 found=f"nothing for {', '.join(map(str, sorted(missing)))}" if missing else "no route to istiod",
                 repair=manifest(observed, "expose-istiod", namespace=observation.asked.system_namespace),
-                evidence=few(line for remote in observation.clusters for line in readiness(remote)),
+                evidence=few(
+                    failed_steps(observation, cluster.name),
+                    (line for remote in observation.clusters for line in readiness(remote)),
+                ),
             )

@@ -6,9 +6,11 @@ from itertools import chain, islice
 from harness import expected
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
+from harness.model.step import Outcome
 from harness.topology import Cluster
 
 LINES = 6
+CRASHED = "CrashLoopBackOff"
 MOST_LOGGED = 3
 """Of those, at most so many of one workload's logs."""
 WIDTH = 240
@@ -46,6 +48,12 @@ def events(observed: ClusterObservation, *objects: str) -> Iterator[str]:
 def waiting(pod: Pod) -> Container | None:
     """The first container of a pod that cannot run, with a reason."""
     return next((c for c in pod.containers if not c.ready and c.reason and c.reason != "Completed"), None)
+
+
+def failed_steps(observation: Observation, cluster: str, most: int = 2) -> Iterator[str]:
+    """The first steps of the run that did not reach their goal on a cluster, with their own words."""
+    failed = (step for step in observation.steps if step.cluster == cluster and step.outcome is Outcome.FAILED)
+    return (f"step failed: {step.title}: {step.detail}" for step in islice(failed, most))
 
 
 def logged(observed: ClusterObservation, pods: Iterable[Pod]) -> Iterator[str]:
@@ -98,7 +106,8 @@ def container_lines(pods: Iterable[Pod]) -> Iterator[str]:
     for pod in pods:
         if (container := waiting(pod)) is not None:
             restarts = f", {container.restarts} restarts" if container.restarts else ""
-            message = f": {container.message}" if container.message else ""
+            # Of a crash kubelet says only for how long it will not try again.
+            message = f": {container.message}" if container.message and container.reason != CRASHED else ""
             last = f"; last: {container.last_end}" if container.last_end else ""
             yield f"pod {pod.name} container {container.name}: {container.reason}{restarts}{message}{last}"
         elif not pod.ready and pod.phase != "Running":

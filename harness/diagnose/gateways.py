@@ -8,6 +8,7 @@ from harness import expected
 from harness.diagnose.facts import (
     IMAGE_REASONS,
     events,
+    failed_steps,
     few,
     known_endpoints,
     logged_elsewhere,
@@ -66,6 +67,7 @@ def gateway_down(observation: Observation) -> Iterator[Found]:
                 expected="at least 1",
                 found="0" if deployment else "no such Deployment",
                 repair=scale,
+                evidence=few(failed_steps(observation, cluster.name)),
             )
 
 
@@ -80,12 +82,12 @@ def gateway_image_pull(observation: Observation) -> Iterator[Found]:
 
     With `image: auto` the API server sets imagePullPolicy to Always before injection puts the real image in, since
     "auto" has no tag. Nodes that were given the image beforehand, with no registry to ask, then never start the pod:
-    ImagePullBackOff. An image that is still called "auto" means that the pod was not injected at all.
+    ImagePullBackOff.
     """
     for _, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
         for pod in _pods(observation, observed):
             container = waiting(pod)
-            if container is None or container.reason not in IMAGE_REASONS:
+            if container is None or container.reason not in IMAGE_REASONS or _uninjected(container):
                 continue
             yield _unpulled(observed, pod, container)
             break
@@ -94,12 +96,9 @@ def gateway_image_pull(observation: Observation) -> Iterator[Found]:
 def _unpulled(observed: ClusterObservation, pod: Pod, container: Container) -> Found:
     workload = expected.gateway_workload(observed)
     name = workload.name if workload else expected.GATEWAY
-    seen, title = f"{container.reason}: {container.image}", ""
+    seen = f"{container.reason}: {container.image}"
     always = container.pull_policy in {"Always", ""}  # "" where the observation is older than this field
-    if container.image.rpartition("/")[2].partition(":")[0] == "auto":
-        title, field, wanted = "The gateway's pod was not injected", "image", "injected with the proxy's image"
-        repair = noted(restart(observed, pod.namespace, f"deployment/{name}"), "once injection answers")
-    elif always:
+    if always:
         field, wanted = "imagePullPolicy", "IfNotPresent, or an image that can be pulled"
         seen += f", imagePullPolicy {container.pull_policy}" if container.pull_policy else ""
         containers = [{"name": container.name, "imagePullPolicy": "IfNotPresent"}]
@@ -122,8 +121,34 @@ def _unpulled(observed: ClusterObservation, pod: Pod, container: Container) -> F
         found=seen,
         repair=repair,
         evidence=few([container.message], events(observed, f"Pod/{pod.name}")),
-        title=title,
     )
+
+
+def _uninjected(container: Container) -> bool:
+    """Injection would have put a real image in."""
+    return container.image.rpartition("/")[2].partition(":")[0] == "auto"
+
+
+@cause("gateway-not-injected", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
+def gateway_not_injected(observation: Observation) -> Iterator[Found]:
+    """The gateway's pod was not injected.
+
+    Its image is still called "auto", which no registry has. It was created while the injection webhook was not there;
+    injection works now, and a new pod gets the real image.
+    """
+    for cluster, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
+        pods = [pod for pod in _pods(observation, observed) if any(map(_uninjected, pod.containers))]
+        workload = expected.gateway_workload(observed)
+        if pods and workload:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {pods[0].namespace}/{pods[0].name} container {expected.PROXY}",
+                field="image",
+                expected="the proxy's, by injection",
+                found="auto",
+                repair=restart(observed, workload.namespace, f"deployment/{workload.name}"),
+                evidence=few(events(observed, f"Pod/{pods[0].name}"), failed_steps(observation, cluster.name)),
+            )
 
 
 @cause("gateway-unavailable", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
@@ -138,7 +163,8 @@ def gateway_unavailable(observation: Observation) -> Iterator[Found]:
         deployment = expected.gateway_workload(observed)
         if deployment is None or deployment.desired == 0 or deployment.available:
             continue
-        evidence = trouble(observed, deployment, _pods(observation, observed))
+        pods = _pods(observation, observed)
+        evidence = few(trouble(observed, deployment, pods), failed_steps(observation, cluster.name))
         yield Found(
             cluster=cluster.name,
             object=named(observation, observed, "Deployment"),

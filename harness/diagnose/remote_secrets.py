@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import permissions
-from harness.diagnose.facts import few, read, readiness, taken_name
+from harness.diagnose.facts import failed_steps, few, read, readiness, taken_name
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.diagnose.repair import create_remote_secret, kubectl, noted, steps
@@ -60,7 +60,7 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 expected=f"a remote secret for {other.name} ({other.cluster_name})",
                 found=f"none; there are: {others}" if others else "none",
                 repair=create_remote_secret(observation, cluster, other),
-                evidence=_sync(observation, observed, other),
+                evidence=few(_sync(observation, observed, other), failed_steps(observation, cluster.name)),
             )
 
 

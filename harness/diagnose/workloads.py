@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import events, few, logged, read, short, trouble, waiting
+from harness.diagnose.facts import events, failed_steps, few, logged, read, short, trouble, waiting
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
@@ -186,7 +186,11 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
             if workload is not None and workload.available:
                 continue
             pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
-            evidence = few(trouble(observed, workload, pods), logged(observed, _cni_agents(observed, pods)))
+            evidence = few(
+                trouble(observed, workload, pods),
+                logged(observed, _cni_agents(observed, pods)),
+                failed_steps(observation, cluster.name),
+            )
             scaled = workload is not None and workload.desired == 0
             yield Found(
                 cluster=cluster.name,

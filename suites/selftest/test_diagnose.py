@@ -113,7 +113,6 @@ def _gateway_stuck(observation: Observation, **container: object) -> Observation
     [
         ({"pull_policy": "Always"}, "imagePullPolicy", '"imagePullPolicy":"IfNotPresent"'),
         ({"pull_policy": "IfNotPresent"}, "image", "delete pod"),
-        ({"pull_policy": "Always", "image": "auto"}, "image", "rollout restart"),
     ],
 )
 def test_image_auto_with_a_pull_policy_of_always_is_recognised(
@@ -125,6 +124,34 @@ def test_image_auto_with_a_pull_policy_of_always_is_recognised(
     assert (causes[0].id, causes[0].field) == ("gateway-image-pull", field)
     assert repair in causes[0].repair
     assert "GW-AVAILABLE" in causes[0].explains
+
+
+def test_a_gateway_that_was_not_injected_follows_from_what_keeps_injection_away(
+    good_observations: Mapping[str, Observation],
+) -> None:
+    """Alone it wants a restart; where no control plane is installed neither it nor what is not exposed is a cause."""
+    stuck = _gateway_stuck(good_observations[PRIMARIES.name], pull_policy="Always", image="auto")
+    (cause,) = diagnose(stuck, _judged(stuck))
+    assert (cause.id, cause.found) == ("gateway-not-injected", "auto")
+    assert "rollout restart deployment/istio-eastwestgateway" in cause.repair
+    cluster = west(stuck)
+    nothing = {
+        "workloads": tuple(w for w in stuck[cluster].workloads if w.name != "istiod"),
+        "pods": tuple(pod for pod in stuck[cluster].pods if pod.labels.get("app") != "istiod"),
+        "config": (),
+        "webhooks": (),
+        "mesh_config": (),
+        "control_planes": (),
+        "proxies": (),
+    }
+    step = stuck.steps[0].model_copy(
+        update={"title": "Install Istio", "cluster": "west", "outcome": Outcome.FAILED, "detail": "unknown field x"}
+    )
+    broken = on(stuck, cluster, **nothing).model_copy(update={"steps": (step,)})
+    (cause,) = diagnose(broken, _judged(broken))
+    assert (cause.id, cause.cluster) == ("control-plane-down", "west")
+    assert "step failed: Install Istio: unknown field x" in cause.evidence
+    assert {"GW-AVAILABLE", "GW-EXPOSE-SERVICES", "CONFIG-CONSISTENT"} <= set(cause.explains)
 
 
 def test_a_pending_address_of_cloud_provider_kind_says_restart(good_observations: Mapping[str, Observation]) -> None:
