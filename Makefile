@@ -9,7 +9,7 @@ ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test test-api check images archive disconnected preflight bench soak clean
+.PHONY: help conformance test test-api check workflows images archive disconnected preflight bench soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: $(VENV)/ready ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+workflows: ## Check the workflows of CI with actionlint (needs Go)
+	cd .github && GOSUMDB=sum.golang.org go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 images: $(VENV)/ready ## Build all images and tools from packages (done by itself when needed)
 	$(BIN)/python -m harness.images

@@ -18,7 +18,8 @@ class CommandError(Exception):
     def __init__(self, command: Sequence[str], status: int | None, output: str) -> None:
         tail = "\n".join(output.strip().splitlines()[-15:])
         ended = "did not end in time" if status is None else f"ended with status {status}"
-        super().__init__(f"{' '.join(command)} {ended}: {tail}")
+        shown = " ".join([Path(command[0]).name, *command[1:]])
+        super().__init__(f"{shown} {ended}: {tail}")
         self.command = tuple(command)
         self.status = status
         self.output = output

@@ -42,7 +42,7 @@ READ_TIMEOUT = (5, 15)
 """Seconds to connect, and between two bytes of an answer, for what is only read."""
 RETRY_SECONDS = 0.5
 WATCH_SECONDS = 5
-"""After which a watch is begun anew: nobody who interrupts a run waits longer for it to end."""
+"""After which a watch is begun anew: nobody waits longer for an interrupted run, or a hopeless wait, to end."""
 
 
 class TransportError(Exception):
@@ -173,10 +173,15 @@ class Kube:
             ApiException: it answered with an error.
             urllib3.exceptions.HTTPError: it did not answer.
         """
+        answer = client.VersionApi(self._unretried).get_code(_request_timeout=(timeout, timeout))
+        return str(answer.git_version)
+
+    @cached_property
+    def _unretried(self) -> client.ApiClient:
+        """A client that asks once: where time is short, another try is no help."""
         configuration = copy.deepcopy(self.access.api.configuration)
         configuration.retries = False
-        answer = client.VersionApi(client.ApiClient(configuration)).get_code(_request_timeout=(timeout, timeout))
-        return str(answer.git_version)
+        return client.ApiClient(configuration)
 
     def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
         """The JSON behind a path of the API server, None where there is nothing.
@@ -208,8 +213,18 @@ class Kube:
             raise ApiException(status=answer.status, reason=answer.reason, body=body.decode(errors="replace"))
         return cast(Object, json.loads(body))
 
-    def logs(self, namespace: str, pod: str, container: str, *, lines: int, since: float | None = None) -> str:
-        """The end of a container's log.
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        since: float | None = None,
+        previous: bool = False,
+        timeout: float = READ_TIMEOUT[1],
+    ) -> str:
+        """The end of a container's log, asked for once.
 
         Args:
             namespace: the pod's.
@@ -217,19 +232,22 @@ class Kube:
             container: the container's name.
             lines: how many of its last lines.
             since: only those of so many last seconds.
+            previous: of the container that ran before it was started again.
+            timeout: seconds between two bytes of the answer.
 
         Raises:
             ApiException: as the API server refused it.
             urllib3.exceptions.HTTPError: it did not answer.
         """
-        core = cast(Any, client.CoreV1Api(self.access.api))
+        core = cast(Any, client.CoreV1Api(self._unretried))
         answer = core.read_namespaced_pod_log(
             pod,
             namespace,
             container=container,
             tail_lines=lines,
+            previous=previous,
             _preload_content=False,
-            _request_timeout=READ_TIMEOUT,
+            _request_timeout=(READ_TIMEOUT[0], timeout),
             **({} if since is None else {"since_seconds": max(1, ceil(since))}),
         )
         return bytes(answer.data).decode(errors="replace")
@@ -257,7 +275,10 @@ class Kube:
     def watch(
         self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
     ) -> Iterator[Object | None]:
-        """The object now and after each change, None while it does not exist, until `timeout` seconds are over."""
+        """The object now, after each change and at least every `WATCH_SECONDS`, None while it does not exist.
+
+        Ends when `timeout` seconds are over.
+        """
         resource, deadline = self._resource(api_version, kind), time.monotonic() + timeout
         which = {"namespace": namespace, "field_selector": f"metadata.name={name}", "serialize": False}
         known = False
@@ -298,6 +319,7 @@ class Kube:
         timeout: float,
         step: OpenStep,
         explain: Callable[[], str] = str,
+        hopeless: Callable[[], str] | None = None,
     ) -> Object | None:
         """Watch an object until nothing is pending; returns it as it then is.
 
@@ -310,9 +332,10 @@ class Kube:
             timeout: seconds.
             step: told what is being waited for.
             explain: asked on expiry for the reason; its words are added to the error.
+            hopeless: asked now and then why it can't come about any more, "" while it may; its words end the wait.
 
         Raises:
-            StepError: the time is over; says what was last seen and why.
+            StepError: the time is over, or there is no hope; says what was last seen and why.
         """
         missing = f"{kind} {name} does not exist"
         for seen in self.watch(api_version, kind, name, namespace, timeout):
@@ -320,6 +343,8 @@ class Kube:
             if not missing:
                 return seen
             step.waiting(missing)
+            if hopeless and (why := hopeless()):
+                raise StepError(f"{missing}, and can't by itself: {why}")
         why = explain()
         raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
 

@@ -202,7 +202,7 @@ class FormedMesh:
             log: its steps so far, and those of observing, become part of the observation.
         """
         run, mesh = self.run, self.mesh
-        return observe(
+        observation = observe(
             run.topology,
             mesh.kubes,
             run.asked,
@@ -215,6 +215,8 @@ class FormedMesh:
             requests=run.options.requests,
             timeout_scale=run.options.timeout_scale,
         )
+        said = run.site.balancer.complaints() if run.site.balancer else ()
+        return observation.model_copy(update={"load_balancer_log": said})
 
     def experimented(self, observation: Observation, wanted: frozenset[str], log: StepLog) -> Observation:
         """The observation with the experiments of these requirements, made now."""

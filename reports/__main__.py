@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare A B`: the published JSON Schema, and what changed between two reports."""
+"""`python -m reports schema | compare A B | history DIR`: the JSON Schema, what changed, many reports as a table."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from harness.errors import UserError
+from reports import history
 from reports.compare import differences, load
 from reports.conformance import schema
 
@@ -13,18 +14,23 @@ USAGE = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns 0 (schema; same), 1 (differs) or 4 (a file is no report)."""
+    """Run a subcommand; returns 0 (done; same), 1 (differs) or 4 (a file is no report, or there is none)."""
     parser = argparse.ArgumentParser(prog="python -m reports")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("schema", help="print the JSON Schema of the ConformanceReport")
     comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
+    telling = commands.add_parser("history", help="make index.html and badge.svg of DIR/NIGHT/CELL/report.json")
+    telling.add_argument("directory", type=Path)
     given = parser.parse_args(arguments)
     if given.command == "schema":
         _say(json.dumps(schema(), indent=2))
         return 0
     try:
+        if given.command == "history":
+            _say(str(history.write(given.directory)))
+            return 0
         changes = differences(load(given.before), load(given.after))
     except UserError as error:
         sys.stderr.write(f"{error}\n")

@@ -20,7 +20,11 @@ def render(report: ConformanceReport) -> str:
     """The badge of a report."""
     passed = sum(topology.counts.passed for topology in report.topologies)
     of = sum(topology.counts.total + len(topology.not_run) for topology in report.topologies)
-    message = f"{headline(report.result, report.partial).lower()} · {passed}/{of}"
+    return draw(f"{headline(report.result, report.partial).lower()} · {passed}/{of}", report.result)
+
+
+def draw(message: str, result: Result) -> str:
+    """A badge that says something in the colour of a result."""
     left, right = round(len(LABEL) * CHARACTER) + 12, round(len(message) * CHARACTER) + 12
     title = escape(f"{LABEL}: {message}")
     size = f'width="{left + right}" height="20"'
@@ -28,7 +32,7 @@ def render(report: ConformanceReport) -> str:
 <title>{title}</title>
 <clipPath id="r"><rect {size} rx="3"/></clipPath>
 <g clip-path="url(#r)"><rect width="{left}" height="20" fill="#444c56"/>
-<rect x="{left}" width="{right}" height="20" fill="{COLOURS[report.result]}"/></g>
+<rect x="{left}" width="{right}" height="20" fill="{COLOURS[result]}"/></g>
 <g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
 <text x="{left / 2}" y="14" textLength="{left - 12}">{escape(LABEL)}</text>
 <text x="{left + right / 2}" y="14" textLength="{right - 12}">{escape(message)}</text></g>

@@ -18,6 +18,7 @@ from pathlib import Path
 from harness.clusters import containers
 from harness.clusters.access import ClusterAccess
 from harness.clusters.run import Run, state_directory, try_lock
+from harness.container_log import telling_lines
 from harness.errors import UserError
 from harness.model.step import Phase
 from harness.steps import StepLog
@@ -90,6 +91,13 @@ class CloudProviderKind:
                     self._taken.last or "it wrote nothing",
                     f"see {self.log_file}, or use --load-balancer=metallb",
                 )
+
+    def complaints(self) -> tuple[str, ...]:
+        """The last warnings and errors in its log; nothing where the user runs one himself."""
+        try:
+            return telling_lines(self.log_file.read_text(errors="replace"))
+        except OSError:
+            return ()
 
     def stop(self, log: StepLog, *, keep: bool = False) -> None:
         """End it and, unless clusters are kept, remove its containers for this run's clusters."""

@@ -40,6 +40,9 @@ class LoadBalancer(Protocol):
             UserError: it does not get ready.
         """
 
+    def complaints(self) -> tuple[str, ...]:
+        """The warnings and errors that it wrote outside of the clusters; a few lines."""
+
     def stop(self, log: StepLog, *, keep: bool = False) -> None:
         """End what runs outside of the clusters.
 

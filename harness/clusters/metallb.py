@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
@@ -28,6 +29,7 @@ from harness.kube import Kube, Object, condition, explain_api_error
 from harness.model.step import Phase
 from harness.parallel import in_parallel
 from harness.steps import OpenStep, StepLog
+from harness.stuck_pods import StuckPods
 
 MANIFEST_URL = "https://raw.githubusercontent.com/metallb/metallb/v0.15.2/config/manifests/metallb-native.yaml"
 NAMESPACE = "metallb-system"
@@ -97,9 +99,18 @@ class MetalLB:
                         timeout=READY_SECONDS,
                         step=step,
                         explain=lambda: _why(kube),
+                        hopeless=StuckPods(
+                            kube,
+                            partial(kube.list, "v1", "Pod", NAMESPACE, label_selector=f"component={name}"),
+                            READY_SECONDS,
+                        ),
                     )
 
         in_parallel(wait, clusters)
+
+    def complaints(self) -> tuple[str, ...]:
+        """None: what its pods write is read with the clusters."""
+        return ()
 
     def stop(self, log: StepLog, *, keep: bool = False) -> None:
         """Nothing of it runs outside of the clusters."""

@@ -1,9 +1,10 @@
 """From an observation to causes: which object is at fault, and what repairs it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.diagnose.cause import Cause
+from harness.diagnose.facts import few, requests_logged
 from harness.diagnose.graph import Layer, Node, judged_at, upstream
 from harness.diagnose.registry import Detector, Found, detectors
 from harness.model.observation import Observation
@@ -141,14 +142,19 @@ def _otherwise(observation: Observation, left: list[Judgement]) -> tuple[Cause, 
                 field="outcome",
                 expected="done",
                 found=step.detail or step.outcome,
-                repair="mend what the step reports and run again",
+                repair="# mend what the step reports, then run again",
                 explains=tuple(sorted(judgement.id for judgement in left)),
             ),
         )
-    return tuple(_unexplained(judgement, left) for judgement in left if judgement.findings)
+    requests = tuple(requests_logged(observation))
+    return tuple(
+        _unexplained(judgement, left, requests if judged_at(judgement.id) is Layer.TRAFFIC else ())
+        for judgement in left
+        if judgement.findings
+    )
 
 
-def _unexplained(judgement: Judgement, left: list[Judgement]) -> Cause:
+def _unexplained(judgement: Judgement, left: list[Judgement], evidence: Iterable[str]) -> Cause:
     first, *rest = judgement.findings
     blocked = [j.id for j in left if any(r.reason.startswith(f"blocked by {judgement.id}:") for r in j.reservations)]
     return Cause(
@@ -159,7 +165,7 @@ def _unexplained(judgement: Judgement, left: list[Judgement]) -> Cause:
         field=first.field,
         expected=first.expected,
         found=first.found,
-        repair=f"see docs/requirements.md#{judgement.id.lower()}",
-        evidence=tuple(str(finding) for finding in rest[:5]),
+        repair=f"# see docs/requirements.md#{judgement.id.lower()}",
+        evidence=few((str(finding) for finding in rest[:3]), evidence),
         explains=tuple(dict.fromkeys([judgement.id, *sorted(blocked)])),
     )

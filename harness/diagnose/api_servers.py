@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness.diagnose.facts import IMAGE_REASONS, events, few, kubectl, read, waiting
+from harness import expected
+from harness.diagnose.facts import IMAGE_REASONS, events, few, read, trouble, waiting
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import ReadOutcome, Subject
+from harness.diagnose.repair import applied, kubectl, noted, patch
+from harness.model.cluster import ClusterObservation, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
 
 
@@ -25,7 +27,10 @@ def api_server_down(observation: Observation) -> Iterator[Found]:
                 field="answer",
                 expected="answers",
                 found=silent[0].detail or "no answer",
-                repair=kubectl(observed, "get --raw=/readyz?verbose") + "; on its node: crictl logs of kube-apiserver",
+                repair=noted(
+                    kubectl(observed, "get --raw='/readyz?verbose'"),
+                    "start it again; on its node: crictl ps -a --name kube-apiserver, crictl logs ID",
+                ),
                 evidence=few(f"{reading.subject}: {reading.detail}" for reading in silent[:3]),
             )
 
@@ -45,7 +50,10 @@ def node_not_ready(observation: Observation) -> Iterator[Found]:
                     field="condition Ready",
                     expected="True",
                     found="not True",
-                    repair=kubectl(observed, f"describe node {node.name}"),
+                    repair=noted(
+                        kubectl(observed, f"describe node {node.name}"),
+                        "mend what its conditions name; on it: systemctl restart kubelet",
+                    ),
                     evidence=few(events(observed, f"Node/{node.name}")),
                 )
 
@@ -68,9 +76,9 @@ def image_not_pulled(observation: Observation) -> Iterator[Found]:
                 field="image",
                 expected="pulled",
                 found=f"{container.reason}: {container.image}",
-                repair=(
-                    f"make {container.image} available to the nodes, then "
-                    + kubectl(observed, "-n", pod.namespace, f"delete pod {pod.name}")
+                repair=noted(
+                    kubectl(observed, "-n", pod.namespace, f"delete pod {pod.name}"),
+                    f"once the nodes can pull {container.image} (registry, pull secret), or hold it already",
                 ),
                 evidence=few([container.message], events(observed, f"Pod/{pod.name}")),
             )
@@ -93,18 +101,33 @@ def cni_uncovered_node(observation: Observation) -> Iterator[Found]:
             continue
         daemon_set = observed.workload(namespace, name, "DaemonSet")
         counts = f", DaemonSet wants {daemon_set.desired}, has {daemon_set.ready}" if daemon_set else ""
-        fix = (
-            "patch daemonset istio-cni-node --type=json "
-            '-p \'[{"op":"remove","path":"/spec/template/spec/nodeSelector"}]\''
-        )
         yield Found(
             cluster=cluster.name,
             object=f"DaemonSet {namespace}/{name}",
             field="nodes with a ready pod",
             expected="every schedulable node",
             found=(f"none on {', '.join(bare)}" if daemon_set else "no such DaemonSet") + counts,
-            repair=kubectl(observed, "-n", namespace, fix)
-            if daemon_set
-            else "install Istio's CNI plugin (chapter: create an IstioCNI resource)",
-            evidence=few(events(observed, f"DaemonSet/{name}", *(f"Pod/{pod.name}" for pod in pods))),
+            repair=_cover(observation, observed, daemon_set, len(bare) + len(covered)),
+            evidence=trouble(observed, daemon_set, tuple(pod for pod in pods if not pod.ready)),
         )
+
+
+def _cover(observation: Observation, observed: ClusterObservation, daemon_set: Workload | None, nodes: int) -> str:
+    """Make the plugin run on every node: install it, let it onto the nodes, or see why its pods are not ready."""
+    asked, resource = observation.asked, next((r for r in observed.sail if r.kind == "IstioCNI"), None)
+    istio = expected.istio_resource(observed)
+    if daemon_set is None and istio:
+        spec = {"namespace": asked.cni_namespace, "version": istio.spec.get("version")}
+        cni = {"apiVersion": istio.api_version, "kind": "IstioCNI", "metadata": {"name": "default"}, "spec": spec}
+        return applied(observed, cni)
+    if daemon_set is None:
+        options = f"--set components.cni.enabled=true --set components.cni.namespace={asked.cni_namespace}"
+        apply = kubectl(observed, "apply --server-side --force-conflicts -f -")
+        return f"istioctl manifest generate --set profile=empty {options} | {apply}"
+    if daemon_set.desired >= nodes:
+        return kubectl(observed, "-n", asked.cni_namespace, f"describe pods -l k8s-app={daemon_set.name}")
+    if resource:
+        note = "take nodeSelector and affinity out of spec.values.cni"
+        return noted(kubectl(observed, f"edit istiocni/{resource.name}"), note)
+    change = {"spec": {"template": {"spec": {"nodeSelector": None, "affinity": None}}}}
+    return patch(observed, f"daemonset/{daemon_set.name}", change, namespace=asked.cni_namespace)

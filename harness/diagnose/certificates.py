@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from harness import x509
-from harness.diagnose.facts import events, few, kubectl, read, restart
+from harness import expected, x509
+from harness.diagnose.facts import container_lines, events, few, logged, read
 from harness.diagnose.graph import JUDGED_AT, Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -29,18 +30,17 @@ def _name(observation: Observation) -> str:
     return f"Secret {observation.asked.system_namespace}/cacerts"
 
 
-def _replace(observation: Observation, observed: ClusterObservation) -> str:
-    """Put the right files in, and let istiod and the workloads take them up."""
-    system = observation.asked.system_namespace
-    files = " ".join(f"--from-file={name}" for name in FILES)
-    return " && ".join(
-        (
-            kubectl(observed, "-n", system, "delete secret cacerts --ignore-not-found"),
-            kubectl(observed, "-n", system, f"create secret generic cacerts {files}"),
-            restart(observed, system),
-            restart(observed, observation.asked.sample_namespace),
-        )
-    )
+def _replace(observation: Observation, cluster: Cluster, note: str) -> str:
+    """Put the right files in, and let istiod and the workloads take them up; a remote's secret signs nothing."""
+    observed, system = observation[cluster], observation.asked.system_namespace
+    files = " ".join(f"--from-file={cluster.name}/{name}" for name in FILES)
+    commands = [
+        kubectl(observed, "-n", system, "delete secret cacerts --ignore-not-found"),
+        kubectl(observed, "-n", system, f"create secret generic cacerts {files}"),
+    ]
+    if cluster.is_primary:
+        commands += [restart_control_plane(observation, cluster), restart_workloads(observation, cluster)]
+    return noted(steps(*commands), f"the files in {cluster.name}/: {note}")
 
 
 def brief(cert: Certificate) -> str:
@@ -48,8 +48,18 @@ def brief(cert: Certificate) -> str:
     return f"{cert.subject}, serial {cert.serial}, until {cert.not_after:%Y-%m-%d}, SHA-256 {cert.sha256[:16]}…"
 
 
+NEW_INTERMEDIATE = "a new intermediate of the shared root, made as the chapter says (intermediate.conf)"
+NEW_ROOT = "a new root, made as the chapter says (root-ca.conf), and intermediates of it for every cluster"
+
+
 def _fault(
-    observation: Observation, cluster: Cluster, observed: ClusterObservation, file: str, field: str, *values: str
+    observation: Observation,
+    cluster: Cluster,
+    observed: ClusterObservation,
+    file: str,
+    field: str,
+    *values: str,
+    files: str = NEW_INTERMEDIATE,
 ) -> Found:
     wanted, seen = values
     return Found(
@@ -58,7 +68,7 @@ def _fault(
         field=field,
         expected=wanted,
         found=seen,
-        repair=_replace(observation, observed),
+        repair=_replace(observation, cluster, files),
         evidence=istiod_says(observed),
         harmless=not cluster.is_primary,
     )
@@ -73,7 +83,8 @@ def istiod_says(observed: ClusterObservation) -> tuple[str, ...]:
         for line in plane.log_lines
         if any(word in line.lower() for word in words)
     )
-    return few(said, events(observed, "Pod/istiod"))
+    crashed = expected.istiod_pods(observed)
+    return few(said, container_lines(crashed), logged(observed, crashed), events(observed, "Pod/istiod"))
 
 
 @cause("cacerts-incomplete", Layer.CERTIFICATES, *JUDGED_AT[Layer.CERTIFICATES], breaks=Layer.CONTROL_PLANE)
@@ -114,7 +125,8 @@ def root_weak(observation: Observation) -> Iterator[Found]:
         wrong += [] if x509.valid_at(root, observation.observed) else [f"valid until {root.not_after:%Y-%m-%d}"]
         if wrong:
             wanted = "self-signed, valid, RSA 4096, critical CA:true, critical keyUsage with keyCertSign"
-            yield _fault(observation, cluster, observed, "root-cert.pem", "profile", wanted, ", ".join(wrong))
+            found = ", ".join(wrong)
+            yield _fault(observation, cluster, observed, "root-cert.pem", "profile", wanted, found, files=NEW_ROOT)
 
 
 def _own_pki(observation: Observation) -> bool:
@@ -167,7 +179,10 @@ def _other_root(observation: Observation, *, remote: bool) -> Iterator[Found]:
     for cluster, observed, root in roots[1:]:
         if root.sha256 != shared.sha256 and cluster.is_primary is not remote:
             wanted = f"{brief(shared)} (as on {first.name})"
-            yield _fault(observation, cluster, observed, "root-cert.pem", "certificate", wanted, brief(root))
+            files = f"a new intermediate of the root of {first.name}, and that root"
+            yield _fault(
+                observation, cluster, observed, "root-cert.pem", "certificate", wanted, brief(root), files=files
+            )
 
 
 @cause("intermediate-not-ca", Layer.CERTIFICATES, "CERT-INTERMEDIATE-PROFILE", breaks=Layer.CONTROL_PLANE)
@@ -280,7 +295,10 @@ def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
         for file, cert in (("ca-cert.pem", secret.ca_cert), ("root-cert.pem", secret.root_cert)):
             if cert and timedelta() < cert.not_after - observation.observed <= HORIZON:
                 seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {(cert.not_after - observation.observed).days} days left"
-                yield _fault(observation, cluster, observed, file, "notAfter", "more than 30 days left", seen)
+                files = NEW_ROOT if file == "root-cert.pem" else NEW_INTERMEDIATE
+                yield _fault(
+                    observation, cluster, observed, file, "notAfter", "more than 30 days left", seen, files=files
+                )
 
 
 @cause("intermediate-shared", Layer.CERTIFICATES, "CERT-INTERMEDIATE-DISTINCT", breaks=None)
@@ -313,9 +331,9 @@ def chain_incomplete(observation: Observation) -> Iterator[Found]:
         held = [each.sha256 for each in secret.cert_chain]
         if not held or held[0] != cert.sha256 or held[-1] != root.sha256:
             seen = ", ".join(each.subject for each in secret.cert_chain) or "no certificate"
-            yield _fault(
-                observation, cluster, observed, "cert-chain.pem", "order", f"{cert.subject}, {root.subject}", seen
-            )
+            wanted = f"{cert.subject}, {root.subject}"
+            files = "as they are, but cat ca-cert.pem root-cert.pem > cert-chain.pem"
+            yield _fault(observation, cluster, observed, "cert-chain.pem", "order", wanted, seen, files=files)
 
 
 @cause("key-mismatch", Layer.CERTIFICATES, "CERT-KEY-MATCH", breaks=Layer.CONTROL_PLANE)
@@ -326,4 +344,7 @@ def key_mismatch(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed, secret in secrets(observation):
         if secret.key_matches is False:
-            yield _fault(observation, cluster, observed, "ca-key.pem", "key", "that of ca-cert.pem", "another key")
+            files = "ca-key.pem and ca-cert.pem of one pair"
+            yield _fault(
+                observation, cluster, observed, "ca-key.pem", "key", "that of ca-cert.pem", "another key", files=files
+            )

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 from harness import expected, x509
 from harness.diagnose.certificates import brief, istiod_says, secrets
-from harness.diagnose.facts import few, kubectl, read, restart
+from harness.diagnose.facts import few, logged, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import Subject
+from harness.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
+from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
+from harness.model.proxy import Proxy
 
 
 @cause("cacerts-late", Layer.CERTIFICATES, "CERT-IN-USE", breaks=Layer.CONTROL_PLANE)
@@ -35,7 +37,7 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
                 field="issuer of its certificates",
                 expected=brief(ca),
                 found=plane.serving_chain[0].issuer,
-                repair=restart(observed, system) + " && " + restart(observed, observation.asked.sample_namespace),
+                repair=steps(restart_control_plane(observation, cluster), restart_workloads(observation, cluster)),
                 evidence=few((", ".join(filter(None, (created, started))),), istiod_says(observed)),
             )
 
@@ -59,11 +61,13 @@ def leaf_not_yet_valid(observation: Observation) -> Iterator[Found]:
                 field="validity of its certificate",
                 expected=f"valid at {observation.observed:%Y-%m-%d %H:%M:%S}",
                 found=f"{leaf.not_before:%Y-%m-%d %H:%M:%S} to {leaf.not_after:%Y-%m-%d %H:%M:%S}",
-                repair=(
-                    f"set the clocks of the nodes (timedatectl set-ntp true), those of {cluster.primary} first, then "
-                    + kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}")
+                repair=noted(
+                    kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}"),
+                    f"after timedatectl set-ntp true on the nodes of {cluster.primary}, whose istiod signs"
+                    if early
+                    else f"and see why it could not renew it: {proxy.connected_to or 'istiod'} must answer",
                 ),
-                evidence=few(istiod_says(observation[cluster.primary])),
+                evidence=few(_logged_by(observed, proxy), istiod_says(observation[cluster.primary])),
                 title="" if early else "A workload's certificate has expired and was not renewed",
             )
             break
@@ -86,6 +90,13 @@ def istiod_name(observation: Observation) -> Iterator[Found]:
                     field="subjectAltName",
                     expected=wanted,
                     found=", ".join(plane.serving_chain[0].dns_names) or "none",
-                    repair=restart(observed, observation.asked.system_namespace, "deployment/istiod"),
+                    repair=noted(
+                        restart_control_plane(observation, primary),
+                        f"if it comes back so: a certificate of its own (Secret istiod-tls) must have {wanted}, too",
+                    ),
                     evidence=istiod_says(observed),
                 )
+
+
+def _logged_by(observed: ClusterObservation, proxy: Proxy) -> Iterator[str]:
+    return logged(observed, (pod for pod in observed.pods if (pod.namespace, pod.name) == (proxy.namespace, proxy.pod)))

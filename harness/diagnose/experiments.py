@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from harness.diagnose.facts import few, kubectl
+from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import applied, kubectl, noted, patch, steps
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange, Experiments
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
@@ -39,9 +40,25 @@ def _port(observation: Observation, exchange: Exchange, port: int, protocol: str
         field=f"name or appProtocol of port {port}",
         expected=f"{protocol}, and answers from every cluster",
         found=f"{named or 'unknown'}; {exchange.result} {exchange.detail}".strip(),
-        repair=kubectl(observed, "-n", sample, f"get service {ECHO} -o yaml")
-        + f" and name its port {port} {protocol}-…, on every cluster",
+        repair=_name_port(observation, port, protocol),
     )
+
+
+def _name_port(observation: Observation, port: int, protocol: str) -> str:
+    """Name the port of every echo Service for its protocol, on every cluster: istiod merges them."""
+    sample, commands = observation.asked.sample_namespace, []
+    for observed in observation.clusters:
+        for service in observed.services:
+            ours = service.namespace == sample and service.name.startswith(ECHO)
+            for index, found in enumerate(service.ports if ours else ()):
+                if found.port == port and not (found.app_protocol or found.name).startswith(protocol):
+                    change = [
+                        {"op": "add", "path": f"/spec/ports/{index}/name", "value": f"{protocol}-echo"},
+                        {"op": "add", "path": f"/spec/ports/{index}/appProtocol", "value": protocol},
+                    ]
+                    commands.append(patch(observed, f"service/{service.name}", change, namespace=sample))
+    look = (kubectl(observed, "-n", sample, f"get service {ECHO} -o yaml") for observed in observation.clusters)
+    return steps(*commands) if commands else noted(steps(*look), f"name its port {port} {protocol}, everywhere")
 
 
 @cause("tcp-broken", Layer.TRAFFIC, "TR-TCP", effect=True)
@@ -95,7 +112,15 @@ def authz_missing(observation: Observation) -> Iterator[Found]:
             field="exists",
             expected="on every cluster with a control plane",
             found=f"only on {', '.join(policy.clusters) or 'none'}" if lacking else "not in force at the destination",
-            repair=kubectl(observed, "-n", policy.namespace, f"apply -f {policy.name}.yaml"),
+            repair=applied(
+                observed,
+                {
+                    "apiVersion": "security.istio.io/v1",
+                    "kind": policy.kind,
+                    "metadata": {"name": policy.name, "namespace": policy.namespace},
+                    "spec": policy.spec,
+                },
+            ),
             evidence=few(_told(open_ones), policy.pending),
         )
 
@@ -128,8 +153,9 @@ def not_idempotent(observation: Observation) -> Iterator[Found]:
             field=what[1],
             expected="as the first run made it",
             found=what[2],
-            repair="create only what is not there; "
-            + kubectl(observation[name], "-n", system, "get secret cacerts")
-            + " tells whether it is",
+            repair=noted(
+                kubectl(observation[name], "-n", system, "get secret cacerts"),
+                "tells whether it is there: create it only where it is not",
+            ),
             evidence=few(told, seen.failed_steps),
         )

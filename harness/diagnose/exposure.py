@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import kubectl, read
+from harness.diagnose.facts import failed_steps, few, read, readiness, requests_logged, was_read
 from harness.diagnose.gateways import named
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, manifest, noted
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult
+from harness.topology import Cluster
 
 
 def _servers(item: ConfigObject) -> Iterator[tuple[int, str]]:
@@ -40,6 +42,15 @@ def _leads_to(observed: ClusterObservation, port: int, destination: str) -> bool
     )
 
 
+def _installed(
+    observation: Observation, primaries: tuple[Cluster, ...]
+) -> Iterator[tuple[Cluster, ClusterObservation]]:
+    """The primaries whose configuration was read, but for those without any control plane: nothing can be there."""
+    for cluster, observed in read(observation, Subject.CONFIG, among=primaries):
+        if expected.istiod_workloads(observed) or not was_read(observed, Subject.WORKLOADS):
+            yield cluster, observed
+
+
 @cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH")
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
@@ -49,7 +60,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """
     if not expected.multi_network_gateways(observation.topology):
         return
-    for cluster, observed in read(observation, Subject.CONFIG, among=observation.topology.primaries):
+    for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
         if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers or _leads_to(observed, expected.MESH_PORT, "outbound_."):
             continue
@@ -60,7 +71,10 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
             field=f"server on port {expected.MESH_PORT}",
             expected="tls.mode AUTO_PASSTHROUGH for *.local",
             found=modes or "no such Gateway",
-            repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml"),
+            repair=manifest(observed, "expose-services", namespace=observation.asked.system_namespace),
+            evidence=few(
+                failed_steps(observation, cluster.name), requests_logged(observation, f":{expected.MESH_PORT}")
+            ),
         )
 
 
@@ -75,14 +89,23 @@ def services_exposed_plain(observation: Observation) -> Iterator[Found]:
         if probe.kind is ProbeKind.TLS_NO_CERTIFICATE and probe.result is ProbeResult.ANSWERED:
             observed = observation[probe.target]
             primary = observation[observation.topology[probe.target].primary]
+            open_ones = [
+                f"Gateway {item.namespace}/{item.name} port {port}: tls.mode {mode or 'none'}"
+                for item in _gateways(primary)
+                for port, mode in _servers(item)
+                if port == probe.port and mode != "AUTO_PASSTHROUGH"
+            ]
             yield Found(
                 cluster=probe.target,
                 object=f"{named(observation, observed, 'Service')} port {probe.port}",
                 field="answer without a client certificate",
                 expected="refused",
                 found=f"{probe.result} {probe.status or ''} {probe.detail}".strip(),
-                repair=kubectl(primary, "-n", observation.asked.system_namespace, "apply -f expose-services.yaml")
-                + " (tls.mode AUTO_PASSTHROUGH), and a PeerAuthentication STRICT",
+                repair=noted(
+                    manifest(primary, "expose-services", namespace=observation.asked.system_namespace),
+                    f"and take other servers of port {probe.port} away; a PeerAuthentication STRICT for the mesh",
+                ),
+                evidence=few(open_ones),
             )
 
 
@@ -100,11 +123,14 @@ def istiod_signs_anyone(observation: Observation) -> Iterator[Found]:
                 field="certificate request without a token",
                 expected="refused",
                 found=f"{probe.result} {probe.detail}".strip(),
-                repair=kubectl(
-                    observation[probe.target],
-                    "-n",
-                    observation.asked.system_namespace,
-                    "get deployment istiod -o yaml; take away settings that turn authentication off (XDS_AUTH=false)",
+                repair=noted(
+                    kubectl(
+                        observation[probe.target],
+                        "-n",
+                        observation.asked.system_namespace,
+                        "set env deployment/istiod XDS_AUTH- XDS_AUTH_PLAINTEXT-",
+                    ),
+                    "for good: out of values.pilot.env",
                 ),
             )
 
@@ -116,7 +142,7 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
     The Gateway for 15012 and 15017, or the VirtualService behind it, is missing: remotes get no injection, no
     configuration and no certificates.
     """
-    for cluster, observed in read(observation, Subject.CONFIG, among=expected.serving_primaries(observation.topology)):
+    for cluster, observed in _installed(observation, expected.serving_primaries(observation.topology)):
         ports = {port for item in _gateways(observed) for port, _ in _servers(item)}
         missing = {expected.XDS_PORT, expected.WEBHOOK_PORT} - ports
         routed = any(
@@ -135,5 +161,9 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
                 field="servers" if missing else "VirtualService",
                 expected="15012 and 15017 to istiod",
                 found=f"nothing for {', '.join(map(str, sorted(missing)))}" if missing else "no route to istiod",
-                repair=kubectl(observed, "-n", observation.asked.system_namespace, "apply -f expose-istiod.yaml"),
+                repair=manifest(observed, "expose-istiod", namespace=observation.asked.system_namespace),
+                evidence=few(
+                    failed_steps(observation, cluster.name),
+                    (line for remote in observation.clusters for line in readiness(remote)),
+                ),
             )

@@ -1,4 +1,4 @@
-"""What detectors have in common: evidence in a few lines, repair commands, and what may be looked at. Pure."""
+"""What detectors have in common: evidence in a few lines, and what may be looked at. Pure."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -6,9 +6,13 @@ from itertools import chain, islice
 from harness import expected
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
+from harness.model.step import Outcome
 from harness.topology import Cluster
 
 LINES = 6
+CRASHED = "CrashLoopBackOff"
+MOST_LOGGED = 3
+"""Of those, at most so many of one workload's logs."""
 WIDTH = 240
 IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"})
 
@@ -34,16 +38,6 @@ def read(
             yield cluster, observation[cluster]
 
 
-def kubectl(observed: ClusterObservation, *words: str) -> str:
-    """A kubectl command against a cluster."""
-    return " ".join(["kubectl", "--context", observed.context or observed.name, *words])
-
-
-def restart(observed: ClusterObservation, namespace: str, *what: str) -> str:
-    """The command that makes new pods."""
-    return kubectl(observed, "-n", namespace, "rollout restart", *(what or ("deployment",)))
-
-
 def events(observed: ClusterObservation, *objects: str) -> Iterator[str]:
     """Warning events of objects whose `Kind/name` begins so."""
     for event in observed.events:
@@ -56,13 +50,66 @@ def waiting(pod: Pod) -> Container | None:
     return next((c for c in pod.containers if not c.ready and c.reason and c.reason != "Completed"), None)
 
 
+def failed_steps(observation: Observation, cluster: str, most: int = 2) -> Iterator[str]:
+    """The first steps of the run that did not reach their goal on a cluster, with their own words."""
+    failed = (step for step in observation.steps if step.cluster == cluster and step.outcome is Outcome.FAILED)
+    return (f"step failed: {step.title}: {step.detail}" for step in islice(failed, most))
+
+
+def logged(observed: ClusterObservation, pods: Iterable[Pod]) -> Iterator[str]:
+    """What containers of pods logged, where it was read."""
+    names = {(pod.namespace, pod.name) for pod in pods}
+    for log in observed.logs:
+        if (log.namespace, log.pod) in names:
+            yield from (f"log {log.pod} {log.container}: {line}" for line in log.lines)
+
+
+def logged_elsewhere(observation: Observation, observed: ClusterObservation) -> Iterator[str]:
+    """What the operator and the load balancer logged: whatever stands outside of the mesh's namespaces."""
+    asked = observation.asked
+    own = {asked.system_namespace, asked.cni_namespace, asked.sample_namespace}
+    for log in observed.logs:
+        if log.namespace not in own:
+            yield from (f"log {log.namespace}/{log.pod}: {line}" for line in log.lines)
+
+
+def logged_by_control_planes(observed: ClusterObservation) -> Iterator[str]:
+    """The last warnings and errors of a cluster's istiod."""
+    for plane in observed.control_planes:
+        yield from (f"log {plane.pod}: {line}" for line in plane.log_lines[-MOST_LOGGED:])
+
+
+def requests_logged(observation: Observation, *words: str) -> Iterator[str]:
+    """What proxies logged of requests that went wrong; only lines with one of these words, where any are given."""
+    for observed in observation.clusters:
+        for log in observed.logs:
+            for line in log.lines:
+                if line.startswith("access ") and (not words or any(word in line for word in words)):
+                    yield f"log {observed.name} {log.pod}: {line.removeprefix('access ')}"
+
+
+def known_endpoints(observation: Observation) -> Iterator[str]:
+    """Where each client's proxy would send requests to helloworld, and what it holds against an endpoint."""
+    for observed in observation.clusters:
+        for proxy in observed.proxies:
+            found = expected.helloworld_endpoints(proxy, observation.asked.sample_namespace)
+            if proxy.role == expected.SLEEP and found:
+                told = (
+                    f"{e.address}:{e.port}" + (f" ({', '.join(e.flags) or 'unhealthy'})" if not e.healthy else "")
+                    for e in found.endpoints
+                )
+                yield f"{proxy.pod} on {observed.name} knows helloworld at {', '.join(told) or 'no address'}"
+
+
 def container_lines(pods: Iterable[Pod]) -> Iterator[str]:
     """Why containers do not run."""
     for pod in pods:
         if (container := waiting(pod)) is not None:
             restarts = f", {container.restarts} restarts" if container.restarts else ""
-            message = f": {container.message}" if container.message else ""
-            yield f"pod {pod.name} container {container.name}: {container.reason}{restarts}{message}"
+            # Of a crash kubelet says only for how long it will not try again.
+            message = f": {container.message}" if container.message and container.reason != CRASHED else ""
+            last = f"; last: {container.last_end}" if container.last_end else ""
+            yield f"pod {pod.name} container {container.name}: {container.reason}{restarts}{message}{last}"
         elif not pod.ready and pod.phase != "Running":
             yield f"pod {pod.name}: {pod.phase}"
 
@@ -88,7 +135,7 @@ def trouble(observed: ClusterObservation, workload: Workload | None, pods: tuple
     if workload is not None:
         names += [f"{workload.kind}/{workload.name}", f"ReplicaSet/{workload.name}-"]
     found = events(observed, *names) if names else ()
-    return few(container_lines(pods), condition_lines(workload), found)
+    return few(container_lines(pods), islice(logged(observed, pods), MOST_LOGGED), condition_lines(workload), found)
 
 
 def short(evidence: tuple[str, ...], otherwise: str) -> str:

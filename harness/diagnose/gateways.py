@@ -1,26 +1,34 @@
 """Causes in the east-west gateways: their load balancer, their pods, and what they expose."""
 
+import json
 from collections.abc import Iterator
+from shlex import quote
 
 from harness import expected
 from harness.diagnose.facts import (
     IMAGE_REASONS,
     events,
+    failed_steps,
     few,
-    kubectl,
+    known_endpoints,
+    logged_elsewhere,
     network_label,
     read,
-    restart,
+    requests_logged,
     short,
     trouble,
     waiting,
 )
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.diagnose.repair import kubectl, manifest, noted, patch, restart
+from harness.model.cluster import ClusterObservation, Container, Pod, Subject, Workload
 from harness.model.observation import Observation
+from harness.model.step import Outcome, Phase
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
+from harness.topology import Cluster
 
+CLOUD_PROVIDER_KIND = "cloud-provider-kind"
 SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
 
 
@@ -50,7 +58,7 @@ def gateway_down(observation: Observation) -> Iterator[Found]:
             scale = (
                 kubectl(observed, "-n", deployment.namespace, f"scale deployment/{deployment.name} --replicas=1")
                 if deployment
-                else "install the east-west gateway (chapter: create an East-West gateway)"
+                else _install(observation, cluster)
             )
             yield Found(
                 cluster=cluster.name,
@@ -59,7 +67,13 @@ def gateway_down(observation: Observation) -> Iterator[Found]:
                 expected="at least 1",
                 found="0" if deployment else "no such Deployment",
                 repair=scale,
+                evidence=few(failed_steps(observation, cluster.name)),
             )
+
+
+def _install(observation: Observation, cluster: Cluster) -> str:
+    values = {"namespace": observation.asked.system_namespace, "network": cluster.network}
+    return manifest(observation[cluster], "east-west-gateway-service", "east-west-gateway", **values)
 
 
 @cause("gateway-image-pull", Layer.GATEWAYS, "GW-AVAILABLE")
@@ -68,33 +82,73 @@ def gateway_image_pull(observation: Observation) -> Iterator[Found]:
 
     With `image: auto` the API server sets imagePullPolicy to Always before injection puts the real image in, since
     "auto" has no tag. Nodes that were given the image beforehand, with no registry to ask, then never start the pod:
-    ImagePullBackOff. An image that is still called "auto" means that the pod was not injected at all.
+    ImagePullBackOff.
     """
-    for cluster, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
+    for _, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
         for pod in _pods(observation, observed):
             container = waiting(pod)
-            if container is None or container.reason not in IMAGE_REASONS:
+            if container is None or container.reason not in IMAGE_REASONS or _uninjected(container):
                 continue
-            uninjected = container.image.rpartition("/")[2].partition(":")[0] == "auto"
-            policy = (
-                f"patch deployment {expected.GATEWAY} --type=strategic -p "
-                '\'{"spec":{"template":{"spec":{"containers":[{"name":"istio-proxy","imagePullPolicy":"IfNotPresent"}]}}}}\''
-            )
+            yield _unpulled(observed, pod, container)
+            break
+
+
+def _unpulled(observed: ClusterObservation, pod: Pod, container: Container) -> Found:
+    workload = expected.gateway_workload(observed)
+    name = workload.name if workload else expected.GATEWAY
+    seen = f"{container.reason}: {container.image}"
+    always = container.pull_policy in {"Always", ""}  # "" where the observation is older than this field
+    if always:
+        field, wanted = "imagePullPolicy", "IfNotPresent, or an image that can be pulled"
+        seen += f", imagePullPolicy {container.pull_policy}" if container.pull_policy else ""
+        containers = [{"name": container.name, "imagePullPolicy": "IfNotPresent"}]
+        change = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}, separators=(",", ":"))
+        repair = noted(
+            kubectl(observed, "-n", pod.namespace, f"patch deployment/{name} -p {quote(change)}"),
+            f"where the nodes hold {container.image}; else let them pull it",
+        )
+    else:
+        field, wanted = "image", "one that can be pulled, or that the nodes hold"
+        repair = noted(
+            kubectl(observed, "-n", pod.namespace, f"delete pod {pod.name}"),
+            f"once the nodes can pull {container.image} (registry, pull secret), or hold it",
+        )
+    return Found(
+        cluster=observed.name,
+        object=f"Pod {pod.namespace}/{pod.name} container {container.name}",
+        field=field,
+        expected=wanted,
+        found=seen,
+        repair=repair,
+        evidence=few([container.message], events(observed, f"Pod/{pod.name}")),
+    )
+
+
+def _uninjected(container: Container) -> bool:
+    """Injection would have put a real image in."""
+    return container.image.rpartition("/")[2].partition(":")[0] == "auto"
+
+
+@cause("gateway-not-injected", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
+def gateway_not_injected(observation: Observation) -> Iterator[Found]:
+    """The gateway's pod was not injected.
+
+    Its image is still called "auto", which no registry has. It was created while the injection webhook was not there;
+    injection works now, and a new pod gets the real image.
+    """
+    for cluster, observed in read(observation, Subject.PODS, among=expected.gateways(observation.topology)):
+        pods = [pod for pod in _pods(observation, observed) if any(map(_uninjected, pod.containers))]
+        workload = expected.gateway_workload(observed)
+        if pods and workload:
             yield Found(
                 cluster=cluster.name,
-                object=f"Pod {pod.namespace}/{pod.name} container {container.name}",
-                field="image" if uninjected else "imagePullPolicy",
-                expected="injected with the proxy's image"
-                if uninjected
-                else "IfNotPresent, or an image that can be pulled",
-                found=f"{container.reason}: {container.image}",
-                repair=restart(observed, pod.namespace, f"deployment/{expected.GATEWAY}")
-                if uninjected
-                else kubectl(observed, "-n", pod.namespace, policy),
-                evidence=few([container.message], events(observed, f"Pod/{pod.name}")),
-                title="The gateway's pod was not injected" if uninjected else "",
+                object=f"Pod {pods[0].namespace}/{pods[0].name} container {expected.PROXY}",
+                field="image",
+                expected="the proxy's, by injection",
+                found="auto",
+                repair=restart(observed, workload.namespace, f"deployment/{workload.name}"),
+                evidence=few(events(observed, f"Pod/{pods[0].name}"), failed_steps(observation, cluster.name)),
             )
-            break
 
 
 @cause("gateway-unavailable", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
@@ -109,16 +163,24 @@ def gateway_unavailable(observation: Observation) -> Iterator[Found]:
         deployment = expected.gateway_workload(observed)
         if deployment is None or deployment.desired == 0 or deployment.available:
             continue
-        evidence = trouble(observed, deployment, _pods(observation, observed))
+        pods = _pods(observation, observed)
+        evidence = few(trouble(observed, deployment, pods), failed_steps(observation, cluster.name))
         yield Found(
             cluster=cluster.name,
             object=named(observation, observed, "Deployment"),
             field="condition Available",
             expected="True",
             found=short(evidence, f"{deployment.ready} of {deployment.desired} pods ready"),
-            repair=kubectl(observed, "-n", deployment.namespace, "logs -l istio=eastwestgateway --tail=50"),
+            repair=noted(
+                kubectl(observed, "-n", deployment.namespace, f"describe pods -l istio={_label(deployment)}"),
+                "mend what the evidence names",
+            ),
             evidence=evidence,
         )
+
+
+def _label(deployment: Workload) -> str:
+    return deployment.labels.get("istio", "eastwestgateway")
 
 
 @cause("gateway-no-address", Layer.GATEWAYS, "GW-ADDRESS")
@@ -134,18 +196,22 @@ def gateway_no_address(observation: Observation) -> Iterator[Found]:
         if service is not None and (service.ingress or service.resolved):
             continue
         if service is None:
-            found, repair = "no such Service", "install the east-west gateway (chapter: create an East-West gateway)"
+            found, repair = "no such Service", _install(observation, cluster)
         elif service.type != "LoadBalancer":
             found = f"none: the Service's type is {service.type}"
-            change = '\'{"spec":{"type":"LoadBalancer"}}\''
-            repair = kubectl(observed, "-n", service.namespace, f"patch service {service.name} -p {change}")
-        elif observation.asked.load_balancer == "cloud-provider-kind":
+            change = {"spec": {"type": "LoadBalancer"}}
+            repair = patch(observed, f"service/{service.name}", change, namespace=service.namespace)
+        elif observation.asked.load_balancer == CLOUD_PROVIDER_KIND:
             found = "none (<pending>)"
-            repair = "restart cloud-provider-kind: it keeps its API client of a cluster that was created again"
+            repair = noted(
+                f"pkill -x {CLOUD_PROVIDER_KIND}; {CLOUD_PROVIDER_KIND} &",
+                f"restart {CLOUD_PROVIDER_KIND}: it keeps its API client of a cluster that was created again",
+            )
         else:
             found = "none (<pending>)"
-            repair = kubectl(observed, "-n", service.namespace, f"describe service {service.name}") + (
-                " and give its load balancer controller an address pool"
+            repair = noted(
+                kubectl(observed, "-n", service.namespace, f"describe service {service.name}"),
+                f"give its load balancer's controller addresses; on kind restart {CLOUD_PROVIDER_KIND}",
             )
         yield Found(
             cluster=cluster.name,
@@ -154,15 +220,20 @@ def gateway_no_address(observation: Observation) -> Iterator[Found]:
             expected="an IP address or a host name",
             found=found,
             repair=repair,
-            evidence=few(events(observed, f"Service/{expected.GATEWAY}"), _load_balancer(observed)),
+            evidence=few(
+                events(observed, f"Service/{expected.GATEWAY}"),
+                _balancer_steps(observation),
+                (f"log {observation.asked.load_balancer}: {line}" for line in observation.load_balancer_log),
+                logged_elsewhere(observation, observed),
+            ),
         )
 
 
-def _load_balancer(observed: ClusterObservation) -> Iterator[str]:
-    """What stands against the load balancer's own controller."""
-    for event in observed.events:
-        if any(word in event.object.lower() for word in ("metallb", "speaker", "cloud-provider")):
-            yield f"event {event.object} {event.reason}: {event.message} (×{event.count})"
+def _balancer_steps(observation: Observation) -> Iterator[str]:
+    """Whether the load balancer runs since before the clusters were there: then it may know other ones."""
+    for step in observation.steps:
+        if step.phase is Phase.LOAD_BALANCER and step.outcome is Outcome.SKIPPED:
+            yield f"{step.title}: {step.detail}"
 
 
 @cause("gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", breaks=Layer.ENDPOINTS)
@@ -192,6 +263,7 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
                 service.namespace,
                 f"label service {service.name} {expected.NETWORK_LABEL}={cluster.network} --overwrite",
             ),
+            evidence=few(known_endpoints(observation)),
         )
 
 
@@ -225,10 +297,24 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
             field=f"reachable at {first.address}:{port} from {', '.join(dict.fromkeys(p.source for p in probes))}",
             expected="answers",
             found=f"{first.result} {first.detail}".strip(),
-            repair=(
-                f"let TCP {port} to {first.address} pass from the other clusters (firewall, NetworkPolicy); "
-                f"try: kubectl --context {observation[first.source].context} -n {observation.asked.sample_namespace} "
-                f"exec deploy/sleep -c sleep -- curl -sv --max-time 5 telnet://{first.address}:{port}"
+            repair=_open(observation, first),
+            evidence=few(
+                tried,
+                [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""],
+                requests_logged(observation, f"{first.address}:{port}"),
             ),
-            evidence=few(tried, [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""]),
         )
+
+
+def _open(observation: Observation, probe: Probe) -> str:
+    """Add a port that the Service lacks; else a way to try it again while something between is changed."""
+    service, asked = expected.gateway_service(observation[probe.target]), observation.asked
+    if service and probe.port not in {port.port for port in service.ports}:
+        port = {"name": f"tls-{probe.port}", "port": probe.port, "targetPort": probe.port}
+        add = [{"op": "add", "path": "/spec/ports/-", "value": port}]
+        return patch(observation[probe.target], f"service/{service.name}", add, namespace=service.namespace)
+    attempt = f"exec deploy/sleep -c sleep -- curl -sv --max-time 5 telnet://{probe.address}:{probe.port}"
+    return noted(
+        kubectl(observation[probe.source], "-n", asked.sample_namespace, attempt),
+        f"tries it; let TCP {probe.port} to {probe.address} pass (firewall, NetworkPolicy, load balancer)",
+    )

@@ -86,7 +86,8 @@ _NEEDS: dict[Layer, Needs] = {
     Layer.NETWORK: lambda _, cluster: _on(Layer.API_SERVERS, cluster),
     Layer.WORKLOADS: lambda _, cluster: _on(Layer.CONTROL_PLANE, cluster),
     Layer.PROXIES: lambda _, cluster: _on(Layer.CONTROL_PLANE, cluster) + _on(Layer.WORKLOADS, cluster),
-    Layer.POLICIES: lambda _, cluster: _on(Layer.API_SERVERS, cluster),
+    # The mesh's settings come with its control plane.
+    Layer.POLICIES: lambda _, cluster: _on(Layer.API_SERVERS, cluster) + _on(Layer.CONTROL_PLANE, cluster),
     Layer.ENDPOINTS: _endpoints,
     Layer.TRAFFIC: lambda topology, _: _on(Layer.ENDPOINTS, *topology.clusters),
     Layer.RUN: lambda topology, _: _on(Layer.API_SERVERS, *topology.clusters),

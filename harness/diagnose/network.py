@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, network_label, read
+from harness.diagnose.facts import few, known_endpoints, network_label, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, noted
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -26,7 +27,7 @@ def _labelled(
         expected=cluster.network,
         found=found,
         repair=kubectl(observed, label),
-        evidence=few(evidence),
+        evidence=few(evidence, known_endpoints(observation)),
     )
 
 
@@ -98,8 +99,8 @@ def no_route(observation: Observation) -> Iterator[Found]:
             field=f"{first.address}:{first.port}",
             expected="answers",
             found=f"{first.result} {first.detail}".strip(),
-            repair=f"on each node of {source}: {'; '.join(routes)}"
+            repair=noted("; ".join(routes), f"on each node of {source}; and the way back")
             if routes
-            else f"route the pods of {target} to {source}",
+            else noted(kubectl(there, "get nodes -o wide"), f"route the pod ranges of {target} to {source}"),
             evidence=few(f"{p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes),
         )

@@ -4,10 +4,11 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, mesh, read, restart
+from harness.diagnose.facts import few, known_endpoints, mesh, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import ClusterObservation, ConfigObject, Subject
+from harness.diagnose.repair import applied, edit_mesh_config, kubectl, noted, patch, steps
+from harness.model.cluster import ClusterObservation, ConfigObject, ServicePort, Subject
 from harness.model.observation import Observation
 from harness.topology import Cluster
 
@@ -44,25 +45,42 @@ def policies_differ(observation: Observation) -> Iterator[Found]:
         (c, o, _policies(observation, o))
         for c, o in read(observation, Subject.CONFIG, among=observation.topology.primaries)
     ]
-    for name in sorted({name for _, _, policies in found for name in policies}):
+    policies_of = {cluster.name: policies for cluster, _, policies in found}
+    for name in sorted({name for policies in policies_of.values() for name in policies}):
         having = [(cluster, observed) for cluster, observed, policies in found if name in policies]
         lacking = [cluster.name for cluster, _, policies in found if name not in policies]
         specs = {str(policies[name].spec) for _, _, policies in found if name in policies}
         if not lacking and len(specs) <= 1:
             continue
-        cluster, observed = having[0] if lacking else having[-1]
-        kind, _, full = name.partition(" ")
-        namespace, _, short_name = full.partition("/")
-        get = kubectl(observed, "-n", namespace, f"get {kind.lower()} {short_name} -o yaml")
+        cluster, _ = having[0] if lacking else having[-1]
+        item, there = policies_of[cluster.name][name], ", ".join(other.name for other, _ in having)
         yield Found(
             cluster=cluster.name,
             object=name,
             field="on every primary",
             expected="the same everywhere",
-            found=f"only on {', '.join(c.name for c, _ in having)}" if lacking else f"differs on {cluster.name}",
-            repair=f"{get} and apply it to the other primaries; or delete it there",
+            found=f"only on {there}" if lacking else f"differs on {cluster.name}",
+            repair=_alike(observation, item, having, lacking),
             evidence=few([f"spec: {next(iter(specs))}"]),
         )
+
+
+def _alike(
+    observation: Observation,
+    item: ConfigObject,
+    having: list[tuple[Cluster, ClusterObservation]],
+    lacking: list[str],
+) -> str:
+    """Take a policy away from the fewer primaries, or make it the same on all."""
+    if not lacking:
+        first, *others = having
+        metadata = {"name": item.name, "namespace": item.namespace}
+        spec = _policies(observation, first[1])[f"{item.kind} {item.namespace}/{item.name}"].spec
+        same = {"apiVersion": item.api_version, "kind": item.kind, "metadata": metadata, "spec": spec}
+        return noted(steps(*(applied(observed, same) for _, observed in others)), f"as on {first[0].name}")
+    delete = f"delete {item.kind.lower()} {item.name}"
+    remove = steps(*(kubectl(observed, "-n", item.namespace, delete) for _, observed in having))
+    return noted(remove, f"or apply it to {', '.join(lacking)} as well")
 
 
 @cause("mesh-config-differs", Layer.POLICIES, "CONFIG-CONSISTENT", breaks=Layer.TRAFFIC, fallback=True)
@@ -87,7 +105,7 @@ def mesh_config_differs(observation: Observation) -> Iterator[Found]:
                     field=f"mesh.{key}",
                     expected=f"{reference.get(key, 'none')} (as on {first.name})",
                     found=str(config.get(key, "none")),
-                    repair=f"set meshConfig.{key} alike on every primary",
+                    repair=edit_mesh_config(observation, cluster, f"give {key} the value it has on {first.name}"),
                 )
 
 
@@ -99,12 +117,14 @@ def ports_differ(observation: Observation) -> Iterator[Found]:
     clients don't see, or see with another protocol.
     """
     reference: tuple[str, list[str]] | None = None
+    ports_of: dict[str, tuple[ServicePort, ...]] = {}
     for cluster, observed in read(observation, Subject.SERVICES):
         service = observed.service(observation.asked.sample_namespace, expected.HELLOWORLD)
         if service is None:
             continue
         ports = sorted(f"{port.name} {port.port} {port.app_protocol}".strip() for port in service.ports)
         first, wanted = reference = reference or (cluster.name, ports)
+        ports_of[cluster.name] = service.ports
         if ports != wanted:
             yield Found(
                 cluster=cluster.name,
@@ -112,8 +132,19 @@ def ports_differ(observation: Observation) -> Iterator[Found]:
                 field="spec.ports",
                 expected=f"{', '.join(wanted)} (as on {first})",
                 found=", ".join(ports),
-                repair=kubectl(observed, "-n", service.namespace, f"edit service {service.name}"),
+                repair=patch(
+                    observed,
+                    f"service/{service.name}",
+                    {"spec": {"ports": [_port(port) for port in ports_of[first]]}},
+                    namespace=service.namespace,
+                ),
             )
+
+
+def _port(port: ServicePort) -> dict[str, object]:
+    target = int(port.target_port) if port.target_port.isdigit() else port.target_port
+    protocol = {"appProtocol": port.app_protocol} if port.app_protocol else {}
+    return {"name": port.name, "port": port.port, "targetPort": target, **protocol}
 
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -161,7 +192,8 @@ def not_discovered(observation: Observation) -> Iterator[Found]:
                     found=", ".join(f"{key}={value}" for key, value in sorted(namespace.labels.items())) or "none",
                     repair=kubectl(watched, f"label namespace {sample} {label} --overwrite")
                     if label
-                    else f"change meshConfig.discoverySelectors on {primary.name}",
+                    else edit_mesh_config(observation, primary, f"let discoverySelectors select {sample}"),
+                    evidence=few(known_endpoints(observation)),
                 )
 
 
@@ -198,8 +230,8 @@ def cluster_local(observation: Observation) -> Iterator[Found]:
                     field="mesh.serviceSettings",
                     expected="helloworld not cluster-local",
                     found=f"a setting: clusterLocal for {', '.join(map(str, entry.get('hosts') or []))}",
-                    repair="take the entry out of meshConfig.serviceSettings, then "
-                    + restart(observed, observation.asked.system_namespace, "deployment/istiod"),
+                    repair=edit_mesh_config(observation, cluster, "take the entry out of serviceSettings"),
+                    evidence=few(known_endpoints(observation)),
                 )
 
 

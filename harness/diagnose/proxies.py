@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import applied, few, kubectl, read, restart
+from harness.diagnose.facts import applied, few, logged, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import istioctl, kubectl, noted
 from harness.model.cluster import Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
@@ -36,7 +37,7 @@ def proxy_rejects_config(observation: Observation) -> Iterator[Found]:
             found=f"{len(errors)} refused",
             repair=kubectl(source, "-n", first.namespace, f"delete envoyfilter {first.name}")
             if first
-            else f"istioctl --context {observed.context} proxy-status",
+            else noted(istioctl(source, "proxy-status"), "mend what the errors name"),
             evidence=few(errors, [f"also: EnvoyFilter {item.namespace}/{item.name}" for item in filters[1:]]),
         )
 
@@ -74,9 +75,13 @@ def proxy_not_connected(observation: Observation) -> Iterator[Found]:
             field="connected to",
             expected=f"the control plane of {cluster.primary}",
             found=proxy.connected_to if proxy and proxy.connected_to else "no control plane",
-            repair=kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expected.PROXY} --tail=50"),
+            repair=noted(
+                kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expected.PROXY} --tail=50"),
+                f"mend what it says; then: kubectl delete pod {pod.name}",
+            ),
             evidence=few(
                 [state],
+                logged(observed, (pod,)),
                 (f"log {plane.pod}: {line}" for plane in applied(observation, cluster).control_planes
                  for line in plane.log_lines if pod.name in line),
             ),
@@ -100,5 +105,5 @@ def proxy_stale(observation: Observation) -> Iterator[Found]:
                 field="acknowledged configuration",
                 expected="SYNCED",
                 found=", ".join(stale),
-                repair=restart(observed, pod.namespace),
+                repair=kubectl(observed, "-n", pod.namespace, f"delete pod {pod.name}"),
             )

@@ -15,6 +15,8 @@ MODULES = (
     "certificates",
     "certificates_in_use",
     "control_plane",
+    "identity",
+    "injection",
     "remotes",
     "gateways",
     "exposure",

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import permissions
-from harness.diagnose.facts import few, kubectl, read, readiness, taken_name
+from harness.diagnose.facts import failed_steps, few, read, readiness, taken_name
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import create_remote_secret, kubectl, noted, steps
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -36,14 +37,6 @@ def _absent(
             yield cluster, observed, other, holding
 
 
-def _create(observation: Observation, observed: ClusterObservation, other: Cluster) -> str:
-    target, system = observation[other], observation.asked.system_namespace
-    return (
-        f"istioctl create-remote-secret --context {target.context} --name {other.cluster_name} "
-        f"--server {target.api_server} | {kubectl(observed, '-n', system, 'apply -f -')}"
-    )
-
-
 def _strays(observation: Observation, cluster: Cluster, observed: ClusterObservation) -> tuple[RemoteSecret, ...]:
     """Secrets that istiod sees and that name no cluster which it must watch."""
     wanted = {other.cluster_name for other in observation.topology.watched_by(cluster)}
@@ -66,8 +59,8 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 field="exists",
                 expected=f"a remote secret for {other.name} ({other.cluster_name})",
                 found=f"none; there are: {others}" if others else "none",
-                repair=_create(observation, observed, other),
-                evidence=_sync(observation, observed, other),
+                repair=create_remote_secret(observation, cluster, other),
+                evidence=few(_sync(observation, observed, other), failed_steps(observation, cluster.name)),
             )
 
 
@@ -105,7 +98,7 @@ def secret_misplaced(observation: Observation) -> Iterator[Found]:
                     field="namespace",
                     expected=system,
                     found=secret.namespace,
-                    repair=f"{_create(observation, observed, other)} && {delete}",
+                    repair=steps(create_remote_secret(observation, cluster, other), delete),
                     evidence=_sync(observation, observed, other),
                 )
 
@@ -149,8 +142,10 @@ def secret_wrong_name(observation: Observation) -> Iterator[Found]:
             field="key",
             expected=other.cluster_name,
             found=", ".join(secret.clusters),
-            repair=f"{kubectl(observed, '-n', secret.namespace, f'delete secret {secret.name}')} && "
-            + _create(observation, observed, other),
+            repair=steps(
+                kubectl(observed, "-n", secret.namespace, f"delete secret {secret.name}"),
+                create_remote_secret(observation, cluster, other),
+            ),
             evidence=_sync(observation, observed, other),
         )
 
@@ -192,7 +187,7 @@ def secret_loopback(observation: Observation) -> Iterator[Found]:
                     field="kubeconfig server",
                     expected=observation[other].api_server,
                     found=server,
-                    repair=_create(observation, observed, other),
+                    repair=create_remote_secret(observation, cluster, other),
                     evidence=_sync(observation, observed, other),
                 )
 
@@ -225,7 +220,7 @@ def _unusable(
         field=field,
         expected=wanted,
         found=seen,
-        repair=repair or _create(observation, observed, other),
+        repair=repair or create_remote_secret(observation, probe.source, other),
         evidence=few([tried], _sync(observation, observed, other)),
     )
 
@@ -284,7 +279,7 @@ def secret_powerless(observation: Observation) -> Iterator[Found]:
         seen = f"denied: {', '.join(denied)}" if denied else f"403 {probe.detail}"
         yield _unusable(
             observation, probe, observed, other, "permissions", "list and watch endpoints, create token reviews", seen,
-            repair=kubectl(target, binding),
+            repair=noted(kubectl(target, binding), "the role itself comes with the installation of Istio"),
         )  # fmt: skip
 
 
@@ -299,8 +294,9 @@ def secret_powerful(observation: Observation) -> Iterator[Found]:
         allowed = sorted(name for name, allowed in probe.permissions.items() if name in forbidden and allowed)
         if allowed:
             target = observation[other]
-            repair = kubectl(target, "get clusterrolebindings -o wide") + (
-                " and take away the one that gives istio-reader-service-account more than istio-reader-clusterrole"
+            repair = noted(
+                f"{kubectl(target, 'get clusterrolebindings -o wide')} | grep istio-reader-service-account",
+                "delete those of another role than istio-reader-clusterrole-…",
             )
             seen = f"also allowed: {', '.join(allowed)}"
             yield _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)

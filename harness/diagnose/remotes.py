@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read, readiness, restart, taken_name, values
+from harness.diagnose.facts import few, read, readiness, taken_name, values
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import ClusterObservation, Subject
+from harness.diagnose.repair import kubectl, patch, readdress, restart, set_value, steps
+from harness.model.cluster import ClusterObservation, Subject, Workload
 from harness.model.observation import Observation
 
 ANNOTATION = "topology.istio.io/controlPlaneClusters"
@@ -35,8 +36,7 @@ def external_off(observation: Observation) -> Iterator[Found]:
                 field="env EXTERNAL_ISTIOD",
                 expected="true",
                 found=wrong[0][1] or "not set",
-                repair=kubectl(observed, "-n", system, "set env deployment/istiod EXTERNAL_ISTIOD=true")
-                + " (for good: values.global.externalIstiod=true)",
+                repair=set_value(observation, cluster, "global.externalIstiod", True),
             )
 
 
@@ -56,10 +56,15 @@ def istiod_on_remote(observation: Observation) -> Iterator[Found]:
                     field="exists",
                     expected="no control plane on a remote",
                     found=f"{workload.ready} of {workload.desired} pods ready",
-                    repair=kubectl(observed, "-n", workload.namespace, f"delete deployment {workload.name}")
-                    + " and "
-                    + restart(observed, observation.asked.sample_namespace),
+                    repair=steps(_demote(observed, workload), restart(observed, observation.asked.sample_namespace)),
                 )
+
+
+def _demote(observed: ClusterObservation, workload: Workload) -> str:
+    resource = expected.istio_resource(observed)
+    if resource and resource.spec.get("profile") != "remote":
+        return patch(observed, f"istio/{resource.name}", {"spec": {"profile": "remote"}})
+    return kubectl(observed, "-n", workload.namespace, f"delete deployment {workload.name}")
 
 
 def _rules(observed: ClusterObservation) -> Iterator[tuple[str, str, str]]:
@@ -81,19 +86,14 @@ def injection_path(observation: Observation) -> Iterator[Found]:
         wrong = next(((name, path) for name, _, path in _rules(observed) if path.rstrip("/") != wanted), None)
         if wrong is None or taken_name(observation, cluster):
             continue
-        resource = expected.istio_resource(observed)
-        field = "spec.values.istiodRemote.injectionPath"
-        patch = f"patch istio/{resource.name if resource else 'default'} --type=merge"
-        change = f'\'{{"spec":{{"values":{{"istiodRemote":{{"injectionPath":"{wanted}"}}}}}}}}\''
-        install = f"istioctl --context {observed.context} install --set values.istiodRemote.injectionPath={wanted} …"
-        act = kubectl(observed, patch, "-p", change) if resource else install
+        field, then = "istiodRemote.injectionPath", restart(observed, observation.asked.sample_namespace)
         yield Found(
             cluster=cluster.name,
             object=f"MutatingWebhookConfiguration {wrong[0]}",
-            field=f"path ({field})",
+            field=f"path (values.{field})",
             expected=wanted,
             found=wrong[1] or "none",
-            repair=act + ", then " + restart(observed, observation.asked.sample_namespace),
+            repair=set_value(observation, cluster, field, wanted, then),
         )
 
 
@@ -141,22 +141,10 @@ def discovery_address(observation: Observation) -> Iterator[Found]:
             field=where.rpartition(" ")[2],
             expected=f"{present[0]}, the gateway of {cluster.primary}",
             found=f"{seen}, which it was before" if handed_out else seen,
-            repair=_readdress(observation, observed, present[0]),
+            repair=readdress(observation, cluster),
             evidence=few(f"{place}: {found}" for place, found in wrong[1:]),
             title="A remote uses an address that its primary's gateway had before" if handed_out else "",
         )
-
-
-def _readdress(observation: Observation, observed: ClusterObservation, address: str) -> str:
-    resource, asked = expected.istio_resource(observed), observation.asked
-    change = f'\'{{"spec":{{"values":{{"global":{{"remotePilotAddress":"{address}"}}}}}}}}\''
-    act = (
-        kubectl(observed, f"patch istio/{resource.name} --type=merge -p", change)
-        if resource
-        else f"istioctl --context {observed.context} install --set values.global.remotePilotAddress={address} …"
-    )
-    restarts = (restart(observed, namespace) for namespace in (asked.system_namespace, asked.sample_namespace))
-    return f"{act}, then {' && '.join(restarts)}"
 
 
 @cause("control-plane-clusters", Layer.CONTROL_PLANE, "CP-CONTROL-PLANE-CLUSTERS")

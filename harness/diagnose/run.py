@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from harness.diagnose.facts import few, kubectl
+from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl
 from harness.model.observation import InventoryChange, Observation
 
 
@@ -25,7 +26,7 @@ def left_behind(observation: Observation) -> Iterator[Found]:
             field="exists",
             expected="as before the run",
             found=change.change,
-            repair=_remove(observation, change) if left else "create it again as it was before the run",
+            repair=_remove(observation, change) if left else "# create it again as it was before the run",
             evidence=few([change.detail]),
             title="" if left else "Something that stood before the run is gone after cleanup",
         )

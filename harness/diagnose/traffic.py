@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read
+from harness.diagnose.facts import few, known_endpoints, logged_by_control_planes, read, requests_logged
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
+from harness.diagnose.repair import kubectl, noted, restart
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
 from harness.topology import Cluster
+
+ISTIOD = "deployment/istiod"
 
 
 def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
@@ -38,9 +41,13 @@ def endpoints_missing(observation: Observation) -> Iterator[Found]:
                     field=f"endpoints of helloworld on {target.name}",
                     expected=", ".join(f"{address}:{port}" for address, port in sorted(wanted)),
                     found=", ".join(f"{address}:{port}" for address, port in sorted(listed)) or "none",
-                    repair=kubectl(
-                        primary, "-n", system, "exec deploy/istiod -- pilot-discovery request GET /debug/endpointz"
+                    repair=noted(
+                        kubectl(
+                            primary, "-n", system, "exec deploy/istiod -- pilot-discovery request GET /debug/endpointz"
+                        ),
+                        f"says what istiod knows; if that lacks {target.name}: {restart(primary, system, ISTIOD)}",
                     ),
+                    evidence=few(known_endpoints(observation), logged_by_control_planes(primary)),
                 )
 
 
@@ -66,8 +73,11 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
                 field="endpoint weights of helloworld",
                 expected=", ".join(f"{name} {count}" for name, count in pods.items()),
                 found=", ".join(f"{name} {weight}" for name, weight in weights.items()),
-                repair=kubectl(primary, "-n", observation.asked.system_namespace, "rollout restart deployment/istiod")
-                + "; look for ServiceEntry or WorkloadEntry weights",
+                repair=noted(
+                    restart(primary, observation.asked.system_namespace, ISTIOD),
+                    "and look for ServiceEntry and WorkloadEntry objects with weights",
+                ),
+                evidence=few(known_endpoints(observation)),
             )
 
 
@@ -103,9 +113,14 @@ def half_broken(observation: Observation) -> Iterator[Found]:
                 field=f"connections from {sequence.client}",
                 expected="none fails",
                 found=f"{failed} of {host.requests} attempts failed",
-                repair=kubectl(target_cluster, "-n", sample, "logs -l app=helloworld -c istio-proxy --tail=20")
-                + " and replace the pod that refuses",
-                evidence=few(f"pod {pod.name} {pod.ip}" for pod in expected.helloworld_pods(target_cluster, sample)),
+                repair=noted(
+                    restart(target_cluster, sample, f"deployment -l app={expected.HELLOWORLD}"),
+                    "replaces the pod that refuses",
+                ),
+                evidence=few(
+                    (f"pod {pod.name} {pod.ip}" for pod in expected.helloworld_pods(target_cluster, sample)),
+                    requests_logged(observation, f"{host.address}:{host.port}"),
+                ),
             )
 
 
@@ -126,6 +141,8 @@ def identity_lost(observation: Observation) -> Iterator[Found]:
             field="peer's identity",
             expected="the caller's SPIFFE identity over mutual TLS",
             found=f"{peer.principal or 'none'}, {'mutual TLS' if peer.mutual_tls else 'plaintext'} ({peer.evidence})",
-            repair=kubectl(observed, "get peerauthentication,destinationrule -A")
-            + " and take away what sets tls.mode DISABLE or SIMPLE",
+            repair=noted(
+                kubectl(observed, "get peerauthentication,destinationrule -A -o yaml | grep -B9 'mode:'"),
+                "take away what sets the mode to DISABLE or SIMPLE",
+            ),
         )

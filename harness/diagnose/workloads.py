@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import few, kubectl, read, restart, short, trouble, waiting
+from harness.diagnose.facts import events, failed_steps, few, logged, read, short, trouble, waiting
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.model.cluster import Subject
+from harness.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
+from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 
 
@@ -26,7 +27,7 @@ def service_missing(observation: Observation) -> Iterator[Found]:
                 field="exists",
                 expected="on every cluster",
                 found="none",
-                repair=kubectl(observed, "-n", sample, "apply -f helloworld.yaml -l service=helloworld"),
+                repair=manifest(observed, "helloworld-service", namespace=sample),
             )
 
 
@@ -70,9 +71,9 @@ def injection_off(observation: Observation) -> Iterator[Found]:
                 field="label istio-injection",
                 expected=label,
                 found=", ".join(f"{key}={value}" for key, value in labels.items() if "istio" in key) or "none",
-                repair=kubectl(observed, f"label namespace {sample} {label} --overwrite")
-                + " && "
-                + restart(observed, sample),
+                repair=steps(
+                    kubectl(observed, f"label namespace {sample} {label} --overwrite"), restart(observed, sample)
+                ),
             )
 
 
@@ -90,16 +91,56 @@ def sidecar_missing(observation: Observation) -> Iterator[Found]:
                 continue
             key = "sidecar.istio.io/inject"
             asked = pod.labels.get(key) or pod.annotations.get(key)
-            app = pod.labels.get("app", pod.name)
             yield Found(
                 cluster=cluster.name,
                 object=f"Pod {sample}/{pod.name}",
                 field="container istio-proxy",
                 expected="injected",
                 found=f"none ({key}: {asked})" if asked else "none",
-                repair=f"take {key} out of the pod template of {app}"
+                repair=_inject(observed, pod, key)
                 if asked == "false"
                 else kubectl(observed, "-n", sample, f"delete pod {pod.name}"),
+                evidence=few(events(observed, f"Pod/{pod.name}", "ReplicaSet/")),
+            )
+
+
+def _inject(observed: ClusterObservation, pod: Pod, key: str) -> str:
+    """Take the wish for no sidecar out of the pod's template."""
+    where = "labels" if key in pod.labels else "annotations"
+    name = next(
+        (
+            workload.name
+            for workload in observed.workloads
+            if workload.namespace == pod.namespace and pod.name.startswith(f"{workload.name}-")
+        ),
+        pod.labels.get("app", pod.name),
+    )
+    path = f"/spec/template/metadata/{where}/{key.replace('/', '~1')}"
+    return patch(observed, f"deployment/{name}", [{"op": "remove", "path": path}], namespace=pod.namespace)
+
+
+@cause("cni-not-enabled", Layer.WORKLOADS, "WL-INJECTED")
+def cni_not_enabled(observation: Observation) -> Iterator[Found]:
+    """Pods redirect their traffic themselves although Istio's CNI plugin is there.
+
+    They start with istio-init, which needs NET_ADMIN, and where pods may not have it they are refused. The plugin's
+    resource alone does not tell injection of it: pilot.cni.enabled must be true. On OpenShift the operator sets it by
+    itself, on plain Kubernetes it does not.
+    """
+    for cluster, observed in read(observation, Subject.PODS) if observation.asked.cni else ():
+        sample = observation.asked.sample_namespace
+        pods = [pod for pod in observed.pods_with(sample) if pod.container("istio-init")]
+        if pods:
+            primary = observation.topology[cluster.primary]
+            then = (restart(observed, sample),)
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {sample}/{pods[0].name} container istio-init",
+                field="pilot.cni.enabled",
+                expected="true: istio-validation in its place",
+                found=f"istio-init in {len(pods)} of {len(observed.pods_with(sample))} pods",
+                repair=set_value(observation, primary, "pilot.cni.enabled", True, *then),
+                evidence=few(events(observed, *(f"Pod/{pod.name}" for pod in pods), "ReplicaSet/")),
             )
 
 
@@ -121,7 +162,10 @@ def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
                 field="ready",
                 expected="True",
                 found=state or "not ready",
-                repair=kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expected.PROXY} --tail=50"),
+                repair=noted(
+                    kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expected.PROXY} --tail=50"),
+                    "mend what it waits for",
+                ),
                 evidence=trouble(observed, None, (pod,)),
             )
 
@@ -142,7 +186,11 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
             if workload is not None and workload.available:
                 continue
             pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
-            evidence = trouble(observed, workload, pods)
+            evidence = few(
+                trouble(observed, workload, pods),
+                logged(observed, _cni_agents(observed, pods)),
+                failed_steps(observation, cluster.name),
+            )
             scaled = workload is not None and workload.desired == 0
             yield Found(
                 cluster=cluster.name,
@@ -154,6 +202,25 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
                 else short(evidence, "not Available" if workload else "no such Deployment"),
                 repair=kubectl(observed, "-n", sample, f"scale deployment/{name} --replicas=1")
                 if scaled
-                else kubectl(observed, "-n", sample, f"describe deployment {name}"),
-                evidence=few(evidence),
+                else noted(
+                    kubectl(observed, "-n", sample, f"describe pods -l app={app}"), "mend what the evidence names"
+                )
+                if workload
+                else _deploy(observation, observed, app, cluster.version),
+                evidence=evidence,
             )
+
+
+def _cni_agents(observed: ClusterObservation, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """The CNI plugin's agents on the nodes of pods."""
+    nodes = {pod.node for pod in pods}
+    return tuple(pod for pod in observed.pods if pod.labels.get("k8s-app") == "istio-cni-node" and pod.node in nodes)
+
+
+def _deploy(observation: Observation, observed: ClusterObservation, app: str, version: str) -> str:
+    """The sample of Istio's own release, as the chapter deploys it."""
+    release = ".".join(observation.asked.istio_version.removeprefix("v").split(".")[:2])
+    branch = f"release-{release}" if release else "master"
+    url = f"https://raw.githubusercontent.com/istio/istio/{branch}/samples/{app}/{app}.yaml"
+    selector = f" -l version={version}" if app == expected.HELLOWORLD else ""
+    return kubectl(observed, "-n", observation.asked.sample_namespace, f"apply -f {url}{selector}")

@@ -15,7 +15,7 @@ from harness.observe.probe_output import curl_results, unanswered
 from harness.observe.probe_script import WRITE_OUT
 from harness.observe.proxies import no_program
 from harness.observe.reading import explain
-from harness.observe.redaction import redact
+from harness.redaction import redact
 from harness.topology import Cluster
 
 REQUEST_SECONDS = 5.0

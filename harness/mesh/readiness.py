@@ -6,9 +6,13 @@ from typing import Any
 from kubernetes.client import ApiException
 
 from harness.kube import Kube, Object, condition
+from harness.redaction import redact
 from harness.steps import OpenStep
+from harness.stuck_pods import CRASHED, StuckPods, crash_log, troubles
 
 MOST_REASONS = 4
+LONGEST = 1200
+"""Characters."""
 
 
 def deployment_pending(seen: Object | None) -> str:
@@ -42,7 +46,7 @@ def await_deployment(kube: Kube, namespace: str, name: str, timeout: float, step
     """Wait until a Deployment is available.
 
     Raises:
-        StepError: it was not in time; the message has the pods' own reasons.
+        StepError: it was not in time, or its pods have got stuck; the message has the pods' own reasons.
     """
     return _await(kube, "Deployment", namespace, name, deployment_pending, timeout, step)
 
@@ -51,7 +55,7 @@ def await_daemon_set(kube: Kube, namespace: str, name: str, timeout: float, step
     """Wait until a DaemonSet is ready on every node it wants.
 
     Raises:
-        StepError: it was not in time; the message has the pods' own reasons.
+        StepError: it was not in time, or its pods have got stuck; the message has the pods' own reasons.
     """
     return _await(kube, "DaemonSet", namespace, name, daemon_set_pending, timeout, step)
 
@@ -74,22 +78,38 @@ def _await(  # noqa: PLR0917 - private, and called beside its definition
         timeout=timeout,
         step=step,
         explain=lambda: why_unready(kube, kind, namespace, name),
+        hopeless=StuckPods(kube, lambda: pods_of(kube, kube.get("apps/v1", kind, name, namespace)), timeout),
     )
 
 
+def pods_of(kube: Kube, workload: Object | None) -> list[Object]:
+    """The pods of a Deployment or DaemonSet; none where it does not exist.
+
+    Raises:
+        ApiException: as the API server refused it.
+    """
+    labels = (((workload or {}).get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    return kube.list("v1", "Pod", (workload or {})["metadata"]["namespace"], label_selector=selector) if labels else []
+
+
 def why_unready(kube: Kube, kind: str, namespace: str, name: str) -> str:
-    """Why a workload's pods are not ready: conditions, pods' states, warnings; a few, in one line."""
+    """Why a workload's pods are not ready: conditions, pods' states and last words, warnings; a few, in one line."""
     try:
         workload = kube.get("apps/v1", kind, name, namespace) or {}
-        labels = ((workload.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        pods = kube.list("v1", "Pod", namespace, label_selector=selector) if labels else []
+        pods = pods_of(kube, workload)
         events = kube.list("v1", "Event", namespace, field_selector="type=Warning")
     except ApiException as refused:
         return f"and the reason could not be read ({refused.status})"
     named = {pod["metadata"]["name"] for pod in pods} | {name}
-    reasons = [*_failure(workload), *(reason for pod in pods for reason in pod_reasons(pod)), *warnings(events, named)]
-    return "; ".join(list(dict.fromkeys(reasons))[:MOST_REASONS])
+    crashed = (trouble for pod in pods for trouble in troubles(pod) if trouble.reason == CRASHED)
+    reasons = [
+        *_failure(workload),
+        *(reason for pod in pods for reason in pod_reasons(pod)),
+        *(f"{trouble.container} said: {line}" for trouble in crashed for line in crash_log(kube, trouble)[-1:]),
+        *warnings(events, named),
+    ]
+    return redact("; ".join(list(dict.fromkeys(reasons))[:MOST_REASONS]), LONGEST)
 
 
 def pod_reasons(pod: Object) -> list[str]:

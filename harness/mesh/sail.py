@@ -15,6 +15,7 @@ from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
 from harness.mesh.values import primary_values, remote_values
 from harness.steps import OpenStep
+from harness.stuck_pods import StuckPods
 from harness.topology import Cluster
 
 API_GROUP = "sailoperator.io"
@@ -189,8 +190,17 @@ def _versions(mesh: Mesh, cluster: Cluster, kind: str) -> tuple[str, str]:
     return api, choose_version(offered_versions(definition, api), settings)
 
 
+def _pods(kube: Kube, kind: str, settings: MeshSettings) -> list[Object]:
+    """The pods that the operator makes of a resource; none of a remote's Istio."""
+    namespace, selector = {
+        "Istio": (settings.system_namespace, "app=istiod"),
+        "IstioCNI": (settings.cni_namespace, "k8s-app=istio-cni-node"),
+    }[kind]
+    return kube.list("v1", "Pod", namespace, label_selector=selector)
+
+
 def _await(mesh: Mesh, cluster: Cluster, opened: OpenStep, kind: str, seconds: float) -> None:
-    kube = mesh.kube(cluster)
+    kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, seconds)
     api = served_version(kube, kind, mesh.settings)
 
     def explain() -> str:
@@ -203,7 +213,8 @@ def _await(mesh: Mesh, cluster: Cluster, opened: OpenStep, kind: str, seconds: f
         kind,
         NAME,
         pending=ready_pending,
-        timeout=mesh.deadline(cluster, seconds),
+        timeout=timeout,
         step=opened,
         explain=explain,
+        hopeless=StuckPods(kube, lambda: _pods(kube, kind, mesh.settings), timeout),
     )

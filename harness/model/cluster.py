@@ -94,6 +94,8 @@ class Container(Model):
     image: str
     image_id: str = ""
     """As resolved by the node, with digest."""
+    pull_policy: str = ""
+    """Always, IfNotPresent or Never."""
     init: bool = False
     sidecar: bool = False
     """An init container with restartPolicy Always: a native sidecar."""
@@ -103,6 +105,8 @@ class Container(Model):
     """running, waiting or terminated."""
     reason: str = ""
     message: str = ""
+    last_end: str = ""
+    """How it ended before it was started again: reason, exit code, message."""
     env: dict[str, str] = {}
     """Literal values of variables whose names begin with ISTIO_META_, PILOT_, CLUSTER_ID, REVISION, EXTERNAL_ISTIOD,
     CA_ADDR, TRUST_DOMAIN; of istio-proxy and discovery only."""
@@ -279,6 +283,17 @@ class ApiEvent(Model):
     last_seen: datetime | None
 
 
+class ContainerLog(Model):
+    """The few lines of a container's log that name a fault; read only where something is not as it should be."""
+
+    namespace: str
+    pod: str
+    container: str
+    lines: tuple[str, ...]
+    """Warnings and errors, without times and secrets, the newest last, repeated ones once; of a container that has
+    ended its last lines; or why its log could not be read."""
+
+
 class ClusterObservation(Model):
     """Everything read of one cluster."""
 
@@ -308,6 +323,8 @@ class ClusterObservation(Model):
     proxies: tuple[Proxy, ...] = ()
     """One for each pod with a proxy: workloads of the sample, and gateways."""
     events: tuple[ApiEvent, ...] = ()
+    logs: tuple[ContainerLog, ...] = ()
+    """Beside those of istiod, which are with the control planes."""
 
     def namespace(self, name: str) -> Namespace | None:
         """The namespace of that name."""

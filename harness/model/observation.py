@@ -107,6 +107,8 @@ class Observation(Model):
     steps: tuple[Step, ...] = ()
     clusters: tuple[ClusterObservation, ...]
     """In the topology's order."""
+    load_balancer_log: tuple[str, ...] = ()
+    """Warnings and errors of a load balancer that runs beside the clusters; a few lines."""
     probes: tuple[Probe, ...] = ()
     traffic: Traffic | None = None
     experiments: Experiments | None = None

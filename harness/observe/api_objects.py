@@ -16,7 +16,7 @@ from harness.model.cluster import (
     ServicePort,
     Workload,
 )
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 PROXY = "istio-proxy"
 _ENV_OF = (PROXY, "discovery")
@@ -135,6 +135,7 @@ def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, in
             name=spec["name"],
             image=spec.get("image", ""),
             image_id=status.get("imageID", ""),
+            pull_policy=spec.get("imagePullPolicy", ""),
             init=init,
             sidecar=init and spec.get("restartPolicy") == "Always",
             ready=bool(status.get("ready")),
@@ -142,8 +143,17 @@ def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, in
             state=state,
             reason=detail.get("reason") or "",
             message=redact(detail.get("message") or ""),
+            last_end=_ended(status.get("lastState") or {}),
             env=_environment(spec) if spec["name"] in _ENV_OF else {},
         )
+
+
+def _ended(state: Object) -> str:
+    last = state.get("terminated") or {}
+    if not last:
+        return ""
+    message = redact(last.get("message") or "")
+    return f"{last.get('reason') or 'ended'}, exit code {last.get('exitCode')}" + (f": {message}" if message else "")
 
 
 def _environment(spec: Object) -> dict[str, str]:

@@ -1,28 +1,25 @@
 """Asks each istiod what it knows: of other clusters, of its proxies, of gateways; and looks at what it serves with."""
 
 import json
-import re
 import socket
 import ssl
 from typing import Any
 
 from harness import x509
+from harness.container_log import telling_lines
 from harness.kube import ExecResult, Kube, TransportError
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.proxy import ControlPlane
 from harness.observe import envoy
-from harness.observe.redaction import redact
 from harness.parallel import in_parallel
+from harness.redaction import redact
 
 CONTAINER = "discovery"
 _PATHS = ("/version", "/debug/clusterz", "/debug/syncz", "/debug/networkz")
 _XDS_PORT = 15012
 _LOG_TAIL = 500
 _LOG_KEPT = 12
-_LEVEL = re.compile(
-    r"""^\S+\s+(warn|error|fatal)\s+(?P<text>.*)|.*"level":"(warn|error|fatal)".*"msg":"(?P<json>[^"]*)"""
-)
 
 
 def istiod_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
@@ -53,7 +50,7 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
         proxies=envoy.proxy_syncs(_json(proxies)),
         network_gateways=envoy.network_gateways(_json(gateways)),
         serving_chain=serving_chain(kube, pod, timeout),
-        log_lines=log_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL)),
+        log_lines=telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT),
     )
 
 
@@ -70,18 +67,6 @@ def _json(text: str) -> Any:
         return json.loads(text or "null")
     except ValueError:
         return None
-
-
-def log_lines(text: str) -> tuple[str, ...]:
-    """The last warnings and errors of istiod's log, without their times and without secrets; repeated ones once."""
-    found: dict[str, None] = {}
-    for line in text.splitlines():
-        if match := _LEVEL.match(line):
-            said = redact(f"{match[1] or match[3]} {match['text'] or match['json']}", 300)
-            # The newest place of a repeated line counts.
-            found.pop(said, None)
-            found[said] = None
-    return tuple(found)[-_LOG_KEPT:]
 
 
 def serving_chain(kube: Kube, pod: Pod, timeout: float) -> tuple[Certificate, ...]:

@@ -7,7 +7,7 @@ from kubernetes.client import ApiException
 from harness.kube import Kube, Object, explain_api_error
 from harness.model.cluster import DryRun
 from harness.observe.api_objects import PROXY
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 NAME = "eastwest-injection-dry-run"
 

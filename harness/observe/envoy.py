@@ -17,7 +17,7 @@ from harness.model.proxy import (
 )
 from harness.model.traffic import HostStats
 from harness.observe.istio_objects import readable_certificates
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 Json = Any
 """Parsed JSON of somebody else's format."""

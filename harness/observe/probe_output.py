@@ -10,8 +10,8 @@ from harness.model.certificate import Certificate
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.observe.probe_plan import STATUS_PORT, PlannedProbe
 from harness.observe.probe_script import MARK
-from harness.observe.redaction import redact
 from harness.permissions import ALL
+from harness.redaction import redact
 
 _REFUSED, _TIMED_OUT, _NO_NAME, _NO_HOST = 7, 28, (5, 6), ("No route to host", "unreachable", "Name or service")
 _WITHIN_EXPIRED = 124

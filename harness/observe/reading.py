@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.kube import TransportError, explain_api_error
 from harness.model.cluster import Reading, ReadOutcome, Subject
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 Value = TypeVar("Value")
 _NOT_PERMITTED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from harness.model.traffic import Request
-from harness.observe.redaction import redact
+from harness.redaction import redact
 
 MARK = "@@"
 _TIMEOUT_COSTS = 5

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from harness import expected
 from harness.kube import Kube
-from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model.cluster import ClusterObservation, ContainerLog, Pod, Subject
 from harness.model.observation import Asked
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.step import Phase
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
-from harness.observe import control_plane, peers, probe_plan, probes, proxies, traffic
+from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, traffic
 from harness.observe.cluster import ClusterObjects, read_cluster
 from harness.observe.reading import Reader, explain
 from harness.parallel import in_parallel
@@ -64,6 +64,7 @@ class Session:
         self._scale = timeout_scale
         self._objects: dict[str, ClusterObjects] = {}
         self._processes: dict[str, _Processes] = {}
+        self._logs: dict[str, tuple[ContainerLog, ...]] = {}
         self._errors: list[str] = []
 
     @property
@@ -173,6 +174,15 @@ class Session:
             peers_missing=missing,
         )
 
+    def read_logs(self, sent: Traffic | None) -> None:
+        """Read the logs of what is not as it should be, all side by side."""
+        answering = [objects.observed.name for objects in self._objects.values() if objects.reader.answered]
+
+        def read(name: str) -> tuple[ContainerLog, ...]:
+            return logs.read_logs(self._kubes[name], self.complete(name), sent, logs.LOG_SECONDS * self._scale)
+
+        self._logs = dict(zip(answering, in_parallel(read, answering), strict=True))
+
     def complete(self, name: str) -> ClusterObservation:
         """All that was read of one cluster."""
         objects = self._objects.get(name)
@@ -185,6 +195,7 @@ class Session:
                 "readings": objects.reader.readings,
                 "control_planes": said.control_planes,
                 "proxies": said.proxies,
+                "logs": self._logs.get(name, ()),
             }
         )
 

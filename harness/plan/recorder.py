@@ -151,6 +151,7 @@ class PlannedKube(Kube):
         timeout: float,
         step: OpenStep,
         explain: Callable[[], str] = str,
+        hopeless: Callable[[], str] | None = None,
     ) -> Object | None:
         """Keep it; over at once. A load balancer's address is a variable, as in the chapter."""
         gone = not pending(None)

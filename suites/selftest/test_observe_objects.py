@@ -244,18 +244,6 @@ def test_how_far_proxies_are_synchronised() -> None:
     assert good.cluster_id == "cluster1"
 
 
-def test_log_lines_are_warnings_and_errors_once_and_without_secrets() -> None:
-    recorded = control_plane.log_lines("\n".join(RAW["istiod_log"]))
-    assert recorded
-    assert all(line.startswith(("warn ", "error ")) for line in recorded)
-    text = (
-        "2026-11-23T21:32:12Z\twarn\tads\tsame\n2026-11-23T21:32:13Z\twarn\tads\tsame\n"
-        "2026-11-23T21:32:13Z\tinfo\tads\twarn about nothing\n"
-        '{"level":"error","time":"now","msg":"bad token eyJhbGciOiJSUzI1NiJ9.e30.c2ln"}\n'
-    )
-    assert control_plane.log_lines(text) == ("warn ads same", "error bad token [redacted]")
-
-
 def test_the_presented_chain_is_read_by_a_handshake(tmp_path: Path) -> None:
     authority = pki()
     chain = authority.intermediates["east"].pem + authority.root.pem

@@ -1,7 +1,7 @@
 """`make soak`: form each topology once, observe and judge it RUNS times; anything but a pass is a false alarm.
 
-EASTWEST_SOAK_RUNS says how often (default 20), EASTWEST_SOAK_EXPERIMENTS in how many of them, the first ones, experiments
-are made too (default all). Written are soak.json, soak.md and the observations with an alarm.
+EASTWEST_SOAK_RUNS says how often (default 20), EASTWEST_SOAK_EXPERIMENTS in how many of them, the first ones,
+experiments are made too (default all). Written are soak.json, soak.md and the observations with an alarm.
 """
 
 import os
