@@ -1,0 +1,56 @@
+"""What CI and the image are made from: pinned, of the same versions as everything else, and nothing left out."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from harness.images import versions
+
+ROOT = Path(__file__).parents[2]
+GITHUB = ROOT / ".github"
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """A tag can be moved by whoever owns it."""
+    files = [*GITHUB.rglob("*.yml")]
+    used = [line for file in files for line in re.findall(r"uses: (\S+)", file.read_text())]
+    assert len(used) > 10
+    assert [name for name in used if not re.fullmatch(r"\./\S+|[\w/-]+@[0-9a-f]{40}", name)] == []
+
+
+def test_the_nightly_tools_are_of_the_versions_that_are_built_here() -> None:
+    text = (GITHUB / "actions" / "tools" / "action.yml").read_text()
+    assert f"sigs.k8s.io/kind@{versions.KIND}\n" in text
+    assert f"helm.sh/helm/v3/cmd/helm@{versions.HELM}\n" in text
+
+
+def test_the_nightly_matrix_is_topology_by_version_by_distribution() -> None:
+    """And a failed run does not keep the others, or the pages, from being made."""
+    jobs = yaml.safe_load((GITHUB / "workflows" / "nightly.yml").read_text())["jobs"]
+    strategy = jobs["conformance"]["strategy"]
+    assert strategy["matrix"].keys() == {"topology", "istio", "distribution"}
+    assert strategy["fail-fast"] is False
+    assert "cancelled" in jobs["pages"]["if"]
+    assert {"faults", "resilience"} <= jobs.keys()
+
+
+def test_the_image_holds_every_package_and_no_output() -> None:
+    """The Containerfile copies what pyproject.toml names, and the build context has no more than that."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    copied = " ".join(
+        re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
+    ).split()
+    allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(copied) == sorted(allowed)
+    assert {name.removesuffix("*") for name in packages} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+
+
+def test_the_image_runs_without_privileges_and_names_no_index() -> None:
+    text = (ROOT / "Containerfile").read_text()
+    (user,) = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
+    assert int(user.partition(":")[0]) > 0
+    assert not re.search(r"index-url|ARG .*(TOKEN|PASSWORD|INDEX)", text, re.IGNORECASE)
