@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from harness.faults import effects, requests
+from harness.faults.acts import certificates as acts
 from harness.faults.edit import east, is_istiod, on, probes, signer, west
 from harness.faults.fault import MN, MP, PR, Consequence, Fault
 from harness.faults.reissue import Shape, reissue, self_signed_ca, signed_by_itself
@@ -158,6 +159,7 @@ FAULTS: tuple[Fault, ...] = (
         (Consequence(("TR-REACH", "TR-NO-RETRIES"), REFUSED), Consequence(SHARES, NO_SHARES)),
         MP,
         live=True,
+        act=acts.root_differs,
     ),
     Fault(
         "root-differs-remote",
@@ -167,6 +169,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-ROOT-SHARED"}),
         where=PR,
         live=True,
+        act=acts.root_differs_remote,
     ),
     Fault(
         "cacerts-late",
@@ -186,6 +189,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(SHARES, NO_SHARES, MP),
         ),
         live=True,
+        act=acts.cacerts_late,
     ),
     Fault(
         "cacerts-incomplete",
@@ -195,6 +199,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-SECRET"}),
         consequences=(Consequence(("CERT-CHAIN",), "there is no chain to examine; istiod keeps the CA it has"),),
         live=True,
+        act=acts.cacerts_incomplete,
     ),
     Fault(
         "intermediate-not-ca",
@@ -210,6 +215,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("CP-READY",), REMOTE_READY, PR),
         ),
         live=True,
+        act=acts.intermediate_not_ca,
     ),
     Fault(
         "intermediate-no-pathlen",
@@ -218,6 +224,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-no-pathlen",
         frozenset({"CERT-INTERMEDIATE-PROFILE"}),
         live=True,
+        act=acts.intermediate_no_pathlen,
     ),
     Fault(
         "intermediate-shared",
@@ -226,6 +233,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-shared",
         frozenset({"CERT-INTERMEDIATE-DISTINCT"}),
         live=True,
+        act=acts.intermediate_shared,
     ),
     Fault(
         "intermediate-expired",
@@ -241,6 +249,7 @@ FAULTS: tuple[Fault, ...] = (
             ),
         ),
         live=True,
+        act=acts.intermediate_expired,
     ),
     Fault(
         "intermediate-expires-soon",
@@ -249,6 +258,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-expires-soon",
         frozenset({"CERT-HORIZON"}),
         live=True,
+        act=acts.intermediate_expires_soon,
     ),
     Fault(
         "chain-incomplete",
@@ -257,6 +267,7 @@ FAULTS: tuple[Fault, ...] = (
         "chain-incomplete",
         frozenset({"CERT-CHAIN"}),
         live=True,
+        act=acts.chain_incomplete,
     ),
     Fault(
         "key-mismatch",
@@ -265,6 +276,7 @@ FAULTS: tuple[Fault, ...] = (
         "key-mismatch",
         frozenset({"CERT-KEY-MATCH"}),
         live=True,
+        act=acts.key_mismatch,
     ),
     Fault(
         "leaf-not-yet-valid",
