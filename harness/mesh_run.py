@@ -229,7 +229,7 @@ class FormedMesh:
         return observation.model_copy(update={"experiments": seen, "steps": log.steps})
 
     def form_again(self, log: StepLog, *, from_nothing: bool = False) -> None:
-        """Run the procedure again, and start every pod of the mesh and the sample anew.
+        """Run the procedure again, without what is there for experiments, and start every pod anew.
 
         Args:
             log: told of every step.
@@ -239,7 +239,7 @@ class FormedMesh:
         if from_nothing:
             self.removed(log)
         procedure.install(run.topology, mesh.kubes, mesh.settings, self.certificates, log)
-        workloads.deploy(run.topology, mesh.kubes, mesh.settings, log)
+        workloads.deploy(run.topology, mesh.kubes, replace(mesh.settings, experiments=False), log)
         if not from_nothing:
             restart.everything(replace(mesh, log=log, impaired=set()))
 

@@ -72,14 +72,12 @@ def _not_ca(observation: Observation) -> Observation:
         control_planes=broken[primary].control_planes,
     )
     shown = {(p.kind, p.source, p.target, p.port): p.certificates for p in broken.probes if p.port != 15443}  # noqa: PLR2004
-    changed = probes(
+    return probes(
         changed,
         lambda p: p.model_copy(
             update={"certificates": shown.get((p.kind, p.source, p.target, p.port), p.certificates)}
         ),
     )
-    served = observation.topology.served_by(primary)
-    return effects.injection_fails(changed, *served, why="tls: failed to verify certificate: x509: invalid CA")
 
 
 def _no_pathlen(observation: Observation) -> Observation:
@@ -211,8 +209,8 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(
                 ("CERT-ISTIOD",), "istiod reloads a changed intermediate and makes its own certificate with it"
             ),
-            Consequence(("CP-INJECTION-WEBHOOK",), WEBHOOK),
-            Consequence(("CP-READY",), REMOTE_READY, PR),
+            # Pods are still injected: API servers check the certificate when they connect, and keep connections.
+            Consequence(("CP-INJECTION-WEBHOOK",), "the webhook's caBundle does not validate that certificate"),
         ),
         live=True,
         act=acts.intermediate_not_ca,

@@ -99,7 +99,7 @@ class Proof:
             remarks.append(f"{'mending' if trial.notices else 'breaking'} it failed: {explain(failed)}")
             if not trial.notices:
                 trial = trial.model_copy(update={"error": explain(failed)})
-        left, more = self._mended(fault, trial)
+        left, more = self._mended(fault)
         return trial.model_copy(
             update={
                 "seconds_to_mend": round(time.monotonic() - clock, 1),
@@ -142,14 +142,16 @@ class Proof:
         observation.save(self.records / f"{fault.id}.json.gz")
         return compare(fault, observation.topology, judgements, diagnose(observation, judgements))
 
-    def _mended(self, fault: Fault, trial: Trial) -> tuple[list[str], list[str]]:
-        """What is still broken after mending, and what had to be done about it."""
+    def _mended(self, fault: Fault) -> tuple[list[str], list[str]]:
+        """What is still broken after mending, and what else is worth knowing of it."""
         log = self._log()
         if removes(fault):
             good = self._stage(log).good
             judgements = _judged(self.formed.compared(good, log), frozenset(), removed=True)
             return _broken(judgements), []
         left = self._settle(log)
+        if left and not (more := self._settle(log)):
+            return [], [f"whole at the second look only: {'; '.join(left)}"]
         if not left:
             return [], []
         # The next fault is to be made on a good mesh, whatever this one has left.
@@ -158,8 +160,8 @@ class Proof:
                 self.formed.form_again(log, from_nothing=from_nothing)
             if not self._settle(log):
                 again = "formed again from nothing" if from_nothing else "the procedure was run again"
-                return left, [f"it did not come back by itself: {again}"]
-        return left, [f"it did not come back, though it was formed again: {trial.fault}"]
+                return more, [f"it did not come back by itself: {again}"]
+        return more, ["it did not come back, though it was formed again"]
 
     def _settle(self, log: StepLog) -> list[str]:
         """Wait until the mesh is whole, and see that every requirement passes; returns what does not."""
