@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
-SAMPLE  ?= chain-incomplete,control-plane-clusters,network-unlabelled
+SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-unlabelled,gateway-unlabelled,secret-powerless,service-missing,cluster-local,plaintext-accepted,left-behind
 
 .DEFAULT_GOAL := help
 .PHONY: help conformance faults faults-sample test test-api check images archive disconnected preflight bench soak clean
