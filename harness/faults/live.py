@@ -150,10 +150,11 @@ class Proof:
             judgements = _judged(self.formed.compared(good, log), frozenset(), removed=True)
             return _broken(judgements), []
         left = self._settle(log)
-        if left and not (more := self._settle(log)):
-            return [], [f"whole at the second look only: {'; '.join(left)}"]
         if not left:
             return [], []
+        more = self._settle(log)
+        if not more:
+            return [], [f"whole at the second look only: {'; '.join(left)}"]
         # The next fault is to be made on a good mesh, whatever this one has left.
         for from_nothing in (False, True):
             with suppress(StepError, UserError):
