@@ -7,15 +7,23 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
+SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-unlabelled,gateway-unlabelled,secret-powerless,service-missing,cluster-local,plaintext-accepted,left-behind
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test test-api check workflows images archive disconnected preflight bench soak clean
+.PHONY: help conformance demo faults faults-sample resilience resilience-sample test test-browser test-api check \
+  workflows picture images archive disconnected preflight bench soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, judge it, clean up
 	$(PYTEST) --topology=all --network=all $(ARGS)
+
+faults: $(VENV)/ready ## Break a live mesh in every known way, in every topology, and see that each is caught
+	$(PYTEST) suites/faults --topology=all --network=all $(ARGS)
+
+faults-sample: $(VENV)/ready ## The same in one topology with one fault of each area: a few minutes
+	$(PYTEST) suites/faults --topology=primary-remote --fault=$(SAMPLE) $(ARGS)
 
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)

@@ -9,7 +9,7 @@ from harness import requirement
 from harness.errors import UserError
 from harness.options import OPTIONS
 
-pytest_plugins = ["fixtures.observation", "fixtures.verdicts"]
+pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.verdicts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -138,7 +138,10 @@ class Kube:
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         options = {"dry_run": "All"} if dry_run else {}
         namespace = manifest["metadata"].get("namespace")
-        return _parsed(resource.create(body=manifest, namespace=namespace, serialize=False, **options))
+        created = resource.create(
+            body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, serialize=False, **options
+        )
+        return _parsed(created)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None where it, or its kind, does not exist."""

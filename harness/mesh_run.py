@@ -17,7 +17,7 @@ from harness.experiments import experiment
 from harness.images import versions
 from harness.inventory import Inventory
 from harness.kube import Kube
-from harness.mesh import procedure, removal
+from harness.mesh import procedure, removal, restart
 from harness.mesh.context import Mesh
 from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
@@ -65,7 +65,7 @@ class MeshRun:
         """
         with self.formed(certificates, keep=keep) as formed:
             observation = formed.experimented(formed.observed(self.log), self._experiments, self.log)
-        return observation if keep else self._compared(observation, formed)
+        return observation if keep else formed.compared(observation, self.log)
 
     @contextmanager
     def formed(self, certificates: Pki, *, keep: bool = False) -> Iterator["FormedMesh"]:
@@ -178,12 +178,6 @@ class MeshRun:
         remove = f"kubectl --context={kube.access.context} delete namespace --ignore-not-found {' '.join(names)}"
         return f"{remove}; then what `kubectl --context={kube.access.context} get {_CLUSTER_WIDE}` shows of this mesh"
 
-    def _compared(self, observation: Observation, formed: "FormedMesh") -> Observation:
-        with self.log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
-            left = load_balancer.load_balancer_containers(self.site.run) if self.site.balancer else ()
-            cleanup = removal.observe_cleanup(formed.mesh.kubes, formed.before, left)
-        return observation.model_copy(update={"cleanup": cleanup, "steps": self.log.steps})
-
 
 @dataclass(frozen=True)
 class FormedMesh:
@@ -195,11 +189,13 @@ class FormedMesh:
     before: Mapping[str, Inventory]
     """Of every cluster, from before the mesh."""
 
-    def observed(self, log: StepLog) -> Observation:
+    def observed(self, log: StepLog, *, requests: int | None = None, send: bool = True) -> Observation:
         """What is there now.
 
         Args:
             log: its steps so far, and those of observing, become part of the observation.
+            requests: requests a client for the distribution of answers; default what the run was asked for.
+            send: whether probes and requests are sent; else only what is there is read.
         """
         run, mesh = self.run, self.mesh
         observation = observe(
@@ -212,7 +208,8 @@ class FormedMesh:
             started=run.started,
             deviations=mesh.settings.deviations,
             log=log,
-            requests=run.options.requests,
+            requests=run.options.requests if requests is None else requests,
+            send=send,
             timeout_scale=run.options.timeout_scale,
         )
         said = run.site.balancer.complaints() if run.site.balancer else ()
@@ -232,3 +229,30 @@ class FormedMesh:
             log=log,
         )
         return observation.model_copy(update={"experiments": seen, "steps": log.steps})
+
+    def form_again(self, log: StepLog, *, from_nothing: bool = False) -> None:
+        """Run the procedure again, without what is there for experiments, and start every pod anew.
+
+        Args:
+            log: told of every step.
+            from_nothing: remove the mesh first.
+        """
+        run, mesh = self.run, self.mesh
+        if from_nothing:
+            self.removed(log)
+        procedure.install(run.topology, mesh.kubes, mesh.settings, self.certificates, log)
+        workloads.deploy(run.topology, mesh.kubes, replace(mesh.settings, experiments=False), log)
+        if not from_nothing:
+            restart.everything(replace(mesh, log=log, impaired=set()))
+
+    def removed(self, log: StepLog) -> None:
+        """Remove the mesh from every cluster."""
+        removal.remove(self.run.topology, self.mesh.kubes, self.mesh.settings, self.before, log)
+
+    def compared(self, observation: Observation, log: StepLog) -> Observation:
+        """An observation with what is left on the clusters now, after the mesh was removed."""
+        with log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
+            site = self.run.site
+            left = load_balancer.load_balancer_containers(site.run) if site.balancer else ()
+            cleanup = removal.observe_cleanup(self.mesh.kubes, self.before, left)
+        return observation.model_copy(update={"cleanup": cleanup, "steps": log.steps})

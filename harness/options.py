@@ -65,6 +65,7 @@ OPTIONS = (
     OptionSpec("area", "", "judge only these areas (comma separated); the report says partial"),
     OptionSpec("level", "", "judge only these levels: MUST, SHOULD, EXTENDED (comma separated)"),
     OptionSpec("skip-requirement", "", "ID:REASON: do not judge it, and say why", repeatable=True),
+    OptionSpec("fault", "", "make only these faults (comma separated): suites/faults"),
     OptionSpec("output", "output", "directory for everything that is written"),
     OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
     OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
@@ -106,6 +107,8 @@ class Options:
     levels: frozenset[Level]
     skipped: Mapping[str, str]
     """Requirement id → why it is not judged."""
+    faults: frozenset[str]
+    """Ids of the faults that suites/faults makes; all where empty."""
     output: Path
     observations: tuple[Path, ...]
     observe_only: bool
@@ -182,6 +185,7 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         areas=frozenset(_some_of("area", listed("area"), tuple(sorted(known_areas)))),
         levels=frozenset(Level(level) for level in _some_of("level", listed("level"), tuple(Level))),
         skipped=_skipped(_raw_list(raw("skip-requirement")), known_requirements),
+        faults=frozenset(listed("fault")),
         output=Path(text("output")),
         observations=tuple(Path(value) for value in listed("observation")),
         observe_only=bool(raw("observe-only")),

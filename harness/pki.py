@@ -61,6 +61,8 @@ class Pki:
     """By the cluster's name: east."""
     own: bool = False
     """Made by someone else, and loaded."""
+    root_key: rsa.RSAPrivateKey | None = field(default=None, repr=False)
+    """The root's, in memory only; None where someone else has it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def make(topology: Topology, now: datetime | None = None, bits: int = BITS) -> P
     root = _root(root_key, begin)
     root_pem = _pem(root.certificate)
     return Pki(
-        {name: _files(_intermediate(root, key, name, begin), root_pem) for name, key in zip(names, keys, strict=True)}
+        {name: _files(_intermediate(root, key, name, begin), root_pem) for name, key in zip(names, keys, strict=True)},
+        root_key=root_key,
     )
 
 

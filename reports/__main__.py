@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare A B | history DIR`: the JSON Schema, what changed, many reports as a table."""
+"""`python -m reports schema | compare A B | history DIR`: JSON Schemas, what changed, many reports as a table."""
 
 import argparse
 import json
@@ -6,18 +6,19 @@ import sys
 from pathlib import Path
 
 from harness.errors import UserError
-from reports import history
+from reports import conformance, detection, history
 from reports.compare import differences, load
-from reports.conformance import schema
 
 USAGE = 4
+SCHEMAS = {"ConformanceReport": conformance.schema, "DetectionMatrix": detection.schema}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns 0 (done; same), 1 (differs) or 4 (a file is no report, or there is none)."""
     parser = argparse.ArgumentParser(prog="python -m reports")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("schema", help="print the JSON Schema of the ConformanceReport")
+    printing = commands.add_parser("schema", help="print the JSON Schema of a published document")
+    printing.add_argument("--of", choices=sorted(SCHEMAS), default="ConformanceReport")
     comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     telling.add_argument("directory", type=Path)
     given = parser.parse_args(arguments)
     if given.command == "schema":
-        _say(json.dumps(schema(), indent=2))
+        _say(json.dumps(SCHEMAS[given.of](), indent=2))
         return 0
     try:
         if given.command == "history":

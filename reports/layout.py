@@ -11,6 +11,11 @@ JUNIT = "junit.xml"
 ALLURE = "allure"
 OBSERVATIONS = "observations"
 LOG = "log.txt"
+DETECTION_JSON = "detection.json"
+DETECTION_MARKDOWN = "detection.md"
+FAULTS_HTML = "faults.html"
+FAULTS = "faults"
+"""Observations of broken meshes, by topology and fault."""
 
 
 def observation(output: Path, name: str) -> Path:

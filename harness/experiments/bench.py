@@ -146,8 +146,7 @@ def unknown_versions(clusters: Any, namespace: str, versions: Sequence[str]) -> 
         version
         for version in versions
         if not all(
-            envoy.host_counters(clusters or {}, f"outbound|{port}||{ECHO}-{version}.{namespace}.svc.")
-            for port in (TCP_PORT, HTTP_PORT)
+            envoy.host_counters(clusters, port, f"{ECHO}-{version}.{namespace}.svc.") for port in (TCP_PORT, HTTP_PORT)
         )
     ]
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from harness.faults import effects, requests
+from harness.faults.acts import certificates as acts
 from harness.faults.edit import east, is_istiod, on, probes, signer, west
 from harness.faults.fault import MN, MP, PR, Consequence, Fault
 from harness.faults.reissue import Shape, reissue, self_signed_ca, signed_by_itself
@@ -71,14 +72,12 @@ def _not_ca(observation: Observation) -> Observation:
         control_planes=broken[primary].control_planes,
     )
     shown = {(p.kind, p.source, p.target, p.port): p.certificates for p in broken.probes if p.port != 15443}  # noqa: PLR2004
-    changed = probes(
+    return probes(
         changed,
         lambda p: p.model_copy(
             update={"certificates": shown.get((p.kind, p.source, p.target, p.port), p.certificates)}
         ),
     )
-    served = observation.topology.served_by(primary)
-    return effects.injection_fails(changed, *served, why="tls: failed to verify certificate: x509: invalid CA")
 
 
 def _no_pathlen(observation: Observation) -> Observation:
@@ -158,6 +157,7 @@ FAULTS: tuple[Fault, ...] = (
         (Consequence(("TR-REACH", "TR-NO-RETRIES"), REFUSED), Consequence(SHARES, NO_SHARES)),
         MP,
         live=True,
+        act=acts.root_differs,
     ),
     Fault(
         "root-differs-remote",
@@ -167,6 +167,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-ROOT-SHARED"}),
         where=PR,
         live=True,
+        act=acts.root_differs_remote,
     ),
     Fault(
         "cacerts-late",
@@ -186,6 +187,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(SHARES, NO_SHARES, MP),
         ),
         live=True,
+        act=acts.cacerts_late,
     ),
     Fault(
         "cacerts-incomplete",
@@ -195,6 +197,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-SECRET"}),
         consequences=(Consequence(("CERT-CHAIN",), "there is no chain to examine; istiod keeps the CA it has"),),
         live=True,
+        act=acts.cacerts_incomplete,
     ),
     Fault(
         "intermediate-not-ca",
@@ -206,10 +209,11 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(
                 ("CERT-ISTIOD",), "istiod reloads a changed intermediate and makes its own certificate with it"
             ),
-            Consequence(("CP-INJECTION-WEBHOOK",), WEBHOOK),
-            Consequence(("CP-READY",), REMOTE_READY, PR),
+            # Pods are still injected: API servers check the certificate when they connect, and keep connections.
+            Consequence(("CP-INJECTION-WEBHOOK",), "the webhook's caBundle does not validate that certificate"),
         ),
         live=True,
+        act=acts.intermediate_not_ca,
     ),
     Fault(
         "intermediate-no-pathlen",
@@ -218,6 +222,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-no-pathlen",
         frozenset({"CERT-INTERMEDIATE-PROFILE"}),
         live=True,
+        act=acts.intermediate_no_pathlen,
     ),
     Fault(
         "intermediate-shared",
@@ -226,6 +231,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-shared",
         frozenset({"CERT-INTERMEDIATE-DISTINCT"}),
         live=True,
+        act=acts.intermediate_shared,
     ),
     Fault(
         "intermediate-expired",
@@ -241,6 +247,7 @@ FAULTS: tuple[Fault, ...] = (
             ),
         ),
         live=True,
+        act=acts.intermediate_expired,
     ),
     Fault(
         "intermediate-expires-soon",
@@ -249,6 +256,7 @@ FAULTS: tuple[Fault, ...] = (
         "intermediate-expires-soon",
         frozenset({"CERT-HORIZON"}),
         live=True,
+        act=acts.intermediate_expires_soon,
     ),
     Fault(
         "chain-incomplete",
@@ -257,6 +265,7 @@ FAULTS: tuple[Fault, ...] = (
         "chain-incomplete",
         frozenset({"CERT-CHAIN"}),
         live=True,
+        act=acts.chain_incomplete,
     ),
     Fault(
         "key-mismatch",
@@ -265,6 +274,7 @@ FAULTS: tuple[Fault, ...] = (
         "key-mismatch",
         frozenset({"CERT-KEY-MATCH"}),
         live=True,
+        act=acts.key_mismatch,
     ),
     Fault(
         "leaf-not-yet-valid",

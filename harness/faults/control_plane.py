@@ -2,6 +2,8 @@
 
 from harness import expected
 from harness.faults import effects, requests
+from harness.faults.acts import control_plane as acts
+from harness.faults.acts import remotes as remote_acts
 from harness.faults.certificates import NO_SHARES, REFUSED, REMOTE_READY, SHARES
 from harness.faults.edit import (
     each,
@@ -222,6 +224,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("GW-HARDENED",), SILENT, PR),
         ),
         live=True,
+        act=acts.control_plane_down,
     ),
     Fault(
         "cni-uncovered-node",
@@ -230,6 +233,7 @@ FAULTS: tuple[Fault, ...] = (
         "cni-uncovered-node",
         frozenset({"CP-CNI-READY"}),
         live=True,
+        act=acts.cni_uncovered_node,
     ),
     Fault(
         "version-mixed",
@@ -253,6 +257,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=MP,
         live=True,
+        act=acts.trust_domains_differ,
     ),
     Fault(
         "mesh-ids-differ",
@@ -262,6 +267,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CP-IDENTITY"}),
         where=MP,
         live=True,
+        act=acts.mesh_ids_differ,
     ),
     Fault(
         "cluster-names-equal",
@@ -282,6 +288,7 @@ FAULTS: tuple[Fault, ...] = (
             *(Consequence(c.requirements, c.reason, both(PR, c.where)) for c in WORKLOADS_DOWN),
         ),
         live=True,
+        act=remote_acts.cluster_names_equal,
     ),
     Fault(
         "webhook-not-serving",
@@ -295,6 +302,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("GW-HARDENED",), SILENT, PR),
         ),
         live=True,
+        act=acts.webhook_not_serving,
     ),
     Fault(
         "proxy-rejects-config",
@@ -303,5 +311,6 @@ FAULTS: tuple[Fault, ...] = (
         "proxy-rejects-config",
         frozenset({"XDS-SYNCED"}),
         live=True,
+        act=acts.proxy_rejects_config,
     ),
 )

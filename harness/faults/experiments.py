@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from harness import expected
+from harness.faults import configuration
+from harness.faults.acts import experiments as acts
+from harness.faults.acts import policies
 from harness.faults.edit import west, with_config
 from harness.faults.fault import Fault
 from harness.model.cluster import ConfigObject
@@ -68,7 +70,7 @@ def _plaintext(observation: Observation) -> Observation:
         kind="PeerAuthentication",
         namespace=observation.asked.sample_namespace,
         name="plaintext-for-helloworld",
-        spec={"selector": {"matchLabels": {"app": expected.HELLOWORLD}}, "mtls": {"mode": "PERMISSIVE"}},
+        spec=configuration.plaintext_for_helloworld(),
     )
     changed = with_config(observation, observation.topology.primaries, item)
     return _with(changed, strict=strict.model_copy(update={"plaintext": _changed(strict.plaintext, change)}))
@@ -111,6 +113,7 @@ FAULTS: tuple[Fault, ...] = (
         "tcp-broken",
         frozenset({"TR-TCP"}),
         live=True,
+        act=acts.tcp_broken,
     ),
     Fault(
         "grpc-broken",
@@ -119,6 +122,7 @@ FAULTS: tuple[Fault, ...] = (
         "grpc-broken",
         frozenset({"TR-GRPC"}),
         live=True,
+        act=acts.grpc_broken,
     ),
     Fault(
         "plaintext-accepted",
@@ -127,6 +131,7 @@ FAULTS: tuple[Fault, ...] = (
         "plaintext-accepted",
         frozenset({"MTLS-STRICT"}),
         live=True,
+        act=policies.plaintext_accepted,
     ),
     Fault(
         "authz-missing",
@@ -135,6 +140,7 @@ FAULTS: tuple[Fault, ...] = (
         "authz-missing",
         frozenset({"AUTHZ-IDENTITY"}),
         live=True,
+        act=acts.authz_missing,
     ),
     Fault(
         "not-idempotent",

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from harness import expected
 from harness.faults import effects, requests
-from harness.faults.acts import namespaces
+from harness.faults.acts import gateways as acts
+from harness.faults.acts import namespaces, network
 from harness.faults.certificates import NO_SHARES, REMOTE_READY, SHARES
 from harness.faults.control_plane import SILENT, UNAVAILABLE
 from harness.faults.edit import (
@@ -255,6 +256,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=SN,
         live=True,
+        act=network.no_route,
     ),
     Fault(
         "gateway-down",
@@ -271,6 +273,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=_GATEWAYS,
         live=True,
+        act=acts.gateway_down,
     ),
     Fault(
         "gateway-no-address",
@@ -289,6 +292,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=_GATEWAYS,
         live=True,
+        act=acts.gateway_no_address,
     ),
     Fault(
         "gateway-unlabelled",
@@ -299,6 +303,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=_unanswered(Consequence(("EP-WEIGHTS",), POD_ADDRESSES)),
         where=MN,
         live=True,
+        act=acts.gateway_unlabelled,
     ),
     Fault(
         "gateway-filtered-15443",
@@ -309,6 +314,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=_unanswered(Consequence(("GW-DATAPATH",), HANDSHAKE), Consequence(("GW-HARDENED",), SILENT)),
         where=MN,
         live=True,
+        act=acts.filtered(expected.MESH_PORT),
     ),
     Fault(
         "gateway-filtered-15012",
@@ -323,6 +329,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.filtered(expected.XDS_PORT),
     ),
     Fault(
         "gateway-filtered-15017",
@@ -336,6 +343,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.filtered(expected.WEBHOOK_PORT),
     ),
     Fault(
         "services-not-exposed",
@@ -351,6 +359,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=MN,
         live=True,
+        act=acts.services_not_exposed,
     ),
     Fault(
         "services-exposed-plain",
@@ -373,5 +382,6 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.istiod_not_exposed,
     ),
 )

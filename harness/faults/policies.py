@@ -1,7 +1,8 @@
 """Faults of policies and settings."""
 
 from harness import expected
-from harness.faults import effects, requests
+from harness.faults import configuration, effects, requests
+from harness.faults.acts import policies as acts
 from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.control_plane import SILENT
 from harness.faults.edit import east, west, with_config, with_mesh, with_namespace
@@ -20,19 +21,9 @@ def _policy(observation: Observation, kind: str, name: str, **spec: object) -> C
     )
 
 
-def _helloworld(observation: Observation) -> str:
-    return f"{expected.HELLOWORLD}.{observation.asked.sample_namespace}.svc.cluster.local"
-
-
 def _local_only(observation: Observation) -> ConfigObject:
-    setting = {"enabled": True, "distribute": [{"from": "*", "to": {"*": 100}}]}
-    return _policy(
-        observation,
-        "DestinationRule",
-        "helloworld",
-        host=_helloworld(observation),
-        trafficPolicy={"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": {}},
-    )
+    spec = configuration.local_only(observation.asked.sample_namespace)
+    return _policy(observation, "DestinationRule", "helloworld", **spec)
 
 
 def _policies_differ(observation: Observation) -> Observation:
@@ -49,8 +40,8 @@ def _all_local(observation: Observation) -> Observation:
 
 
 def _cluster_local(observation: Observation) -> Observation:
-    settings = [{"settings": {"clusterLocal": True}, "hosts": [_helloworld(observation)]}]
-    changed = with_mesh(observation, observation.topology.primaries, serviceSettings=settings)
+    settings = configuration.cluster_local(observation.asked.sample_namespace)
+    changed = with_mesh(observation, observation.topology.primaries, **settings)
     for client in observation.topology.clusters:
         changed = effects.lose_endpoints(changed, client, *observation.topology.others(client))
         changed = requests.only_from(changed, client, client)
@@ -59,11 +50,9 @@ def _cluster_local(observation: Observation) -> Observation:
 
 def _not_discovered(observation: Observation) -> Observation:
     sample, lost = observation.asked.sample_namespace, west(observation)
-    selectors = [{"matchLabels": {"istio-discovery": "enabled"}}]
-    changed = with_mesh(observation, observation.topology.primaries, discoverySelectors=selectors)
+    changed = with_mesh(observation, observation.topology.primaries, **configuration.overlooking())
+    changed = with_namespace(changed, lost, sample, "labels", **configuration.OVERLOOKED)
     rest = observation.topology.others(lost)
-    for cluster in rest:
-        changed = with_namespace(changed, cluster, sample, "labels", **{"istio-discovery": "enabled"})
     for client in observation.topology.clusters:
         changed = effects.lose_endpoints(changed, client, lost)
         changed = requests.only_from(changed, client, *rest)
@@ -83,17 +72,13 @@ def nothing_behind_gateway(observation: Observation, target: Cluster) -> Observa
 
 
 def _skewed(observation: Observation) -> Observation:
-    routes = [
-        {"destination": {"host": _helloworld(observation), "subset": cluster.version}, "weight": weight}
-        for cluster, weight in zip(observation.topology.clusters, (90, 10, 0, 0), strict=False)
-    ]
-    rule = _policy(
-        observation, "VirtualService", "helloworld", hosts=[_helloworld(observation)], http=[{"route": routes}]
-    )
-    changed = with_config(observation, observation.topology.primaries, rule)
+    topology, sample = observation.topology, observation.asked.sample_namespace
+    subsets = _policy(observation, "DestinationRule", "helloworld", **configuration.versions(topology, sample))
+    rule = _policy(observation, "VirtualService", "helloworld", **configuration.skewed(topology, sample))
+    changed = with_config(observation, topology.primaries, subsets, rule)
     shares = {
         cluster.name: Answers(share=weight)
-        for cluster, weight in zip(observation.topology.clusters, (9.0, 1.0, 1.0, 1.0), strict=False)
+        for cluster, weight in zip(observation.topology.clusters, (3.0, 1.0, 1.0, 1.0), strict=False)
     }
     for client in observation.topology.clusters:
         changed = requests.traffic(changed, client, **shares)
@@ -112,6 +97,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=(Consequence(("TR-REACH",), LOCAL), Consequence(SHARES, NO_SHARES)),
         where=MP,
         live=True,
+        act=acts.policies_differ,
     ),
     Fault(
         "not-discovered",
@@ -127,6 +113,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("GW-HARDENED",), SILENT, MN),
         ),
         live=True,
+        act=acts.not_discovered,
     ),
     Fault(
         "cluster-local",
@@ -139,6 +126,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(SHARES, NO_SHARES),
         ),
         live=True,
+        act=acts.cluster_local,
     ),
     Fault(
         "all-local",
@@ -148,13 +136,15 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"TR-REACH"}),
         consequences=(Consequence(SHARES, NO_SHARES),),
         live=True,
+        act=acts.all_local,
     ),
     Fault(
         "shares-skewed",
-        "a VirtualService sends 1 in 10 to v2",
+        "a VirtualService sends 1 in 4 to v2",
         _skewed,
         "shares-skewed",
         frozenset({"TR-DISTRIBUTION"}),
         live=True,
+        act=acts.shares_skewed,
     ),
 )

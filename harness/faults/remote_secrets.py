@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from harness import permissions
 from harness.faults import effects, requests
+from harness.faults.acts import api_servers
+from harness.faults.acts import remote_secrets as acts
 from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.edit import each, east, edit, on, probes, west
 from harness.faults.fault import MN, MP, PR, SN, Consequence, Fault
@@ -147,6 +149,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=_UNWATCHED,
         live=True,
+        act=acts.missing,
     ),
     Fault(
         "secret-misplaced",
@@ -156,6 +159,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=_UNWATCHED,
         live=True,
+        act=acts.misplaced,
     ),
     Fault(
         "secret-unlabelled",
@@ -165,6 +169,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=_UNWATCHED,
         live=True,
+        act=acts.unlabelled,
     ),
     Fault(
         "secret-unreachable",
@@ -174,6 +179,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-USABLE", "RS-SYNCED"}),
         consequences=(Consequence((_KEPT,), NOT_TOLD),),
         live=True,
+        act=acts.unreachable,
     ),
     Fault(
         "secret-loopback",
@@ -191,6 +197,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-USABLE"}),
         consequences=(Consequence((_KEPT,), NOT_TOLD),),
         live=True,
+        act=acts.revoked,
     ),
     Fault(
         "secret-powerless",
@@ -199,6 +206,7 @@ FAULTS: tuple[Fault, ...] = (
         "secret-powerless",
         frozenset({"RS-USABLE"}),
         live=True,
+        act=acts.powerless,
     ),
     Fault(
         "secret-powerful",
@@ -207,6 +215,7 @@ FAULTS: tuple[Fault, ...] = (
         "secret-powerful",
         frozenset({"RS-LEAST"}),
         live=True,
+        act=acts.powerful,
     ),
     Fault(
         "secret-wrong-name",
@@ -216,6 +225,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=(Consequence(("RS-USABLE", "RS-LEAST", "RS-SYNCED"), NO_SECRET),),
         live=True,
+        act=acts.wrong_name,
     ),
     Fault(
         "api-server-down",
@@ -244,5 +254,6 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("GW-EXPOSE-SERVICES", "GW-DATAPATH", "GW-HARDENED"), UNREAD, MN),
         ),
         live=True,
+        act=api_servers.down,
     ),
 )  # fmt: skip

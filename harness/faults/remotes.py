@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from harness import expected
 from harness.faults import effects, requests
 from harness.faults.acts import namespaces
+from harness.faults.acts import remotes as acts
 from harness.faults.certificates import NO_SHARES, REMOTE_READY, SHARES
 from harness.faults.edit import (
     each,
@@ -167,6 +168,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CP-EXTERNAL"}),
         where=PR,
         live=True,
+        act=acts.external_off,
     ),
     Fault(
         "istiod-on-remote",
@@ -176,6 +178,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CP-REMOTE-NO-ISTIOD"}),
         where=PR,
         live=True,
+        act=acts.istiod_on_remote,
     ),
     Fault(
         "injection-path",
@@ -189,6 +192,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.injection_path,
     ),
     Fault(
         "discovery-address",
@@ -203,6 +207,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.discovery_address,
     ),
     Fault(
         "discovery-address-stale",
@@ -220,6 +225,7 @@ FAULTS: tuple[Fault, ...] = (
         ),
         where=PR,
         live=True,
+        act=acts.discovery_address_stale,
     ),
     Fault(
         "control-plane-clusters",

@@ -2,6 +2,7 @@
 
 from harness import expected
 from harness.faults import effects, requests
+from harness.faults.acts import workloads as acts
 from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.control_plane import SILENT
 from harness.faults.edit import each, east, on, pods, west
@@ -203,6 +204,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"WL-PLACED"}),
         consequences=(Consequence(("TR-DISTRIBUTION",), "an answer no longer says which cluster gave it"),),
         live=True,
+        act=acts.misplaced,
     ),
     Fault(
         "service-missing",
@@ -220,6 +222,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("GW-HARDENED",), SILENT, MN),
         ),
         live=True,
+        act=acts.service_missing,
     ),
     Fault(
         "sidecar-missing",
@@ -236,6 +239,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("MTLS-PEER",), "without a proxy nobody records who called"),
         ),
         live=True,
+        act=acts.sidecar_missing,
     ),
     Fault(
         "weights-wrong",
@@ -253,6 +257,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=(Consequence(("TR-DISTRIBUTION",), "what is refused on West is answered on East"),),
         where=MN,
         live=True,
+        act=acts.half_broken,
     ),
     Fault(
         "identity-lost",
@@ -268,5 +273,6 @@ FAULTS: tuple[Fault, ...] = (
         "left-behind",
         frozenset({"CLEAN"}),
         live=True,
+        act=acts.left_behind,
     ),
 )

@@ -124,7 +124,7 @@ class Observation(Model):
         return next(observed for observed in self.clusters if observed.name == name)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON; the file is whole, or not there.
+        """Write it as JSON, compressed where the name ends in .gz; the file is whole, or not there.
 
         Raises:
             UserError: it can't be written, for instance because the disk is full.
@@ -132,7 +132,8 @@ class Observation(Model):
         unfinished = path.with_name(f".{path.name}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(self.model_dump_json(indent=1) + "\n")
+            data = (self.model_dump_json(indent=1) + "\n").encode()
+            unfinished.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
             unfinished.replace(path)
         except OSError as failed:
             unfinished.unlink(missing_ok=True)

@@ -22,6 +22,8 @@ class Phase(StrEnum):
     WORKLOADS = "workloads"
     EXPERIMENTS = "experiments"
     OBSERVE = "observe"
+    FAULTS = "faults"
+    """Breaking and mending a mesh on purpose."""
     CLEANUP = "cleanup"
 
 

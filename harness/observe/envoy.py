@@ -131,11 +131,19 @@ Counters = Mapping[tuple[str, int], Mapping[str, int]]
 """By address and port of an endpoint, Envoy's counters of it."""
 
 
-def host_counters(clusters: Json, prefix: str) -> Counters:
-    """The counters of every endpoint of the clusters whose name begins with `prefix`."""
+def host_counters(clusters: Json, port: int, service: str) -> Counters:
+    """The counters of every endpoint of a Service's port, what was sent to its subsets added.
+
+    Args:
+        clusters: the answer of `clusters?format=json`.
+        port: the Service's.
+        service: how its name begins.
+    """
     found: dict[tuple[str, int], dict[str, int]] = {}
     for cluster in (clusters or {}).get("cluster_statuses") or ():
-        if not cluster["name"].startswith(prefix):
+        # Istio names an outbound cluster `outbound|PORT|SUBSET|HOST`.
+        direction, number, _, name = [*cluster["name"].split("|"), "", "", ""][:4]
+        if (direction, number) != ("outbound", str(port)) or not name.startswith(service):
             continue
         for host in cluster.get("host_statuses") or ():
             counters = found.setdefault(_address(host), {})

@@ -196,7 +196,7 @@ def _counters(client: Client) -> envoy.Counters | None:
     except TransportError:
         return None
     host = f"{expected.HELLOWORLD}.{client.namespace}.svc."
-    return envoy.host_counters(answer, f"outbound|{expected.HELLOWORLD_PORT}||{host}") if answer else None
+    return envoy.host_counters(answer, expected.HELLOWORLD_PORT, host) if answer else None
 
 
 def _endpoints(client: Client) -> frozenset[tuple[str, int]]:

@@ -72,6 +72,29 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
         results: what the report was made from, in the same order.
         run: what is known of the session; its `texts` are shown with the requirements.
     """
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            topologies=[
+                _topology(number, made, result, run)
+                for number, (made, result) in enumerate(zip(report.topologies, results, strict=True), start=1)
+            ],
+            **assets(),
+            levels=tuple(Level),
+            verdicts=ORDER,
+            words=WORDS,
+            counted=counted,
+            segments=_segments,
+            cause_link=cause_link,
+            facts=FACTS,
+        )
+    )
+
+
+def templates() -> Environment:
+    """The templates of this package, with the filters that they use."""
     environment = Environment(
         loader=PackageLoader("reports.html"),
         autoescape=True,
@@ -86,25 +109,17 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
         "place": place,
         "prose": _prose,
     }
-    style, script = _asset("style.css"), _asset("script.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        topologies=[
-            _topology(number, made, result, run)
-            for number, (made, result) in enumerate(zip(report.topologies, results, strict=True), start=1)
-        ],
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        script_digest=digest,
-        levels=tuple(Level),
-        verdicts=ORDER,
-        words=WORDS,
-        counted=counted,
-        segments=_segments,
-        cause_link=cause_link,
-        facts=FACTS,
-    )
+    return environment
+
+
+def assets() -> dict[str, Markup | str]:
+    """Style and script, which stand in the page itself, and the digest by which the page allows its script."""
+    script = _asset("script.js")
+    return {
+        "style": Markup(_asset("style.css")),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
 
 
 def _topology(number: int, report: TopologyReport, result: TopologyResult, run: RunInfo) -> TopologyView:

@@ -167,7 +167,6 @@ def test_an_unhealthy_endpoint_says_why() -> None:
 
 
 def test_counters_are_compared_over_a_sequence() -> None:
-    prefix = "outbound|5000||helloworld.sample.svc."
     before = {("10.0.0.1", 5000): {"rq_total": 10, "cx_connect_fail": 1}}
     after = {
         ("10.0.0.1", 5000): {"rq_total": 15, "cx_connect_fail": 2},
@@ -175,10 +174,21 @@ def test_counters_are_compared_over_a_sequence() -> None:
     }
     stats = envoy.host_stats(before, after)
     assert [(s.requests, s.errors, s.connect_failures) for s in stats] == [(5, 0, 1), (3, 1, 0)]
-    recorded = envoy.host_counters(RAW["clusters"], prefix)
+    recorded = envoy.host_counters(RAW["clusters"], 5000, "helloworld.sample.svc.")
     assert sum(found["rq_total"] for found in recorded.values()) == 412
     # A host made anew begins at zero.
     assert envoy.host_stats(after, before)[0].requests == 10
+
+
+def test_what_is_sent_to_subsets_counts() -> None:
+    host = {
+        "address": {"socket_address": {"address": "10.0.0.1", "port_value": 5000}},
+        "stats": [{"name": "rq_total", "value": "3"}],
+    }
+    names = [f"outbound|5000|{subset}|helloworld.sample.svc.cluster.local" for subset in ("", "v1")]
+    others = ["outbound|5000||other.sample.svc.cluster.local", "inbound|5000||", "agent"]
+    answer = {"cluster_statuses": [{"name": name, "host_statuses": [host]} for name in names + others]}
+    assert envoy.host_counters(answer, 5000, "helloworld.sample.svc.") == {("10.0.0.1", 5000): {"rq_total": 6}}
 
 
 def test_refused_configuration_and_terminating_gateways() -> None:
@@ -209,7 +219,7 @@ def test_refused_configuration_and_terminating_gateways() -> None:
 @pytest.mark.parametrize("nothing", [None, {}, {"configs": None}, {"cluster_statuses": None}])
 def test_nothing_is_no_failure(nothing: Any) -> None:
     assert envoy.endpoint_sets(nothing, "sample") == ()
-    assert envoy.host_counters(nothing, "outbound") == {}
+    assert envoy.host_counters(nothing, 5000, "helloworld") == {}
     assert envoy.secret_certificates(nothing) == ((), ())
     assert envoy.listeners(nothing) == ()
     assert envoy.rejected(nothing) == ()

@@ -1,0 +1,253 @@
+"""A control plane that does not run, does not serve, or is told that it is somebody else."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+from harness import expected
+from harness.faults.act import Stage
+from harness.faults.acts.changes import Reference, changed, existing, present, undo
+from harness.faults.acts.restarts import (
+    ISTIOD,
+    await_connected,
+    restart_gateways,
+    restart_istiod,
+    restart_sample,
+)
+from harness.faults.acts.waits import await_rollout, await_true
+from harness.kube import Object
+from harness.mesh.context import environment_faults
+from harness.mesh.readiness import pod_reasons
+from harness.topology import Cluster
+
+CNI = "istio-cni-node"
+NOWHERE = {"eastwest/nowhere": "true"}
+"""A label that no node and no pod has."""
+UNPULLABLE = "registry.invalid/pilot:none"
+"""RFC 6761: no name under `invalid` resolves."""
+
+
+@contextmanager
+def control_plane_down(stage: Stage) -> Iterator[None]:
+    """Give istiod an image that cannot be pulled."""
+    system, primary = stage.mesh.settings.system_namespace, stage.signer
+    deployment = Reference("apps/v1", "Deployment", ISTIOD, system)
+    spec = existing(stage, primary, deployment)["spec"]
+    containers = spec["template"]["spec"]["containers"]
+    broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
+    try:
+        # While the former pods run the Deployment would keep them.
+        _scale(stage, primary, 0)
+        await_true(stage, primary, "Wait until istiod is gone", lambda: _waits(stage, primary, gone=True))
+        _merge(stage, primary, deployment, {"template": {"spec": {"containers": broken}}, "replicas": spec["replicas"]})
+        await_true(stage, primary, "Wait until the image is found missing", lambda: _waits(stage, primary, gone=False))
+        yield
+    finally:
+        _merge(
+            stage, primary, deployment, {"template": {"spec": {"containers": containers}}, "replicas": spec["replicas"]}
+        )
+        await_rollout(stage, primary, system, ISTIOD)
+        await_connected(stage, primary)
+
+
+def _scale(stage: Stage, cluster: Cluster, replicas: int) -> None:
+    system = stage.mesh.settings.system_namespace
+    _merge(stage, cluster, Reference("apps/v1", "Deployment", ISTIOD, system), {"replicas": replicas})
+
+
+def _merge(stage: Stage, cluster: Cluster, reference: Reference, spec: Object) -> None:
+    api_version, kind, name, namespace = reference
+    with environment_faults():
+        stage.kube(cluster).merge(api_version, kind, name, {"spec": spec}, namespace)
+
+
+def _waits(stage: Stage, cluster: Cluster, *, gone: bool) -> str:
+    """Whether istiod's pods are still there, or do not yet say that their image is missing."""
+    system = stage.mesh.settings.system_namespace
+    pods = stage.kube(cluster).list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
+    names = ", ".join(pod["metadata"]["name"] for pod in pods)
+    if gone:
+        return f"{names} is there" if pods else ""
+    reasons = [reason for pod in pods for reason in pod_reasons(pod)]
+    return "" if any("Image" in reason for reason in reasons) else f"no reason yet: {names or 'no pod'}"
+
+
+@contextmanager
+def cni_uncovered_node(stage: Stage) -> Iterator[None]:
+    """Keep Istio's CNI plugin from every node of West."""
+    cluster, namespace = stage.west, stage.mesh.settings.cni_namespace
+    daemon_set = Reference("apps/v1", "DaemonSet", CNI, namespace)
+    change = {"spec": {"template": {"spec": {"nodeSelector": NOWHERE}}}}
+
+    def pods(wanted: Callable[[int], bool]) -> str:
+        status = existing(stage, cluster, daemon_set)["status"]
+        ready, there = status.get("numberReady") or 0, stage.kube(cluster).list("v1", "Pod", namespace)
+        return "" if wanted(ready) and len(there) == ready else f"{ready} of {len(there)} pods are ready"
+
+    with changed(stage, cluster, daemon_set, change):
+        await_true(stage, cluster, "Wait until the CNI plugin's pods are gone", lambda: pods(lambda ready: not ready))
+        yield
+    await_true(stage, cluster, "Wait for the CNI plugin's pods", lambda: pods(bool))
+
+
+@contextmanager
+def webhook_not_serving(stage: Stage) -> Iterator[None]:
+    """Let istiod's Service select nothing."""
+    primary, system = stage.signer, stage.mesh.settings.system_namespace
+    service = Reference("v1", "Service", ISTIOD, system)
+    selector = existing(stage, primary, service)["spec"]["selector"]
+    change = {"spec": {"selector": {**dict.fromkeys(selector), **NOWHERE}}}
+    with changed(stage, primary, service, change):
+        await_true(stage, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(stage, primary, 0))
+        yield
+    await_true(stage, primary, "Wait until istiod's Service has endpoints", lambda: _serves(stage, primary, 1))
+
+
+def _serves(stage: Stage, cluster: Cluster, wanted: int) -> str:
+    slices = stage.kube(cluster).list(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        stage.mesh.settings.system_namespace,
+        label_selector=f"kubernetes.io/service-name={ISTIOD}",
+    )
+    found = sum(len(each.get("endpoints") or ()) for each in slices)
+    return "" if bool(found) is bool(wanted) else f"the Service has {found} endpoints"
+
+
+@contextmanager
+def proxy_rejects_config(stage: Stage) -> Iterator[None]:
+    """Apply an EnvoyFilter to the sample, on every primary, that is well formed and that no Envoy accepts."""
+    sample = stage.mesh.settings.sample_namespace
+    manifest: Object = {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "refused", "namespace": sample},
+        "spec": {
+            "configPatches": [
+                {
+                    "applyTo": "CLUSTER",
+                    "match": {
+                        "context": "SIDECAR_OUTBOUND",
+                        "cluster": {"service": f"{expected.HELLOWORLD}.{sample}.svc.cluster.local"},
+                    },
+                    # Envoy, "Cluster.LbPolicy": only for clusters that bring a load balancer of their own.
+                    "patch": {"operation": "MERGE", "value": {"lb_policy": "CLUSTER_PROVIDED"}},
+                }
+            ]
+        },
+    }
+    with _on_primaries(stage, manifest):
+        yield
+
+
+@contextmanager
+def _on_primaries(stage: Stage, manifest: Object) -> Iterator[None]:
+    first, *others = stage.mesh.topology.primaries
+    with present(stage, first, manifest):
+        if not others:
+            yield
+            return
+        with present(stage, others[-1], manifest):
+            yield
+
+
+@contextmanager
+def trust_domains_differ(stage: Stage) -> Iterator[None]:
+    """Give West another trust domain; its control plane, gateway and workloads are started anew."""
+
+    def change(mesh: dict[str, Any]) -> None:
+        mesh["trustDomain"] = "west.local"
+
+    with _reconfigured(stage, stage.west, mesh=change):
+        yield
+
+
+@contextmanager
+def mesh_ids_differ(stage: Stage) -> Iterator[None]:
+    """Give West another mesh id; its control plane, gateway and workloads are started anew."""
+
+    def of_mesh(mesh: dict[str, Any]) -> None:
+        mesh.setdefault("defaultConfig", {})["meshId"] = "mesh2"
+
+    def of_values(values: dict[str, Any]) -> None:
+        values["global"]["meshID"] = "mesh2"
+
+    with _reconfigured(stage, stage.west, mesh=of_mesh, values=of_values):
+        yield
+
+
+@contextmanager
+def cluster_name_taken(stage: Stage) -> Iterator[None]:
+    """Call the primary West what East is called; its control plane, gateway and workloads are started anew."""
+    name = stage.east.cluster_name
+
+    def of_values(values: dict[str, Any]) -> None:
+        values["global"]["multiCluster"]["clusterName"] = name
+
+    with _reconfigured(stage, stage.west, values=of_values, variables={"CLUSTER_ID": name}):
+        yield
+
+
+def environment(deployment: Object, variables: Mapping[str, str]) -> Object:
+    """The merge patch that sets environment variables of a Deployment's containers. Pure."""
+    added = [{"name": name, "value": value} for name, value in variables.items()]
+    containers = [
+        {**each, "env": [*(found for found in each.get("env") or () if found["name"] not in variables), *added]}
+        for each in deployment["spec"]["template"]["spec"]["containers"]
+    ]
+    return {"spec": {"template": {"spec": {"containers": containers}}}}
+
+
+@contextmanager
+def _reconfigured(
+    stage: Stage,
+    primary: Cluster,
+    *,
+    mesh: Callable[[dict[str, Any]], None] | None = None,
+    values: Callable[[dict[str, Any]], None] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Change a primary's mesh configuration, what it injects with, and its environment; and start everything anew."""
+    edits = list(_edits(stage, primary, mesh, values, variables))
+    before = [(reference, undo(existing(stage, primary, reference), change)) for reference, change in edits]
+    try:
+        _edit(stage, primary, edits)
+        yield
+    finally:
+        _edit(stage, primary, before)
+
+
+def _edits(
+    stage: Stage,
+    primary: Cluster,
+    mesh: Callable[[dict[str, Any]], None] | None,
+    values: Callable[[dict[str, Any]], None] | None,
+    variables: Mapping[str, str] | None,
+) -> Iterator[tuple[Reference, Object]]:
+    system = stage.mesh.settings.system_namespace
+    if mesh:
+        reference = Reference("v1", "ConfigMap", "istio", system)
+        found = yaml.safe_load(existing(stage, primary, reference)["data"]["mesh"])
+        mesh(found)
+        yield reference, {"data": {"mesh": yaml.safe_dump(found)}}
+    if values:
+        reference = Reference("v1", "ConfigMap", "istio-sidecar-injector", system)
+        found = json.loads(existing(stage, primary, reference)["data"]["values"])
+        values(found)
+        yield reference, {"data": {"values": json.dumps(found)}}
+    if variables:
+        reference = Reference("apps/v1", "Deployment", ISTIOD, system)
+        yield reference, environment(existing(stage, primary, reference), variables)
+
+
+def _edit(stage: Stage, primary: Cluster, edits: Iterable[tuple[Reference, Object]]) -> None:
+    for (api_version, kind, name, namespace), change in edits:
+        with environment_faults():
+            stage.kube(primary).merge(api_version, kind, name, change, namespace)
+    restart_istiod(stage, primary)
+    restart_gateways(stage, (primary,))
+    restart_sample(stage, (primary,))
+    await_connected(stage, primary)

@@ -1,0 +1,87 @@
+"""Pods that are started anew because of what was changed, and proxies that connect again."""
+
+from collections.abc import Iterable
+
+from harness import expected
+from harness.faults.act import Stage
+from harness.faults.acts.waits import await_true, control_planes
+from harness.mesh.context import environment_faults
+from harness.mesh.gateways import NAME as GATEWAY
+from harness.mesh.restart import restart_deployment
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.step import Phase
+from harness.observe import api_objects
+from harness.parallel import in_parallel
+from harness.topology import Cluster
+
+ISTIOD = "istiod"
+
+
+def restart(stage: Stage, cluster: Cluster, namespace: str, *names: str, ready: bool = True) -> None:
+    """Start the pods of Deployments anew, side by side.
+
+    Args:
+        stage: the mesh.
+        cluster: where.
+        namespace: of the Deployments.
+        names: of the Deployments; default all of the namespace.
+        ready: wait until they are ready; else only until the old pods are gone.
+
+    Raises:
+        StepError: they did not in time.
+    """
+    kube, timeout = stage.kube(cluster), AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    found = names or tuple(each["metadata"]["name"] for each in kube.list("apps/v1", "Deployment", namespace))
+    with stage.mesh.log.step(Phase.FAULTS, f"Restart {', '.join(found)}", cluster.name) as step, environment_faults():
+        in_parallel(lambda name: restart_deployment(kube, namespace, name, timeout, step, ready=ready), found)
+
+
+def restart_istiod(stage: Stage, primary: Cluster) -> None:
+    """Start a control plane anew, and wait until every proxy that it serves has connected again.
+
+    Raises:
+        StepError: they did not in time.
+    """
+    restart(stage, primary, stage.mesh.settings.system_namespace, ISTIOD)
+    await_connected(stage, primary)
+
+
+def restart_gateways(stage: Stage, clusters: Iterable[Cluster]) -> None:
+    """Start the east-west gateways of those of these clusters that have one anew."""
+    system = stage.mesh.settings.system_namespace
+    having = [cluster for cluster in clusters if stage.mesh.topology.has_gateway(cluster)]
+    in_parallel(lambda cluster: restart(stage, cluster, system, GATEWAY), having)
+
+
+def restart_sample(stage: Stage, clusters: Iterable[Cluster], *, ready: bool = True) -> None:
+    """Start the sample's pods on these clusters anew."""
+    sample = stage.mesh.settings.sample_namespace
+    in_parallel(lambda cluster: restart(stage, cluster, sample, ready=ready), clusters)
+
+
+def await_connected(stage: Stage, primary: Cluster) -> None:
+    """Wait until every ready proxy of the clusters that a control plane serves has its configuration from it.
+
+    Raises:
+        StepError: one had not in time.
+    """
+    title = "Wait until its proxies have connected again"
+    await_true(stage, primary, title, lambda: _unconnected(stage, primary), AVAILABLE_SECONDS)
+
+
+def _unconnected(stage: Stage, primary: Cluster) -> str:
+    synced = {
+        (row.proxy, row.cluster_id)
+        for plane in control_planes(stage, primary)
+        for row in plane.proxies
+        if row.types.get("CDS") == row.types.get("LDS") == "SYNCED"
+    }
+    missing = [
+        f"{cluster.name}: {seen.name}"
+        for cluster in stage.mesh.topology.served_by(primary)
+        for namespace in (stage.mesh.settings.system_namespace, stage.mesh.settings.sample_namespace)
+        for seen in map(api_objects.pod, stage.kube(cluster).list("v1", "Pod", namespace))
+        if seen.ready and not seen.deleting and expected.has_proxy(seen)
+        if (f"{seen.name}.{seen.namespace}", cluster.cluster_name) not in synced
+    ]
+    return f"not connected: {', '.join(missing)}" if missing else ""

@@ -1,0 +1,203 @@
+"""Waits for what can't be watched: what clients' proxies, gateways and istiod have come to know."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from harness import expected
+from harness.errors import StepError
+from harness.experiments.bench import ready_pods
+from harness.faults.act import Stage
+from harness.kube import Object, TransportError
+from harness.mesh.context import environment_faults
+from harness.mesh.readiness import await_deployment
+from harness.mesh.removal import still_there
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.proxy import ControlPlane
+from harness.model.step import Phase
+from harness.observe import api_objects, control_plane
+from harness.observe.proxies import CLUSTERS, admin
+from harness.parallel import in_parallel
+from harness.topology import Cluster
+
+SECONDS = 60.0
+"""For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
+ASK_SECONDS = 15.0
+_PAUSE = 0.5
+Endpoint = tuple[str, int, int, int]
+"""Address, port, weight, priority."""
+
+
+def await_true(
+    stage: Stage, cluster: Cluster, title: str, pending: Callable[[], str], seconds: float = SECONDS
+) -> None:
+    """Ask again and again until nothing is pending.
+
+    Args:
+        stage: the mesh.
+        cluster: whom it concerns.
+        title: what is waited for.
+        pending: says what is still missing, empty when nothing is.
+        seconds: how long, before the run's scale.
+
+    Raises:
+        StepError: the time is over.
+    """
+    limit = seconds * stage.mesh.settings.timeout_scale
+    deadline = time.monotonic() + limit
+    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        while missing := _told(pending):
+            if time.monotonic() > deadline:
+                raise StepError(f"{missing} after {limit:.0f} s")
+            opened.waiting(missing)
+            time.sleep(_PAUSE)  # neither a proxy nor istiod can be watched
+
+
+def _told(pending: Callable[[], str]) -> str:
+    try:
+        return pending()
+    except TransportError as failed:
+        return str(failed)
+
+
+def ask(stage: Stage, cluster: Cluster, namespace: str, app: str, path: str) -> Iterator[Any]:
+    """What the Envoy of each ready pod of an app answers on its admin interface.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    kube = stage.kube(cluster)
+    for pod in ready_pods(kube, namespace, app):
+        limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+        yield admin(kube, namespace, pod["metadata"]["name"], (path,), limit).get(path)
+
+
+def endpoints(stage: Stage, client: Cluster) -> frozenset[Endpoint]:
+    """What the proxies of a cluster's sleep know of helloworld.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    sample = stage.mesh.settings.sample_namespace
+    answers = ask(stage, client, sample, expected.SLEEP, CLUSTERS)
+    return frozenset(found for answer in answers for found in helloworld_endpoints(answer, sample))
+
+
+def helloworld_endpoints(answer: Any, namespace: str) -> frozenset[Endpoint]:
+    """Helloworld's endpoints in the answer of Envoy's `clusters?format=json`. Pure."""
+    prefix = f"outbound|{expected.HELLOWORLD_PORT}||{expected.HELLOWORLD}.{namespace}.svc."
+    return frozenset(
+        (
+            str(address.get("address")),
+            int(address.get("port_value") or 0),
+            int(host.get("weight") or 1),
+            int(host.get("priority") or 0),
+        )
+        for found in (answer or {}).get("cluster_statuses") or ()
+        if found["name"].startswith(prefix)
+        for host in found.get("host_statuses") or ()
+        if (address := (host.get("address") or {}).get("socket_address") or {})
+    )
+
+
+@contextmanager
+def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change; wait until these clients' proxies have other endpoints, and afterwards their former ones again.
+
+    Raises:
+        StepError: they don't in time.
+    """
+    before = {client: endpoints(stage, client) for client in clients}
+
+    def one(client: Cluster, *, same: bool) -> None:
+        title = f"Wait until clients have {'their former' if same else 'other'} endpoints of helloworld"
+
+        def pending() -> str:
+            found = endpoints(stage, client)
+            return "" if (found == before[client]) is same else f"endpoints are {sorted(found)}"
+
+        await_true(stage, client, title, pending)
+
+    with change:
+        in_parallel(lambda client: one(client, same=False), before)
+        yield
+    in_parallel(lambda client: one(client, same=True), before)
+
+
+def connected(stage: Stage, primary: Cluster, cluster: Cluster) -> frozenset[str]:
+    """The proxies of a cluster that are connected to a primary's control planes.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    rows = (row for plane in control_planes(stage, primary) for row in plane.proxies)
+    return frozenset(row.proxy for row in rows if row.cluster_id == cluster.cluster_name)
+
+
+def control_planes(stage: Stage, primary: Cluster) -> list[ControlPlane]:
+    """What a primary's control planes say of themselves.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
+    limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+    return [
+        control_plane.read_control_plane(kube, api_objects.pod(pod), limit)
+        for pod in ready_pods(kube, system, "istiod")
+    ]
+
+
+@contextmanager
+def cut_off(stage: Stage, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change; wait until a primary's remotes have lost it, and afterwards until their proxies are back.
+
+    Raises:
+        StepError: they don't in time.
+    """
+    remotes = [cluster for cluster in stage.mesh.topology.remotes if cluster.primary == primary.name]
+    before = {remote: connected(stage, primary, remote) for remote in remotes}
+
+    def lost(remote: Cluster) -> None:
+        def pending() -> str:
+            return f"still connected: {', '.join(sorted(left))}" if (left := connected(stage, primary, remote)) else ""
+
+        await_true(stage, remote, "Wait until its proxies have lost the control plane", pending, 2 * SECONDS)
+
+    def back(remote: Cluster) -> None:
+        def pending() -> str:
+            away = before[remote] - connected(stage, primary, remote)
+            return f"not connected: {', '.join(sorted(away))}" if away else ""
+
+        await_true(stage, remote, "Wait until its proxies are connected again", pending, 2 * SECONDS)
+
+    with change:
+        in_parallel(lost, remotes)
+        yield
+    in_parallel(back, remotes)
+
+
+def await_rollout(stage: Stage, cluster: Cluster, namespace: str, name: str) -> None:
+    """Wait until a Deployment is available as it now is, and none of its former pods is left.
+
+    Raises:
+        StepError: it isn't in time.
+    """
+    kube = stage.kube(cluster)
+    timeout = AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    title = f"Wait for Deployment {name}"
+    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        found = await_deployment(kube, namespace, name, timeout, opened)
+        for pod in _leaving(kube.list("v1", "Pod", namespace, label_selector=selector(found or {}))):
+            kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
+
+
+def selector(deployment: Object) -> str:
+    """A Deployment's selector as the API takes it. Pure."""
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _leaving(pods: Iterable[Object]) -> list[str]:
+    return [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]

@@ -1,0 +1,88 @@
+"""Starts pods of the mesh anew, as `kubectl rollout restart` does, without waiting for the old ones to drain."""
+
+from kubernetes import client
+
+from harness.errors import StepError
+from harness.kube import Kube, Object, condition
+from harness.mesh.context import Mesh, step
+from harness.mesh.readiness import deployment_pending, why_unready
+from harness.mesh.removal import still_there
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.step import Phase
+from harness.parallel import in_parallel
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+GRACE_SECONDS = 1
+
+
+def everything(mesh: Mesh) -> None:
+    """Start every control plane, then every gateway, then every workload of the sample anew."""
+    system, sample = mesh.settings.system_namespace, mesh.settings.sample_namespace
+    for namespace, app in ((system, "istiod"), (system, "istio-eastwestgateway"), (sample, "")):
+        in_parallel(
+            lambda cluster, namespace=namespace, app=app: restart(mesh, cluster, namespace, app),  # type: ignore[misc]
+            mesh.topology.clusters,
+        )
+
+
+@step(Phase.MESH)
+def restart(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str, app: str = "") -> None:
+    """Start pods anew."""
+    kube = mesh.kube(cluster)
+    selector = {"label_selector": f"app={app}"} if app else {}
+    names = [found["metadata"]["name"] for found in kube.list("apps/v1", "Deployment", namespace, **selector)]
+    opened.note(f"{namespace}: {', '.join(names) or 'none'}")
+    timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
+    in_parallel(lambda name: restart_deployment(kube, namespace, name, timeout, opened), names)
+
+
+def restart_deployment(
+    kube: Kube, namespace: str, name: str, timeout: float, opened: OpenStep, *, ready: bool = True
+) -> None:
+    """End a Deployment's pods and wait until others have taken their place.
+
+    Args:
+        kube: the cluster.
+        namespace: of the Deployment.
+        name: of the Deployment.
+        timeout: seconds.
+        opened: told what is being waited for.
+        ready: wait until the new ones are ready; else only until the old ones are gone.
+
+    Raises:
+        StepError: they did not in time.
+    """
+    deployment = kube.get("apps/v1", "Deployment", name, namespace)
+    if deployment is None:
+        raise StepError(f"Deployment {namespace}/{name} does not exist")
+    labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+    old = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector=labels)]
+    core = client.CoreV1Api(kube.access.api)
+    core.delete_collection_namespaced_pod(namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS)
+    for pod in old:
+        kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
+    if not ready:
+        return
+
+    def pending(seen: Object | None) -> str:
+        return deployment_pending(seen) or _unready(kube, namespace, labels, seen)
+
+    kube.wait(
+        "apps/v1",
+        "Deployment",
+        name,
+        namespace,
+        pending=pending,
+        timeout=timeout,
+        step=opened,
+        explain=lambda: why_unready(kube, "Deployment", namespace, name),
+    )
+
+
+def _unready(kube: Kube, namespace: str, labels: str, deployment: Object | None) -> str:
+    """What the Deployment's status may not tell yet: whether the pods that are there are ready."""
+    wanted = ((deployment or {}).get("spec") or {}).get("replicas", 1)
+    pods = kube.list("v1", "Pod", namespace, label_selector=labels)
+    ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
+    return "" if len(ready) >= wanted else f"{len(ready)} of {wanted} pods are ready"

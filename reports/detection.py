@@ -1,0 +1,155 @@
+"""The detection matrix: which fault was noticed by which requirement, as data, as Markdown, and what it comes to."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+
+from harness.faults.trial import Notice, Result, Trial
+from harness.model.base import Model
+from reports.model import Suite
+
+SCHEMA = "detection-matrix-v1.json"
+EXIT_CODES = {Result.CAUGHT: 0, Result.NOT_AS_DECLARED: 1, Result.UNKNOWN: 3}
+NOTHING_TRIED = 5
+
+
+class Untried(Model):
+    """A topology, or a fault, that was asked for and not tried."""
+
+    name: str
+    """Its name, or `fault in topology`."""
+    reason: str
+    """Why not."""
+
+
+class DetectionMatrix(Model):
+    """Whether the suite catches what is wrong: faults made on live meshes, and what noticed them."""
+
+    kind: Literal["DetectionMatrix"] = "DetectionMatrix"
+    """What this document is."""
+    schema_version: Literal[1] = 1
+    """Version of its schema."""
+    suite: Suite
+    """The suite that was tried."""
+    date: datetime
+    """When the session began."""
+    seconds: float
+    """How long it took."""
+    complete: bool
+    """Whether everything that was asked for was tried; false while under way, and after an interruption."""
+    reproduce: str
+    """One command that makes this matrix again."""
+    requirements: tuple[str, ...]
+    """Every requirement's id, in the catalogue's order: the columns."""
+    trials: tuple[Trial, ...]
+    """Every fault that was made: the rows."""
+    untried: tuple[Untried, ...] = ()
+    """What was asked for and could not be tried."""
+
+
+def counts(trials: Sequence[Trial]) -> dict[Result, int]:
+    """How many trials came to each result."""
+    results = [trial.result for trial in trials]
+    return {result: results.count(result) for result in Result}
+
+
+def exit_code(matrix: DetectionMatrix) -> int:
+    """0 all as declared, 1 something was not, 3 the suite itself failed and nothing else did, 5 nothing was tried."""
+    found = counts(matrix.trials)
+    if found[Result.NOT_AS_DECLARED]:
+        return EXIT_CODES[Result.NOT_AS_DECLARED]
+    if found[Result.UNKNOWN] or matrix.untried:
+        return EXIT_CODES[Result.UNKNOWN]
+    return EXIT_CODES[Result.CAUGHT] if matrix.trials else NOTHING_TRIED
+
+
+def summary(matrix: DetectionMatrix) -> str:
+    """One line: how many of the faults were caught, in how many topologies, and how fast."""
+    found, total = counts(matrix.trials), len(matrix.trials)
+    topologies = len({trial.topology for trial in matrix.trials})
+    detected = sorted(trial.seconds_to_detect for trial in matrix.trials if trial.seconds_to_detect is not None)
+    parts = [f"{found[Result.CAUGHT]} of {total} faults caught as declared in {topologies} topologies"]
+    parts += [f"{found[result]} {result}" for result in (Result.NOT_AS_DECLARED, Result.UNKNOWN) if found[result]]
+    if detected:
+        parts.append(f"detected within {detected[len(detected) // 2]:.0f} s (median), {detected[-1]:.0f} s at most")
+    return "; ".join(parts) + ("" if matrix.complete else "; not everything was tried")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the model."""
+    made = DetectionMatrix.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **made}
+
+
+def published_schema() -> dict[str, Any]:
+    """The JSON Schema that is committed."""
+    found: dict[str, Any] = json.loads(files("reports").joinpath("schema", SCHEMA).read_text())
+    return found
+
+
+def write(matrix: DetectionMatrix, path: Path) -> None:
+    """Write it as JSON.
+
+    Raises:
+        jsonschema.ValidationError: it does not follow the published schema.
+    """
+    data = matrix.model_dump(mode="json")
+    jsonschema.validate(data, published_schema())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(json.dumps(data, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+MARKS = {
+    Notice.FAILED: "failed",
+    Notice.BLOCKED: "blocked",
+    Notice.MISSED: "**missed**",
+    Notice.COLLATERAL: "**collateral**",
+    Notice.UNKNOWN: "**unknown**",
+}
+
+
+def markdown(matrix: DetectionMatrix) -> str:
+    """The matrix as Markdown: a table for each topology, a row for each fault."""
+    lines = [f"{summary(matrix)}.", ""]
+    for topology in dict.fromkeys(trial.topology for trial in matrix.trials):
+        lines += [
+            f"## {topology}",
+            "",
+            "| fault | what is changed | result | cause named first | failed | blocked | not as declared | detected |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_row(trial) for trial in matrix.trials if trial.topology == topology]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(trial: Trial) -> str:
+    def those(*notices: Notice) -> str:
+        return ", ".join(row for row, notice in trial.notices.items() if notice in notices)
+
+    wrong = "; ".join((*trial.problems, *((trial.error,) if trial.error else ()), *trial.remarks))
+    detected = "" if trial.seconds_to_detect is None else f"{trial.seconds_to_detect:.0f} s"
+    cells = (
+        trial.fault,
+        trial.text,
+        trial.result,
+        ", ".join(trial.causes),
+        those(Notice.FAILED),
+        those(Notice.BLOCKED),
+        wrong,
+        detected,
+    )
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    for character in "\\`*_[]|":
+        text = text.replace(character, "\\" + character)
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
