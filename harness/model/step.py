@@ -22,6 +22,7 @@ class Phase(StrEnum):
     WORKLOADS = "workloads"
     EXPERIMENTS = "experiments"
     OBSERVE = "observe"
+    RESILIENCE = "resilience"
     CLEANUP = "cleanup"
 
 
