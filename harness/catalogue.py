@@ -36,7 +36,7 @@ def resilience() -> Mapping[str, Requirement]:
     return _declared("suites.resilience")
 
 
-def _declared(suite: str) -> dict[str, Requirement]:
+def _declared(suite: str) -> Mapping[str, Requirement]:
     package = importlib.import_module(suite)
     found: dict[str, Requirement] = {}
     for module in pkgutil.iter_modules(package.__path__):
