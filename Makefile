@@ -8,13 +8,19 @@ PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test test-api check images archive disconnected preflight bench clean
+.PHONY: help conformance resilience resilience-sample test test-api check images archive disconnected preflight bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, judge it, clean up
 	$(PYTEST) --topology=all --network=all $(ARGS)
+
+resilience: $(VENV)/ready ## Change a mesh that serves, scenario by scenario, and judge what its clients saw
+	$(PYTEST) suites/resilience --resilience $(ARGS)
+
+resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about two minutes on a mesh that stands
+	$(PYTEST) suites/resilience --resilience --scenario=istiod-restart,secret-rotation --topology=primary-remote $(ARGS)
 
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)

@@ -2,6 +2,8 @@
 
 import time
 
+from kubernetes import client
+
 from harness.mesh.gateways import NAME
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -13,6 +15,8 @@ from harness.topology import Cluster
 RECONNECT_SECONDS = 90.0
 """Envoy's backoff for its control plane ends at 30 s, and it may meet a control plane that is not ready."""
 LINGER_SECONDS = 5.0
+GRACE_SECONDS = 1
+"""istiod would serve on for the 30 s of its grace, beside the pod that takes its place."""
 _PAUSE = 0.5
 
 
@@ -35,9 +39,14 @@ def control_planes(stage: Stage) -> None:
         kube, namespace = stage.kube(primary), stage.system_namespace
         before = {proxy.proxy for proxy in readings.proxies(stage, primary)}
         stage.note(ACTED, primary, f"{len(before)} proxies connected")
-        with stage.step("End every istiod pod", primary):
-            for pod in kube.list("v1", "Pod", namespace, label_selector="app=istiod"):
-                kube.delete("v1", "Pod", pod["metadata"]["name"], namespace)
+        with stage.step("End every istiod pod", primary) as opened:
+            pods = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector="app=istiod")]
+            core = client.CoreV1Api(kube.access.api)
+            core.delete_collection_namespaced_pod(
+                namespace, label_selector="app=istiod", grace_period_seconds=GRACE_SECONDS
+            )
+            for pod in pods:
+                stage.await_gone(primary, namespace, pod, opened)
         with stage.step("Wait for istiod to be available", primary) as opened:
             for deployment in kube.list("apps/v1", "Deployment", namespace, label_selector="app=istiod"):
                 name, timeout = deployment["metadata"]["name"], stage.seconds(AVAILABLE_SECONDS)

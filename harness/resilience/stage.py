@@ -127,25 +127,34 @@ class Stage:
         with self.step(f"Restart {name}", cluster) as opened:
             kube.merge("apps/v1", "Deployment", name, merged(change or {}, restarted), namespace)
             await_deployment(kube, namespace, name, self.seconds(AVAILABLE_SECONDS), opened)
-            self._await_replaced(kube, namespace, name, opened)
+            self._await_replaced(cluster, namespace, name, opened)
         self.note(f"{name} restarted", cluster)
 
-    def _await_replaced(self, kube: Kube, namespace: str, name: str, opened: OpenStep) -> None:
+    def await_gone(self, cluster: Cluster, namespace: str, pod: str, opened: OpenStep) -> None:
+        """Wait until a pod is gone.
+
+        Raises:
+            StepError: it was not in time.
+        """
+        self.kube(cluster).wait(
+            "v1",
+            "Pod",
+            pod,
+            namespace,
+            pending=lambda seen: f"pod {pod} is still there" if seen else "",
+            timeout=self.seconds(AVAILABLE_SECONDS),
+            step=opened,
+        )
+
+    def _await_replaced(self, cluster: Cluster, namespace: str, name: str, opened: OpenStep) -> None:
         """Wait until the pods of earlier ReplicaSets are gone."""
+        kube = self.kube(cluster)
         deployment = kube.get("apps/v1", "Deployment", name, namespace) or {}
         labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         for pod in kube.list("v1", "Pod", namespace, label_selector=selector):
             if pod["metadata"].get("deletionTimestamp"):
-                kube.wait(
-                    "v1",
-                    "Pod",
-                    pod["metadata"]["name"],
-                    namespace,
-                    pending=lambda seen: "its former pod is still there" if seen else "",
-                    timeout=self.seconds(AVAILABLE_SECONDS),
-                    step=opened,
-                )
+                self.await_gone(cluster, namespace, pod["metadata"]["name"], opened)
 
 
 def amiss(streams: tuple[Stream, ...], versions: frozenset[str], now: float, since: float) -> str:

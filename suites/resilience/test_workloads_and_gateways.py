@@ -143,7 +143,7 @@ def test_res_network_cut(observation: Observation, evidence: Evidence) -> None:
 
 
 def _expect_local(evidence: Evidence, stream: Stream, phase: Phase, version: str) -> None:
-    own = [each.sent + each.seconds for each in stream.requests if each.version == version]
+    own = sorted(each.sent + each.seconds for each in stream.requests if each.version == version)
     times = [phase.acted, *(at for at in own if phase.acted < at < phase.mended), phase.mended]
     silence = max(later - earlier for earlier, later in pairwise(times))
     expect_within(
