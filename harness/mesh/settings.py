@@ -65,14 +65,18 @@ CNI = Overlay(
     {"pilot": {"cni": {"enabled": True}}},
     ("pilot.cni.enabled=true: on OpenShift, the chapter's platform, the operator sets it by itself",),
 )
-MULTIPLE_ROOTS = Overlay(
+CHANGING = Overlay(
     {
-        "pilot": {"env": {"ISTIO_MULTIROOT_MESH": "true"}},
+        "pilot": {
+            "env": {"ISTIO_MULTIROOT_MESH": "true"},
+            "resources": {"requests": {"cpu": "100m"}},
+        },
         "meshConfig": {"defaultConfig": {"proxyMetadata": {"PROXY_CONFIG_XDS_AGENT": "true"}}},
     },
     (
         "ISTIO_MULTIROOT_MESH=true and proxyMetadata.PROXY_CONFIG_XDS_AGENT=true, for --resilience: "
         "without them no root can be rotated while the mesh serves",
+        "pilot.resources.requests.cpu=100m, for --resilience: for a while two control planes share a node",
     ),
 )
 UPSTREAM_ENVOY = Overlay(
@@ -166,7 +170,7 @@ class MeshSettings:
         if self.images != "registry":  # an archive holds what was built where it was written
             parts.append(UPSTREAM_ENVOY)
         if self.resilience:
-            parts.append(MULTIPLE_ROOTS)
+            parts.append(CHANGING)
         parts.append(self.profile)
         values: dict[str, Any] = {}
         for part in parts:

@@ -21,6 +21,7 @@ LIMIT_SECONDS = 5
 LONGEST_SECONDS = 900
 """After which the sending script ends by itself, should it be orphaned."""
 _RETRY = 0.2
+_WATCH_SECONDS = 10.0
 # Each request is sent in the background, so that one that hangs delays none of those after it.
 _LOOP = """
 set -f
@@ -173,15 +174,28 @@ class Traffic:
         if newest is None:
             raise TransportError(f"no pod of {expected.SLEEP} is ready on {client.cluster}")
         client.pod = newest["metadata"]["name"]
-        read = Reader(lambda: self.now)
+        read, going, over = Reader(lambda: self.now), threading.Event(), threading.Event()
+        threading.Thread(target=self._watch, args=(client.kube, client.pod, going, over), daemon=True).start()
         command = ("sh", "-c", script(self._url, RATE, self.limit))
-        lines = client.kube.exec_lines(
-            self._namespace, client.pod, expected.SLEEP, command, timeout=LONGEST_SECONDS + self.limit
-        )
-        for line in lines:
-            found = read(line)
-            client.process = read.process
-            if found:
-                with self._came:
-                    client.requests.append(found)
-                    self._came.notify_all()
+        timeout = LONGEST_SECONDS + self.limit
+        try:
+            for line in client.kube.exec_lines(self._namespace, client.pod, expected.SLEEP, command, timeout=timeout):
+                if going.is_set():
+                    # What comes from now on tells of the end of this pod's proxy, and nothing of the mesh.
+                    raise TransportError(f"{client.pod} was deleted")
+                found = read(line)
+                client.process = read.process
+                if found:
+                    with self._came:
+                        client.requests.append(found)
+                        self._came.notify_all()
+        finally:
+            over.set()
+
+    def _watch(self, kube: Kube, pod: str, going: threading.Event, over: threading.Event) -> None:
+        """See when a client's pod is deleted."""
+        while not over.is_set() and not going.is_set():
+            for seen in kube.watch("v1", "Pod", pod, self._namespace, _WATCH_SECONDS):
+                if seen is None or seen["metadata"].get("deletionTimestamp"):
+                    going.set()
+                    return

@@ -8,7 +8,8 @@ import pytest
 from harness import pki, x509
 from harness.catalogue import resilience
 from harness.errors import StepError, UserError
-from harness.mesh.settings import MULTIPLE_ROOTS
+from harness.mesh.resolve import leaves
+from harness.mesh.settings import CHANGING
 from harness.model.resilience import SCENARIOS, Stream, TrustReading
 from harness.model.traffic import Request
 from harness.options import OPTIONS, Options, parse
@@ -73,7 +74,8 @@ def test_senseless_options_are_refused(given: dict[str, str | bool], words: str)
 
 
 def test_what_the_installation_needs_is_declared() -> None:
-    assert "ISTIO_MULTIROOT_MESH=true" in MULTIPLE_ROOTS.deviations[0]
+    said = " ".join(CHANGING.deviations)
+    assert [value for value in leaves(CHANGING.values) if value.rpartition(".")[2] not in said] == []
 
 
 def test_output_of_the_script_is_read() -> None:
