@@ -25,6 +25,12 @@ faults: $(VENV)/ready ## Break a live mesh in every known way, in every topology
 faults-sample: $(VENV)/ready ## The same in one topology with one fault of each area: a few minutes
 	$(PYTEST) suites/faults --topology=primary-remote --fault=$(SAMPLE) $(ARGS)
 
+resilience: $(VENV)/ready ## Change a mesh that serves, scenario by scenario, and judge what its clients saw
+	$(PYTEST) suites/resilience --resilience $(ARGS)
+
+resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about two minutes on a mesh that stands
+	$(PYTEST) suites/resilience --resilience --scenario=istiod-restart,secret-rotation --topology=primary-remote $(ARGS)
+
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)
 

@@ -1,4 +1,4 @@
-"""The catalogue: every requirement that suites/conformance declares; `python -m harness.catalogue` prints its page."""
+"""The catalogue: every requirement that suites/ declares; `python -m harness.catalogue` prints its page."""
 
 import importlib
 import inspect
@@ -22,15 +22,25 @@ FEATURES = {
 
 @cache
 def catalogue() -> Mapping[str, Requirement]:
-    """All requirements by id, in the order of their modules and of their lines.
+    """The requirements of a mesh that stands, by id, in the order of their modules and of their lines.
 
     Raises:
         ValueError: an id is declared twice.
     """
-    package = importlib.import_module("suites.conformance")
+    return _declared("suites.conformance")
+
+
+@cache
+def resilience() -> Mapping[str, Requirement]:
+    """The requirements of a mesh that is changed while it serves, likewise."""
+    return _declared("suites.resilience")
+
+
+def _declared(suite: str) -> Mapping[str, Requirement]:
+    package = importlib.import_module(suite)
     found: dict[str, Requirement] = {}
     for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(importlib.import_module(f"suites.conformance.{module.name}")).values():
+        for value in vars(importlib.import_module(f"{suite}.{module.name}")).values():
             declared = requirement.of(value)
             if declared is None:
                 continue
@@ -44,7 +54,8 @@ def page(requirements: Iterable[Requirement]) -> str:
     """The catalogue as Markdown, an anchor for each id: docs/requirements.md is this text."""
     parts = [
         "# Requirements",
-        "Made from the docstrings in `suites/conformance` by `python -m harness.catalogue`. Ids are stable for ever. "
+        "Made from the docstrings in `suites/conformance` and `suites/resilience` by "
+        "`python -m harness.catalogue`. Ids are stable for ever. "
         "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it.",
     ]
     area = ""
@@ -54,10 +65,11 @@ def page(requirements: Iterable[Requirement]) -> str:
             parts.append(f"## {area[0].upper()}{area[1:]}")
         where = " or ".join(name for feature, name in FEATURES.items() if feature in each.features) or "every topology"
         acts = ", by an experiment in the sample namespace" if each.experiment else ""
+        acts += f", only with `--resilience`, by the scenario `{each.scenario}`" if each.scenario else ""
         parts.append(f"### {each.id}\n\n*{each.level}, {where}{acts}*")
         parts.append(inspect.cleandoc(each.text))
     return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page(catalogue().values()))
+    sys.stdout.write(page([*catalogue().values(), *resilience().values()]))

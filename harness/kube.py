@@ -414,6 +414,48 @@ class Kube:
         except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
             raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
 
+    def exec_lines(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
+    ) -> Iterator[str]:
+        """Run a command in a container, and give each line of its standard output as it comes.
+
+        Args:
+            namespace: the pod's.
+            pod: its name.
+            container: the container's name.
+            command: program and arguments; never secrets.
+            timeout: seconds after which the connection is given up; the command must know its own end.
+
+        Raises:
+            TransportError: the connection could not be made, or broke before the command ended.
+        """
+        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
+        try:
+            session = stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(command),
+                stdin=False,
+                stdout=True,
+                stderr=False,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+            try:
+                deadline, rest = time.monotonic() + timeout, ""
+                while session.is_open() and time.monotonic() < deadline:
+                    session.update(timeout=1)
+                    *lines, rest = (rest + (session.read_stdout(timeout=0) or "")).split("\n")
+                    yield from lines
+                exit_status(session.read_channel(ERROR_CHANNEL, timeout=0))
+            finally:
+                session.close()
+        except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
+            raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
+
     @contextmanager
     def forward(self, namespace: str, pod: str, port: int) -> Iterator[socket.socket]:
         """A socket to a pod's port, through the API server.

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 
 from harness import inventory, kept_mesh, workloads
-from harness.catalogue import catalogue
+from harness.catalogue import catalogue, resilience
 from harness.clusters import load_balancer, routes
 from harness.clusters.access import ClusterAccess
 from harness.clusters.load_balancer import LoadBalancer
@@ -27,6 +27,7 @@ from harness.observe import observe
 from harness.options import Options
 from harness.parallel import in_parallel
 from harness.pki import Pki
+from harness.resilience import play
 from harness.steps import StepLog
 from harness.suite_version import suite_version
 from harness.topology import Feature, Topology
@@ -65,6 +66,7 @@ class MeshRun:
         """
         with self.formed(certificates, keep=keep) as formed:
             observation = formed.experimented(formed.observed(self.log), self._experiments, self.log)
+            observation = formed.stressed(observation, self._scenarios, self.log)
         return observation if keep else formed.compared(observation, self.log)
 
     @contextmanager
@@ -106,7 +108,7 @@ class MeshRun:
             timeout_scale=self.options.timeout_scale,
             run_id=self.site.run.id,
         )
-        return replace(resolved, experiments=bool(self._experiments))
+        return replace(resolved, experiments=bool(self._experiments), resilience=bool(self._scenarios))
 
     @cached_property
     def _experiments(self) -> frozenset[str]:
@@ -116,6 +118,14 @@ class MeshRun:
             for row in catalogue().values()
             if row.experiment and self.options.selects(row) and row.id not in self.options.skipped
         )
+
+    @cached_property
+    def _scenarios(self) -> frozenset[str]:
+        """The scenarios that are played: those whose requirements are judged."""
+        judged = [
+            row for row in resilience().values() if self.options.selects(row) and row.id not in self.options.skipped
+        ]
+        return self.options.played & {row.scenario for row in judged}
 
     @property
     def _routed(self) -> list[list[ClusterAccess]]:
@@ -256,3 +266,16 @@ class FormedMesh:
             left = load_balancer.load_balancer_containers(site.run) if site.balancer else ()
             cleanup = removal.observe_cleanup(self.mesh.kubes, self.before, left)
         return observation.model_copy(update={"cleanup": cleanup, "steps": log.steps})
+
+    def stressed(self, observation: Observation, scenarios: frozenset[str], log: StepLog) -> Observation:
+        """The observation with these scenarios, played now."""
+        if not scenarios:
+            return observation
+        seen = play(
+            self.mesh,
+            self.certificates,
+            nodes={access.name: access.nodes for access in self.run.site.accesses},
+            observation=observation,
+            wanted=scenarios,
+        )
+        return observation.model_copy(update={"resilience": seen, "steps": log.steps})

@@ -8,6 +8,7 @@ from typing import Literal
 from harness import distributions, topology_file
 from harness.distributions import Distribution
 from harness.errors import UserError
+from harness.model.resilience import SCENARIOS
 from harness.requirement import Level, Requirement
 from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
 
@@ -66,6 +67,8 @@ OPTIONS = (
     OptionSpec("level", "", "judge only these levels: MUST, SHOULD, EXTENDED (comma separated)"),
     OptionSpec("skip-requirement", "", "ID:REASON: do not judge it, and say why", repeatable=True),
     OptionSpec("fault", "", "make only these faults (comma separated): suites/faults"),
+    OptionSpec("resilience", "", "also change the mesh while it serves, and judge what must hold meanwhile", flag=True),
+    OptionSpec("scenario", "", "with --resilience: play only these scenarios (comma separated)"),
     OptionSpec("output", "output", "directory for everything that is written"),
     OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
     OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
@@ -109,6 +112,9 @@ class Options:
     """Requirement id → why it is not judged."""
     faults: frozenset[str]
     """Ids of the faults that suites/faults makes; all where empty."""
+    resilience: bool
+    scenarios: frozenset[str]
+    """Played with --resilience, if their requirements are judged: all of them unless some are named."""
     output: Path
     observations: tuple[Path, ...]
     observe_only: bool
@@ -136,6 +142,11 @@ class Options:
             and (not self.areas or requirement.area in self.areas)
             and (not self.levels or requirement.level in self.levels)
         )
+
+    @property
+    def played(self) -> frozenset[str]:
+        """The scenarios that the run plays: none without --resilience."""
+        return self.scenarios if self.resilience and not self.observations else frozenset()
 
 
 Raw = Callable[[str], str | list[str] | bool]
@@ -186,6 +197,8 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         levels=frozenset(Level(level) for level in _some_of("level", listed("level"), tuple(Level))),
         skipped=_skipped(_raw_list(raw("skip-requirement")), known_requirements),
         faults=frozenset(listed("fault")),
+        resilience=_resilience(raw, listed("scenario")),
+        scenarios=frozenset(_some_of("scenario", listed("scenario"), SCENARIOS) or SCENARIOS),
         output=Path(text("output")),
         observations=tuple(Path(value) for value in listed("observation")),
         observe_only=bool(raw("observe-only")),
@@ -196,6 +209,24 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         timeout_scale=_number("timeout-scale", text("timeout-scale"), float, least=0.1),
         fail_on=_one_of("fail-on", text("fail-on"), ("must", "should", "any")),  # type: ignore[arg-type]
     )
+
+
+def _resilience(raw: Raw, scenarios: tuple[str, ...]) -> bool:
+    """Whether the mesh is changed while it serves."""
+    asked = bool(raw("resilience"))
+    if scenarios and not asked:
+        raise UserError(
+            "--scenario needs --resilience.",
+            "scenarios change the mesh while it serves, which only --resilience allows",
+            "add --resilience, or leave --scenario out",
+        )
+    if asked and raw("verify-only"):
+        raise UserError(
+            "--resilience and --verify-only exclude each other.",
+            "the one changes the mesh, the other changes nothing",
+            "leave one of them out",
+        )
+    return asked
 
 
 def _images(value: str, contexts: tuple[str, ...]) -> tuple[ImageSource, Path | None]:

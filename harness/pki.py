@@ -5,7 +5,7 @@ in the same order, as OpenSSL 3 gives them from the chapter's configuration file
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,12 +61,14 @@ class Pki:
     """By the cluster's name: east."""
     own: bool = False
     """Made by someone else, and loaded."""
-    root_key: rsa.RSAPrivateKey | None = field(default=None, repr=False)
-    """The root's, in memory only; None where someone else has it."""
+    root: "Authority | None" = field(default=None, repr=False)
+    """What the intermediates were signed with; None where someone else has its key."""
 
 
 @dataclass(frozen=True)
-class _Authority:
+class Authority:
+    """A CA with its key."""
+
     certificate: x509.Certificate
     key: rsa.RSAPrivateKey = field(repr=False)
 
@@ -82,12 +84,40 @@ def make(topology: Topology, now: datetime | None = None, bits: int = BITS) -> P
     begin = (now or datetime.now(UTC)).replace(microsecond=0)
     names = [cluster.name for cluster in topology.clusters]
     root_key, *keys = in_parallel(lambda _: rsa.generate_private_key(65537, bits), ["root", *names])
-    root = _root(root_key, begin)
+    return _signed(_root(root_key, begin), dict(zip(names, keys, strict=True)), begin)
+
+
+def renew(pki: Pki, now: datetime | None = None, bits: int = BITS) -> Pki:
+    """Make a new intermediate for every cluster, with a key of its own, under the same root.
+
+    Args:
+        pki: one that `make` made.
+        now: begin of the validity, as for `make`.
+        bits: of the RSA keys.
+
+    Raises:
+        ValueError: the root's key is somebody else's.
+    """
+    if pki.root is None:
+        raise ValueError("the root's key is not at hand")
+    begin = (now or datetime.now(UTC)).replace(microsecond=0)
+    keys = in_parallel(lambda _: rsa.generate_private_key(65537, bits), pki.clusters)
+    return _signed(pki.root, dict(zip(pki.clusters, keys, strict=True)), begin)
+
+
+def trusting(pki: Pki, *others: Pki) -> Pki:
+    """The same certificates, with the roots of these behind their own in root-cert.pem."""
+    files = {
+        name: replace(own, root_cert=own.root_cert + "".join(other.clusters[name].root_cert for other in others))
+        for name, own in pki.clusters.items()
+    }
+    return replace(pki, clusters=files)
+
+
+def _signed(root: Authority, keys: Mapping[str, rsa.RSAPrivateKey], begin: datetime) -> Pki:
     root_pem = _pem(root.certificate)
-    return Pki(
-        {name: _files(_intermediate(root, key, name, begin), root_pem) for name, key in zip(names, keys, strict=True)},
-        root_key=root_key,
-    )
+    files = {name: _files(_intermediate(root, key, name, begin), root_pem) for name, key in keys.items()}
+    return Pki(files, root=root)
 
 
 def load(directory: Path, topology: Topology) -> Pki:
@@ -105,16 +135,16 @@ def load(directory: Path, topology: Topology) -> Pki:
     return Pki({cluster.name: _load(directory / cluster.name) for cluster in topology.clusters}, own=True)
 
 
-def _root(key: rsa.RSAPrivateKey, begin: datetime) -> _Authority:
+def _root(key: rsa.RSAPrivateKey, begin: datetime) -> Authority:
     name = _name("Root CA")
     builder = _builder(name, name, key, begin).add_extension(
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return _Authority(builder.add_extension(_USAGE, critical=True).sign(key, hashes.SHA256()), key)
+    return Authority(builder.add_extension(_USAGE, critical=True).sign(key, hashes.SHA256()), key)
 
 
-def _intermediate(root: _Authority, key: rsa.RSAPrivateKey, location: str, begin: datetime) -> _Authority:
+def _intermediate(root: Authority, key: rsa.RSAPrivateKey, location: str, begin: datetime) -> Authority:
     subject = _name("Intermediate CA", location)
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
@@ -127,7 +157,7 @@ def _intermediate(root: _Authority, key: rsa.RSAPrivateKey, location: str, begin
     builder = _builder(subject, root.certificate.subject, key, begin)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    return _Authority(builder.sign(root.key, hashes.SHA256()), key)
+    return Authority(builder.sign(root.key, hashes.SHA256()), key)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, begin: datetime) -> x509.CertificateBuilder:
@@ -146,7 +176,7 @@ def _name(common_name: str, location: str | None = None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _files(authority: _Authority, root: str) -> CaFiles:
+def _files(authority: Authority, root: str) -> CaFiles:
     key = authority.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

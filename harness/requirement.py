@@ -188,6 +188,8 @@ class Requirement:
     text: str
     """Its docstring: the first line is its title."""
     check: Check
+    scenario: str = ""
+    """The scenario that it judges, and without which it is not judged; empty for none."""
 
     @property
     def title(self) -> str:
@@ -205,6 +207,7 @@ def requirement(
     *features: Feature,
     area: str,
     experiment: bool = False,
+    scenario: str = "",
 ) -> Callable[[Check], Check]:
     """Declare a test function to be a requirement of the catalogue.
 
@@ -214,7 +217,7 @@ def requirement(
 
     def declare(check: Check) -> Check:
         check.requirement = Requirement(  # type: ignore[attr-defined]
-            id, level, area, frozenset(features), experiment, check.__doc__ or "", check
+            id, level, area, frozenset(features), experiment, check.__doc__ or "", check, scenario
         )
         return check
 

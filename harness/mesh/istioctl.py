@@ -50,7 +50,7 @@ class Istioctl:
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
         """Apply the charts base and istiod with profile remote: a webhook, and a Service that leads to the primary."""
-        self._apply(mesh, cluster, operator(mesh.settings, "remote", remote_values(cluster, pilot_address)))
+        self._apply(mesh, cluster, remote_operator(cluster, pilot_address, mesh.settings))
 
     def await_ready(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
         """Wait for istiod on a primary, for injection by the primary's istiod on a remote."""
@@ -96,6 +96,8 @@ def rendered(kube: Kube, settings: MeshSettings, resource: Operator) -> list[Obj
 def operator(settings: MeshSettings, profile: str, values: dict[str, Any]) -> Operator:
     """An IstioOperator resource for a profile of istioctl."""
     spec: dict[str, Any] = {"profile": profile, "values": merged(values, _surroundings(settings))}
+    if settings.revision:
+        spec["revision"] = settings.revision
     if settings.hub:
         spec["hub"] = settings.hub
     if settings.tag:
@@ -123,6 +125,11 @@ def primary_operator(topology: Topology, cluster: Cluster, settings: MeshSetting
     if settings.cni:
         resource["spec"]["components"] = _cni_component(settings)
     return resource
+
+
+def remote_operator(cluster: Cluster, pilot_address: str, settings: MeshSettings) -> Operator:
+    """An IstioOperator resource for a cluster that is served by the control plane at that address."""
+    return operator(settings, "remote", remote_values(cluster, pilot_address))
 
 
 def cni_operator(settings: MeshSettings) -> Operator:

@@ -25,6 +25,8 @@ def deployment_pending(seen: Object | None) -> str:
         return f"{name} is not yet observed"
     if (updated := status.get("updatedReplicas") or 0) < wanted:
         return f"{name} has {updated} of {wanted} pods"
+    if (former := (status.get("replicas") or 0) - updated) > 0:
+        return f"{name} still has {former} pods of its former form"
     if condition(seen, "Available").get("status") != "True" or (status.get("availableReplicas") or 0) < wanted:
         return f"{name} has {status.get('availableReplicas') or 0} of {wanted} pods available"
     return ""

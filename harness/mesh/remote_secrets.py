@@ -24,10 +24,15 @@ def install_remote_secret(mesh: Mesh, watching: Cluster, opened: OpenStep, watch
         mesh.apply(watching, secret)
 
 
-def create_remote_secret(mesh: Mesh, watched: Cluster) -> list[Object]:
+def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -> list[Object]:
     """What `istioctl create-remote-secret` makes for a cluster; the token stays in memory.
 
     istioctl binds it to the service account that the installation made there, and takes an existing token again.
+
+    Args:
+        mesh: the mesh.
+        watched: the cluster that the secret provides access to.
+        token_secret: name of the Secret that holds the token; empty for the one that istioctl makes, or finds.
 
     Raises:
         CommandError: istioctl failed.
@@ -39,6 +44,7 @@ def create_remote_secret(mesh: Mesh, watched: Cluster) -> list[Object]:
             *(mesh.settings.istioctl, "create-remote-secret"),
             *("--kubeconfig", access.kubeconfig, "--context", access.context, "--istioNamespace", namespace),
             *("--name", watched.cluster_name, "--server", access.peer_server),
+            *(("--secret-name", token_secret) if token_secret else ()),
         ],
         timeout=60,
     )

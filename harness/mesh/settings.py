@@ -65,6 +65,20 @@ CNI = Overlay(
     {"pilot": {"cni": {"enabled": True}}},
     ("pilot.cni.enabled=true: on OpenShift, the chapter's platform, the operator sets it by itself",),
 )
+CHANGING = Overlay(
+    {
+        "pilot": {
+            "env": {"ISTIO_MULTIROOT_MESH": "true"},
+            "resources": {"requests": {"cpu": "100m"}},
+        },
+        "meshConfig": {"defaultConfig": {"proxyMetadata": {"PROXY_CONFIG_XDS_AGENT": "true"}}},
+    },
+    (
+        "ISTIO_MULTIROOT_MESH=true and proxyMetadata.PROXY_CONFIG_XDS_AGENT=true, for --resilience: "
+        "without them no root can be rotated while the mesh serves",
+        "pilot.resources.requests.cpu=100m, for --resilience: for a while two control planes share a node",
+    ),
+)
 UPSTREAM_ENVOY = Overlay(
     {
         "pilot": {"env": {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}},
@@ -106,6 +120,10 @@ class MeshSettings:
     """`{version}` stands for Istio's."""
     experiments: bool = False
     """Whether what experiments need is deployed with the sample."""
+    resilience: bool = False
+    """Whether the mesh is to be changed while it serves."""
+    revision: str = ""
+    """Of the control plane that istioctl renders; empty for the one without a name."""
     profile: Overlay = Overlay()
     """What the distribution adds."""
     operator: Operator | None = None
@@ -151,6 +169,8 @@ class MeshSettings:
             parts.append(CNI)
         if self.images != "registry":  # an archive holds what was built where it was written
             parts.append(UPSTREAM_ENVOY)
+        if self.resilience:
+            parts.append(CHANGING)
         parts.append(self.profile)
         values: dict[str, Any] = {}
         for part in parts:

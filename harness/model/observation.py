@@ -11,6 +11,7 @@ from harness.errors import UserError
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
 from harness.model.experiment import Experiments
+from harness.model.resilience import Resilience
 from harness.model.step import Step
 from harness.model.traffic import Probe, Traffic
 from harness.topology import Cluster, Topology
@@ -113,6 +114,8 @@ class Observation(Model):
     traffic: Traffic | None = None
     experiments: Experiments | None = None
     """None where the run made none: under verify-only, or because none was asked for."""
+    resilience: Resilience | None = None
+    """None where the mesh was not changed while it served: unless --resilience asks for it."""
     cleanup: Cleanup | None = None
     """None until cleanup has been observed, and where it was not asked for."""
     errors: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ class Phase(StrEnum):
     OBSERVE = "observe"
     FAULTS = "faults"
     """Breaking and mending a mesh on purpose."""
+    RESILIENCE = "resilience"
     CLEANUP = "cleanup"
 
 

@@ -49,7 +49,7 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
         clusters=envoy.remote_clusters(_json(clusters)),
         proxies=envoy.proxy_syncs(_json(proxies)),
         network_gateways=envoy.network_gateways(_json(gateways)),
-        serving_chain=serving_chain(kube, pod, timeout),
+        serving_chain=serving_chain(kube, pod.namespace, pod.name, timeout),
         log_lines=telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT),
     )
 
@@ -69,16 +69,16 @@ def _json(text: str) -> Any:
         return None
 
 
-def serving_chain(kube: Kube, pod: Pod, timeout: float) -> tuple[Certificate, ...]:
+def serving_chain(kube: Kube, namespace: str, pod: str, timeout: float) -> tuple[Certificate, ...]:
     """What istiod presents on 15012, leaf first; empty where no handshake comes about.
 
     Raises:
         TransportError: the port could not be forwarded.
     """
-    with kube.forward(pod.namespace, pod.name, _XDS_PORT) as connection:
+    with kube.forward(namespace, pod, _XDS_PORT) as connection:
         connection.settimeout(timeout)
         try:
-            return presented_chain(connection, f"istiod.{pod.namespace}.svc")
+            return presented_chain(connection, f"istiod.{namespace}.svc")
         except (OSError, ValueError):
             return ()
 

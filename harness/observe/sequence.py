@@ -12,7 +12,7 @@ MARK = "@@"
 _TIMEOUT_COSTS = 5
 _OK = 200
 _REPLY = re.compile(r"version: (?P<version>[^,\s]+), instance: (?P<instance>\S+)")
-_WRITE_OUT = f"\\n{MARK} %{{http_code}} %{{time_total}} %{{num_connects}} %{{exitcode}} %{{errormsg}}\\n"
+WRITE_OUT = f"\\n{MARK} %{{http_code}} %{{time_total}} %{{num_connects}} %{{exitcode}} %{{errormsg}}\\n"
 _LOOP = """
 set -f
 newline='
@@ -87,7 +87,7 @@ def script(plan: SequencePlan) -> str:
         "chunk": plan.chunk,
         "seconds_at_most": plan.seconds,
         "timeout_costs": _TIMEOUT_COSTS,
-        "format": _WRITE_OUT,
+        "format": WRITE_OUT,
     }
     return "\n".join(f"{name}={shlex.quote(str(value))}" for name, value in settings.items()) + _LOOP
 
@@ -114,14 +114,15 @@ def _requests(output: str) -> Iterator[Request]:
             clock = float(line.split()[2])
             began, body = (clock if began is None else began), []
         elif line.startswith(f"{MARK} "):
-            request = _request(line, "\n".join(body), clock - (began or clock))
-            clock, body = clock + request.seconds, []
-            yield request
+            found = request(line, "\n".join(body), clock - (began or clock))
+            clock, body = clock + found.seconds, []
+            yield found
         else:
             body.append(line)
 
 
-def _request(line: str, body: str, sent: float) -> Request:
+def request(line: str, body: str, sent: float) -> Request:
+    """One request, from the line that WRITE_OUT makes curl print and the body before it."""
     fields = line.split(maxsplit=5)
     status, seconds = int(fields[1]), float(fields[2])
     said = fields[5] if len(fields) > 5 else ""  # noqa: PLR2004

@@ -81,7 +81,7 @@ def _settings(options: Options, *, experiments: bool) -> MeshSettings:
     wanted = any(
         row.experiment and options.selects(row) and row.id not in options.skipped for row in catalogue().values()
     )
-    return replace(resolved, experiments=experiments and wanted)
+    return replace(resolved, experiments=experiments and wanted, resilience=options.resilience)
 
 
 def _variables(options: Options, kubes: Mapping[str, PlannedKube]) -> dict[str, str]:

@@ -194,11 +194,11 @@ def _not_looked(stage: Stage, cluster: Cluster, since: float) -> str:
 
 def _like(stage: Stage, cluster: Cluster, shape: Shape) -> CaFiles:
     """A cluster's CA with an intermediate of another shape, under the same root."""
-    own, key = stage.certificates.clusters[cluster.name], stage.certificates.root_key
-    if key is None:
+    own, root = stage.certificates.clusters[cluster.name], stage.certificates.root
+    if root is None:
         raise StepError("the root's private key is not known: somebody else has made the certificates")
-    root = Ca(x509.certificate(own.root_cert), key)
-    made = make(x509.certificate(own.ca_cert), shape, root).pem
+    issuer = Ca(x509.certificate(own.root_cert), root.key)
+    made = make(x509.certificate(own.ca_cert), shape, issuer).pem
     return CaFiles(ca_cert=made, ca_key=own.ca_key, root_cert=own.root_cert, cert_chain=made + own.root_cert)
 
 

@@ -1,0 +1,105 @@
+"""What scenarios ask of control planes and proxies while they are at it."""
+
+import json
+from typing import Any
+
+from harness import expected, x509
+from harness.experiments.bench import ready_pods
+from harness.kube import TransportError
+from harness.model.certificate import Certificate
+from harness.model.proxy import ProxySync, RemoteClusterSync
+from harness.model.resilience import EndpointReading, TrustReading
+from harness.observe import control_plane, envoy
+from harness.observe.control_plane import CONTAINER
+from harness.observe.proxies import CLUSTERS, SECRETS, admin
+from harness.parallel import in_parallel
+from harness.resilience.stage import Stage
+from harness.topology import Cluster
+
+ASK_SECONDS = 15.0
+SYNCED = "synced"
+
+
+def istiod(stage: Stage, primary: Cluster, path: str) -> Any:
+    """What the newest ready istiod of a cluster answers on a debug path; None where none does."""
+    command = ("pilot-discovery", "request", "GET", path)
+    try:
+        pod, kube = _newest_istiod(stage, primary), stage.kube(primary)
+        return json.loads(kube.exec(stage.system_namespace, pod, CONTAINER, command, timeout=ASK_SECONDS).stdout)
+    except (TransportError, ValueError):
+        return None
+
+
+def serving_chain(stage: Stage, primary: Cluster) -> tuple[Certificate, ...]:
+    """What the newest ready istiod of a cluster presents to its proxies, leaf first; empty where none does."""
+    try:
+        pod = _newest_istiod(stage, primary)
+        return control_plane.serving_chain(stage.kube(primary), stage.system_namespace, pod, ASK_SECONDS)
+    except TransportError:
+        return ()
+
+
+def _newest_istiod(stage: Stage, primary: Cluster) -> str:
+    pods = ready_pods(stage.kube(primary), stage.system_namespace, "istiod")
+    if not pods:
+        raise TransportError(f"no istiod is ready on {primary.name}")
+    return str(max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]["name"])
+
+
+def remote_clusters(stage: Stage, primary: Cluster) -> tuple[RemoteClusterSync, ...]:
+    """The clusters that a control plane watches."""
+    return envoy.remote_clusters(istiod(stage, primary, "/debug/clusterz"))
+
+
+def proxies(stage: Stage, primary: Cluster) -> tuple[ProxySync, ...]:
+    """The proxies that are connected to a control plane."""
+    return envoy.proxy_syncs(istiod(stage, primary, "/debug/syncz"))
+
+
+def sample_pods(stage: Stage, cluster: Cluster) -> list[str]:
+    """The ready pods of sleep and helloworld."""
+    kube = stage.kube(cluster)
+    found = [ready_pods(kube, stage.sample_namespace, app) for app in (expected.SLEEP, expected.HELLOWORLD)]
+    return [pod["metadata"]["name"] for pods in found for pod in pods]
+
+
+def trust(stage: Stage) -> list[TrustReading]:
+    """What every sample pod's proxy holds and trusts now; those that don't answer are left out."""
+
+    def one(item: tuple[Cluster, str]) -> TrustReading | None:
+        cluster, pod = item
+        try:
+            answer = admin(stage.kube(cluster), stage.sample_namespace, pod, (SECRETS,), ASK_SECONDS)
+        except TransportError:
+            return None
+        chain, roots = envoy.secret_certificates(answer.get(SECRETS))
+        issuer = next((each.sha256 for each in chain[1:] if x509.signed_by(chain[0], each)), "")
+        return TrustReading(
+            at=stage.traffic.now,
+            cluster=cluster.name,
+            pod=pod,
+            issuer=issuer,
+            roots=tuple(sorted(each.sha256 for each in roots)),
+        )
+
+    pods = [(cluster, pod) for cluster in stage.clusters for pod in sample_pods(stage, cluster)]
+    return [found for found in in_parallel(one, pods) if found]
+
+
+def endpoints(stage: Stage) -> list[EndpointReading]:
+    """The endpoints of helloworld that each cluster's sleep has now; those that don't answer are left out."""
+
+    def one(cluster: Cluster) -> EndpointReading | None:
+        host = f"{expected.HELLOWORLD}.{stage.sample_namespace}.svc."
+        for pod in ready_pods(stage.kube(cluster), stage.sample_namespace, expected.SLEEP)[:1]:
+            try:
+                name = pod["metadata"]["name"]
+                answer = admin(stage.kube(cluster), stage.sample_namespace, name, (CLUSTERS,), ASK_SECONDS)
+            except TransportError:
+                return None
+            counters = envoy.host_counters(answer.get(CLUSTERS), expected.HELLOWORLD_PORT, host)
+            found = tuple(sorted(f"{address}:{port}" for address, port in counters))
+            return EndpointReading(at=stage.traffic.now, client=cluster.name, endpoints=found)
+        return None
+
+    return [found for found in in_parallel(one, stage.clusters) if found]

@@ -1,0 +1,180 @@
+"""What a scenario is given: a mesh that serves, the requests under way, and a place to note what it does and sees."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from harness.errors import StepError
+from harness.kube import Kube, Object
+from harness.mesh.context import Mesh, environment_faults
+from harness.mesh.readiness import await_deployment
+from harness.mesh.settings import AVAILABLE_SECONDS, merged
+from harness.model.resilience import (
+    WHOLE,
+    EndpointReading,
+    Moment,
+    RevisionReading,
+    Stream,
+    SyncReading,
+    TokenReading,
+    TrustReading,
+)
+from harness.model.step import Phase
+from harness.pki import Pki
+from harness.resilience.traffic import Traffic
+from harness.steps import OpenStep
+from harness.topology import Cluster
+
+QUIET_SECONDS = 3.0
+"""A mesh is whole when for so long no request has failed and every version has answered every client."""
+WHOLE_SECONDS = 90.0
+
+
+@dataclass
+class Certificates:
+    """Those that the mesh has now; scenarios change them one after the other."""
+
+    current: Pki
+
+
+@dataclass
+class Stage:
+    """A mesh under requests."""
+
+    mesh: Mesh
+    certificates: Certificates
+    nodes: Mapping[str, tuple[str, ...]]
+    """Cluster → its node containers; empty where the suite did not make it."""
+    traffic: Traffic
+    moments: list[Moment] = field(default_factory=list)
+    trust: list[TrustReading] = field(default_factory=list)
+    authorities: dict[str, str] = field(default_factory=dict)
+    endpoints: list[EndpointReading] = field(default_factory=list)
+    syncs: list[SyncReading] = field(default_factory=list)
+    tokens: list[TokenReading] = field(default_factory=list)
+    revisions: list[RevisionReading] = field(default_factory=list)
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """Every cluster of the mesh."""
+        return self.mesh.topology.clusters
+
+    @property
+    def system_namespace(self) -> str:
+        """Where the control plane and the gateways are."""
+        return self.mesh.settings.system_namespace
+
+    @property
+    def sample_namespace(self) -> str:
+        """Where the workloads are."""
+        return self.mesh.settings.sample_namespace
+
+    def kube(self, cluster: Cluster) -> Kube:
+        """The API server of a cluster."""
+        return self.mesh.kube(cluster)
+
+    def seconds(self, seconds: float) -> float:
+        """A deadline, scaled as the run's are."""
+        return seconds * self.mesh.settings.timeout_scale
+
+    def note(self, name: str, cluster: Cluster | None = None, detail: str = "") -> None:
+        """Note what was just done, or came about."""
+        moment = Moment(name=name, at=self.traffic.now, cluster=cluster.name if cluster else "", detail=detail)
+        self.moments.append(moment)
+
+    @contextmanager
+    def step(self, title: str, cluster: Cluster | None = None) -> Iterator[OpenStep]:
+        """One step of a scenario."""
+        name = cluster.name if cluster else None
+        with self.mesh.log.step(Phase.RESILIENCE, title, name) as opened, environment_faults():
+            yield opened
+
+    def linger(self, seconds: float) -> None:
+        """Let requests go on for a while."""
+        time.sleep(seconds)  # what is looked for is what does not happen meanwhile
+
+    def await_whole(self, seconds: float = WHOLE_SECONDS) -> None:
+        """Wait until no request fails and every version answers every client, and note it.
+
+        Raises:
+            StepError: that did not come about; says what was last seen.
+        """
+        versions = frozenset(cluster.version for cluster in self.clusters)
+        since = self.traffic.now
+        timeout = self.seconds(seconds)
+        if not self.traffic.wait(lambda streams, now: not amiss(streams, versions, now, since), timeout):
+            found = amiss(self.traffic.streams(), versions, self.traffic.now, since)
+            raise StepError(f"not whole after {timeout:.0f} s: {found}")
+        self.note(WHOLE)
+
+    def restart(self, cluster: Cluster, namespace: str, name: str, change: Object | None = None) -> None:
+        """Restart a Deployment as `kubectl rollout restart` does, and wait until only new pods are left.
+
+        Args:
+            cluster: where it is.
+            namespace: the Deployment's.
+            name: its name.
+            change: a merge patch that goes with it.
+
+        Raises:
+            StepError: the new pods did not become available.
+        """
+        stamp = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+        restarted = {"spec": {"template": {"metadata": {"annotations": stamp}}}}
+        kube = self.kube(cluster)
+        with self.step(f"Restart {name}", cluster) as opened:
+            kube.merge("apps/v1", "Deployment", name, merged(change or {}, restarted), namespace)
+            await_deployment(kube, namespace, name, self.seconds(AVAILABLE_SECONDS), opened)
+            self._await_replaced(cluster, namespace, name, opened)
+        self.note(f"{name} restarted", cluster)
+
+    def await_gone(self, cluster: Cluster, namespace: str, pod: str, opened: OpenStep) -> None:
+        """Wait until a pod is gone.
+
+        Raises:
+            StepError: it was not in time.
+        """
+        self.kube(cluster).wait(
+            "v1",
+            "Pod",
+            pod,
+            namespace,
+            pending=lambda seen: f"pod {pod} is still there" if seen else "",
+            timeout=self.seconds(AVAILABLE_SECONDS),
+            step=opened,
+        )
+
+    def _await_replaced(self, cluster: Cluster, namespace: str, name: str, opened: OpenStep) -> None:
+        """Wait until the pods of earlier ReplicaSets are gone."""
+        kube = self.kube(cluster)
+        deployment = kube.get("apps/v1", "Deployment", name, namespace) or {}
+        labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        for pod in kube.list("v1", "Pod", namespace, label_selector=selector):
+            if pod["metadata"].get("deletionTimestamp"):
+                self.await_gone(cluster, namespace, pod["metadata"]["name"], opened)
+
+
+def amiss(streams: tuple[Stream, ...], versions: frozenset[str], now: float, since: float) -> str:
+    """Why a mesh is not whole now; empty where it is. Pure.
+
+    Args:
+        streams: what has come so far.
+        versions: those that must answer every client.
+        now: seconds on the scenario's clock.
+        since: from when on requests count.
+    """
+    begin = max(since, now - QUIET_SECONDS)
+    if now - since < QUIET_SECONDS:
+        return "it was not looked at for long enough"
+    for stream in streams:
+        sent = [each for each in stream.requests if each.sent >= begin]
+        failed = [each.error or f"status {each.status}" for each in sent if not each.version]
+        missing = versions - {each.version for each in sent}
+        if failed:
+            return f"{stream.client}: {failed[-1]}"
+        if missing:
+            return f"{stream.client}: {', '.join(sorted(missing))} did not answer within {QUIET_SECONDS:.0f} s"
+    return ""

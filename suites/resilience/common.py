@@ -1,0 +1,163 @@
+"""What the requirements of scenarios have in common: the recording, its phases, its failed requests, a budget."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.model.observation import Observation
+from harness.model.resilience import ACTED, FAILED, MENDED, WHOLE, Moment, Scenario, Stream
+from harness.model.traffic import Request
+from harness.requirement import Evidence
+
+MOST_SHOWN = 6
+LONGEST_SILENCE = 8.0
+"""Seconds in which a client may send nothing because its own pod is replaced."""
+LEAST_SENT = 0.7
+"""Share of the rate below which the machine is too busy for its requests' times and failures to say anything."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What was changed, and when it was over. Seconds since the scenario's first request."""
+
+    cluster: str
+    """Empty where it concerned all of them."""
+    acted: float
+    mended: float
+    whole: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many requests may fail, for each client and each change."""
+
+    errors: int
+
+
+NONE = Budget(0)
+
+
+def played(observation: Observation, evidence: Evidence, scenario: str) -> Iterator[Scenario]:
+    """The recording of a scenario; with a reservation, nothing where it was not played.
+
+    What did not come about in it is a finding; where the clients could not keep their rate nothing is judged.
+    """
+    seen = observation.resilience
+    if seen is None or not {scenario} & {*seen.scenarios, *seen.prevented, *seen.errors}:
+        evidence.skipped("the run did not change the mesh in this way")
+    elif scenario in seen.errors:
+        evidence.unknown(seen.errors[scenario])
+    elif scenario in seen.prevented:
+        by, _, reason = seen.prevented[scenario].partition(": ")
+        if by == "its environment":
+            evidence.skipped(reason)
+        else:
+            evidence.blocked(by, reason)
+    else:
+        record = seen.scenarios[scenario]
+        for moment in record.moments:
+            if moment.name == FAILED:
+                evidence.expect(
+                    False,
+                    cluster=moment.cluster,
+                    object=f"scenario {scenario}",
+                    field="to its end",
+                    expected="done",
+                    found=moment.detail,
+                )
+        slow = [reason for stream in record.streams for reason in _too_little(record, stream)]
+        for reason in slow:
+            evidence.unknown(reason)
+        if not slow:
+            yield record
+
+
+def _too_little(record: Scenario, stream: Stream) -> Iterator[str]:
+    """Why a client has not sent enough to be judged by."""
+    silent = sum(each.seconds for each in stream.interruptions)
+    wanted = (record.seconds - silent - record.limit) * record.rate
+    if len(stream.requests) < wanted * LEAST_SENT:
+        yield f"{stream.client}: only {len(stream.requests)} of {wanted:.0f} requests were sent: too busy?"
+    for each in stream.interruptions:
+        if each.seconds > LONGEST_SILENCE:
+            when = after(record, each.at)
+            yield f"{stream.client}: nothing was sent for {each.seconds:.1f} s, {when}: {each.reason}"
+
+
+def phases(record: Scenario) -> tuple[Phase, ...]:
+    """The changes of a scenario, each until the mesh was whole again; to its end where that was not reached."""
+    found, acts = [], [moment for moment in record.moments if moment.name == ACTED]
+    for act, following in zip(acts, [*acts[1:], None], strict=True):
+        end = following.at if following else record.seconds
+        mended = _next(record, MENDED, act.at, end)
+        found.append(Phase(act.cluster, act.at, mended, _next(record, WHOLE, mended, end)))
+    return tuple(found)
+
+
+def _next(record: Scenario, name: str, begin: float, end: float) -> float:
+    return next((m.at for m in record.moments if m.name == name and begin <= m.at <= end), end)
+
+
+def moments(record: Scenario, name: str) -> tuple[Moment, ...]:
+    """The moments of that name."""
+    return tuple(moment for moment in record.moments if moment.name == name)
+
+
+def failed(stream: Stream, begin: float, end: float) -> tuple[Request, ...]:
+    """The requests sent in that time which no helloworld answered."""
+    return tuple(each for each in stream.requests if begin <= each.sent <= end and not each.version)
+
+
+def after(record: Scenario, at: float) -> str:
+    """When something was, counted from what happened last before it."""
+    before = [moment for moment in record.moments if moment.at <= at]
+    if not before:
+        return f"{at:.1f} s after the first request"
+    last = before[-1]
+    what = " ".join(part for part in (last.name, last.cluster, last.detail[:40]) if part)
+    return f"{at - last.at:.1f} s after «{what}»"
+
+
+def shown(record: Scenario, requests: tuple[Request, ...]) -> str:
+    """Requests that failed: how, and when."""
+    lines = [f"{after(record, each.sent)}: {each.error or f'status {each.status}'}" for each in requests]
+    more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
+    return "; ".join(lines[:MOST_SHOWN]) + more
+
+
+def expect_served(
+    evidence: Evidence,
+    record: Scenario,
+    budget: Budget,
+    excused: Sequence[tuple[float, float]] = (),
+) -> None:
+    """No client's requests failed beyond the budget; those sent within excused times, begin and end, don't count."""
+    changes = max(1, len(moments(record, ACTED)))
+    for stream in record.streams:
+        lost = tuple(each for each in failed(stream, 0.0, record.seconds) if not _within(each, excused))
+        allowed = budget.errors * changes
+        evidence.expect(
+            len(lost) <= allowed,
+            cluster=stream.client,
+            object=f"{len(stream.requests)} requests to helloworld",
+            field="failed",
+            expected=f"at most {allowed}" if allowed else "none",
+            found=f"{len(lost)}: {shown(record, lost)}" if lost else "none",
+        )
+
+
+def _within(request: Request, times: Sequence[tuple[float, float]]) -> bool:
+    return any(begin <= request.sent <= end for begin, end in times)
+
+
+def expect_within(
+    evidence: Evidence, what: str, seconds: float, limit: float, *, cluster: str = "", field: str = "seconds"
+) -> None:
+    """Something took no longer than it may."""
+    evidence.expect(
+        seconds <= limit,
+        cluster=cluster,
+        object=what,
+        field=field,
+        expected=f"at most {limit:.0f} s",
+        found=f"{seconds:.1f} s",
+    )

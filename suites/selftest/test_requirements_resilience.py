@@ -1,0 +1,226 @@
+"""Requirements of a mesh that is changed while it serves, on recordings of live runs, each broken in one way."""
+
+import gzip
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from harness.catalogue import resilience
+from harness.model.observation import Observation
+from harness.model.resilience import ACTED, FAILED, MENDED, SCENARIOS, Moment, Resilience, Scenario, Stream
+from harness.model.traffic import Request
+from harness.requirement import Judgement, Verdict, judge
+from suites.selftest.conftest import RECORDED
+
+RECORDINGS = sorted((RECORDED / "resilience").glob("*.json.gz"))
+NAMES = [path.name.removesuffix(".json.gz") for path in RECORDINGS]
+REFUSED = {"status": 503, "version": "", "instance": "", "error": "upstream connect error"}
+Break = Callable[[Scenario], Scenario]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One way in which a recording of a scenario is not as it must be."""
+
+    requirement: str
+    name: str
+    change: Break
+    said: str
+    """Part of what the requirement says of it."""
+
+    def __str__(self) -> str:
+        """Its name in the tests."""
+        return f"{self.requirement}-{self.name}"
+
+
+def requests(change: Callable[[Scenario, Stream, Request], Request | None]) -> Break:
+    """Change each request, or leave it out."""
+
+    def of_stream(scenario: Scenario, stream: Stream) -> Stream:
+        changed = (change(scenario, stream, each) for each in stream.requests)
+        return stream.model_copy(update={"requests": tuple(each for each in changed if each)})
+
+    return lambda scenario: scenario.model_copy(
+        update={"streams": tuple(of_stream(scenario, stream) for stream in scenario.streams)}
+    )
+
+
+def failing(count: int, after: float, moment: str = ACTED) -> Break:
+    """The first requests of East that are sent so long after a moment fail."""
+
+    def change(scenario: Scenario) -> Scenario:
+        begin = next(each.at for each in scenario.moments if each.name == moment) + after
+        east, *others = scenario.streams
+        doomed = [each.sent for each in east.requests if each.sent >= begin][:count]
+        broken = tuple(r.model_copy(update=REFUSED) if r.sent in doomed else r for r in east.requests)
+        return scenario.model_copy(update={"streams": (east.model_copy(update={"requests": broken}), *others)})
+
+    return change
+
+
+def every(field: str, **update: object) -> Break:
+    """Change every reading of a kind."""
+    return lambda scenario: scenario.model_copy(
+        update={field: tuple(each.model_copy(update=update) for each in getattr(scenario, field))}
+    )
+
+
+def last_moment_at(name: str, seconds: float) -> Break:
+    """The moments of a name come later, and the scenario lasts longer."""
+    return lambda scenario: scenario.model_copy(
+        update={
+            "moments": tuple(
+                each.model_copy(update={"at": each.at + seconds}) if each.name == name else each
+                for each in scenario.moments
+            ),
+        }
+    )
+
+
+def with_moment(moment: Moment) -> Break:
+    """One more moment."""
+    return lambda scenario: scenario.model_copy(update={"moments": (*scenario.moments, moment)})
+
+
+def local_lost(scenario: Scenario, stream: Stream, request: Request) -> Request | None:
+    """East's own helloworld does not answer East while the network is cut."""
+    begin, end = (next(m.at for m in scenario.moments if m.name == name) for name in (ACTED, MENDED))
+    lost = stream.client == "east" and begin < request.sent + request.seconds < end and request.version == "v1"
+    return request.model_copy(update=REFUSED) if lost else request
+
+
+def never_others(_scenario: Scenario, stream: Stream, request: Request) -> Request | None:
+    """Nobody but East's own helloworld ever answers East."""
+    return None if stream.client == "east" and request.version == "v2" else request
+
+
+def endpoint_gone(scenario: Scenario) -> Scenario:
+    """One of the readings has an endpoint less."""
+    *first, last = scenario.endpoints
+    return scenario.model_copy(
+        update={"endpoints": (*first, last.model_copy(update={"endpoints": last.endpoints[:1]}))}
+    )
+
+
+def old_root_stays(scenario: Scenario) -> Scenario:
+    """Every proxy goes on trusting the old root."""
+    old = next(key for key, name in scenario.authorities.items() if name == "old root")
+    trust = tuple(each.model_copy(update={"roots": tuple({*each.roots, old})}) for each in scenario.trust)
+    return scenario.model_copy(update={"trust": trust})
+
+
+def never_both(scenario: Scenario) -> Scenario:
+    """No proxy was seen to trust both roots."""
+    trust = tuple(each for each in scenario.trust if len(each.roots) == 1)
+    return scenario.model_copy(update={"trust": trust})
+
+
+def left_behind(scenario: Scenario) -> Scenario:
+    """The old revision's control plane is still there."""
+    first, *others = scenario.revisions
+    more = (*first.control_planes, "default")
+    return scenario.model_copy(update={"revisions": (first.model_copy(update={"control_planes": more}), *others)})
+
+
+BROKEN = (
+    Broken("RES-LOCAL-OUT", "errors", failing(1, 1.0), "after «acted east»"),
+    Broken("RES-LOCAL-OUT", "nobody-stands-in", requests(never_others), "from the other clusters"),
+    Broken("RES-GATEWAY-RESTART", "over-budget", failing(8, 0.0), "at most"),
+    Broken("RES-GATEWAY-RESTART", "late", last_moment_at("whole", 100.0), "at most 60 s"),
+    Broken("RES-ISTIOD-RESTART", "errors", failing(1, 2.0), "«acted east"),
+    Broken(
+        "RES-ISTIOD-RESTART",
+        "not-connected",
+        with_moment(Moment(name="not connected", at=60.0, cluster="east", detail="sleep-1.sample")),
+        "not connected: sleep-1.sample",
+    ),
+    Broken("RES-NETWORK-CUT", "local-lost", requests(local_lost), "longest time without an answer of v1"),
+    Broken("RES-NETWORK-CUT", "errors-after", failing(1, 0.1, "whole"), "failed"),
+    Broken("RES-SECRET-ROTATION", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-SECRET-ROTATION", "not-revoked", every("tokens", old_accepted=True), "former token"),
+    Broken("RES-SECRET-ROTATION", "not-taken", every("tokens", new_accepted=False), "new token"),
+    Broken("RES-SECRET-ROTATION", "not-synced", every("syncs", clusters=()), "clusterz"),
+    Broken("RES-SECRET-ROTATION", "endpoint-gone", endpoint_gone, "endpoints of helloworld"),
+    Broken("RES-INTERMEDIATE-ROTATION", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-INTERMEDIATE-ROTATION", "old-leaf", every("trust", issuer="0123"), "issuer"),
+    Broken("RES-ROOT-ROTATION", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-ROOT-ROTATION", "old-root", old_root_stays, "trusted roots"),
+    Broken("RES-ROOT-ROTATION", "never-both", never_both, "never seen to trust both"),
+    Broken("RES-REVISION-UPGRADE", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-REVISION-UPGRADE", "left-behind", left_behind, "Deployments of istiod"),
+    Broken("RES-REVISION-UPGRADE", "not-moved", every("proxies", revision="x"), "proxies"),
+)
+
+
+@pytest.fixture(scope="module")
+def recorded(good_observations: Mapping[str, Observation]) -> Mapping[str, Observation]:
+    """A good observation of each topology with what was recorded when its mesh was changed."""
+    return {
+        name: good_observations[name].model_copy(
+            update={"resilience": Resilience.model_validate_json(gzip.decompress(path.read_bytes()))}
+        )
+        for name, path in zip(NAMES, RECORDINGS, strict=True)
+    }
+
+
+def _judged(observation: Observation) -> dict[str, Judgement]:
+    return {row.id: judge(row, observation) for row in resilience().values() if row.applies_to(observation.topology)}
+
+
+def _changed(observation: Observation, scenario: str, change: Break) -> Observation:
+    seen = observation.resilience
+    assert seen
+    broken = {**seen.scenarios, scenario: change(seen.scenarios[scenario])}
+    return observation.model_copy(update={"resilience": seen.model_copy(update={"scenarios": broken})})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_runs_pass(recorded: Mapping[str, Observation], name: str) -> None:
+    """All scenarios were played, and every requirement holds."""
+    judged = _judged(recorded[name])
+    assert {row: each.explanation for row, each in judged.items() if each.verdict is not Verdict.PASS} == {}
+    assert {resilience()[row].scenario for row in judged} == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_killed(recorded: Mapping[str, Observation], name: str, broken: Broken) -> None:
+    """What is broken fails this requirement and no other, and is said."""
+    row = resilience()[broken.requirement]
+    judged = _judged(_changed(recorded[name], row.scenario, broken.change))
+    assert {each.id for each in judged.values() if each.verdict is not Verdict.PASS} == {row.id}
+    assert judged[row.id].verdict is Verdict.FAIL
+    assert broken.said in judged[row.id].explanation
+
+
+def test_nothing_is_left_unbroken() -> None:
+    assert {broken.requirement for broken in BROKEN} == set(resilience())
+    assert {"primary-remote-multi-network", "multi-primary-multi-network"} <= set(NAMES)
+
+
+def test_what_was_not_played_is_not_judged(recorded: Mapping[str, Observation]) -> None:
+    """Skipped without a recording; blocked where the mesh did not serve; unknown where the suite failed."""
+    observation = recorded[NAMES[0]]
+
+    def verdicts(seen: Resilience | None) -> set[Verdict]:
+        return {each.verdict for each in _judged(observation.model_copy(update={"resilience": seen})).values()}
+
+    assert verdicts(None) == {Verdict.SKIPPED}
+    assert verdicts(Resilience()) == {Verdict.SKIPPED}
+    assert verdicts(Resilience(prevented=dict.fromkeys(SCENARIOS, "its environment: not ours"))) == {Verdict.SKIPPED}
+    assert verdicts(Resilience(prevented=dict.fromkeys(SCENARIOS, "TR-REACH: v2 is missing"))) == {Verdict.BLOCKED}
+    assert verdicts(Resilience(errors=dict.fromkeys(SCENARIOS, "KeyError: x"))) == {Verdict.UNKNOWN}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_what_did_not_come_about_fails(recorded: Mapping[str, Observation], scenario: str) -> None:
+    """A step of a scenario that did not reach its goal is a finding; too few requests are the suite's failure."""
+    observation = recorded[NAMES[0]]
+    row = next(row for row in resilience().values() if row.scenario == scenario)
+    stuck = with_moment(Moment(name=FAILED, at=1e6, detail="istiod did not become available"))
+    judgement = judge(row, _changed(observation, scenario, stuck))
+    assert judgement.verdict is Verdict.FAIL
+    assert "istiod did not become available" in judgement.explanation
+    few = requests(lambda _scenario, _stream, request: request if int(request.sent * 10) % 10 == 0 else None)
+    assert "requests were sent" in judge(row, _changed(observation, scenario, few)).explanation
