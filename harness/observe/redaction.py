@@ -1,20 +1,9 @@
-"""Takes secrets out of texts that others wrote: log lines, messages, errors. Pure."""
+"""Texts that others wrote (log lines, messages, errors) as a line of an observation. Pure."""
 
-import re
-
-_HIDDEN = "[redacted]"
-_PATTERNS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
-    re.compile(r"\beyJ[\w-]{6,}\.[\w-]+(\.[\w-]*)?"),
-    re.compile(r"(?<=bearer )[^\s\"']+", re.IGNORECASE),
-    re.compile(r"(?<=token[\"']: [\"'])[^\"']+", re.IGNORECASE),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
-)
+from harness.redaction import without_secrets
 
 
 def redact(text: str, limit: int = 400) -> str:
-    """The text on one line without private keys, tokens and passwords in URLs, cut after `limit` characters."""
-    for pattern in _PATTERNS:
-        text = pattern.sub(_HIDDEN, text)
-    line = " ".join(text.split())
+    """The text on one line without private keys, tokens and passwords, cut after `limit` characters."""
+    line = " ".join(without_secrets(text).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
