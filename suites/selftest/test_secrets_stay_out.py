@@ -21,7 +21,7 @@ from harness.redaction import HIDDEN, redacted, without_secrets
 from harness.steps import StepLog
 from harness.topology import ControlPlaneModel, NetworkModel, preset
 from reports import layout
-from suites.selftest.good import OBSERVED
+from suites.selftest.certificates import OBSERVED
 from suites.selftest.leaking_cluster import (
     EVERYTHING,
     NAMESPACE,
