@@ -9,7 +9,7 @@ ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance test test-api check images archive disconnected preflight bench soak clean
+.PHONY: help conformance demo test test-browser test-api check picture images archive disconnected preflight bench soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,8 +17,19 @@ help: ## Show this list
 conformance: $(VENV)/ready ## Create clusters, form a mesh in every topology, judge it, clean up
 	$(PYTEST) --topology=all --network=all $(ARGS)
 
+demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
+	$(BIN)/python -m reports demo
+
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)
+
+test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is installed where it is missing (root, Debian)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
+	    apt-get update -qq && apt-get install -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  { echo "The report can't be tested in a browser."; echo "  why: there is no Chromium on PATH"; \
+	    echo "  fix: install it (Debian: apt-get install chromium)"; exit 4; }
+	$(PYTEST) suites/selftest/test_reports_browser.py $(ARGS)
 
 test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
 	$(PYTEST) suites/apiserver $(ARGS)
@@ -40,6 +51,9 @@ disconnected: $(VENV)/ready ## Prove that a run needs no network: one topology f
 
 preflight: $(VENV)/ready ## Only check whether a run could be made here
 	$(PYTEST) --preflight $(ARGS)
+
+picture: demo ## Take the README's picture anew, of the demo's broken run (needs Chromium)
+	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
 bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
 	$(BIN)/python -m harness.bench $(ARGS)

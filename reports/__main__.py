@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare A B`: the published JSON Schema, and what changed between two reports."""
+"""`python -m reports schema | compare A B | demo | picture`: what can be done with reports outside of a run."""
 
 import argparse
 import json
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.model.observation import load as load_observation
+from reports import demo
 from reports.compare import differences, load
 from reports.conformance import schema
 
@@ -13,24 +15,58 @@ USAGE = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns 0 (schema; same), 1 (differs) or 4 (a file is no report)."""
-    parser = argparse.ArgumentParser(prog="python -m reports")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("schema", help="print the JSON Schema of the ConformanceReport")
-    comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
-    comparing.add_argument("before", type=Path)
-    comparing.add_argument("after", type=Path)
-    given = parser.parse_args(arguments)
-    if given.command == "schema":
-        _say(json.dumps(schema(), indent=2))
-        return 0
+    """Run a subcommand; returns 0 (done; same), 1 (differs), 3 (the demo's verdicts are wrong) or 4 (wrong usage)."""
+    given = _parser().parse_args(arguments)
     try:
-        changes = differences(load(given.before), load(given.after))
+        return int(given.run(given))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reports")
+    commands = parser.add_subparsers(dest="command", required=True)
+    printing = commands.add_parser("schema", help="print the JSON Schema of the ConformanceReport")
+    printing.set_defaults(run=_schema)
+    comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
+    comparing.set_defaults(run=_compare)
+    showing = commands.add_parser("demo", help="judge two recorded runs that ship with the suite")
+    showing.add_argument("--output", type=Path, default=Path("output/demo"), help="directory (default: output/demo)")
+    showing.add_argument("--record", type=Path, help="instead, make the recorded runs anew from this observation")
+    showing.set_defaults(run=_demo)
+    taking = commands.add_parser("picture", help="take the picture of a report with Chromium")
+    taking.add_argument("report", type=Path, help="a report.html")
+    taking.add_argument("picture", type=Path, help="a PNG file")
+    taking.set_defaults(run=_picture)
+    return parser
+
+
+def _schema(_given: argparse.Namespace) -> int:
+    _say(json.dumps(schema(), indent=2))
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    changes = differences(load(given.before), load(given.after))
     _say("\n".join(changes) or "Both reports say the same.")
     return 1 if changes else 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    if given.record is None:
+        return demo.show(given.output)
+    demo.record(load_observation(given.record), Path(demo.__file__).parent)
+    return 0
+
+
+def _picture(given: argparse.Namespace) -> int:
+    from reports.picture import take  # noqa: PLC0415 - playwright is a tool of development
+
+    take(given.report, given.picture)
+    return 0
 
 
 def _say(text: str) -> None:
