@@ -30,9 +30,19 @@ resilience: $(VENV)/ready ## Change a mesh that serves, scenario by scenario, an
 
 resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about two minutes on a mesh that stands
 	$(PYTEST) suites/resilience --resilience --scenario=istiod-restart,secret-rotation --topology=primary-remote $(ARGS)
+demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
+	$(BIN)/python -m reports demo
 
 test: $(VENV)/ready ## Run the self-tests: no cluster, under a minute
 	$(PYTEST) suites/selftest -n auto $(ARGS)
+
+test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is installed where it is missing (root, Debian)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
+	    apt-get update -qq && apt-get install -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  { echo "The report can't be tested in a browser."; echo "  why: there is no Chromium on PATH"; \
+	    echo "  fix: install it (Debian: apt-get install chromium)"; exit 4; }
+	$(PYTEST) suites/selftest/test_reports_browser.py $(ARGS)
 
 test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
 	$(PYTEST) suites/apiserver $(ARGS)
@@ -57,6 +67,9 @@ disconnected: $(VENV)/ready ## Prove that a run needs no network: one topology f
 
 preflight: $(VENV)/ready ## Only check whether a run could be made here
 	$(PYTEST) --preflight $(ARGS)
+
+picture: demo ## Take the README's picture anew, of the demo's broken run (needs Chromium)
+	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
 bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
 	$(BIN)/python -m harness.bench $(ARGS)

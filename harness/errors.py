@@ -1,5 +1,7 @@
 """Errors that are shown to a person: what, why, what to do."""
 
+from harness.redaction import without_secrets
+
 
 class UserError(Exception):
     """Something the user can mend. Shown as three lines, never as a traceback.
@@ -12,9 +14,7 @@ class UserError(Exception):
 
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
-        self.what = what
-        self.why = why
-        self.fix = fix
+        self.what, self.why, self.fix = map(without_secrets, (what, why, fix))
 
     def __str__(self) -> str:
         """The three lines."""

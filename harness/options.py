@@ -137,11 +137,17 @@ class Options:
 
     def selects(self, requirement: Requirement) -> bool:
         """Whether a requirement is to be judged."""
-        return (
-            (not self.requirements or requirement.id in self.requirements)
-            and (not self.areas or requirement.area in self.areas)
-            and (not self.levels or requirement.level in self.levels)
+        return not self.left_out_by(requirement)
+
+    def left_out_by(self, requirement: Requirement) -> str:
+        """The option, with its values, that leaves a requirement out; empty where none does."""
+        choices: tuple[tuple[str, frozenset[str], str], ...] = (
+            ("requirement", self.requirements, requirement.id),
+            ("area", self.areas, requirement.area),
+            ("level", frozenset(self.levels), requirement.level),
         )
+        found = next(((name, chosen) for name, chosen, own in choices if chosen and own not in chosen), None)
+        return f"{found[0]}={','.join(sorted(found[1]))}" if found else ""
 
     @property
     def played(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from harness.errors import StepError, UserError
 from harness.model.step import Outcome, Phase, Step
+from harness.redaction import without_secrets
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class OpenStep:
         """Say what is being waited for; told on only when it differs from the last time."""
         if message != self._last:
             self._last = message
-            self._tell(Waiting(self._title, self._cluster, message))
+            self._tell(Waiting(self._title, self._cluster, without_secrets(message)))
 
     def note(self, detail: str) -> None:
         """Keep a line with the step."""

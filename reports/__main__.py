@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare A B | history DIR`: JSON Schemas, what changed, many reports as a table."""
+"""`python -m reports schema | compare A B | history DIR | demo | picture`: what can be done outside of a run."""
 
 import argparse
 import json
@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from harness.errors import UserError
-from reports import conformance, detection, history
+from harness.model.observation import load as load_observation
+from reports import conformance, demo, detection, history
 from reports.compare import differences, load
 
 USAGE = 4
@@ -14,30 +15,67 @@ SCHEMAS = {"ConformanceReport": conformance.schema, "DetectionMatrix": detection
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns 0 (done; same), 1 (differs) or 4 (a file is no report, or there is none)."""
+    """Run a subcommand; returns 0 (done; same), 1 (differs), 3 (the demo's verdicts are wrong) or 4 (wrong usage)."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports")
     commands = parser.add_subparsers(dest="command", required=True)
     printing = commands.add_parser("schema", help="print the JSON Schema of a published document")
     printing.add_argument("--of", choices=sorted(SCHEMAS), default="ConformanceReport")
+    printing.set_defaults(run=_schema)
     comparing = commands.add_parser("compare", help="what changed between two reports: 0 nothing, 1 something")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
+    comparing.set_defaults(run=_compare)
     telling = commands.add_parser("history", help="make index.html and badge.svg of DIR/NIGHT/CELL/report.json")
     telling.add_argument("directory", type=Path)
-    given = parser.parse_args(arguments)
-    if given.command == "schema":
-        _say(json.dumps(SCHEMAS[given.of](), indent=2))
-        return 0
-    try:
-        if given.command == "history":
-            _say(str(history.write(given.directory)))
-            return 0
-        changes = differences(load(given.before), load(given.after))
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    telling.set_defaults(run=_history)
+    showing = commands.add_parser("demo", help="judge two recorded runs that ship with the suite")
+    showing.add_argument("--output", type=Path, default=Path("output/demo"), help="directory (default: output/demo)")
+    showing.add_argument("--record", type=Path, help="instead, make the recorded runs anew from this observation")
+    showing.set_defaults(run=_demo)
+    taking = commands.add_parser("picture", help="take the picture of a report with Chromium")
+    taking.add_argument("report", type=Path, help="a report.html")
+    taking.add_argument("picture", type=Path, help="a PNG file")
+    taking.set_defaults(run=_picture)
+    return parser
+
+
+def _schema(given: argparse.Namespace) -> int:
+    _say(json.dumps(SCHEMAS[given.of](), indent=2))
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    changes = differences(load(given.before), load(given.after))
     _say("\n".join(changes) or "Both reports say the same.")
     return 1 if changes else 0
+
+
+def _history(given: argparse.Namespace) -> int:
+    _say(str(history.write(given.directory)))
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    if given.record is None:
+        return demo.show(given.output)
+    demo.record(load_observation(given.record), Path(demo.__file__).parent)
+    return 0
+
+
+def _picture(given: argparse.Namespace) -> int:
+    from reports.picture import take  # noqa: PLC0415 - playwright is a tool of development
+
+    take(given.report, given.picture)
+    return 0
 
 
 def _say(text: str) -> None:

@@ -4,8 +4,9 @@
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 import allure
@@ -14,7 +15,7 @@ from allure_commons.model2 import Attachment, Label, Status, StatusDetails, Test
 
 from harness.diagnose.cause import Cause
 from harness.model.observation import Observation
-from harness.model.step import Outcome, Step
+from harness.model.step import Outcome, Phase, Step
 from harness.requirement import Judgement, Level, Requirement
 from reports.conformance import requirement_link
 from reports.model import ConformanceReport
@@ -59,7 +60,7 @@ def attach(judgement: Judgement, causes: Iterable[Cause] = ()) -> None:
 
 
 def write_procedure(observation: Observation, name: str, directory: Path) -> None:
-    """Write the procedure of one topology as a result: every step with its times and outcome, the observation attached.
+    """Write the procedure of one topology as a result: its phases with every step, the observation attached.
 
     Args:
         observation: the run.
@@ -69,15 +70,14 @@ def write_procedure(observation: Observation, name: str, directory: Path) -> Non
     logger = AllureFileLogger(str(directory))
     source = f"{uuid.uuid4()}-attachment.json"
     logger.report_attached_data(observation.model_dump_json(indent=1), source)
-    steps = [_step(step) for step in observation.steps]
-    outcomes = {step.outcome for step in observation.steps}
-    gravest = next((each for each in (Outcome.ERROR, Outcome.FAILED) if each in outcomes), Outcome.DONE)
+    steps = [_phase(phase, list(members)) for phase, members in groupby(observation.steps, lambda step: step.phase)]
     result = TestResult(
         uuid=str(uuid.uuid4()),
         name="The procedure, step by step",
         fullName=f"{name}: procedure",
         historyId=f"{name}-procedure",
-        status=STATUSES[gravest],
+        status=_gravest(observation.steps),
+        statusDetails=_details(observation.steps),
         steps=steps,
         start=min((step.start for step in steps), default=_milliseconds(observation.started.timestamp())),
         stop=max((step.stop for step in steps), default=_milliseconds(observation.observed.timestamp())),
@@ -104,6 +104,31 @@ def write_environment(report: ConformanceReport, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{key}={' '.join(value.split())}\n" for key, value in lines if value)
     (directory / "environment.properties").write_text(text)
+
+
+def _phase(phase: Phase, members: Sequence[Step]) -> TestStepResult:
+    """Steps of one phase that followed each other."""
+    steps = [_step(step) for step in members]
+    return TestStepResult(
+        name=phase.value,
+        status=_gravest(members),
+        steps=steps,
+        start=min(step.start for step in steps),
+        stop=max(step.stop for step in steps),
+    )
+
+
+def _gravest(steps: Sequence[Step]) -> str:
+    outcomes = {step.outcome for step in steps}
+    gravest = next((each for each in (Outcome.ERROR, Outcome.FAILED) if each in outcomes), Outcome.DONE)
+    return str(STATUSES[gravest])
+
+
+def _details(steps: Sequence[Step]) -> StatusDetails | None:
+    """What went wrong, where something did."""
+    bad = [step for step in steps if step.outcome in {Outcome.ERROR, Outcome.FAILED}]
+    lines = [f"{step.cluster or 'all clusters'}: {step.title}: {step.detail}".rstrip(": ") for step in bad]
+    return StatusDetails(message="\n".join(lines)) if lines else None
 
 
 def _step(step: Step) -> TestStepResult:

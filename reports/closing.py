@@ -12,7 +12,7 @@ from harness.requirement import Verdict
 from harness.timeline import phase_seconds
 from reports.model import ConformanceReport, ReportedCause, RequirementResult, Result, TopologyReport
 from reports.result import TopologyResult
-from reports.summary import ORDER, WORDS, counted, headline, place
+from reports.summary import ORDER, WORDS, counted, headline, in_order, place
 from reports.terminal import Verbosity
 
 STYLES = {
@@ -52,6 +52,7 @@ def show(
     for topology, result in zip(report.topologies, results, strict=True):
         _heading(output, topology)
         if not quiet or topology.result is not Result.CONFORMANT:
+            output.print(Text("─" * min(output.width, 100) if not output.options.ascii_only else "-" * 80, "dim"))
             _verdicts(output, topology, verbosity)
         _causes(output, topology.causes)
         if not quiet:
@@ -68,7 +69,6 @@ def _heading(output: Console, topology: TopologyReport) -> None:
     line = Text("\n").append(topology.name, "bold").append("  ")
     line.append(headline(topology.result, topology.partial), RESULT_STYLES[topology.result])
     output.print(line.append(f"  {counted(topology.counts)}", "dim"))
-    output.print(Text("─" * min(output.width, 100) if not output.options.ascii_only else "-" * 80, "dim"))
 
 
 def _verdicts(output: Console, topology: TopologyReport, verbosity: Verbosity) -> None:
@@ -76,8 +76,7 @@ def _verdicts(output: Console, topology: TopologyReport, verbosity: Verbosity) -
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    areas = dict.fromkeys(requirement.area for requirement in topology.requirements)
-    for area in areas:
+    for area in in_order(requirement.area for requirement in topology.requirements):
         members = [requirement for requirement in topology.requirements if requirement.area == area]
         passed = [requirement for requirement in members if requirement.verdict is Verdict.PASS]
         label = area

@@ -1,6 +1,7 @@
 """Builds the ConformanceReport from what was judged, and writes it. The rules of success stand here and nowhere else.
 
 A MUST that fails, or is blocked by something broken, is failure; unknown is never success; nor is nothing judged.
+Where no binding requirement was judged, those that were are what the run comes to.
 """
 
 import json
@@ -83,14 +84,14 @@ def result_of(judgements: Iterable[tuple[Level, Verdict]], fail_on: FailOn = "mu
         judgements: level and verdict of each requirement that was run.
         fail_on: which levels bind.
     """
-    seen = tuple(judgements)
-    broken = {verdict for level, verdict in seen if level in BINDING[fail_on]}
-    if broken & {Verdict.FAIL, Verdict.BLOCKED}:
+    judged = [(level, verdict) for level, verdict in judgements if verdict is not Verdict.SKIPPED]
+    verdicts = {verdict for _, verdict in judged}
+    binding = {verdict for level, verdict in judged if level in BINDING[fail_on]} or verdicts
+    if binding & {Verdict.FAIL, Verdict.BLOCKED}:
         return Result.NOT_CONFORMANT
-    verdicts = {verdict for _, verdict in seen}
     if Verdict.UNKNOWN in verdicts:
         return Result.UNKNOWN
-    return Result.CONFORMANT if verdicts - {Verdict.SKIPPED} else Result.NOTHING_JUDGED
+    return Result.CONFORMANT if verdicts else Result.NOTHING_JUDGED
 
 
 def overall(results: Iterable[Result]) -> Result:

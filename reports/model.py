@@ -282,7 +282,7 @@ class ConformanceReport(Model):
     reproduce: str
     """One command that makes this report again."""
     options: dict[str, str]
-    """The options that differ from their defaults."""
+    """The options that were given, on the command line or by their environment variables."""
     topologies: tuple[TopologyReport, ...]
     """One for each topology that was observed."""
     unobserved: tuple[Unobserved, ...]

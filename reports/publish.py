@@ -31,6 +31,8 @@ def publish(
         "report": page,
         "as data": as_json,
         "as YAML": as_yaml,
+        "summary": summary,
+        "badge": shield,
         "observations": output / layout.OBSERVATIONS,
         "JUnit": output / layout.JUNIT,
         "Allure": output / layout.ALLURE,

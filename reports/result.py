@@ -42,7 +42,7 @@ class RunInfo(Model):
     command: str
     """One shell command that makes this report again. Never holds secrets."""
     options: dict[str, str] = Field(default_factory=dict)
-    """The options that differ from their defaults."""
+    """The options that were given, on the command line or by their environment variables."""
     fail_on: FailOn = "must"
     """What must pass: MUST; SHOULD, too; or everything, with nothing blocked or unknown."""
     unobserved: tuple[tuple[str, str], ...] = ()

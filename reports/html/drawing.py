@@ -7,6 +7,7 @@ from harness.model.observation import Observation
 from harness.topology import Cluster, Topology
 from reports.conformance import gateway_addresses
 from reports.html.condition import Fault, Part, State, faults, part_state, secret_state, traffic_state
+from reports.html.traffic import answering
 from reports.result import TopologyResult
 
 BOX, SPACE, PADDING, MARGIN = 268, 132, 20, 24
@@ -14,7 +15,7 @@ BOX, SPACE, PADDING, MARGIN = 268, 132, 20, 24
 HEADER, ROW = 58, 44
 FRAME = PADDING + 14
 """From a cluster to its network's frame, above and below."""
-LIFT, PAIR, TURN, TIP = 34, 14, 9, 4
+LIFT, PAIR, TURN, TIP = 44, 20, 9, 4
 """Arrows: how much farther out for each cluster that is passed; between the two of a pair; radius; room for the tip."""
 
 
@@ -70,6 +71,10 @@ class ArrowView:
     x: float
     y: float
     """Where its mark stands when it is broken."""
+    said: str
+    """What stands beside it."""
+    middle: float
+    """The x of the middle of those words."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,13 @@ class Drawing:
     boxes: tuple[BoxView, ...]
     arrows: tuple[ArrowView, ...]
     description: str
+
+    @property
+    def broken(self) -> bool:
+        """Whether anything is drawn in red."""
+        rows = [row.state for box in self.boxes for row in box.rows]
+        parts = [*(f.state for f in self.frames), *(b.state for b in self.boxes), *(a.state for a in self.arrows)]
+        return bool({State.CAUSE, State.BROKEN} & {*rows, *parts})
 
 
 def draw(result: TopologyResult) -> Drawing:
@@ -184,8 +196,8 @@ def _secrets(observation: Observation, found: Sequence[Fault], boxes: Sequence[B
     for watcher in topology.primaries:
         for watched in topology.watched_by(watcher):
             state, why = secret_state(observation, found, watcher, watched)
-            label = f"remote secret: {watcher.name} reads {watched.name}"
-            arrows.append(_arc("secret", boxes, _ends(topology, watcher, watched), state, (label, why)))
+            words = f"remote secret: {watcher.name} reads {watched.name}", why, f"remote secret for {watched.name}"
+            arrows.append(_arc("secret", boxes, _ends(topology, watcher, watched), state, words))
     return tuple(arrows)
 
 
@@ -197,7 +209,9 @@ def _traffic(observation: Observation, found: Sequence[Fault], boxes: Sequence[B
             state, why = traffic_state(observation, found, client, target)
             through = f" through {target.name}'s gateway" if client.network != target.network else ""
             label = f"requests of {client.name} to {target.version} of {target.name}{through}"
-            arrows.append(_arc("traffic", boxes, _ends(topology, client, target), state, (label, why)))
+            answered = (answering(observation, client) or {}).get(target.version, 0)
+            said = f"{client.name} gets {'' if answered else 'no '}{target.version}"
+            arrows.append(_arc("traffic", boxes, _ends(topology, client, target), state, (label, why, said)))
     return tuple(arrows)
 
 
@@ -213,7 +227,8 @@ def _configuration(observation: Observation, boxes: Sequence[BoxView]) -> tuple[
         row = boxes[end].rows[1]
         label = f"configuration and certificates: {remote.primary} serves {remote.name}"
         path = f"M{left} {y} H{right - (5 if end > start else -5)}"
-        arrows.append(ArrowView(path, "config", row.state, label, row.why, (left + right) / 2, y))
+        middle = (left + right) / 2
+        arrows.append(ArrowView(path, "config", row.state, label, row.why, middle, y, "serves", middle))
     return tuple(arrows)
 
 
@@ -222,8 +237,18 @@ def _ends(topology: Topology, start: Cluster, end: Cluster) -> tuple[int, int]:
     return names.index(start.name), names.index(end.name)
 
 
-def _arc(kind: str, boxes: Sequence[BoxView], ends: tuple[int, int], state: State, words: tuple[str, str]) -> ArrowView:
-    """An arrow with rounded corners over (remote secrets) or under (traffic) the clusters between its ends."""
+def _arc(
+    kind: str, boxes: Sequence[BoxView], ends: tuple[int, int], state: State, words: tuple[str, str, str]
+) -> ArrowView:
+    """An arrow with rounded corners over (remote secrets) or under (traffic) the clusters between its ends.
+
+    Args:
+        kind: secret or traffic.
+        boxes: the clusters.
+        ends: indices of those it leads from and to.
+        state: how it is.
+        words: what it is, why it is broken, and what stands beside it.
+    """
     start, end = ends
     outer = end > start  # of a pair, the arrow to the right lies outside
     x1, x2 = (_slot(boxes, n, other, outer) for n, other in ((start, end), (end, start)))
@@ -235,8 +260,8 @@ def _arc(kind: str, boxes: Sequence[BoxView], ends: tuple[int, int], state: Stat
         f"M{x1:g} {edge:g} V{y + turn:g} Q{x1:g} {y:g} {x1 + across:g} {y:g} "
         f"H{x2 - across:g} Q{x2:g} {y:g} {x2:g} {y + turn:g} V{edge + up * TIP:g}"
     )
-    aside = 16 if outer else -16
-    return ArrowView(path, kind, state, words[0], words[1], (x1 + x2) / 2 + aside, y)
+    label, why, said = words
+    return ArrowView(path, kind, state, label, why, x1 + (x2 - x1) / 6, y, said, (x1 + x2) / 2)
 
 
 def _slot(boxes: Sequence[BoxView], box: int, partner: int, outer: bool) -> float:

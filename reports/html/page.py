@@ -12,14 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.requirement import Judgement, Level, Verdict
-from reports.conformance import cause_link, requirement_link
+from reports.conformance import count, requirement_link
 from reports.html import certificates, drawing, timeline, traffic
 from reports.model import ConformanceReport, Counts, TopologyReport
 from reports.result import RunInfo, TopologyResult
-from reports.summary import ORDER, WORDS, counted, headline, place
+from reports.summary import ORDER, WORDS, counted, headline, in_order, lead, place, versions
 
 FACTS = 60
 """Lines of evidence that a requirement unfolds; more are counted."""
+
+CAUSES = 5
+"""Causes that are named right under the result; all of them stand with their topologies."""
 
 NAMES = {"mtls": "Mutual TLS"}
 """Areas whose name is not just a word."""
@@ -37,6 +40,16 @@ class RequirementView:
     link: str
 
     @property
+    def why(self) -> str:
+        """Why it did not pass, in a line: the first finding or reason."""
+        reasons = [
+            *(f"{f.cluster or 'mesh'}: {f.object} {f.field}: {f.found}" for f in self.judgement.findings),
+            *dict.fromkeys(reservation.reason for reservation in self.judgement.reservations),
+        ]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        return f"{reasons[0]}{more}" if reasons else ""
+
+    @property
     def hidden_facts(self) -> int:
         """How many lines of evidence are left out."""
         return max(0, len(self.judgement.facts) - FACTS)
@@ -48,7 +61,9 @@ class AreaView:
 
     name: str
     requirements: tuple[RequirementView, ...]
-    counts: str
+    counts: Counts
+    folded: bool
+    """Everything in it passed, and something else did not."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +98,13 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
             ],
             **assets(),
             levels=tuple(Level),
+            lead=lead(report),
+            most_causes=CAUSES,
+            versions=versions(report.topologies),
             verdicts=ORDER,
             words=WORDS,
             counted=counted,
             segments=_segments,
-            cause_link=cause_link,
             facts=FACTS,
         )
     )
@@ -104,6 +121,7 @@ def templates() -> Environment:
     )
     environment.filters |= {
         "moment": _moment,
+        "minute": _minute,
         "duration": _duration,
         "headline": headline,
         "place": place,
@@ -135,16 +153,17 @@ def _topology(number: int, report: TopologyReport, result: TopologyResult, run: 
 
 
 def _areas(result: TopologyResult, run: RunInfo) -> tuple[AreaView, ...]:
-    names = dict.fromkeys(judgement.area for judgement in result.judgements)
+    names = in_order(judgement.area for judgement in result.judgements)
     return tuple(_area(name, result, run) for name in names)
 
 
 def _area(name: str, result: TopologyResult, run: RunInfo) -> AreaView:
     members = [judgement for judgement in result.judgements if judgement.area == name]
-    verdicts = [judgement.verdict for judgement in members]
-    counts = ", ".join(f"{verdicts.count(each)} {WORDS[each]}" for each in ORDER if each in verdicts)
     title = NAMES.get(name, name[:1].upper() + name[1:])
-    return AreaView(title, tuple(_requirement(judgement, result, run) for judgement in members), counts)
+    views = tuple(_requirement(judgement, result, run) for judgement in members)
+    whole = all(judgement.verdict is Verdict.PASS for judgement in members)
+    troubled = any(judgement.verdict is not Verdict.PASS for judgement in result.judgements)
+    return AreaView(title, views, count(judgement.verdict for judgement in members), whole and troubled)
 
 
 def _requirement(judgement: Judgement, result: TopologyResult, run: RunInfo) -> RequirementView:
@@ -177,7 +196,11 @@ def _prose(text: str) -> Markup:
 
 
 def _moment(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M} UTC"
+    return f"{_minute(when)} UTC"
+
+
+def _minute(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M}"
 
 
 def _duration(seconds: float) -> str:

@@ -7,9 +7,9 @@ from harness.model.observation import Observation
 from harness.model.step import Outcome, Step
 from harness.timeline import phase_seconds
 
-LABELS, BARS, END = 300, 700, 70
+LABELS, BARS, END = 380, 620, 70
 """Widths of the three columns of the drawing."""
-LANE, GAP, HEAD = 11, 9, 30
+LANE, GAP, HEAD = 10, 7, 28
 """Heights: a cluster's bar, the space between rows, a phase's heading."""
 MARKS = 6
 """About how many marks the axis has."""
@@ -76,9 +76,10 @@ def lay_out(observation: Observation) -> Timeline | None:
     first = min(step.started for step in steps)
     total = max((step.started - first).total_seconds() + step.seconds for step in steps) or 1.0
     blocks, y = [], float(HEAD)
-    for phase, seconds in phase_seconds(steps).items():
+    lengths = phase_seconds(steps)
+    for phase in dict.fromkeys(step.phase for step in sorted(steps, key=lambda step: step.started)):
         rows, below = _rows([step for step in steps if step.phase is phase], y + HEAD, names, (first, total))
-        blocks.append(PhaseBlock(y, phase, seconds, rows))
+        blocks.append(PhaseBlock(y, phase, lengths[phase], rows))
         y = below
     bad = {Outcome.FAILED, Outcome.ERROR}
     return Timeline(

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from harness import expected
 from harness.model.observation import Observation
-from harness.model.traffic import Convergence, Request, Sequence
+from harness.model.traffic import Request, Sequence
 from harness.topology import Cluster
 
 LOOP = 10
@@ -39,6 +39,23 @@ class Share:
 
 
 @dataclass(frozen=True)
+class VersionRow:
+    """What one client had of one version."""
+
+    version: str
+    index: int
+    """Of its cluster."""
+    remote: bool
+    """It runs on another cluster than the client."""
+    observed: float
+    """Its share of the answers, in per cent."""
+    promised: float | None
+    """Its share by the endpoints' weights; None where that is not known."""
+    first_answer: float | None
+    """Seconds until its first answer; None where there was none."""
+
+
+@dataclass(frozen=True)
 class ClientView:
     """The traffic of one cluster's client."""
 
@@ -48,10 +65,11 @@ class ClientView:
     observed: tuple[Share, ...]
     promised: tuple[Share, ...]
     """By the weights of the endpoints in the client's proxy; none where these can't be told by cluster."""
-    first_answers: tuple[tuple[str, int, bool, float | None], ...]
-    """Version, index of its cluster, whether it is another one, seconds until its first answer."""
-    converged: bool | None
-    """Whether every version answered; None where it was not observed."""
+    rows: tuple[VersionRow, ...]
+    first_remote: float | None
+    """Seconds until the first answer from another cluster; None where there was none."""
+    timed: bool
+    """Whether first answers were waited for at all."""
     gave_up: float
     """Seconds of the convergence phase."""
     loop: tuple[Answer, ...]
@@ -81,13 +99,26 @@ def _client(observation: Observation, client: Cluster) -> ClientView:
     first = [request for sequence in coverage for request in sequence.requests][:LOOP]
     convergence = next((each for each in traffic.convergence if each.client == client.name), None)
     versions = [cluster.version for cluster in observation.topology.clusters]
+    observed, promised = _observed(counted, versions), _promised(observation, client, versions)
+    rows = tuple(
+        VersionRow(
+            version=cluster.version,
+            index=index,
+            remote=cluster.name != client.name,
+            observed=_width(observed, cluster.version) or 0.0,
+            promised=_width(promised, cluster.version),
+            first_answer=convergence.first_answer.get(cluster.version) if convergence else None,
+        )
+        for index, cluster in enumerate(observation.topology.clusters)
+    )
     return ClientView(
         name=client.name,
         sent=len(counted),
-        observed=_observed(counted, versions),
-        promised=_promised(observation, client, versions),
-        first_answers=_first_answers(observation, client, convergence),
-        converged=convergence.converged if convergence else None,
+        observed=observed,
+        promised=promised,
+        rows=rows,
+        first_remote=min((r.first_answer for r in rows if r.remote and r.first_answer is not None), default=None),
+        timed=convergence is not None,
         gave_up=convergence.seconds if convergence else 0.0,
         loop=tuple(_answer(request, versions) for request in first),
         broken=tuple(s.transport_error for s in (*coverage, *distribution) if s.transport_error),
@@ -139,12 +170,5 @@ def _shares(counts: dict[str, int], versions: list[str]) -> tuple[Share, ...]:
     return tuple(shares)
 
 
-def _first_answers(
-    observation: Observation, client: Cluster, convergence: Convergence | None
-) -> tuple[tuple[str, int, bool, float | None], ...]:
-    if convergence is None:
-        return ()
-    return tuple(
-        (cluster.version, index, cluster.name != client.name, convergence.first_answer.get(cluster.version))
-        for index, cluster in enumerate(observation.topology.clusters)
-    )
+def _width(shares: tuple[Share, ...], version: str) -> float | None:
+    return next((share.width for share in shares if share.label == version), None)

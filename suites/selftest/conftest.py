@@ -22,3 +22,12 @@ def good_observations(made_observations: Mapping[str, Observation]) -> Mapping[s
     """The same as recorded on live clusters; only the mixed one is made up."""
     recorded = {path.name.removesuffix(".json.gz"): load(path) for path in sorted(RECORDED.glob("*.json.gz"))}
     return {**made_observations, **recorded}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it loudly where the report could not be looked at in a browser."""
+    skipped = [report.nodeid for report in terminalreporter.stats.get("skipped", []) if "_browser" in report.nodeid]
+    if skipped:
+        terminalreporter.section("NOT TESTED: the HTML report in a browser", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{len(skipped)} tests need Chromium, which is not on PATH.", red=True)
+        terminalreporter.line("`make test-browser` installs it (root, Debian) and runs them.", red=True)

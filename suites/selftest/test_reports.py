@@ -52,6 +52,10 @@ def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
         ([(M, PASS), (E, UNKNOWN)], UNSURE, UNSURE, UNSURE),
         ([(M, FAIL), (S, UNKNOWN)], BAD, BAD, BAD),
         ([(S, FAIL), (M, UNKNOWN)], UNSURE, BAD, BAD),
+        ([(M, SKIPPED), (S, PASS)], GOOD, GOOD, GOOD),
+        ([(M, SKIPPED), (S, FAIL)], BAD, BAD, BAD),
+        ([(E, FAIL)], BAD, BAD, BAD),
+        ([(E, BLOCKED), (E, PASS)], BAD, BAD, BAD),
     ],
 )
 def test_what_counts_as_success(

@@ -92,17 +92,24 @@ def test_allure_is_told_of_a_requirement(broken: TopologyResult, heard: _Heard) 
 
 
 def test_allure_has_the_procedure(broken: TopologyResult, tmp_path: Path) -> None:
-    """A result with every step and the observation."""
+    """A result with every step under its phase, what went wrong, and the observation."""
     allure.write_procedure(broken.observation, NAME, tmp_path)
     (written,) = tmp_path.glob("*-result.json")
     result: dict[str, Any] = json.loads(written.read_text())
     assert result["status"] == "failed"
-    assert [step["name"] for step in result["steps"]] == [
-        "east: Create the cluster",
-        "west: Create the cluster",
-        "west: Wait for the gateway's address",
-    ]
-    assert result["steps"][2]["stop"] - result["steps"][2]["start"] == 20_000
+    assert result["statusDetails"]["message"] == "west: Wait for the gateway's address: no available IPs"
+    clusters, mesh = result["steps"]
+    assert [step["name"] for step in clusters["steps"]] == ["east: Create the cluster", "west: Create the cluster"]
+    assert (clusters["name"], clusters["status"], mesh["name"], mesh["status"]) == (
+        "clusters",
+        "passed",
+        "mesh",
+        "failed",
+    )
+    assert clusters["stop"] - clusters["start"] == 17_500
+    (waited,) = mesh["steps"]
+    assert waited["name"] == "west: Wait for the gateway's address"
+    assert waited["stop"] - waited["start"] == 20_000
     attached = tmp_path / result["attachments"][0]["source"]
     assert Observation.model_validate_json(attached.read_text()) == broken.observation
 

@@ -26,7 +26,7 @@
     const panel = panels.indexOf(target.closest(".topology"));
     if (panel >= 0 && tabs.length) select(panel);
     if (target.hidden) target.closest(".requirements").querySelector('.filters [data-verdict=""]').click();
-    if (target.matches("details")) target.open = true;
+    for (let each = target.closest("details"); each; each = each.parentElement.closest("details")) each.open = true;
     target.scrollIntoView();
   };
   if (tabs.length) {
@@ -60,13 +60,18 @@
     filters.forEach((filter) => filter.addEventListener("click", () => {
       filters.forEach((other) => other.setAttribute("aria-pressed", String(other === filter)));
       rows.forEach((row) => { row.hidden = filter.dataset.verdict !== "" && row.dataset.verdict !== filter.dataset.verdict; });
-      all(".area", section).forEach((area) => { area.hidden = all(".requirement", area).every((row) => row.hidden); });
+      all(".area", section).forEach((area) => {
+        area.hidden = all(".requirement", area).every((row) => row.hidden);
+        if (filter.dataset.verdict) area.open = true;
+      });
     }));
     const unfold = bar.querySelector(".unfold");
     unfold.addEventListener("click", () => {
       const open = unfold.getAttribute("aria-pressed") !== "true";
       unfold.setAttribute("aria-pressed", String(open));
+      unfold.textContent = open ? "fold all" : "unfold all";
       rows.forEach((row) => { row.open = open; });
+      if (open) all(".area", section).forEach((area) => { area.open = true; });
     });
   });
 
@@ -78,8 +83,12 @@
     command.after(button);
   });
 
-  // Print: failed requirements stay unfolded, certificates and images unfold.
+  // Print: everything is unfolded, and nothing filtered out.
   let folded = [];
-  addEventListener("beforeprint", () => { folded = all("details:not(.requirement):not([open])"); folded.forEach((each) => { each.open = true; }); });
+  addEventListener("beforeprint", () => {
+    all('.filters [data-verdict=""]').forEach((filter) => filter.click());
+    folded = all("details:not([open])");
+    folded.forEach((each) => { each.open = true; });
+  });
   addEventListener("afterprint", () => folded.forEach((each) => { each.open = false; }));
 })();

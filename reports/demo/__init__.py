@@ -1,0 +1,66 @@
+"""`python -m reports demo`: judges two recorded runs that ship with the suite, so that one sees what a report is.
+
+The healthy one was recorded on live clusters; the broken one is the same run with one fault of harness/faults in it,
+and says so in its report under "Added to the chapter's procedure".
+"""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.faults.mutations import faults
+from harness.model.observation import Observation
+from harness.topology import ControlPlaneModel, NetworkModel, preset
+from reports import layout
+
+ROOT = Path(__file__).parents[2]
+FAULT = "gateway-no-address"
+"""What is broken in the broken run."""
+EXPECTED = {"healthy": 0, "broken": 1}
+"""Each recorded run and the exit status that judging it comes to."""
+
+
+def recording(name: str) -> Path:
+    """Where a recorded run lies, seen from the top of the checkout."""
+    return Path(__file__).parent.relative_to(ROOT) / f"{name}.json.gz"
+
+
+def show(output: Path) -> int:
+    """Judge both recorded runs and say where their reports are; returns 0, or 3 where a verdict is not as it must be.
+
+    Args:
+        output: directory, seen from the top of the checkout; each run gets one below it.
+    """
+    statuses = {}
+    for name in EXPECTED:
+        command = [sys.executable, "-m", "pytest", f"--observation={recording(name)}", f"--output={output / name}"]
+        statuses[name] = subprocess.run(command, check=False, cwd=ROOT).returncode
+    pages = {name: ROOT / output / name / layout.REPORT_HTML for name in EXPECTED}
+    sys.stdout.write("\nTwo recorded runs were judged, without a cluster. Their reports, for a browser:\n")
+    sys.stdout.write("".join(f"  {name:<8} {page}\n" for name, page in pages.items()))
+    return 0 if statuses == EXPECTED else 3
+
+
+def record(observation: Observation, directory: Path) -> None:
+    """Make the recorded runs anew from a good observation.
+
+    Raises:
+        UserError: the observation is of another topology than the one that the demo shows.
+    """
+    shown = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI).name
+    if observation.topology.name != shown:
+        raise UserError(
+            f"The demo can't be made from {observation.topology.name}.",
+            f"it shows {shown}, the procedure that the chapter tells",
+            f"give the observation of a good run: pytest --topology=primary-remote, then observations/{shown}.json",
+        )
+    fault = faults()[FAULT]
+    note = f"this is no real run: a fault was put into the recording of a good one ({FAULT}: {fault.text})"
+    broken = fault.apply(observation)
+    broken = broken.model_copy(update={"deviations": (note, *broken.deviations)})
+    for name, recorded in (("healthy", observation), ("broken", broken)):
+        # Without a time in it, the same observation gives the same file.
+        packed = gzip.compress(recorded.model_dump_json().encode(), mtime=0)
+        (directory / f"{name}.json.gz").write_bytes(packed)
