@@ -76,6 +76,10 @@ class Balancer:
     def wait(self, _clusters: Sequence[ClusterAccess], _log: StepLog) -> None:
         """Nothing to wait for."""
 
+    def complaints(self, *_: object) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def stop(self, _log: StepLog, *, keep: bool = False) -> None:
         """End."""
         if not keep:
