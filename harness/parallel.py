@@ -53,12 +53,29 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     context = copy_context()
     interrupted = _INTERRUPTED.get() or threading.Event()
     context.run(_INTERRUPTED.set, interrupted)
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        futures = [pool.submit(context.copy().run, function, item) for item in work]
+    gate, at_work = threading.Condition(), 0
+
+    def call(item: Item) -> Result:
+        nonlocal at_work
+        with gate:
+            check_interrupted()
+            at_work += 1
         try:
+            return function(item)
+        finally:
+            with gate:
+                at_work -= 1
+                gate.notify_all()
+
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        try:
+            futures = [pool.submit(context.copy().run, call, item) for item in work]
             wait(futures)
         except BaseException:
-            interrupted.set()  # Ctrl-C comes here, not into the pool's own waiting, which then still follows
+            # Ctrl-C comes here. The pool itself would not wait for a thread that was just being started.
+            with gate:
+                interrupted.set()
+                gate.wait_for(lambda: not at_work)
             raise
     errors = [error for future in futures if (error := future.exception())]
     if len(errors) == 1:

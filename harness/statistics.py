@@ -120,6 +120,11 @@ def error_rate_bound(requests: int, confidence: float = 0.95) -> float:
     return 1.0 if requests <= 0 else 1 - (1 - confidence) ** (1 / requests)
 
 
+def seen_probability(requests: int, rate: float) -> float:
+    """Probability that at least one of so many independent requests shows what happens at this rate."""
+    return 1 - (1 - rate) ** requests
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least this share of the values does not exceed (nearest rank).
 

@@ -57,6 +57,7 @@ def observe(
         sent_probes = session.step("Probe what clusters need of each other", session.probe) or ()
         sent_traffic = session.step("Send requests from every cluster", lambda: session.send(convergence, requests))
     session.step("Read the logs of what is not as it should be", lambda: session.read_logs(sent_traffic))
+    session.step("See whether it is all still there", session.look_again)
     return Observation(
         suite=suite,
         run_id=run_id,

@@ -80,6 +80,16 @@ def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObj
     return ClusterObjects(reader, blank.model_copy(update={"kubernetes_version": version, **found}), credentials)
 
 
+def read_pods(kube: Kube, asked: Asked) -> tuple[Pod, ...]:
+    """The pods of the mesh's and the sample's namespaces, as they are now.
+
+    Raises:
+        ApiException: as the API server refused it.
+        urllib3.exceptions.HTTPError: it did not answer.
+    """
+    return _Source(kube, asked).pods()
+
+
 class _Source:
     """Reads one cluster's objects by path: no discovery, so that kinds which are not served cost nothing."""
 

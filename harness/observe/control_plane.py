@@ -41,7 +41,7 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
         ApiException: it may not be asked.
     """
     answers = in_parallel(lambda path: _request(kube, pod, path, timeout), _PATHS)
-    version, clusters, proxies, gateways = (answer.stdout for answer in answers)
+    version, clusters, proxies, gateways = (_whole(pod, *each) for each in zip(_PATHS, answers, strict=True))
     return ControlPlane(
         pod=pod.name,
         revision=pod.labels.get("istio.io/rev") or "default",
@@ -60,6 +60,18 @@ def _request(kube: Kube, pod: Pod, path: str, timeout: float) -> ExecResult:
     if answer.status and pod.ready:
         raise TransportError(f"{pod.name}: {' '.join(command)}: {redact(answer.stderr or answer.stdout, 200)}")
     return answer
+
+
+def _whole(pod: Pod, path: str, answer: ExecResult) -> str:
+    """What was answered; of a control plane that is ready nothing, or half of something, is no answer.
+
+    Raises:
+        TransportError: it is none.
+    """
+    text = answer.stdout.strip()
+    if pod.ready and (not text or (text[0] in "[{" and _json(text) is None)):
+        raise TransportError(f"{pod.name}: {path}: {'the answer was cut short' if text else 'answered nothing'}")
+    return answer.stdout
 
 
 def _json(text: str) -> Any:

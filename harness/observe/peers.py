@@ -71,17 +71,18 @@ def metric_callers(text: str) -> Callers:
 
 
 def metrics(destinations: tuple[Destination, ...], timeout: float) -> dict[str, Callers]:
-    """By pod, the callers in its proxy's metrics; nothing of pods that can't be asked."""
+    """By pod, the callers in its proxy's metrics; pods that can't be asked are left out."""
 
-    def of_pod(destination: Destination) -> Callers:
+    def of_pod(destination: Destination) -> Callers | None:
         pod = destination.pod
         try:
             answers = admin_texts(destination.kube, pod.namespace, pod.name, (_METRICS,), timeout)
         except TransportError:
-            return Counter()
-        return metric_callers(answers.get(_METRICS, ""))
+            return None
+        return metric_callers(answers[_METRICS]) if _METRICS in answers else None
 
-    return {d.pod.name: found for d, found in zip(destinations, in_parallel(of_pod, destinations), strict=True)}
+    found = zip(destinations, in_parallel(of_pod, destinations), strict=True)
+    return {destination.pod.name: callers for destination, callers in found if callers is not None}
 
 
 def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[str, Callers]:
@@ -122,8 +123,8 @@ def peers(
     counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(destinations, timeout).items()}
     if any(counted.values()):
         return _identities(destinations, counted, "metrics"), ""
-    if not answered:
-        return (), ""
+    if not answered or len(counted) < len(destinations):
+        return (), ""  # nobody called, or it could not be asked who did: that is not a proxy that keeps no evidence
     return None, (
         f"the proxies of helloworld neither log their callers (an access log of JSON lines with {_SAN}) "
         "nor count them (istio_requests_total)"

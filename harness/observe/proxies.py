@@ -91,9 +91,15 @@ def read_proxy(kube: Kube, pod: Pod, sample_namespace: str, timeout: float) -> P
     # A sidecar's listeners are of no interest, except those it refused.
     sidecar = "sidecar.istio.io/status" in pod.annotations and pod.namespace == sample_namespace
     listeners = REFUSED if sidecar else LISTENERS
-    answers = admin(kube, pod.namespace, pod.name, (SERVER_INFO, CLUSTERS, SECRETS, listeners), timeout)
+    texts = admin_texts(kube, pod.namespace, pod.name, (SERVER_INFO, CLUSTERS, SECRETS, listeners), timeout)
+    answers = {path: _json(text) for path, text in texts.items()}
     if not answers.get(SERVER_INFO):
         return None
+    for path in (CLUSTERS, SECRETS, listeners):
+        # What Envoy does not have it says in words; nothing, or half of something, was lost on the way.
+        text = texts.get(path, "").strip()
+        if not text or (text.startswith("{") and answers[path] is None):
+            raise TransportError(f"{pod.name}: {path}: {'the answer was cut short' if text else 'answered nothing'}")
     return proxy(pod, answers, sample_namespace)
 
 

@@ -63,6 +63,10 @@ class Reader:
         order = [subject.value for subject in Subject]
         return tuple(sorted(self._readings.values(), key=lambda reading: order.index(reading.subject)))
 
+    def reading(self, subject: Subject) -> Reading | None:
+        """How a subject went so far."""
+        return self._readings.get(subject)
+
     @property
     def errors(self) -> tuple[str, ...]:
         """Failures of the suite itself."""

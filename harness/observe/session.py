@@ -1,22 +1,25 @@
 """One observation under way: its parts, each of which never raises and notes what it could not find out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
 from harness import expected
-from harness.kube import Kube
-from harness.model.cluster import ClusterObservation, ContainerLog, Pod, Subject
+from harness.kube import Kube, TransportError
+from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.step import Phase
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
 from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, traffic
-from harness.observe.cluster import ClusterObjects, read_cluster
+from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
 from harness.observe.reading import Reader, explain
 from harness.parallel import in_parallel
 from harness.steps import StepLog
@@ -183,6 +186,28 @@ class Session:
 
         self._logs = dict(zip(answering, in_parallel(read, answering), strict=True))
 
+    def look_again(self) -> None:
+        """See whether every API server still answers, and whether pods that were ready are still the same ones.
+
+        Where they are not, what was read before and what was read after do not belong together: it is lost.
+        """
+        in_parallel(self._look_again_at, [objects for objects in self._objects.values() if objects.reader.answered])
+
+    def _look_again_at(self, objects: ClusterObjects) -> None:
+        reader, before = objects.reader, objects.observed.pods
+        if (known := reader.reading(Subject.PODS)) is None or known.outcome is not ReadOutcome.READ:
+            return
+        try:
+            now = read_pods(self._kubes[objects.observed.name], self._asked)
+        except (ApiException, HTTPError, OSError) as failed:
+            for subject in (Subject.API_SERVER, Subject.PODS):
+                reader.failed(subject, failed)
+            return
+        for pod, what in changed(before, now):
+            istiod = {Subject.CONTROL_PLANE} if pod.labels.get("app") == "istiod" else set()
+            for subject in (Subject.PODS, Subject.PROXIES, *istiod):
+                reader.failed(subject, TransportError(f"{pod.namespace}/{pod.name} {what} while it was observed"))
+
     def complete(self, name: str) -> ClusterObservation:
         """All that was read of one cluster."""
         objects = self._objects.get(name)
@@ -198,6 +223,21 @@ class Session:
                 "logs": self._logs.get(name, ()),
             }
         )
+
+
+def changed(before: Iterable[Pod], now: Iterable[Pod]) -> Iterator[tuple[Pod, str]]:
+    """The pods that were ready and are not the same any more, each with what happened to it. Pure."""
+    there = {(pod.namespace, pod.name): pod for pod in now}
+    for pod in before:
+        if not pod.ready or pod.deleting:
+            continue
+        found = there.get((pod.namespace, pod.name))
+        if found is None or found.deleting:
+            yield pod, "went away"
+        elif (found.created, found.ip) != (pod.created, pod.ip):
+            yield pod, "was made again"
+        elif sum(c.restarts for c in found.containers) > sum(c.restarts for c in pod.containers):
+            yield pod, "restarted"
 
 
 def _ask(reader: Reader, question: _Question) -> ControlPlane | Proxy | None:

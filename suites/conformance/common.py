@@ -63,6 +63,13 @@ def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) 
         evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
 
 
+def lost_clients(observation: Observation) -> tuple[str, ...]:
+    """The clients whose requests the suite could not send, or lost: what they did not reach proves nothing."""
+    traffic = observation.traffic
+    sequences = traffic.coverage + traffic.distribution if traffic else ()
+    return tuple(dict.fromkeys(s.client for s in sequences if s.transport_error or not s.requests))
+
+
 def answered(probe: Probe) -> bool:
     """Whether the peer answered."""
     return probe.result is ProbeResult.ANSWERED

@@ -8,6 +8,7 @@ from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Cluster
+from suites.conformance.common import lost_clients
 
 OK, FORBIDDEN = 200, 403
 Seen = TypeVar("Seen")
@@ -186,6 +187,9 @@ def _made(
         evidence.unknown(experiments.errors[name])
     elif name in experiments.prevented:
         by, _, reason = experiments.prevented[name].partition(": ")
+        if by == "TR-REACH" and (lost := lost_clients(observation)):
+            evidence.unknown(f"not made: the requests of {', '.join(lost)} were lost")
+            return
         evidence.blocked(by, reason)
     else:
         evidence.skipped("the run left this experiment out")

@@ -5,7 +5,7 @@ from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Cluster
-from suites.conformance.common import missing
+from suites.conformance.common import lost_clients, missing
 
 AREA = "mtls"
 
@@ -31,7 +31,10 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
     for cluster, _ in evidence.readable(observation, Subject.PODS):
         peers = [peer for peer in traffic.peers if peer.destination == cluster.name and peer.requests]
         if not _called_from_elsewhere(observation, cluster):
-            evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
+            if lost := [client for client in lost_clients(observation) if client != cluster.name]:
+                evidence.unknown(f"{cluster.name}: the requests of {', '.join(lost)} were lost")
+            else:
+                evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
             continue
         if not peers:
             _unrecorded(observation, evidence, cluster)

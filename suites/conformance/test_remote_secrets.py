@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness import permissions
-from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
+from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind
 from harness.requirement import Evidence, Level, requirement
@@ -153,8 +153,16 @@ def _probes(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clus
             ]
             if not sent:
                 missing(observation, evidence, cluster, f"the API server of {target.name}")
+            elif not answered(sent[-1]) and _lost(observation, target):
+                evidence.unknown(f"{target.name}: its API server went away while it was observed")
             elif tried(evidence, sent[-1]):
                 yield cluster, target, sent[-1]
+
+
+def _lost(observation: Observation, target: Cluster) -> bool:
+    """Whether an API server answered at first, and then not any more."""
+    reading = observation[target].reading(Subject.API_SERVER)
+    return reading is not None and reading.outcome is ReadOutcome.LOST
 
 
 def _judge_permissions(

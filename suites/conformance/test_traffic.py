@@ -9,12 +9,14 @@ from harness.model.observation import Observation
 from harness.model.traffic import Latency, Request, Sequence, Traffic
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Cluster
-from suites.conformance.common import missing
+from suites.conformance.common import lost_clients, missing
 
 AREA = "traffic"
 OK = 200
 LOOP = 10
 """The chapter's `for i in {0..9}`."""
+RARELY, ERROR_RATE = 10, 0.01
+"""What power is stated against."""
 ENOUGH_POWER = 0.5
 """With less, a comparison of shares that finds nothing says nothing."""
 
@@ -35,7 +37,7 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
         requests = [request for sequence in sequences for request in sequence.requests]
         cap = max(statistics.coverage_cap(shares), observation.traffic.cap if observation.traffic else 0)
         versions = [request.version if _good(request) else "error" for request in requests]
-        evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])}")
+        evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])} ({_odds(observation, cap)})")
         for target in observation.topology.clusters:
             _judge_version(observation, evidence, client, target, versions=versions, cap=cap)
 
@@ -62,7 +64,7 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
             expected=0,
             found=f"{len(failed)}: {'; '.join(f'{count} × {reason}' for reason, count in reasons.most_common(3))}"
             if failed
-            else f"0 (error rate at most {bound:.2%} with 95 % confidence)",
+            else f"0 (error rate at most {bound:.2%} with 95 % confidence; {_power(len(requests))})",
         )
 
 
@@ -102,7 +104,8 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
                     field="retries and failed connections",
                     expected=f"{sent} attempts for {sent} requests, no failed connection",
                     found=f"{attempts} attempts"
-                    + "".join(f", {count} failed connections to {host}" for host, count in failures.items()),
+                    + "".join(f", {count} failed connections to {host}" for host, count in failures.items())
+                    + f" ({_power(sent)})",
                 )
 
 
@@ -160,7 +163,9 @@ def test_tr_latency(observation: Observation, evidence: Evidence) -> None:
             f"{latency.client}: {latency.version} ({where}): p50 {latency.p50 * 1000:.1f} ms, "
             f"p95 {latency.p95 * 1000:.1f} ms, n={latency.requests}"
         )
-    if not evidence.facts:
+    if lost := lost_clients(observation):
+        evidence.unknown(f"the requests of {', '.join(lost)} were lost")
+    elif not evidence.facts:
         evidence.skipped("no request was answered")
 
 
@@ -215,6 +220,22 @@ def _broken_off(observation: Observation, client: Cluster) -> bool:
     seen = {r.version for s in coverage if s.client == client.name for r in s.requests if _good(r)}
     sent = any(s.requests for s in coverage if s.client == client.name)
     return sent and not seen >= {cluster.version for cluster in observation.topology.clusters}
+
+
+def _odds(observation: Observation, cap: int) -> str:
+    """How often TR-REACH is wrong: about a good mesh, and about one of which a version answers too rarely."""
+    shares = statistics.equal_shares(len(observation.topology.clusters))
+    alarms = observation.traffic.false_alarm if observation.traffic else statistics.miss_probability(shares, cap)
+    rare = statistics.seen_probability(cap, min(shares) / RARELY)
+    return (
+        f"false alarms {alarms:.2g} within {cap} requests; a version that never answers is always noticed, one with "
+        f"1/{RARELY} of its share passes with probability {rare:.0%}"
+    )
+
+
+def _power(requests: int) -> str:
+    seen = statistics.seen_probability(requests, ERROR_RATE)
+    return f"no false alarms; {ERROR_RATE:.0%} of requests failing would have been seen with probability {seen:.1%}"
 
 
 def _judge_version(

@@ -2,11 +2,13 @@
 
 What the stand-ins make are files in a directory, which must be empty after the run. Loaded with
 `-p suites.selftest.staged`; EASTWEST_STAGED names the directory, EASTWEST_STAGE the stage that lasts until the run is
-interrupted, EASTWEST_STAGE_BREAKS that it finds the disk full instead.
+interrupted, EASTWEST_STAGE_BREAKS that it finds the disk full instead, EASTWEST_STAGE_FILE_BYTES how large a file can
+be.
 """
 
 import errno
 import os
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from reports import publish
 MADE = Path(os.environ["EASTWEST_STAGED"]) / "made"
 REACHED = MADE.with_name("reached")
 RECORDED = Path(__file__).parent / "recorded"
-JUDGE, REPORT = "judge", "report"
+JUDGE, REPORT, REMOVE = "judge", "report", "remove the clusters"
 """Stages beside those of a run's phases."""
 
 
@@ -45,7 +47,8 @@ def reach(stage: str) -> None:
     REACHED.write_text(stage)
     if os.environ.get("EASTWEST_STAGE_BREAKS"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    command.run(["sleep", "60"])
+    # Finding primes takes seconds, and can't be interrupted.
+    command.run(["sleep", "2" if stage == Phase.CERTIFICATES else "60"])
 
 
 def made(name: str) -> None:
@@ -72,6 +75,10 @@ class Balancer:
 
     def wait(self, _clusters: Sequence[ClusterAccess], _log: StepLog) -> None:
         """Nothing to wait for."""
+
+    def complaints(self, *_: object) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def stop(self, _log: StepLog, *, keep: bool = False) -> None:
         """End."""
@@ -106,6 +113,7 @@ def labelled(label: str, value: str = "") -> tuple[str, ...]:
 
 def remove_containers(names: Sequence[str]) -> None:
     """With a cluster everything on it goes."""
+    reach(REMOVE)
     gone(*names)
     if not labelled(containers.CLUSTER_LABEL):
         gone("sample", "experiment", *(path.name for path in MADE.glob("mesh-*")))
@@ -176,6 +184,8 @@ def compare(kubes: Mapping[str, object], *_: object) -> Cleanup:
 def pytest_configure(config: pytest.Config) -> None:
     """Put the stand-ins in their places."""
     MADE.mkdir(parents=True, exist_ok=True)
+    if most := os.environ.get("EASTWEST_STAGE_FILE_BYTES"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
 

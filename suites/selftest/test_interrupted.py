@@ -1,4 +1,7 @@
-"""Runs that are cut short, at every stage: nothing is left, or it is named with the command that removes it."""
+"""Runs that are cut short, at every stage: nothing is left, or it is named with the command that removes it.
+
+So it is with a full disk, and with a second run beside the first.
+"""
 
 import multiprocessing
 import os
@@ -15,7 +18,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from harness.model.step import Phase
 
 PROJECT = Path(__file__).parents[2]
-STAGES = (*(phase.value for phase in Phase), "judge", "report")
+STAGES = (*(phase.value for phase in Phase if phase is not Phase.FAULTS), "judge", "report")
 PATIENCE = 300
 """Seconds after which a run that should have ended has not; a busy machine is no failure."""
 _FORKS = multiprocessing.get_context("forkserver")
@@ -110,3 +113,58 @@ def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged
     assert staged.made == set()
     assert staged.records == []
     assert "Traceback" not in staged.said
+
+
+def test_interrupted_removal_names_what_is_left(staged: Staged) -> None:
+    """A second Ctrl-C, while clusters are being removed: they are named, with the command."""
+    process = staged.begin("remove the clusters", "--requirement=NET-LABEL")
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    assert ended(process) == 2, staged.said
+    assert len(staged.records) == 1
+    assert len(staged.made) >= 2
+    assert "left behind: eastwest-" in staged.said
+    assert "make clean" in staged.said
+    assert "Traceback" not in staged.said
+
+
+@pytest.mark.parametrize("stage", [Phase.OBSERVE, Phase.CERTIFICATES, "judge", "report"])
+def test_full_disk_is_unknown(stage: str, staged: Staged) -> None:
+    """Whatever finds the disk full: exit status 3, nothing left, and no report that could be taken for one."""
+    process = staged.begin(stage, "--requirement=NET-LABEL", EASTWEST_STAGE_BREAKS="1")
+    assert ended(process) == 3, staged.said
+    assert staged.made == set()
+    assert staged.records == []
+    assert "No space left on device" in staged.said
+    assert "Conformant" not in staged.said
+    if stage == "report":
+        assert not (staged.directory / "output" / "report.json").exists()
+        assert "Traceback" not in staged.said
+
+
+def test_observation_that_does_not_fit_is_unknown(staged: Staged) -> None:
+    """No half of an observation is kept, and nothing is judged."""
+    process = staged.begin("", "--requirement=NET-LABEL", EASTWEST_STAGE_FILE_BYTES="200000")
+    assert ended(process) == 3, staged.said
+    assert staged.made == set()
+    assert list((staged.directory / "output" / "observations").iterdir()) == []
+    assert "The observation could not be written" in staged.said
+
+
+def test_second_run_beside_it(staged: Staged, tmp_path: Path) -> None:
+    """The same output directory is refused; another one is no obstacle, and neither touches what the other made."""
+    first = staged.begin(Phase.OBSERVE, "--requirement=NET-LABEL")
+    there = staged.made
+    (tmp_path / "beside").mkdir()
+    second = Staged(tmp_path / "beside")
+    state = str(staged.directory / "state")
+    assert ended(second.begin("", f"--output={staged.directory / 'output'}", XDG_STATE_HOME=state)) == 4
+    assert "Another run writes to" in second.said
+    assert ended(second.begin("", "--requirement=NET-LABEL", XDG_STATE_HOME=state)) == 0, second.said
+    assert second.made == set()
+    assert staged.made == there
+    assert len(staged.records) == 1
+    assert first.pid
+    os.kill(first.pid, signal.SIGTERM)
+    assert ended(first) == 2, staged.said
+    assert staged.made == set()

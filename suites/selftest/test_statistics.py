@@ -116,3 +116,79 @@ def test_percentile() -> None:
     assert statistics.percentile([7.0], 0.95) == 7
     with pytest.raises(ValueError, match="no values"):
         statistics.percentile([], 0.5)
+
+
+SHARES = [(0.5, 0.5), (1 / 3,) * 3, (0.25,) * 4, (0.2, 0.8), (0.1, 0.3, 0.6), (0.1, 0.2, 0.3, 0.4)]
+"""Two, three, four clusters, equal and not."""
+SURE = 1e-6
+"""A simulation that comes out less likely than this contradicts what was computed."""
+
+
+def agrees(seen: int, trials: int, probability: float) -> bool:
+    """Whether a simulation's count is compatible with a computed probability: the exact binomial test."""
+    return statistics.binomial_test(seen, trials, probability) > SURE
+
+
+def not_above(seen: int, trials: int, bound: float) -> bool:
+    """Whether a count is compatible with a probability of at most this."""
+    return sum(statistics.binomial(trials, bound)[seen:]) > SURE
+
+
+def exact_miss(shares: tuple[float, ...], requests: int) -> float:
+    """The probability that some version does not answer: inclusion and exclusion over which ones."""
+    found = 0.0
+    for chosen in range(1, 2 ** len(shares)):
+        left_out = [share for index, share in enumerate(shares) if chosen >> index & 1]
+        found -= (-1) ** len(left_out) * max(0.0, 1 - sum(left_out)) ** requests
+    return found
+
+
+@pytest.mark.parametrize("shares", SHARES, ids=str)
+def test_false_alarms_of_coverage(shares: tuple[float, ...]) -> None:
+    """TR-REACH: the bound that is stated holds, is tight, and a simulation agrees with the exact probability."""
+    cap = statistics.coverage_cap(shares)
+    bound = statistics.miss_probability(shares, cap)
+    assert exact_miss(shares, cap) <= bound * (1 + 1e-9) <= statistics.COVERAGE_FALSE_ALARM * (1 + 1e-9)
+    assert exact_miss(shares, cap) > 0.9 * bound
+    assert statistics.miss_probability(shares, cap - 1) > statistics.COVERAGE_FALSE_ALARM
+    random, runs, short = Random(4), 3000, max(len(shares), cap // 6)  # noqa: S311
+    missed = sum(len(set(random.choices(range(len(shares)), shares, k=short))) < len(shares) for _ in range(runs))
+    assert agrees(missed, runs, exact_miss(shares, short))
+
+
+@pytest.mark.parametrize("shares", SHARES, ids=str)
+def test_false_alarms_and_power_of_shares(shares: tuple[float, ...]) -> None:
+    """TR-DISTRIBUTION: a good mesh is rejected no more often than stated, a skewed one at least as often."""
+    random, runs, trials, alarm = Random(5), 400, 120, 0.02  # noqa: S311
+    names = [f"v{index}" for index in range(len(shares))]
+    promised = dict(zip(names, shares, strict=True))
+    weakest = min(shares)
+    skewed = [share * (1 - statistics.halved_odds(weakest)) / (1 - weakest) for share in shares]
+    skewed[shares.index(weakest)] = statistics.halved_odds(weakest)
+
+    def rejected(true: tuple[float, ...]) -> int:
+        counts = (Counter(random.choices(names, true, k=trials)) for _ in range(runs))
+        return sum(not statistics.compare_shares(each, promised, alarm).matches for each in counts)
+
+    assert not_above(rejected(shares), runs, alarm)
+    stated = statistics.compare_shares({names[0]: trials}, promised, alarm).power
+    seen = rejected(tuple(skewed))
+    # With more than two versions the others' tests may see it as well: what is stated is a lower bound then.
+    assert agrees(seen, runs, stated) if len(shares) == 2 else not_above(runs - seen, runs, 1 - stated)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 4])
+def test_false_alarms_of_spread_calls(clusters: int) -> None:
+    """TR-GRPC: even where a cluster gets only one of k² calls, it is left out once in a million times at most."""
+    weakest = 1 / clusters**2
+    shares = (weakest,) * (clusters - 1) + (1 - weakest * (clusters - 1),)
+    assert exact_miss(shares, statistics.coverage_cap(shares)) <= statistics.COVERAGE_FALSE_ALARM
+
+
+@pytest.mark.parametrize("requests", [10, 53, 410])
+def test_power_against_errors(requests: int) -> None:
+    """TR-NO-ERRORS and TR-NO-RETRIES: no false alarm, and errors of 1 % are seen as often as stated."""
+    random, runs = Random(6), 2000  # noqa: S311
+    seen = sum(any(random.random() < 0.01 for _ in range(requests)) for _ in range(runs))
+    assert agrees(seen, runs, statistics.seen_probability(requests, 0.01))
+    assert statistics.seen_probability(requests, 0.0) == 0

@@ -1,0 +1,49 @@
+"""Work side by side: everything is waited for, and an interruption reaches all of it."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import command
+from harness.command import CommandError
+from harness.parallel import in_parallel
+
+
+def _interrupt_soon() -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_interruption_ends_programs_on_other_threads() -> None:
+    """Ctrl-C comes to the main thread only; programs that others wait for end with it, also two levels down."""
+    began = time.monotonic()
+    _interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(lambda _: in_parallel(lambda _: command.run(["sleep", "30"]), "ab"), "ab")
+    assert time.monotonic() - began < 20
+
+
+def test_nothing_begins_after_an_interruption() -> None:
+    """Whatever has been begun is waited for, and then nothing goes on behind the caller's back."""
+    ended: list[str] = []
+
+    def work(item: str) -> None:
+        time.sleep(0.8)
+        ended.append(item)
+
+    _interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(work, "abc")
+    seen = sorted(ended)
+    time.sleep(0.2)
+    assert sorted(ended) == seen == ["a", "b", "c"]
+    assert in_parallel(str.upper, "ab") == ["A", "B"]
+
+
+def test_a_program_that_does_not_end_in_time() -> None:
+    """It is ended, and what it wrote is told; input is given once."""
+    with pytest.raises(CommandError, match=r"did not end in time: half"):
+        command.run(["sh", "-c", "echo half; sleep 30"], timeout=1.5)
+    assert command.run(["sh", "-c", "sleep 1.2; cat"], input="given") == "given"
