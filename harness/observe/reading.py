@@ -1,7 +1,7 @@
 """How a read ended: read, not permitted, never reachable, or lost in the middle."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -24,6 +24,9 @@ def classify(failed: Exception, answered: bool) -> ReadOutcome:
         failed: what was raised.
         answered: whether the API server had answered before.
     """
+    if isinstance(failed, ExceptionGroup):
+        outcomes = {classify(part, answered) for part in parts(failed)}
+        return outcomes.pop() if len(outcomes) == 1 else ReadOutcome.LOST
     status = getattr(failed, "status", 0) or 0
     if status in _NOT_PERMITTED:
         return ReadOutcome.FORBIDDEN
@@ -31,8 +34,19 @@ def classify(failed: Exception, answered: bool) -> ReadOutcome:
     return ReadOutcome.UNREACHABLE if silent and not answered else ReadOutcome.LOST
 
 
+def parts(failed: Exception) -> Iterator[Exception]:
+    """What failed, one by one, where several reads side by side did; otherwise the failure itself."""
+    if isinstance(failed, ExceptionGroup):
+        for part in failed.exceptions:
+            yield from parts(part)
+    else:
+        yield failed
+
+
 def explain(failed: Exception) -> str:
     """Why a read failed, in one line without secrets."""
+    if isinstance(failed, ExceptionGroup):
+        return "; ".join(dict.fromkeys(map(explain, parts(failed))))
     if isinstance(failed, ApiException):
         return redact(explain_api_error(failed))
     if isinstance(failed, ValidationError):
@@ -88,8 +102,9 @@ class Reader:
         outcome = classify(failed, self.answered)
         if outcome is ReadOutcome.FORBIDDEN:
             self.answered = True
-        if not isinstance(failed, ApiException | HTTPError | OSError | TransportError):
-            self.error(f"{subject}: {explain(failed)}")
+        for part in parts(failed):
+            if not isinstance(part, ApiException | HTTPError | OSError | TransportError):
+                self.error(f"{subject}: {explain(part)}")
         self._note(Reading(subject=subject, outcome=outcome, detail=explain(failed)))
 
     def unreachable(self, detail: str) -> None:

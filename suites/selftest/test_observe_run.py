@@ -203,3 +203,19 @@ def test_a_part_that_failed_is_not_made_good_by_another_that_did_not() -> None:
     reader.read(Subject.PROXIES, lambda: None, None)
     (reading,) = reader.readings
     assert (reading.outcome, reading.detail) == (ReadOutcome.LOST, "sleep-x: broke")
+
+
+def test_reads_side_by_side_that_fail_together_say_each_why() -> None:
+    """Four commands that a busy machine did not end in time are the cluster's, not an error of the suite."""
+    late = [TransportError(f"istiod-x/discovery: the command did not end within {limit} s") for limit in (15, 15, 16)]
+    reader = Reader("east")
+    reader.failed(Subject.CONTROL_PLANE, ExceptionGroup("3 of 4 failed", late))
+    (reading,) = reader.readings
+    assert (reading.outcome, reading.detail) == (ReadOutcome.LOST, f"{late[0]}; {late[2]}")
+    assert reader.errors == ()
+    forbidden = ExceptionGroup("both", [ApiException(status=403), ExceptionGroup("one", [ApiException(status=401)])])
+    assert classify(forbidden, answered=True) is ReadOutcome.FORBIDDEN
+    assert classify(ExceptionGroup("both", [ApiException(status=403), *late]), answered=True) is ReadOutcome.LOST
+    broken = Reader("west")
+    broken.failed(Subject.CONTROL_PLANE, ExceptionGroup("2 of 4 failed", [late[0], KeyError("metadata")]))
+    assert [error.rpartition(": ")[2] for error in broken.errors] == ["'metadata'"]
