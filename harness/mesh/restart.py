@@ -57,11 +57,7 @@ def restart_deployment(
     if deployment is None:
         raise StepError(f"Deployment {namespace}/{name} does not exist")
     labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
-    old = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector=labels)]
-    core = client.CoreV1Api(kube.access.api)
-    core.delete_collection_namespaced_pod(namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS)
-    for pod in old:
-        kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
+    end_pods(kube, namespace, labels, timeout, opened)
     if not ready:
         return
 
@@ -78,6 +74,19 @@ def restart_deployment(
         step=opened,
         explain=lambda: why_unready(kube, "Deployment", namespace, name),
     )
+
+
+def end_pods(kube: Kube, namespace: str, labels: str, timeout: float, opened: OpenStep) -> None:
+    """End pods without letting them drain, and wait until they are gone.
+
+    Raises:
+        StepError: one is not in time.
+    """
+    doomed = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector=labels)]
+    core = client.CoreV1Api(kube.access.api)
+    core.delete_collection_namespaced_pod(namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS)
+    for pod in doomed:
+        kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
 
 
 def _unready(kube: Kube, namespace: str, labels: str, deployment: Object | None) -> str:

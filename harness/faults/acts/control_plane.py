@@ -21,6 +21,9 @@ from harness.faults.acts.waits import await_rollout, await_true
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.readiness import pod_reasons
+from harness.mesh.restart import end_pods
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model.step import Phase
 from harness.topology import Cluster
 
 CNI = "istio-cni-node"
@@ -40,10 +43,10 @@ def control_plane_down(stage: Stage) -> Iterator[None]:
     broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
     try:
         # While the former pods run the Deployment would keep them.
-        _scale(stage, primary, 0)
-        await_true(stage, primary, "Wait until istiod is gone", lambda: _waits(stage, primary, gone=True))
+        _merge(stage, primary, deployment, {"replicas": 0})
+        _end(stage, primary)
         _merge(stage, primary, deployment, {"template": {"spec": {"containers": broken}}, "replicas": spec["replicas"]})
-        await_true(stage, primary, "Wait until the image is found missing", lambda: _waits(stage, primary, gone=False))
+        await_true(stage, primary, "Wait until the image is found missing", lambda: _image_is_there(stage, primary))
         yield
     finally:
         _merge(
@@ -53,9 +56,10 @@ def control_plane_down(stage: Stage) -> Iterator[None]:
         await_connected(stage, primary)
 
 
-def _scale(stage: Stage, cluster: Cluster, replicas: int) -> None:
-    system = stage.mesh.settings.system_namespace
-    _merge(stage, cluster, Reference("apps/v1", "Deployment", ISTIOD, system), {"replicas": replicas})
+def _end(stage: Stage, primary: Cluster) -> None:
+    system, timeout = stage.mesh.settings.system_namespace, AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    with stage.mesh.log.step(Phase.FAULTS, "End istiod", primary.name) as step, environment_faults():
+        end_pods(stage.kube(primary), system, f"app={ISTIOD}", timeout, step)
 
 
 def _merge(stage: Stage, cluster: Cluster, reference: Reference, spec: Object) -> None:
@@ -64,15 +68,12 @@ def _merge(stage: Stage, cluster: Cluster, reference: Reference, spec: Object) -
         stage.kube(cluster).merge(api_version, kind, name, {"spec": spec}, namespace)
 
 
-def _waits(stage: Stage, cluster: Cluster, *, gone: bool) -> str:
-    """Whether istiod's pods are still there, or do not yet say that their image is missing."""
+def _image_is_there(stage: Stage, cluster: Cluster) -> str:
+    """Whether istiod's pods do not say yet that their image is missing."""
     system = stage.mesh.settings.system_namespace
     pods = stage.kube(cluster).list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
-    names = ", ".join(pod["metadata"]["name"] for pod in pods)
-    if gone:
-        return f"{names} is there" if pods else ""
     reasons = [reason for pod in pods for reason in pod_reasons(pod)]
-    return "" if any("Image" in reason for reason in reasons) else f"no reason yet: {names or 'no pod'}"
+    return "" if any("Image" in reason for reason in reasons) else f"{len(pods)} pods, which do not say so yet"
 
 
 @contextmanager
