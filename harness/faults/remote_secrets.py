@@ -7,8 +7,10 @@ from harness.faults import effects, requests
 from harness.faults.acts import api_servers
 from harness.faults.acts import remote_secrets as acts
 from harness.faults.certificates import NO_SHARES, SHARES
+from harness.faults.control_plane import SILENT
 from harness.faults.edit import each, east, edit, on, probes, west
-from harness.faults.fault import MN, MP, PR, SN, Consequence, Fault
+from harness.faults.fault import MN, MP, PR, SN, Consequence, Fault, both
+from harness.faults.policies import nothing_behind_gateway
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
@@ -48,7 +50,8 @@ def _unwatched(observation: Observation) -> Observation:
     for client in observation.topology.served_by(primary):
         changed = effects.lose_endpoints(changed, client, lost)
         changed = requests.only_from(changed, client, *rest)
-    return changed
+    # A remote's gateway is configured by the istiod that knows nothing of the remote's endpoints any more.
+    return changed if lost.is_primary else nothing_behind_gateway(changed, lost)
 
 
 def _missing(observation: Observation) -> Observation:
@@ -137,6 +140,8 @@ _UNWATCHED = (
     Consequence(("EP-COMPLETE", "EP-WEIGHTS"), NOT_WATCHED),
     Consequence(("TR-REACH",), "clients that know no endpoint on West never get an answer from there"),
     Consequence(SHARES, NO_SHARES),
+    Consequence(("GW-DATAPATH",), "a remote's gateway has its endpoints from that same istiod", both(MN, PR)),
+    Consequence(("GW-HARDENED",), SILENT, both(MN, PR)),
 )
 _KEPT = "RS-LEAST"
 
