@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import yaml
@@ -20,10 +21,12 @@ from harness.faults.acts.restarts import (
 from harness.faults.acts.waits import await_rollout, await_true
 from harness.kube import Object
 from harness.mesh.context import environment_faults
+from harness.mesh.injection import dry_run
 from harness.mesh.readiness import pod_reasons
 from harness.mesh.restart import end_pods
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.step import Phase
+from harness.observe.istio_objects import is_injection_webhook
 from harness.topology import Cluster
 
 CNI = "istio-cni-node"
@@ -101,10 +104,44 @@ def webhook_not_serving(stage: Stage) -> Iterator[None]:
     service = Reference("v1", "Service", ISTIOD, system)
     selector = existing(stage, primary, service)["spec"]["selector"]
     change = {"spec": {"selector": {**dict.fromkeys(selector), **NOWHERE}}}
-    with changed(stage, primary, service, change):
+    served = stage.mesh.topology.served_by(primary)
+    with changed(stage, primary, service, change), ExitStack() as stack:
         await_true(stage, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(stage, primary, 0))
+        for cluster in served:
+            stack.enter_context(_webhooks_anew(stage, cluster))
+        for cluster in served:
+            await_true(stage, cluster, "Wait until no pod is injected", partial(_injects, stage, cluster))
         yield
     await_true(stage, primary, "Wait until istiod's Service has endpoints", lambda: _serves(stage, primary, 1))
+
+
+@contextmanager
+def _webhooks_anew(stage: Stage, cluster: Cluster) -> Iterator[None]:
+    """Let an API server connect to its injection webhooks anew.
+
+    It keeps connections for 90 s after their last use, and a connection outlives the endpoint that it was made to. One
+    is kept for each configuration of a webhook: a path with another spelling gets one of its own.
+    """
+    version, kind = "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"
+    with ExitStack() as stack:
+        for found in filter(is_injection_webhook, stage.kube(cluster).list(version, kind)):
+            rules = [{**rule, "clientConfig": respelt(rule["clientConfig"])} for rule in found["webhooks"]]
+            reference = Reference(version, kind, found["metadata"]["name"])
+            stack.enter_context(changed(stage, cluster, reference, {"webhooks": rules}))
+        yield
+
+
+def respelt(webhook: Object) -> Object:
+    """A webhook's client configuration that leads to the same place, spelt otherwise. Pure."""
+    if "service" in webhook:
+        service = webhook["service"]
+        return {**webhook, "service": {**service, "path": f"{service.get('path') or ''}/"}}
+    return {**webhook, "url": f"{webhook['url']}/"}
+
+
+def _injects(stage: Stage, cluster: Cluster) -> str:
+    found = dry_run(stage.kube(cluster), stage.mesh.settings.sample_namespace)
+    return "pods are still injected" if found.injected else ""
 
 
 def _serves(stage: Stage, cluster: Cluster, wanted: int) -> str:
