@@ -49,11 +49,11 @@ def requests(change: Callable[[Scenario, Stream, Request], Request | None]) -> B
     )
 
 
-def failing(count: int, after: float, moment: str = ACTED) -> Break:
-    """The first requests of East that are sent so long after a moment fail."""
+def failing(count: int, after: float, moment: int = 1) -> Break:
+    """The first requests of East that are sent so long after a moment fail; by default after the first act."""
 
     def change(scenario: Scenario) -> Scenario:
-        begin = next(each.at for each in scenario.moments if each.name == moment) + after
+        begin = scenario.moments[moment].at + after
         east, *others = scenario.streams
         doomed = [each.sent for each in east.requests if each.sent >= begin][:count]
         broken = tuple(r.model_copy(update=REFUSED) if r.sent in doomed else r for r in east.requests)
@@ -135,7 +135,7 @@ BROKEN = (
         "not connected: sleep-1.sample",
     ),
     Broken("RES-NETWORK-CUT", "local-lost", requests(local_lost), "longest time without an answer of v1"),
-    Broken("RES-NETWORK-CUT", "errors-after", failing(1, 0.1, "whole"), "failed"),
+    Broken("RES-NETWORK-CUT", "errors-after", failing(1, 0.1, -1), "failed"),
     Broken("RES-SECRET-ROTATION", "errors", failing(1, 0.0), "failed"),
     Broken("RES-SECRET-ROTATION", "not-revoked", every("tokens", old_accepted=True), "former token"),
     Broken("RES-SECRET-ROTATION", "not-taken", every("tokens", new_accepted=False), "new token"),
