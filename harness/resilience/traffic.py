@@ -4,6 +4,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from harness import expected
@@ -194,8 +195,10 @@ class Traffic:
 
     def _watch(self, kube: Kube, pod: str, going: threading.Event, over: threading.Event) -> None:
         """See when a client's pod is deleted."""
-        while not over.is_set() and not going.is_set():
-            for seen in kube.watch("v1", "Pod", pod, self._namespace, _WATCH_SECONDS):
-                if seen is None or seen["metadata"].get("deletionTimestamp"):
-                    going.set()
-                    return
+        while not over.is_set():
+            with suppress(*FAULTS):  # an API server that does not answer says nothing about the pod
+                for seen in kube.watch("v1", "Pod", pod, self._namespace, _WATCH_SECONDS):
+                    if seen is None or seen["metadata"].get("deletionTimestamp"):
+                        going.set()
+                        return
+            over.wait(_RETRY)

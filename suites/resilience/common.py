@@ -11,7 +11,7 @@ from harness.requirement import Evidence
 MOST_SHOWN = 6
 LONGEST_SILENCE = 8.0
 """Seconds in which a client may send nothing because its own pod is replaced."""
-LEAST_SENT = 0.7
+LEAST_SENT = 0.5
 """Share of the rate below which the machine is too busy for its requests' times and failures to say anything."""
 
 

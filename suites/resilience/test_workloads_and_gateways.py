@@ -48,7 +48,7 @@ def test_res_local_out(observation: Observation, evidence: Evidence) -> None:
 
 
 def _expect_failover(evidence: Evidence, stream: Stream, phase: Phase, version: str) -> None:
-    during = [each for each in stream.requests if phase.acted <= each.sent <= phase.mended]
+    during = [each for each in stream.requests if phase.acted <= each.sent < phase.mended]
     own = [each.sent for each in during if each.version == version]
     last = (own[-1] if own else phase.acted) - phase.acted
     expect_within(
