@@ -87,8 +87,8 @@
   let folded = [];
   addEventListener("beforeprint", () => {
     all('.filters [data-verdict=""]').forEach((filter) => filter.click());
-    folded = all("details:not([open])");
+    folded = [...folded, ...all("details:not([open])")];
     folded.forEach((each) => { each.open = true; });
   });
-  addEventListener("afterprint", () => folded.forEach((each) => { each.open = false; }));
+  addEventListener("afterprint", () => { folded.forEach((each) => { each.open = false; }); folded = []; });
 })();
