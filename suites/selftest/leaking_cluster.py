@@ -10,16 +10,16 @@ from typing import Any, cast
 from unittest.mock import create_autospec
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from harness.clusters.access import ClusterAccess
 from harness.kube import ExecResult, Kube, Object, TransportError
 from harness.observe import proxies
-from suites.selftest.certificates import key
 from suites.selftest.test_observe_objects import RAW
 from suites.selftest.test_observe_secrets import TOKEN, secret
 
-PEM = key(2048, "leaked").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PEM = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 OPAQUE = "kubeadm-0pen5esame-0123456789abcdef"
 KUBECONFIG = yaml.safe_dump(
     {
