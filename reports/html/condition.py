@@ -78,6 +78,8 @@ class Fault:
     part: Part
     is_cause: bool
     text: str
+    about: str
+    """What it is about: object and field, without what was expected and found there."""
 
 
 def faults(result: TopologyResult) -> tuple[Fault, ...]:
@@ -87,18 +89,19 @@ def faults(result: TopologyResult) -> tuple[Fault, ...]:
     for cause in result.causes:
         layer = layers.get(cause.id) or next(filter(None, map(judged_at, cause.explains)), None)
         if layer and (part := _PART_OF_LAYER.get(layer)):
-            found.append(Fault(cause.cluster, part, True, f"{cause.title}: {cause.object} {cause.field}"))
+            about = f"{cause.object} {cause.field}"
+            found.append(Fault(cause.cluster, part, True, f"{cause.title}: {about}", about))
     for judgement in result.judgements:
         if part := _PART_OF_AREA.get(judgement.area):
             found += [
-                Fault(finding.cluster, part, False, f"{judgement.id}: {finding}")
+                Fault(finding.cluster, part, False, f"{judgement.id}: {finding}", f"{finding.object} {finding.field}")
                 for finding in judgement.findings
                 if judgement.verdict is Verdict.FAIL
             ]
     for cluster in result.observation.clusters:
         reading = cluster.reading(Subject.API_SERVER)
         if reading and reading.outcome is ReadOutcome.UNREACHABLE:
-            found.append(Fault(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer"))
+            found.append(Fault(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer", ""))
     return tuple(found)
 
 
@@ -119,7 +122,7 @@ def secret_state(
         fault
         for fault in found
         if fault.part is Part.REMOTE_SECRETS and fault.cluster in {watcher.name, ""}
-        if alone or _names(fault.text, watched.name, watched.cluster_name)
+        if alone or _names(fault.about, watched.name, watched.cluster_name)
     ]
     texts = [*_secret_faults(observation, watcher, watched), *(fault.text for fault in mine)]
     if texts:
@@ -165,7 +168,7 @@ def traffic_state(
     count = answers.get(target.version, 0)
     said = f"{target.version} of {target.name} answered {client.name} {count} times"
     mine = [fault for fault in found if fault.part is Part.TRAFFIC and fault.cluster in {client.name, ""}]
-    named = [fault for fault in mine if _names(fault.text, target.name, target.cluster_name, target.version)]
+    named = [fault for fault in mine if _names(fault.about, target.name, target.cluster_name, target.version)]
     blamed = mine if count == 0 else named
     if count and not blamed:
         return State.GOOD, said

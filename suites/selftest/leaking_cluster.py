@@ -10,7 +10,7 @@ from typing import Any, cast
 from unittest.mock import create_autospec
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from harness.clusters.access import ClusterAccess
@@ -19,8 +19,7 @@ from harness.observe import proxies
 from suites.selftest.test_observe_objects import RAW
 from suites.selftest.test_observe_secrets import TOKEN, secret
 
-PEM = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-"""Made for this: the written-down keys of other tests look like hardly any key."""
+PEM = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 OPAQUE = "kubeadm-0pen5esame-0123456789abcdef"
 KUBECONFIG = yaml.safe_dump(
     {

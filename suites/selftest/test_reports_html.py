@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from harness.faults.mutations import faults
 from harness.model.observation import Observation
+from harness.topology import ControlPlaneModel, NetworkModel, preset
 from reports import conformance, html
 from reports.html import certificates, drawing, timeline, traffic
 from reports.html.condition import State
 from reports.result import TopologyResult
 from suites.selftest.breakage import first, last, on
+from suites.selftest.good import good
 from suites.selftest.results import judged, procedure, run_info, without_address
 
 MULTI_PRIMARY, PRIMARY_REMOTE = "multi-primary-multi-network", "primary-remote-multi-network"
@@ -140,6 +143,18 @@ def test_drawing_is_red_where_it_is_broken(broken: TopologyResult) -> None:
         "requests of east to v2 of west through west's gateway"
     ]
     assert "Broken: requests of east" in drawn.description
+
+
+def test_of_three_clusters_only_the_way_to_the_broken_one_is_red() -> None:
+    """What a finding counts among the answers that came is not what it is about."""
+    topology = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
+    drawn = drawing.draw(judged(faults()["gateway-no-address"].apply(good(topology))))
+    red = [arrow.label for arrow in drawn.arrows if arrow.state is not State.GOOD]
+    assert red == [
+        "requests of east to v3 of north through north's gateway",
+        "requests of west to v3 of north through north's gateway",
+    ]
+    assert [arrow.said for arrow in drawn.arrows if arrow.label in red] == ["east gets no v3", "west gets no v3"]
 
 
 def test_good_drawing_has_no_red(good_observations: Mapping[str, Observation]) -> None:
