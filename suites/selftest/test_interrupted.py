@@ -18,7 +18,9 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from harness.model.step import Phase
 
 PROJECT = Path(__file__).parents[2]
-STAGES = (*(phase.value for phase in Phase if phase is not Phase.FAULTS), "judge", "report")
+APART = {"faults", "resilience"}
+"""Phases that a run of the requirements does not have."""
+STAGES = (*(phase.value for phase in Phase if phase.value not in APART), "judge", "report")
 PATIENCE = 300
 """Seconds after which a run that should have ended has not; a busy machine is no failure."""
 _FORKS = multiprocessing.get_context("forkserver")
