@@ -156,7 +156,7 @@ def test_what_an_act_touches_is_put_back(
 
 def test_every_live_fault_has_an_act() -> None:
     """What is declared live can be made."""
-    assert not [fault.id for fault in faults().values() if fault.act and not fault.live]
+    assert not [fault.id for fault in faults().values() if fault.live is not bool(fault.act)]
 
 
 def test_undoing_a_merge_patch_restores_every_field() -> None:
