@@ -30,6 +30,7 @@ resilience: $(VENV)/ready ## Change a mesh that serves, scenario by scenario, an
 
 resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about two minutes on a mesh that stands
 	$(PYTEST) suites/resilience --resilience --scenario=istiod-restart,secret-rotation --topology=primary-remote $(ARGS)
+
 demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
 	$(BIN)/python -m reports demo
 
