@@ -34,6 +34,9 @@ class Budget:
 
 
 NONE = Budget(0)
+GATEWAY_BUDGET = Budget(3)
+"""For each client and each gateway: a connection that ends takes with it what is under way on it, which at 5 requests a
+second that are answered within milliseconds is one at a time, on few connections."""
 
 
 def played(observation: Observation, evidence: Evidence, scenario: str) -> Iterator[Scenario]:
@@ -141,6 +144,20 @@ def expect_served(
             object=f"{len(stream.requests)} requests to helloworld",
             field="failed",
             expected=f"at most {allowed}" if allowed else "none",
+            found=f"{len(lost)}: {shown(record, lost)}" if lost else "none",
+        )
+
+
+def expect_few(evidence: Evidence, record: Scenario, budget: Budget, begin: float, end: float) -> None:
+    """In that time no client's requests failed beyond the budget."""
+    for stream in record.streams:
+        lost = failed(stream, begin, end)
+        evidence.expect(
+            len(lost) <= budget.errors,
+            cluster=stream.client,
+            object="requests to helloworld",
+            field=f"failed between {begin:.0f} s and {end:.0f} s",
+            expected=f"at most {budget.errors}",
             found=f"{len(lost)}: {shown(record, lost)}" if lost else "none",
         )
 

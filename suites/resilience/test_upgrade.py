@@ -1,9 +1,12 @@
 """What holds while the control plane is upgraded."""
 
+from itertools import pairwise
+
+from harness.expected import GATEWAY
 from harness.model.observation import Observation
-from harness.model.resilience import ACTED
+from harness.model.resilience import ACTED, Scenario
 from harness.requirement import Evidence, Level, requirement
-from suites.resilience.common import NONE, expect_served, moments, played
+from suites.resilience.common import GATEWAY_BUDGET, NONE, expect_few, expect_served, moments, played
 
 
 @requirement("RES-REVISION-UPGRADE", Level.EXTENDED, area="resilience", scenario="revision-upgrade")
@@ -15,12 +18,16 @@ def test_res_revision_upgrade(observation: Observation, evidence: Evidence) -> N
     end the first revision is removed. Then no control plane but the new one is left, and it has injected every proxy.
     The same is done in the other direction.
 
-    Error budget: none. Pods are replaced one after the other, and both revisions serve the same mesh meanwhile.
+    Error budget: none, for pods are replaced one after the other, and both revisions serve the same mesh meanwhile; but
+    3 requests for each client while a gateway is restarted, as in RES-GATEWAY-RESTART.
 
     Source: Istio, "Canary Upgrades".
     """
     for record in played(observation, evidence, "revision-upgrade"):
-        expect_served(evidence, record, NONE)
+        restarts = _gateway_restarts(record)
+        expect_served(evidence, record, NONE, excused=restarts)
+        for begin, end in restarts:
+            expect_few(evidence, record, GATEWAY_BUDGET, begin, end)
         for act in moments(record, ACTED):
             new = act.detail.rpartition(" → ")[2]
             after = [each for each in record.revisions if each.at > act.at]
@@ -47,3 +54,10 @@ def test_res_revision_upgrade(observation: Observation, evidence: Evidence) -> N
                     expected=f"{new} everywhere",
                     found=", ".join(f"{pod}: {revision}" for pod, revision in left.items()) or f"{new} everywhere",
                 )
+
+
+def _gateway_restarts(record: Scenario) -> list[tuple[float, float]]:
+    """From what came before a gateway's restart until it was over."""
+    return [
+        (before.at, moment.at) for before, moment in pairwise(record.moments) if moment.name == f"{GATEWAY} restarted"
+    ]

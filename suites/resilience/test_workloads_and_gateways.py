@@ -6,7 +6,16 @@ from harness.model.observation import Observation
 from harness.model.resilience import Scenario, Stream
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Feature
-from suites.resilience.common import NONE, Budget, Phase, expect_served, expect_within, moments, phases, played
+from suites.resilience.common import (
+    GATEWAY_BUDGET,
+    NONE,
+    Phase,
+    expect_served,
+    expect_within,
+    moments,
+    phases,
+    played,
+)
 
 FAILOVER_SECONDS = 35.0
 """A pod's default grace period of 30 s, within which it may answer on, and what its removal takes to be known."""
@@ -14,9 +23,6 @@ RETURN_SECONDS = 60.0
 RECOVERY_SECONDS = 60.0
 """TCP's retransmissions and Envoy's connect timeout of 10 s, several of them one after the other."""
 SILENCE_SECONDS = 5.0
-GATEWAY_BUDGET = Budget(3)
-"""For each client: a connection that ends takes with it what is under way on it, which at 5 requests a second that are
-answered within milliseconds is one request at a time, on the connections to old and new gateway of two clusters."""
 
 
 @requirement("RES-LOCAL-OUT", Level.EXTENDED, area="resilience", scenario="local-out")

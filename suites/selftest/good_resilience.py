@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from harness.expected import GATEWAY
 from harness.model.proxy import RemoteClusterSync
 from harness.model.resilience import (
     ACTED,
@@ -50,9 +51,11 @@ def _moments(topology: Topology, name: str) -> tuple[Moment, ...]:
     detail = "default → next" if name == "revision-upgrade" else ""
     back = {"local-out": "available", "istiod-restart": "connected"}.get(name)
     between = (Moment(name=back, at=END + 1, cluster=cluster),) if back else ()
+    moved = [Moment(name=f"{what} restarted", at=at, cluster=first) for what, at in (("sleep", 20.0), (GATEWAY, 25.0))]
     return (
         Moment(name=WHOLE, at=3.0),
         Moment(name=ACTED, at=BEGIN, cluster=cluster, detail=detail),
+        *(moved if name == "revision-upgrade" else ()),
         Moment(name=MENDED, at=END, cluster=cluster),
         *between,
         Moment(name=WHOLE, at=CALM),

@@ -147,6 +147,7 @@ BROKEN = (
     Broken("RES-ROOT-ROTATION", "old-root", old_root_stays, "trusted roots"),
     Broken("RES-ROOT-ROTATION", "never-both", never_both, "never seen to trust both"),
     Broken("RES-REVISION-UPGRADE", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-REVISION-UPGRADE", "gateway-over-budget", failing(4, 1.0, 2), "at most 3"),
     Broken("RES-REVISION-UPGRADE", "left-behind", left_behind, "Deployments of istiod"),
     Broken("RES-REVISION-UPGRADE", "not-moved", every("revisions", proxies={"sleep-x": "default"}), "proxies"),
 )
