@@ -10,6 +10,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness import inventory
+from harness.errors import StepError
 from harness.inventory import Entry, Inventory
 from harness.kube import Kube, Object, explain_api_error
 from harness.mesh.context import Mesh, step
@@ -160,12 +161,14 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
         opened.skip("nothing is left")
         return
     opened.note(summary(found))
+    stuck: list[str] = []
     # Custom resources go with their definitions: first what is made of a definition, then the definitions.
     for definitions in (False, True):
         batch = [entry for entry in found if (entry.kind.name == "CustomResourceDefinition") is definitions]
         there = [entry for entry in batch if kube.delete(*_reference(entry))]
-        for entry in there:
-            _await_gone(mesh, cluster, opened, _reference(entry))
+        stuck += filter(None, in_parallel(lambda entry: _why_stuck(mesh, cluster, opened, entry), there))
+    if stuck:
+        raise StepError("; ".join(stuck))
 
 
 @step(Phase.CLEANUP)
@@ -225,6 +228,15 @@ def _reference(entry: Entry) -> tuple[str, str, str, str | None]:
 def _await_gone(mesh: Mesh, cluster: Cluster, opened: OpenStep, which: tuple[str, str, str, str | None]) -> None:
     timeout = mesh.deadline(cluster, REMOVAL_SECONDS)
     mesh.kube(cluster).wait(*which, pending=still_there, timeout=timeout, step=opened)
+
+
+def _why_stuck(mesh: Mesh, cluster: Cluster, opened: OpenStep, entry: Entry) -> str:
+    """What keeps a deleted object that does not go; the others are removed all the same."""
+    try:
+        _await_gone(mesh, cluster, opened, _reference(entry))
+    except StepError as failed:
+        return str(failed)
+    return ""
 
 
 def still_there(seen: Object | None) -> str:

@@ -21,7 +21,7 @@ from harness.faults.acts.restarts import (
     restart_gateways,
     restart_sample,
 )
-from harness.faults.acts.waits import await_true
+from harness.faults.acts.waits import await_true, sync_volumes
 from harness.faults.reissue import Ca, Shape, make
 from harness.kube import Object
 from harness.mesh.context import environment_faults
@@ -184,10 +184,7 @@ def _not_looked(stage: Stage, cluster: Cluster, since: float) -> str:
         name = pod["metadata"]["name"]
         log = kube.logs(system, name, "discovery", lines=_LOG_LINES, since=time.monotonic() - since)
         if not any(line in log for line in TAKEN_UP):
-            # The kubelet brings mounted secrets up to date when it looks at a pod: at the latest after a minute or so,
-            # and whenever the pod's own object changes.
-            stamp = {"metadata": {"annotations": {"eastwest/looked-at": datetime.now(UTC).isoformat()}}}
-            kube.merge("v1", "Pod", name, stamp, system)
+            sync_volumes(stage, cluster, system, name)
             return f"pod {name} has not looked yet"
     return "" if pods else "no istiod runs"
 

@@ -8,14 +8,20 @@ from typing import Any
 import yaml
 
 from harness import expected
+from harness.experiments.bench import ready_pods
 from harness.faults import configuration
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, changed, existing, present
-from harness.faults.acts.waits import ask, await_true, felt
+from harness.faults.acts.waits import ASK_SECONDS, ask, await_true, felt, sync_volumes
+from harness.kube import TransportError
+from harness.observe import control_plane
 from harness.parallel import in_parallel
 from harness.topology import Cluster
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
+MOUNT_SECONDS = 120.0
+"""For the kubelet to bring a mounted file up to date."""
+_MESH = ("pilot-discovery", "request", "GET", "/debug/mesh")
 _ROUTES = "config_dump?resource=dynamic_route_configs"
 
 
@@ -86,14 +92,52 @@ def _applied(
 
 @contextmanager
 def _configured(stage: Stage, settings: configuration.Spec) -> Iterator[None]:
-    """Add settings to the mesh configuration of every primary; istiod follows its ConfigMap."""
-    reference = Reference("v1", "ConfigMap", "istio", stage.mesh.settings.system_namespace)
+    """Add settings to the mesh configuration of every primary."""
     with ExitStack() as mending:
         for primary in stage.mesh.topology.primaries:
-            before = existing(stage, primary, reference)["data"]["mesh"]
-            text = yaml.safe_dump({**yaml.safe_load(before), **settings})
-            mending.enter_context(changed(stage, primary, reference, {"data": {"mesh": text}}))
+            mending.enter_context(_mesh_config(stage, primary, settings))
         yield
+
+
+@contextmanager
+def _mesh_config(stage: Stage, primary: Cluster, settings: configuration.Spec) -> Iterator[None]:
+    """Add settings to a primary's mesh configuration, and wait until istiod has them from the file that it mounts."""
+    system = stage.mesh.settings.system_namespace
+    reference = Reference("v1", "ConfigMap", "istio", system)
+    before = existing(stage, primary, reference)["data"]["mesh"]
+    text = yaml.safe_dump({**yaml.safe_load(before), **settings})
+    former = _in_use(stage, primary, settings)
+
+    def pending(*, as_before: bool) -> str:
+        found = _in_use(stage, primary, settings)
+        waiting = [name for name, values in found.items() if (values == former.get(name)) is not as_before]
+        for name in waiting:
+            sync_volumes(stage, primary, system, name)
+        return f"{', '.join(waiting)} has its former mesh configuration" if waiting else ""
+
+    title = "Wait until istiod has the mesh configuration"
+    with changed(stage, primary, reference, {"data": {"mesh": text}}):
+        await_true(stage, primary, title, lambda: pending(as_before=False), MOUNT_SECONDS)
+        yield
+    await_true(stage, primary, title, lambda: pending(as_before=True), MOUNT_SECONDS)
+
+
+def _in_use(stage: Stage, primary: Cluster, settings: configuration.Spec) -> dict[str, list[Any]]:
+    """The values that each istiod pod now has of these settings.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
+    found = {}
+    for pod in ready_pods(kube, system, "istiod"):
+        name = pod["metadata"]["name"]
+        answer = kube.exec(system, name, control_plane.CONTAINER, _MESH, timeout=ASK_SECONDS)
+        if answer.status:
+            raise TransportError(f"{name}: {answer.stderr}")
+        mesh = json.loads(answer.stdout)
+        found[name] = [mesh.get(key) for key in settings]
+    return found
 
 
 def _await_routes(stage: Stage, client: Cluster, *, weighted: bool) -> None:

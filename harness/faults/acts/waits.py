@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from harness import expected
@@ -24,6 +25,7 @@ from harness.topology import Cluster
 SECONDS = 60.0
 """For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
 ASK_SECONDS = 15.0
+LOOKED_AT = "eastwest/looked-at"
 _PAUSE = 0.5
 Endpoint = tuple[str, int, int, int]
 """Address, port, weight, priority."""
@@ -59,6 +61,15 @@ def _told(pending: Callable[[], str]) -> str:
         return pending()
     except TransportError as failed:
         return str(failed)
+
+
+def sync_volumes(stage: Stage, cluster: Cluster, namespace: str, pod: str) -> None:
+    """Let the kubelet look at a pod, and so bring what it mounts of ConfigMaps and Secrets up to date.
+
+    It does so whenever the pod's own object changes, and else after a minute or so.
+    """
+    stamp = {"metadata": {"annotations": {LOOKED_AT: datetime.now(UTC).isoformat()}}}
+    stage.kube(cluster).merge("v1", "Pod", pod, stamp, namespace)
 
 
 def ask(stage: Stage, cluster: Cluster, namespace: str, app: str, path: str) -> Iterator[Any]:
