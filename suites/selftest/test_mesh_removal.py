@@ -126,6 +126,19 @@ def test_what_hangs_is_said_and_the_rest_is_removed(
     assert ("west", "CustomResourceDefinition", "gateways.networking.istio.io") in history
 
 
+def test_what_finalizers_hold_keeps_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
+) -> None:
+    """One object that does not go is named, and the definitions, whose turn comes after it, are removed."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes["east"].stuck = "istio-ca-root-cert"
+    log = _remove(monkeypatch, kubes, BEFORE, MADE)
+    (failed,) = [step for step in log.steps if step.outcome is Outcome.FAILED]
+    assert failed.cluster == "east"
+    assert "istio-ca-root-cert is still there: finalizers hold" in failed.detail
+    assert ("east", "CustomResourceDefinition", "gateways.networking.istio.io") in history
+
+
 def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
     """Every cluster is compared with itself; one that does not answer is named."""
     kubes = {name: FakeKube(name, history) for name in ("east", "west")}
