@@ -211,3 +211,15 @@ def endpoints_by_cluster(
             return None
         found.setdefault(owner, []).append(endpoint)
     return found
+
+
+def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:
+    """The clusters among which a client's proxy chooses for each call, those behind one network's gateways together.
+
+    The client's proxy knows the endpoints of its own network, and of another network only the gateways. A gateway
+    passes the proxy's connection through as it is: which of the network's endpoints it meets is decided once for the
+    connection, not for each call on it (Istio issues 31549 and 32208).
+    """
+    near = tuple((cluster,) for cluster in topology.clusters if cluster.network == client.network)
+    far = (network for network in topology.networks if network != client.network)
+    return near + tuple(tuple(c for c in topology.clusters if c.network == network) for network in far)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from harness import expected
 from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
@@ -80,15 +81,20 @@ def grpc_broken(observation: Observation) -> Iterator[Found]:
     Calls of one connection are only spread over clusters where Envoy knows that it is HTTP/2: the port must be named
     grpc. As tcp the whole connection goes to one endpoint.
     """
-    wanted = {cluster.version for cluster in observation.topology.clusters}
     stuck = [
         exchange
         for exchange in _experiments(observation).grpc or ()
         if exchange.result not in NOT_SENT
-        and (exchange.result is not ProbeResult.ANSWERED or (not exchange.target and set(exchange.answers) < wanted))
+        and (exchange.result is not ProbeResult.ANSWERED or (not exchange.target and _sticks(observation, exchange)))
     ]
     for exchange in stuck[:1]:
         yield replace(_port(observation, exchange, GRPC_PORT, "grpc"), evidence=few(_told(stuck)))
+
+
+def _sticks(observation: Observation, exchange: Exchange) -> bool:
+    """Whether calls of one connection went to fewer places than the client's proxy chooses among."""
+    groups = expected.spread_over(observation.topology, observation.topology[exchange.source])
+    return any(not any(exchange.answers.get(cluster.version) for cluster in group) for group in groups)
 
 
 @cause("authz-missing", Layer.POLICIES, "AUTHZ-IDENTITY", breaks=None)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from harness.catalogue import catalogue
+from harness.diagnose import diagnose
 from harness.experiments import IDS
 from harness.model.experiment import (
     ECHO,
@@ -18,7 +19,7 @@ from harness.model.experiment import (
 )
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
-from harness.requirement import Verdict
+from harness.requirement import Verdict, judge
 from suites.selftest.breakage import Breakage, check, edit, first, last, verdicts
 
 
@@ -209,3 +210,22 @@ def test_unsent(result: ProbeResult, verdict: Verdict, made_observations: Mappin
             )
         )
         assert {found[row] for row in IDS - {"IDEMPOTENT"}} == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        # East reaches West and North, which share a network, over their gateways: one of them is enough.
+        ({"v1": 60, "v2": 67}, Verdict.PASS),
+        ({"v1": 60, "v3": 67}, Verdict.PASS),
+        ({"v2": 60, "v3": 67}, Verdict.FAIL),
+        ({"v1": 127}, Verdict.FAIL),
+    ],
+)
+def test_behind_a_networks_gateways_a_connection_chooses_once(
+    answers: dict[str, int], verdict: Verdict, made_observations: Mapping[str, Observation]
+) -> None:
+    seen = _grpc(made_observations["mixed"], lambda _: {"answers": answers})
+    assert verdicts(seen)["TR-GRPC"] is verdict
+    causes = {found.id for found in diagnose(seen, (judge(catalogue()["TR-GRPC"], seen),))}
+    assert causes == ({"grpc-broken"} if verdict is Verdict.FAIL else set())
