@@ -4,7 +4,7 @@ Requirements, causes and observers agree here on names: which Service is the eas
 of it, which proxy belongs to a client, which cluster stands behind an endpoint.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 
 from harness.model.certificate import CaSecret
@@ -223,3 +223,13 @@ def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...
     near = tuple((cluster,) for cluster in topology.clusters if cluster.network == client.network)
     far = (network for network in topology.networks if network != client.network)
     return near + tuple(tuple(c for c in topology.clusters if c.network == network) for network in far)
+
+
+def versions_apart(topology: Topology, client: Cluster) -> tuple[frozenset[str], ...]:
+    """The versions of helloworld, grouped as `spread_over` groups their clusters: one of each answers in a mesh."""
+    return tuple(frozenset(target.version for target in targets) for targets in spread_over(topology, client))
+
+
+def all_answered(apart: Iterable[frozenset[str]], seen: Collection[str]) -> bool:
+    """Whether a version of each group answered."""
+    return all(not versions.isdisjoint(seen) for versions in apart)

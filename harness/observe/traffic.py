@@ -40,7 +40,9 @@ class Client:
     container: str
     url: str
     versions: tuple[str, ...]
-    """Those that must answer."""
+    """Those that are asked for."""
+    apart: tuple[frozenset[str], ...]
+    """Of each of these one must answer: `expected.versions_apart`."""
     limit: int
     """Seconds for one request."""
     short_limit: int
@@ -79,6 +81,7 @@ def clients(
                     container=expected.SLEEP if pod.container(expected.SLEEP) else container,
                     url=f"http://{expected.HELLOWORLD}.{namespace}:{expected.HELLOWORLD_PORT}/hello",
                     versions=tuple(other.version for other in topology.clusters),
+                    apart=expected.versions_apart(topology, cluster),
                     limit=max(1, round(REQUEST_SECONDS * timeout_scale)),
                     short_limit=max(1, round(SHORT_REQUEST_SECONDS * timeout_scale)),
                     timeout=15 * timeout_scale,
@@ -102,7 +105,7 @@ def odds(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObserva
 
 
 def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
-    """Send small sequences until each version has answered once, time is up, or it is clear that it won't happen.
+    """Send small sequences until every version has answered, time is up, or it is clear that it won't happen.
 
     Args:
         client: the sleep pod.
@@ -128,7 +131,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
                 first[answer.version] = round(offset + answer.sent + answer.seconds, 3)
                 changed = time.monotonic()
         now = time.monotonic()
-        if set(client.versions) <= first.keys() or now > deadline or now - changed > quiet:
+        if expected.all_answered(client.apart, first) or now > deadline or now - changed > quiet:
             break
         seen = _endpoints(client)
         if endpoints is not None and seen != endpoints:
@@ -136,7 +139,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
         endpoints = seen
         # Nothing tells a client that a version became reachable: it has to ask again.
         time.sleep(_PAUSE)
-    converged = set(client.versions) <= first.keys()
+    converged = expected.all_answered(client.apart, first)
     seconds = max(first.values()) if converged else round(time.monotonic() - began, 3)
     return Convergence(client=client.cluster, seconds=seconds, first_answer=first, converged=converged, requests=sent)
 
@@ -151,8 +154,8 @@ def cover(client: Client, cap: int, converged: bool) -> Sequence:
 
 
 def distribute(client: Client, count: int, coverage: Sequence) -> Sequence | None:
-    """A fixed number of requests for the shares; None where coverage has shown that a version does not answer."""
-    if not set(client.versions) <= versions_seen(coverage.requests):
+    """A fixed number of requests for the shares; None where coverage has shown that not all of them answer."""
+    if not expected.all_answered(client.apart, versions_seen(coverage.requests)):
         return None
     plan = SequencePlan(client.url, count, limit=client.limit, chunk=_CHUNK)
     if broken_off(plan, coverage.requests):

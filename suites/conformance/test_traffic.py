@@ -1,7 +1,7 @@
 """Traffic: the chapter's loop, judged with known odds."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness import expected, statistics
 from harness.model.cluster import Subject
@@ -23,12 +23,14 @@ ENOUGH_POWER = 0.5
 
 @requirement("TR-REACH", Level.MUST, area=AREA)
 def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
-    """Every version of helloworld answers every cluster's client.
+    """Every version of helloworld answers every cluster's client; of clusters that share another network, one.
 
     This is the chapter's own proof that the clusters form one mesh. Ten requests miss one of two equal versions once in
     five hundred times, one of three once in twenty. So requests are sent until every version has answered, and a
     version is taken for unreachable at a number of requests at which a good mesh would miss one of them once in a
-    million times: 21, 37, 53 for two, three, four clusters. The first ten of these are the chapter's loop.
+    million times: 21, 37, 53 for two, three, four clusters. The first ten of these are the chapter's loop. The gateways
+    of another network pass the client's few connections through, so which of that network's versions answers is chosen
+    once for a connection: where they are several, one that answers is enough, and the others are told.
 
     Source: chapter, "Verify that you see responses from both clusters"; harness/statistics.py, coverage_cap.
     """
@@ -38,8 +40,16 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
         cap = max(statistics.coverage_cap(shares), observation.traffic.cap if observation.traffic else 0)
         versions = [request.version if _good(request) else "error" for request in requests]
         evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])} ({_odds(observation, cap)})")
-        for target in observation.topology.clusters:
-            _judge_version(observation, evidence, client, target, versions=versions, cap=cap)
+        for targets in expected.spread_over(observation.topology, client):
+            answered = [target for target in targets if target.version in versions]
+            for target in answered:
+                first = versions.index(target.version) + 1
+                evidence.fact(
+                    f"{client.name}: {target.version} of {target.name} answered, first at request {first} of at most "
+                    f"{cap}"
+                )
+            if not answered:
+                _judge_silent(observation, evidence, client, targets, versions=versions, cap=cap)
 
 
 @requirement("TR-NO-ERRORS", Level.MUST, area=AREA)
@@ -117,14 +127,21 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
     fresh connections and compared with the weights by the exact binomial test, for more than two versions each against
     the rest with Bonferroni's correction. A good mesh fails this requirement once in ten thousand runs, all clients
     together; stated are n, p, and how likely the weakest version's odds being halved would have been seen. Where that
-    is less likely than not, nothing is judged.
+    is less likely than not, nothing is judged. Versions of clusters that share another network count together: which of
+    them answers is chosen once for a connection of the client's proxy, not for each request.
 
     Source: Istio, "Deployment models"; harness/statistics.py, compare_shares.
     """
     clients = len(observation.topology.clusters)
     for client, sequences in _sequences(observation, evidence, "distribution"):
-        promised = _promised_shares(observation, evidence, client)
-        counts = Counter(request.version for s in sequences for request in s.requests if _good(request))
+        label = {
+            target.version: " or ".join(each.version for each in targets)
+            for targets in expected.spread_over(observation.topology, client)
+            for target in targets
+        }
+        promised = _promised_shares(observation, evidence, client, label)
+        answers = (request.version for s in sequences for request in s.requests if _good(request))
+        counts = Counter(label.get(version, version) for version in answers)
         if not promised:
             continue
         if not counts:
@@ -219,7 +236,7 @@ def _broken_off(observation: Observation, client: Cluster) -> bool:
     coverage = observation.traffic.coverage if observation.traffic else ()
     seen = {r.version for s in coverage if s.client == client.name for r in s.requests if _good(r)}
     sent = any(s.requests for s in coverage if s.client == client.name)
-    return sent and not seen >= {cluster.version for cluster in observation.topology.clusters}
+    return sent and not expected.all_answered(expected.versions_apart(observation.topology, client), seen)
 
 
 def _odds(observation: Observation, cap: int) -> str:
@@ -238,35 +255,42 @@ def _power(requests: int) -> str:
     return f"no false alarms; {ERROR_RATE:.0%} of requests failing would have been seen with probability {seen:.1%}"
 
 
-def _judge_version(
-    observation: Observation, evidence: Evidence, client: Cluster, target: Cluster, *, versions: list[str], cap: int
+def _judge_silent(
+    observation: Observation,
+    evidence: Evidence,
+    client: Cluster,
+    targets: tuple[Cluster, ...],
+    *,
+    versions: list[str],
+    cap: int,
 ) -> None:
-    version = target.version
-    workload = observation[target].workload(observation.asked.sample_namespace, f"{expected.HELLOWORLD}-{version}")
-    read = observation[target].workloads
-    if version in versions:
-        first = versions.index(version) + 1
-        evidence.fact(f"{client.name}: {version} of {target.name} answered, first at request {first} of at most {cap}")
-    elif read and (workload is None or not workload.available):
-        evidence.blocked("WL-PLACED", f"{version} is not available on {target.name}")
+    """Judge that none of these clusters' versions answered a client."""
+    namespace, names = observation.asked.sample_namespace, " or ".join(target.version for target in targets)
+    absent = []
+    for target in targets:
+        workload = observation[target].workload(namespace, f"{expected.HELLOWORLD}-{target.version}")
+        if observation[target].workloads and (workload is None or not workload.available):
+            absent.append(f"{target.version} is not available on {target.name}")
+    if len(absent) == len(targets):
+        evidence.blocked("WL-PLACED", "; ".join(absent))
     elif len(versions) < cap and "error" not in versions:
-        evidence.unknown(
-            f"{client.name}: {version} had not answered when the sequence ended at {len(versions)} of {cap}"
-        )
+        evidence.unknown(f"{client.name}: {names} had not answered when the sequence ended at {len(versions)} of {cap}")
     else:
         counted = ", ".join(f"{count} × {name}" for name, count in Counter(versions).most_common())
         evidence.expect(
             False,
             cluster=client,
-            object=f"helloworld {version} of {target.name}",
+            object=f"helloworld {names} of {' or '.join(target.name for target in targets)}",
             field=f"answers to {client.name}'s client",
             expected=f"at least one in {cap}",
             found=f"none in {len(versions)} ({counted})",
         )
 
 
-def _promised_shares(observation: Observation, evidence: Evidence, client: Cluster) -> dict[str, float]:
-    """Each version's share by the weights of the healthy endpoints in the client's proxies."""
+def _promised_shares(
+    observation: Observation, evidence: Evidence, client: Cluster, label: Mapping[str, str]
+) -> dict[str, float]:
+    """Each label's share by the weights of the healthy endpoints in the client's proxies; `label` is by version."""
     weights: Counter[str] = Counter()
     for _ in evidence.readable(observation, Subject.PROXIES, among=(client,)):
         for proxy in expected.sleep_proxies(observation, client)[:1]:
@@ -274,9 +298,9 @@ def _promised_shares(observation: Observation, evidence: Evidence, client: Clust
             healthy = [endpoint for endpoint in found.endpoints if endpoint.healthy] if found else []
             owned = expected.endpoints_by_cluster(observation, client, healthy)
             for name, endpoints in (owned or {}).items():
-                weights[observation.topology[name].version] += sum(endpoint.weight for endpoint in endpoints)
+                weights[label[observation.topology[name].version]] += sum(endpoint.weight for endpoint in endpoints)
     whole = sum(weights.values())
     if not whole:
         evidence.blocked("EP-COMPLETE", f"the endpoints of {client.name}'s client can't be told by cluster")
         return {}
-    return {version: weight / whole for version, weight in weights.items()}
+    return {name: weight / whole for name, weight in weights.items()}

@@ -9,8 +9,9 @@ from harness.model.cluster import Container, Pod
 from harness.model.observation import InventoryChange, Observation
 from harness.model.proxy import EndpointSet, ProxyEndpoint
 from harness.model.traffic import Sequence
+from harness.requirement import Verdict
 from harness.topology import Topology
-from suites.selftest.breakage import Breakage, check, edit, first, last, on, with_sleep_proxy
+from suites.selftest.breakage import Breakage, check, edit, first, last, on, verdicts, with_sleep_proxy
 
 
 def _second_version(observation: Observation) -> Observation:
@@ -201,3 +202,33 @@ def test_notices(breakage: Breakage, made_observations: Mapping[str, Observation
     """The requirement fails, and nothing else but what is declared."""
     for observation in made_observations.values():
         check(breakage, observation)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reach", "distribution"),
+    [
+        # East's client reaches West (v2) and North (v3) over the gateways of one network, and its own v1 at a third.
+        ({"v1": 133, "v2": 81, "v3": 186}, Verdict.PASS, Verdict.PASS),
+        ({"v1": 133, "v2": 267}, Verdict.PASS, Verdict.PASS),
+        ({"v1": 220, "v2": 90, "v3": 90}, Verdict.PASS, Verdict.FAIL),
+        ({"v2": 200, "v3": 200}, Verdict.FAIL, Verdict.BLOCKED),
+        ({"v1": 400}, Verdict.FAIL, Verdict.BLOCKED),
+    ],
+)
+def test_versions_behind_one_networks_gateways_count_together(
+    counts: Mapping[str, int], reach: Verdict, distribution: Verdict, made_observations: Mapping[str, Observation]
+) -> None:
+    def answered(found: Sequence) -> Sequence:
+        request = found.requests[0]
+        requests = (
+            request.model_copy(update={"version": name}) for name, count in counts.items() for _ in range(count)
+        )
+        return found.model_copy(update={"requests": tuple(requests)})
+
+    seen = _sequences(_sequences(made_observations["mixed"], "coverage", answered), "distribution", answered)
+    if distribution is Verdict.BLOCKED:
+        assert seen.traffic
+        others = tuple(sequence for sequence in seen.traffic.distribution if sequence.client != "east")
+        seen = seen.model_copy(update={"traffic": seen.traffic.model_copy(update={"distribution": others})})
+    found = verdicts(seen)
+    assert (found["TR-REACH"], found["TR-DISTRIBUTION"]) == (reach, distribution)
