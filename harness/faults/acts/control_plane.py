@@ -1,7 +1,7 @@
 """A control plane that does not run, does not serve, or is told that it is somebody else."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -17,15 +17,13 @@ from harness.faults.acts.restarts import (
     restart_gateways,
     restart_istiod,
     restart_sample,
+    run_istiod_as,
 )
-from harness.faults.acts.waits import await_rollout, await_true
+from harness.faults.acts.waits import await_true
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.injection import dry_run
 from harness.mesh.readiness import pod_reasons
-from harness.mesh.restart import end_pods
-from harness.mesh.settings import AVAILABLE_SECONDS
-from harness.model.step import Phase
 from harness.observe.istio_objects import is_injection_webhook
 from harness.topology import Cluster
 
@@ -45,30 +43,15 @@ def control_plane_down(stage: Stage) -> Iterator[None]:
     containers = spec["template"]["spec"]["containers"]
     broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
     try:
-        # While the former pods run the Deployment would keep them.
-        _merge(stage, primary, deployment, {"replicas": 0})
-        _end(stage, primary)
-        _merge(stage, primary, deployment, {"template": {"spec": {"containers": broken}}, "replicas": spec["replicas"]})
+        run_istiod_as(stage, primary, _containers(spec, broken), ready=False)
         await_true(stage, primary, "Wait until the image is found missing", lambda: _image_is_there(stage, primary))
         yield
     finally:
-        _merge(
-            stage, primary, deployment, {"template": {"spec": {"containers": containers}}, "replicas": spec["replicas"]}
-        )
-        await_rollout(stage, primary, system, ISTIOD)
-        await_connected(stage, primary)
+        run_istiod_as(stage, primary, _containers(spec, containers))
 
 
-def _end(stage: Stage, primary: Cluster) -> None:
-    system, timeout = stage.mesh.settings.system_namespace, AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
-    with stage.mesh.log.step(Phase.FAULTS, "End istiod", primary.name) as step, environment_faults():
-        end_pods(stage.kube(primary), system, f"app={ISTIOD}", timeout, step)
-
-
-def _merge(stage: Stage, cluster: Cluster, reference: Reference, spec: Object) -> None:
-    api_version, kind, name, namespace = reference
-    with environment_faults():
-        stage.kube(cluster).merge(api_version, kind, name, {"spec": spec}, namespace)
+def _containers(spec: Object, containers: list[Object]) -> Object:
+    return {"spec": {"replicas": spec["replicas"], "template": {"spec": {"containers": containers}}}}
 
 
 def _image_is_there(stage: Stage, cluster: Cluster) -> str:
@@ -236,7 +219,7 @@ def environment(deployment: Object, variables: Mapping[str, str]) -> Object:
         {**each, "env": [*(found for found in each.get("env") or () if found["name"] not in variables), *added]}
         for each in deployment["spec"]["template"]["spec"]["containers"]
     ]
-    return {"spec": {"template": {"spec": {"containers": containers}}}}
+    return _containers(deployment["spec"], containers)
 
 
 @contextmanager
@@ -281,11 +264,15 @@ def _edits(
         yield reference, environment(existing(stage, primary, reference), variables)
 
 
-def _edit(stage: Stage, primary: Cluster, edits: Iterable[tuple[Reference, Object]]) -> None:
+def _edit(stage: Stage, primary: Cluster, edits: Sequence[tuple[Reference, Object]]) -> None:
     for (api_version, kind, name, namespace), change in edits:
-        with environment_faults():
-            stage.kube(primary).merge(api_version, kind, name, change, namespace)
-    restart_istiod(stage, primary)
+        if kind == "Deployment":
+            run_istiod_as(stage, primary, change)
+        else:
+            with environment_faults():
+                stage.kube(primary).merge(api_version, kind, name, change, namespace)
+    if all(reference.kind != "Deployment" for reference, _ in edits):
+        restart_istiod(stage, primary)
     restart_gateways(stage, (primary,))
     restart_sample(stage, (primary,))
     await_connected(stage, primary)

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from harness import expected
 from harness.errors import StepError
 from harness.faults.act import Stage
-from harness.faults.acts.changes import Reference, bare, changed, delete, existing, present
+from harness.faults.acts.changes import Reference, bare, changed, delete, existing, present, undo
 from harness.faults.acts.control_plane import NOWHERE, cluster_name_taken, environment
-from harness.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample
-from harness.faults.acts.waits import await_rollout, await_true
+from harness.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
+from harness.faults.acts.waits import await_true
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME as GATEWAY
@@ -26,15 +26,14 @@ _ADDRESS_SECONDS = 60.0
 @contextmanager
 def external_off(stage: Stage) -> Iterator[None]:
     """Take from the primary that it serves remotes."""
-    system = stage.mesh.settings.system_namespace
-    deployment = Reference("apps/v1", "Deployment", ISTIOD, system)
-    alone = environment(existing(stage, stage.signer, deployment), {"EXTERNAL_ISTIOD": "false"})
-    with changed(stage, stage.signer, deployment, alone):
-        await_rollout(stage, stage.signer, system, ISTIOD)
-        await_connected(stage, stage.signer)
+    deployment = Reference("apps/v1", "Deployment", ISTIOD, stage.mesh.settings.system_namespace)
+    before = existing(stage, stage.signer, deployment)
+    alone = environment(before, {"EXTERNAL_ISTIOD": "false"})
+    try:
+        run_istiod_as(stage, stage.signer, alone)
         yield
-    await_rollout(stage, stage.signer, system, ISTIOD)
-    await_connected(stage, stage.signer)
+    finally:
+        run_istiod_as(stage, stage.signer, undo(before, alone))
 
 
 @contextmanager

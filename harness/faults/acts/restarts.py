@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from harness import expected
 from harness.faults.act import Stage
-from harness.faults.acts.waits import await_true, control_planes
+from harness.faults.acts.waits import await_rollout, await_true, control_planes
+from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME as GATEWAY
-from harness.mesh.restart import restart_deployment
+from harness.mesh.restart import end_pods, restart_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.step import Phase
 from harness.observe import api_objects
@@ -44,6 +45,31 @@ def restart_istiod(stage: Stage, primary: Cluster) -> None:
     """
     restart(stage, primary, stage.mesh.settings.system_namespace, ISTIOD)
     await_connected(stage, primary)
+
+
+def run_istiod_as(stage: Stage, primary: Cluster, change: Object, *, ready: bool = True) -> None:
+    """Change a control plane's Deployment, and start it anew.
+
+    A rollout would keep the former pods until the new ones are ready, and on a small node they have no room meanwhile.
+
+    Args:
+        stage: the mesh.
+        primary: where.
+        change: JSON merge patch, which says `spec.replicas`.
+        ready: wait until it is ready and its proxies have connected again; else only until the former pods are gone.
+
+    Raises:
+        StepError: they did not in time.
+    """
+    system, timeout = stage.mesh.settings.system_namespace, AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    kube = stage.kube(primary)
+    with stage.mesh.log.step(Phase.FAULTS, "End istiod", primary.name) as step, environment_faults():
+        kube.merge("apps/v1", "Deployment", ISTIOD, {"spec": {"replicas": 0}}, system)
+        end_pods(kube, system, f"app={ISTIOD}", timeout, step)
+        kube.merge("apps/v1", "Deployment", ISTIOD, change, system)
+    if ready:
+        await_rollout(stage, primary, system, ISTIOD)
+        await_connected(stage, primary)
 
 
 def restart_gateways(stage: Stage, clusters: Iterable[Cluster]) -> None:
