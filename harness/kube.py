@@ -384,22 +384,7 @@ class Kube:
         Raises:
             TransportError: the connection could not be made or broke, or the command did not end in time.
         """
-        # stream() swaps a method of the client it is given while it runs: a client of its own for each call.
-        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
-        try:
-            session = stream(
-                core.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=list(command),
-                stdin=bool(stdin),
-                stdout=True,
-                stderr=True,
-                tty=False,
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
+        with self._session(namespace, pod, container, command, timeout, stdin=bool(stdin)) as session:
             if stdin:
                 session.write_stdin(stdin)
             deadline = time.monotonic() + timeout
@@ -407,12 +392,9 @@ class Kube:
                 session.run_forever(timeout=min(LOOK_SECONDS, left))
                 check_interrupted()
             if session.is_open():
-                session.close()
                 raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
             status = exit_status(session.read_channel(ERROR_CHANNEL))
             return ExecResult(status, session.read_stdout() or "", session.read_stderr() or "")
-        except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
-            raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
 
     def exec_lines(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
@@ -429,6 +411,28 @@ class Kube:
         Raises:
             TransportError: the connection could not be made, or broke before the command ended.
         """
+        with self._session(namespace, pod, container, command, timeout, stderr=False) as session:
+            deadline, rest = time.monotonic() + timeout, ""
+            while session.is_open() and time.monotonic() < deadline:
+                session.update(timeout=1)
+                *lines, rest = (rest + (session.read_stdout(timeout=0) or "")).split("\n")
+                yield from lines
+            exit_status(session.read_channel(ERROR_CHANNEL, timeout=0))
+
+    @contextmanager
+    def _session(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        timeout: float,
+        *,
+        stdin: bool = False,
+        stderr: bool = True,
+    ) -> Iterator[Any]:
+        """A command that runs in a container; what breaks within is raised as a TransportError that names it."""
+        # stream() swaps a method of the client it is given while it runs: a client of its own for each call.
         core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
         try:
             session = stream(
@@ -437,20 +441,15 @@ class Kube:
                 namespace,
                 container=container,
                 command=list(command),
-                stdin=False,
+                stdin=stdin,
                 stdout=True,
-                stderr=False,
+                stderr=stderr,
                 tty=False,
                 _preload_content=False,
                 _request_timeout=timeout,
             )
             try:
-                deadline, rest = time.monotonic() + timeout, ""
-                while session.is_open() and time.monotonic() < deadline:
-                    session.update(timeout=1)
-                    *lines, rest = (rest + (session.read_stdout(timeout=0) or "")).split("\n")
-                    yield from lines
-                exit_status(session.read_channel(ERROR_CHANNEL, timeout=0))
+                yield session
             finally:
                 session.close()
         except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:

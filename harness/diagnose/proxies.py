@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness import expected
-from harness.diagnose.facts import applied, few, logged, read
+from harness.diagnose.facts import applied, few, logged, logged_by_control_planes, read
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
 from harness.diagnose.repair import istioctl, kubectl, noted
@@ -24,6 +24,12 @@ def proxy_rejects_config(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.PROXIES):
         source = applied(observation, cluster)
         errors = [f"{proxy.namespace}/{proxy.pod}: {error}" for proxy in observed.proxies for error in proxy.rejected]
+        errors += [
+            f"{name}: {kind} refused"
+            for name, row in sorted(_rows(observation, cluster).items())
+            for kind, state in row.types.items()
+            if state == "REJECTED"
+        ]
         if not errors or source.name in reported:
             continue
         reported.add(source.name)
@@ -38,7 +44,11 @@ def proxy_rejects_config(observation: Observation) -> Iterator[Found]:
             repair=kubectl(source, "-n", first.namespace, f"delete envoyfilter {first.name}")
             if first
             else noted(istioctl(source, "proxy-status"), "mend what the errors name"),
-            evidence=few(errors, [f"also: EnvoyFilter {item.namespace}/{item.name}" for item in filters[1:]]),
+            evidence=few(
+                errors,
+                logged_by_control_planes(source),
+                [f"also: EnvoyFilter {item.namespace}/{item.name}" for item in filters[1:]],
+            ),
         )
 
 

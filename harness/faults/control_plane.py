@@ -171,6 +171,7 @@ def _not_serving(observation: Observation) -> Observation:
 
 
 def _rejected(observation: Observation) -> Observation:
+    """Envoy keeps no error of a cluster that it refuses in its configuration dump: only the control plane knows."""
     spec = {"configPatches": [{"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"no_such_field": 1}}}]}
     item = ConfigObject(
         api_version="networking.istio.io/v1alpha3",
@@ -181,16 +182,6 @@ def _rejected(observation: Observation) -> Observation:
     )
     changed = with_config(observation, observation.topology.primaries, item)
     sample = observation.asked.sample_namespace
-    for cluster in observation.topology.clusters:
-        proxies = each(
-            changed[cluster].proxies,
-            lambda p: (
-                p.model_copy(update={"rejected": ("CDS: no such field: no_such_field",)})
-                if p.namespace == sample
-                else p
-            ),
-        )
-        changed = on(changed, cluster, proxies=proxies)
     for primary in observation.topology.primaries:
 
         def rows(plane: ControlPlane) -> ControlPlane:

@@ -129,7 +129,11 @@ def injection_fails(observation: Observation, *clusters: Cluster, why: str) -> O
 
 
 def sidecars_fail(observation: Observation, cluster: Cluster, why: str) -> Observation:
-    """The sample's pods on a cluster were created again, and their sidecars do not become ready."""
+    """The sample's pods on a cluster were created again, and their sidecars do not become ready.
+
+    Their Envoys run and can be asked, as containers of a pod start one after the other (Kubernetes, "Sidecar
+    Containers"); they have got no certificate and no configuration, and the sample itself is not started.
+    """
     sample = observation.asked.sample_namespace
 
     def change(pod: Pod) -> Pod:
@@ -153,7 +157,10 @@ def sidecars_fail(observation: Observation, cluster: Cluster, why: str) -> Obser
             observed.workloads,
             lambda w: w.model_copy(update={"ready": 0, "conditions": unavailable}) if w.namespace == sample else w,
         ),
-        proxies=tuple(proxy for proxy in observed.proxies if proxy.namespace != sample),
+        proxies=each(
+            observed.proxies,
+            lambda p: p.model_copy(update={"chain": (), "roots": (), "endpoints": ()}) if p.namespace == sample else p,
+        ),
         services=each(
             observed.services,
             lambda s: s.model_copy(update={"ready_endpoints": ()}) if s.namespace == sample else s,
@@ -166,12 +173,20 @@ def sidecars_fail(observation: Observation, cluster: Cluster, why: str) -> Obser
         return plane.model_copy(update={"proxies": rows})
 
     planes = each(observation[cluster.primary].control_planes, without)
-    return silent_client(on(observation, cluster.primary, control_planes=planes), cluster)
+    observation = probes(
+        on(observation, cluster.primary, control_planes=planes),
+        lambda probe: None if probe.kind is ProbeKind.POD_ROUTE and probe.target == cluster.name else probe,
+    )
+    return requestless(observation, cluster)
 
 
 def silent_client(observation: Observation, cluster: Cluster) -> Observation:
-    """A cluster has no client: nothing was sent from there."""
-    observation = probes(observation, lambda probe: None if probe.source == cluster.name else probe)
+    """A cluster has no pod to send from: neither probes nor requests."""
+    return requestless(probes(observation, lambda probe: None if probe.source == cluster.name else probe), cluster)
+
+
+def requestless(observation: Observation, cluster: Cluster) -> Observation:
+    """No client of a cluster sent requests, and helloworld there saw no caller."""
     old = observation.traffic
     if old is None:
         return observation

@@ -77,6 +77,8 @@ def injection_path(observation: Observation) -> Observation:
         return pod.model_copy(update={"containers": edit(pod.containers, lambda c: c.name == expected.PROXY, env=env)})
 
     changed = pods(changed, cluster, renamed)
+    names = edit(changed[cluster].proxies, lambda p: p.namespace == sample, cluster_id=first.cluster_name)
+    changed = on(changed, cluster, proxies=names)
     why = "workload certificate request failed: could not authenticate: token is not of cluster cluster1"
     changed = effects.sidecars_fail(changed, cluster, why)
     for client in observation.topology.clusters:
@@ -150,14 +152,13 @@ UNSEEN = "endpoints of pods that are not ready are not handed out"
 WORKLOADS_DOWN = (
     Consequence(("WL-PLACED",), "pods whose sidecar does not start are not ready"),
     Consequence(("XDS-SYNCED",), NOT_STARTED),
-    Consequence(("CP-VERSION", "CERT-WORKLOAD"), "a proxy that does not start can't be asked"),
+    Consequence(("CERT-WORKLOAD",), "whose token is refused gets no certificate"),
     Consequence(("EP-COMPLETE", "EP-WEIGHTS", "TR-REACH"), UNSEEN),
     Consequence(SHARES, NO_SHARES),
     Consequence(("TR-NO-ERRORS", "TR-NO-RETRIES"), "there is no client on the remote to send requests from"),
     Consequence(("MTLS-PEER",), "no request reaches the remote's helloworld"),
-    Consequence(("GW-REACHABLE", "GW-HARDENED", "CERT-ISTIOD"), "what is seen from the remote's pods is not seen"),
-    Consequence(("GW-DATAPATH",), "no helloworld is ready behind the remote's gateway", MN),
-    Consequence(("NET-ROUTES",), "there is no pod on the remote to reach or to send from"),
+    Consequence(("GW-DATAPATH", "GW-HARDENED"), "no helloworld is ready behind the remote's gateway", MN),
+    Consequence(("NET-ROUTES",), "there is no ready pod on the remote to reach"),
 )
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -219,8 +220,8 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook calls the former address"),
             Consequence(("CP-READY",), REMOTE_READY),
             Consequence(("XDS-SYNCED",), CUT_OFF),
-            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "proxies without control plane keep the former address", MN),
-            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"), "nobody answers at the former address", MN),
+            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "proxies without control plane do not learn of the change", MN),
+            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"), "nobody answers at what they know instead", MN),
             Consequence(SHARES, NO_SHARES, MN),
         ),
         where=PR,

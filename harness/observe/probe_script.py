@@ -90,7 +90,7 @@ def octal(body: bytes) -> str:
 
 
 def _api_server(probe: PlannedProbe) -> str:
-    """`/version`, then one SelfSubjectAccessReview for each permission, over one connection.
+    """Ask `/version`, then a SelfSubjectAccessReview for each permission, until one gets no answer; over one connection.
 
     The CA goes over descriptor 3, options and token over curl's standard input.
     """
@@ -100,6 +100,7 @@ def _api_server(probe: PlannedProbe) -> str:
     common = [
         "silent",
         "show-error",
+        "fail-early",
         'noproxy = "*"',
         f'header = "Authorization: Bearer {_quoted(credential.token)}"',
         'header = "Content-Type: application/json"',

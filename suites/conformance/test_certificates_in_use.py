@@ -78,12 +78,18 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
         if cluster.primary not in primaries or secret.ca_cert is None or secret.root_cert is None:
             evidence.blocked("CERT-SECRET", f"{cluster.name}: the CA of {cluster.primary} can't be read")
             continue
-        accounts = {(pod.namespace, pod.name): pod.service_account for pod in observed.pods}
+        owners = {(pod.namespace, pod.name): pod for pod in observed.pods}
         for proxy in proxies(evidence, cluster, observed):
+            pod = owners.get((proxy.namespace, proxy.pod))
+            if not proxy.chain and pod and not pod.ready:
+                evidence.blocked(
+                    "WL-INJECTED", f"{cluster.name}: {_pod(proxy)} is not ready, and has no certificate yet"
+                )
+                continue
             if not proxy.chain:
                 evidence.unknown(f"{cluster.name}: the certificate of {_pod(proxy)} was not read")
                 continue
-            account = accounts.get((proxy.namespace, proxy.pod), "")
+            account = pod.service_account if pod else ""
             identity = expected.spiffe_id(expected.trust_domain(observation), proxy.namespace, account)
             _judge_leaf(
                 observation, evidence, cluster, proxy, ca=secret.ca_cert, root=secret.root_cert, identity=identity

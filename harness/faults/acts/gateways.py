@@ -9,6 +9,7 @@ from harness.experiments.bench import ready_pods
 from harness.faults.act import Act, Stage
 from harness.faults.acts.changes import Reference, absent, changed, existing
 from harness.faults.acts.network import dropped, to_pods
+from harness.faults.acts.restarts import restart_istiod
 from harness.faults.acts.waits import ask, await_rollout, await_true, cut_off, felt
 from harness.kube import Object
 from harness.mesh.context import environment_faults
@@ -16,7 +17,7 @@ from harness.mesh.gateways import NAME, addresses
 from harness.mesh.settings import ADDRESS_SECONDS
 from harness.model.step import Phase
 from harness.observe import envoy
-from harness.observe.proxies import LISTENERS
+from harness.observe.proxies import CLUSTERS, LISTENERS
 from harness.parallel import in_parallel
 from harness.topology import Cluster
 
@@ -39,7 +40,11 @@ def gateway_down(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def gateway_no_address(stage: Stage) -> Iterator[None]:
-    """Make the last gateway's Service one without a load balancer; afterwards with the same address as before."""
+    """Make the last gateway's Service one without a load balancer; afterwards with the same address as before.
+
+    Control planes that use the gateway are started anew: until then they know its former address (Istio,
+    kube/controller, addOrUpdateService: a Service that has lost its addresses is passed over).
+    """
     cluster, reference = _gateway(stage), _service(stage)
     before = existing(stage, cluster, reference)
     former, ports = addresses(before), before["spec"]["ports"]
@@ -49,9 +54,17 @@ def gateway_no_address(stage: Stage) -> Iterator[None]:
             # For as long as this lasts the load balancer is to give no other.
             mending.enter_context(changed(stage, cluster, reference, {"spec": {"loadBalancerIP": former[0]}}))
         mending.callback(_await_addresses, stage, cluster, former)
-        hidden = changed(stage, cluster, reference, {"spec": {"type": "ClusterIP", "ports": bare}})
+        hidden = _hidden(stage, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
         mending.enter_context(felt(stage, _neighbours(stage, cluster), hidden))
+        yield
+
+
+@contextmanager
+def _hidden(stage: Stage, cluster: Cluster, change: Object) -> Iterator[None]:
+    with changed(stage, cluster, _service(stage), change):
         _await_addresses(stage, cluster, [])
+        for primary in {neighbour.primary for neighbour in _neighbours(stage, cluster)}:
+            restart_istiod(stage, stage.mesh.topology[primary])
         yield
 
 
@@ -83,6 +96,8 @@ def services_not_exposed(stage: Stage) -> Iterator[None]:
     closed = [c for c in stage.mesh.topology.served_by(primary) if stage.mesh.topology.has_gateway(c)]
     with absent(stage, primary, _exposed(stage, SERVICES)):
         in_parallel(lambda cluster: _await_listening(stage, cluster, wanted=False), closed)
+        clients = {client for cluster in closed for client in _neighbours(stage, cluster)}
+        in_parallel(lambda client: _await_drained(stage, client, closed), clients)
         yield
     in_parallel(lambda cluster: _await_listening(stage, cluster, wanted=True), closed)
 
@@ -90,6 +105,29 @@ def services_not_exposed(stage: Stage) -> Iterator[None]:
 def istiod_not_exposed(stage: Stage) -> AbstractContextManager[None]:
     """Take the Gateway of 15012 and 15017 from the primary of West."""
     return cut_off(stage, stage.signer, absent(stage, stage.signer, _exposed(stage, ISTIOD)))
+
+
+def _await_drained(stage: Stage, client: Cluster, closed: list[Cluster]) -> None:
+    """Wait until a cluster's clients have no connection through gateways that do not listen any more.
+
+    A gateway keeps those that it has for its drain time, 45 s (Istio, ProxyConfig.drainDuration).
+    """
+    sample = stage.mesh.settings.sample_namespace
+    behind = {
+        address
+        for cluster in closed
+        if cluster.network != client.network
+        for address in expected.gateway_addresses(stage.good[cluster])
+    }
+
+    def pending() -> str:
+        found = 0
+        for answer in ask(stage, client, sample, expected.SLEEP, CLUSTERS):
+            hosts = envoy.host_counters(answer, expected.HELLOWORLD_PORT, f"{expected.HELLOWORLD}.{sample}.svc.")
+            found += sum(counters.get("cx_active", 0) for (address, _), counters in hosts.items() if address in behind)
+        return f"{found} connections" if found else ""
+
+    await_true(stage, client, "Wait until no connection is left from before", pending)
 
 
 def _gateway(stage: Stage) -> Cluster:

@@ -144,7 +144,11 @@ def _cut(stage: Stage) -> None:
 
 @contextmanager
 def discovery_address_stale(stage: Stage) -> Iterator[None]:
-    """Create the primary's gateway Service again, so that it gets another address; nobody has the former one."""
+    """Create the primary's gateway Service again, so that it gets another address; nobody has the former one.
+
+    The connections through it end before it has the new one: a cloud's load balancer goes with the Service, while
+    MetalLB's lets connections that stand go on.
+    """
     primary, system = stage.signer, stage.mesh.settings.system_namespace
     reference = Reference("v1", "Service", GATEWAY, system)
     before = existing(stage, primary, reference)
@@ -155,12 +159,12 @@ def discovery_address_stale(stage: Stage) -> Iterator[None]:
     placeholder["spec"] = {**anew["spec"], "selector": NOWHERE, "loadBalancerIP": former}
     try:
         delete(stage, primary, reference)
+        _cut(stage)
         # Load balancers hand freed addresses out again: somebody else has to ask for it first.
         with present(stage, primary, placeholder):
             _await_address(stage, PLACEHOLDER)
             _create(stage, anew)
             _await_address(stage, GATEWAY)
-        _cut(stage)
         yield
     finally:
         delete(stage, primary, reference)
