@@ -90,7 +90,7 @@ def octal(body: bytes) -> str:
 
 
 def _api_server(probe: PlannedProbe) -> str:
-    """Ask `/version`, then SelfSubjectAccessReviews for each permission, over one connection, until one is not answered.
+    """`/version`, then a SelfSubjectAccessReview for each permission, over one connection, until one is not answered.
 
     The CA goes over descriptor 3, options and token over curl's standard input.
     """
