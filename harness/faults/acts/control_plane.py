@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from harness import expected
+from harness.experiments.bench import ready_pods
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, changed, existing, present, undo
 from harness.faults.acts.restarts import (
@@ -91,11 +92,27 @@ def webhook_not_serving(stage: Stage) -> Iterator[None]:
     with changed(stage, primary, service, change), ExitStack() as stack:
         await_true(stage, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(stage, primary, 0))
         for cluster in served:
+            title = "Wait until nobody answers at istiod's Service"
+            await_true(stage, cluster, title, partial(_still_answers, stage, cluster))
             stack.enter_context(_webhooks_anew(stage, cluster))
         for cluster in served:
             await_true(stage, cluster, "Wait until no pod is injected", partial(_injects, stage, cluster))
         yield
     await_true(stage, primary, "Wait until istiod's Service has endpoints", lambda: _serves(stage, primary, 1))
+
+
+def _still_answers(stage: Stage, cluster: Cluster) -> str:
+    """Whether a new connection to istiod's webhook succeeds: kube-proxy and gateways hear later that nobody is there.
+
+    An API server that connected in the meantime would keep the connection.
+    """
+    kube, sample = stage.kube(cluster), stage.mesh.settings.sample_namespace
+    url = f"https://{ISTIOD}.{stage.mesh.settings.system_namespace}.svc:443/"
+    command = ("curl", "-sk", "--max-time", "2", "-o", "/dev/null", url)
+    pods = [pod["metadata"]["name"] for pod in ready_pods(kube, sample, expected.SLEEP)]
+    # What the proxy's container sends is not redirected to Envoy.
+    ended = [kube.exec(sample, pod, expected.PROXY, command) for pod in pods]
+    return "istiod's webhook answers" if any(each.status == 0 for each in ended) else ""
 
 
 @contextmanager

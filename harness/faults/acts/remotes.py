@@ -1,7 +1,7 @@
 """What ties a remote to its primary, broken."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from harness import expected
@@ -72,15 +72,28 @@ def istiod_on_remote(stage: Stage) -> Iterator[None]:
 @contextmanager
 def injection_path(stage: Stage) -> Iterator[None]:
     """Let the remote be injected as if it were East, and start its workloads anew."""
-    path = f"/inject/cluster/{stage.east.cluster_name}/net/{stage.west.network}"
-    webhook = Reference("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", INJECTOR)
-    rules = existing(stage, stage.west, webhook)["webhooks"]
-    wrong = [{**rule, "clientConfig": _at(rule["clientConfig"], path)} for rule in rules]
-    with changed(stage, stage.west, webhook, {"webhooks": wrong}):
+    with _sample_anew(stage, _injected_as_east(stage)):
+        yield
+
+
+@contextmanager
+def _sample_anew(stage: Stage, *changes: AbstractContextManager[None]) -> Iterator[None]:
+    """Make changes by which the remote's sidecars do not get ready, and start the sample anew, also without them."""
+    with ExitStack() as made:
+        for change in changes:
+            made.enter_context(change)
         restart_sample(stage, (stage.west,), ready=False)
         await_true(stage, stage.west, "Wait until its sidecars have started", lambda: _sidecars_pending(stage))
         yield
     restart_sample(stage, (stage.west,))
+
+
+def _injected_as_east(stage: Stage) -> AbstractContextManager[None]:
+    path = f"/inject/cluster/{stage.east.cluster_name}/net/{stage.west.network}"
+    webhook = Reference("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", INJECTOR)
+    rules = existing(stage, stage.west, webhook)["webhooks"]
+    wrong = [{**rule, "clientConfig": _at(rule["clientConfig"], path)} for rule in rules]
+    return changed(stage, stage.west, webhook, {"webhooks": wrong})
 
 
 def _at(client: Object, path: str) -> Object:
@@ -109,12 +122,11 @@ def cluster_names_equal(stage: Stage) -> Iterator[None]:
         with cluster_name_taken(stage):
             yield
         return
-    with _secret_renamed(stage), injection_path(stage):
+    with _sample_anew(stage, _secret_renamed(stage), _injected_as_east(stage)):
         yield
 
 
-@contextmanager
-def _secret_renamed(stage: Stage) -> Iterator[None]:
+def _secret_renamed(stage: Stage) -> AbstractContextManager[None]:
     """Key the remote's secret by the name of its primary's own cluster."""
     system, label = stage.mesh.settings.system_namespace, "istio/multiCluster"
     secrets = stage.kube(stage.signer).list("v1", "Secret", system, label_selector=f"{label}=true")
@@ -122,8 +134,7 @@ def _secret_renamed(stage: Stage) -> Iterator[None]:
     token = before["data"][stage.west.cluster_name]
     change = {"data": {stage.west.cluster_name: None, stage.east.cluster_name: token}}
     name = Reference("v1", "Secret", before["metadata"]["name"], system)
-    with changed(stage, stage.signer, name, change):
-        yield
+    return changed(stage, stage.signer, name, change)
 
 
 @contextmanager
