@@ -113,7 +113,12 @@ def _wrong_name(observation: Observation) -> Observation:
         return plane.model_copy(update={"clusters": rows})
 
     changed = on(changed, primary, control_planes=each(changed[primary].control_planes, change))
-    return _probed(changed, target="cluster9")
+    changed = _probed(changed, target="cluster9")
+    traffic = changed.traffic
+    if traffic is None or lost.is_primary:
+        return changed
+    peers = edit(traffic.peers or (), lambda p: p.destination == lost.name, principal="", mutual_tls=False)
+    return changed.model_copy(update={"traffic": traffic.model_copy(update={"peers": peers})})
 
 
 def _api_server_down(observation: Observation) -> Observation:
@@ -132,6 +137,7 @@ def _api_server_down(observation: Observation) -> Observation:
 
 NOT_WATCHED = "istiod drops the endpoints of a cluster for which it has no secret"
 NO_SECRET = "there is no secret that istiod sees and whose kubeconfig could be tried"  # noqa: S105 - a reason
+UNSERVED = "of a proxy whose cluster it does not know istiod finds no Service: it passes through what comes in, unseen"
 UNREAD = "what an API server does not tell is not judged"
 NOT_TOLD = "an API server that does not answer, or not to this token, does not say what it would allow"
 
@@ -228,7 +234,10 @@ FAULTS: tuple[Fault, ...] = (
         _wrong_name,
         "secret-wrong-name",
         frozenset({"RS-PRESENT"}),
-        consequences=(Consequence(("RS-USABLE", "RS-LEAST", "RS-SYNCED"), NO_SECRET),),
+        consequences=(
+            Consequence(("RS-USABLE", "RS-LEAST", "RS-SYNCED"), NO_SECRET),
+            Consequence(("MTLS-PEER",), UNSERVED, PR),
+        ),
         live=True,
         act=acts.wrong_name,
     ),
