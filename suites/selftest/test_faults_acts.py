@@ -116,7 +116,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
     monkeypatch.setattr(waits, "connected", lambda *_: frozenset())
     monkeypatch.setattr(gateways, "_await_addresses", lambda *_: None)
-    monkeypatch.setattr(gateways, "restart_istiod", lambda *_: None)
+    for module in (gateways, remote_secrets):
+        monkeypatch.setattr(module, "restart_istiod", lambda *_: None)
 
 
 def _stage(observation: Observation) -> tuple[Stage, Mapping[str, FakeKube]]:

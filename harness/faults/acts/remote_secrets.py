@@ -10,6 +10,7 @@ import yaml
 from harness.errors import StepError
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, absent, bare, changed, existing, present
+from harness.faults.acts.restarts import restart_istiod
 from harness.faults.acts.waits import await_true, control_planes, felt
 from harness.kube import Object
 from harness.mesh.context import environment_faults
@@ -40,13 +41,19 @@ def unlabelled(stage: Stage) -> AbstractContextManager[None]:
 
 @contextmanager
 def unreachable(stage: Stage) -> Iterator[None]:
-    """Let the remote secret name a server that does not answer."""
+    """Let the remote secret name a server that does not answer.
+
+    Afterwards the control plane is started anew: the first change of the secret after that one would be its last (seen
+    with Istio 1.31, whose secret controller waits in informerFactory.Shutdown for watches of the server that never
+    answered, and meanwhile for nothing else).
+    """
     key, kubeconfig = _kubeconfig(stage)
     for entry in kubeconfig["clusters"]:
         entry["cluster"]["server"] = NOWHERE
     with changed(stage, stage.east, _secret(stage), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}}):
         _await_status(stage, stage.west.cluster_name, "timeout")
         yield
+    restart_istiod(stage, stage.east)
     _await_status(stage, stage.west.cluster_name, "synced")
 
 
