@@ -1,9 +1,11 @@
 """Command line options, and which topologies are run."""
 
 import pytest
+from xdist.remote import Producer
 
 from fixtures.reporting import listen
-from fixtures.session import keep_topologies_together, session_of, set_up, terminate_as_interrupt
+from fixtures.scheduling import TopologyScheduling
+from fixtures.session import session_of, set_up, terminate_as_interrupt
 from fixtures.unjudged import observe_only, preflight, show_plan
 from harness import requirement
 from harness.errors import UserError
@@ -34,7 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     terminate_as_interrupt(config)
     try:
         set_up(config)
-        keep_topologies_together(config)
         listen(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
@@ -57,13 +58,19 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     return None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TopologyScheduling:
+    """With -n, let topologies be judged side by side, each by one process."""
+    return TopologyScheduling(config, log)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every requirement is judged once in every topology of the run."""
     if requirement.of(metafunc.function):
         sources = session_of(metafunc.config).sources
         metafunc.parametrize(
             "observation",
-            [pytest.param(source, id=source.name, marks=pytest.mark.xdist_group(source.name)) for source in sources],
+            [pytest.param(source, id=source.name) for source in sources],
             indirect=True,
             scope="session",
         )

@@ -14,7 +14,6 @@ from harness.errors import UserError
 from harness.topology import ControlPlaneModel, NetworkModel, preset
 from harness.x509 import certificates, validates
 
-pytestmark = pytest.mark.xdist_group("pki")  # one process makes the keys
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 BITS = 2048
 """The number of bits does not matter here, but takes time."""

@@ -17,7 +17,6 @@ from suites.selftest.results import judged, run_info
 
 pytestmark = [
     pytest.mark.skipif(not program(), reason="no Chromium on PATH: `make test-browser` installs it"),
-    pytest.mark.xdist_group("browser"),
 ]
 READABLE = 4.5
 """WCAG 2.2, 1.4.3: contrast of text."""
