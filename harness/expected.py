@@ -213,6 +213,18 @@ def endpoints_by_cluster(
     return found
 
 
+def promised_weights(observation: Observation, client: Cluster) -> dict[str, int]:
+    """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told."""
+    proxy = next(iter(sleep_proxies(observation, client)), None)
+    known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
+    healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
+    owned = endpoints_by_cluster(observation, client, healthy) or {}
+    return {
+        observation.topology[name].version: sum(endpoint.weight for endpoint in endpoints)
+        for name, endpoints in owned.items()
+    }
+
+
 def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:
     """The clusters among which a client's proxy chooses for each call, those behind one network's gateways together.
 

@@ -150,13 +150,7 @@ def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[Share, 
 
 
 def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[Share, ...]:
-    weights: dict[str, int] = {}
-    for proxy in expected.sleep_proxies(observation, client)[:1]:
-        known = expected.helloworld_endpoints(proxy, observation.asked.sample_namespace)
-        healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
-        owned = expected.endpoints_by_cluster(observation, client, healthy) or {}
-        for name, endpoints in owned.items():
-            weights[observation.topology[name].version] = sum(endpoint.weight for endpoint in endpoints)
+    weights = expected.promised_weights(observation, client)
     return _shares({version: weights[version] for version in versions if weights.get(version)}, versions)
 
 

@@ -293,12 +293,8 @@ def _promised_shares(
     """Each label's share by the weights of the healthy endpoints in the client's proxies; `label` is by version."""
     weights: Counter[str] = Counter()
     for _ in evidence.readable(observation, Subject.PROXIES, among=(client,)):
-        for proxy in expected.sleep_proxies(observation, client)[:1]:
-            found = expected.helloworld_endpoints(proxy, observation.asked.sample_namespace)
-            healthy = [endpoint for endpoint in found.endpoints if endpoint.healthy] if found else []
-            owned = expected.endpoints_by_cluster(observation, client, healthy)
-            for name, endpoints in (owned or {}).items():
-                weights[label[observation.topology[name].version]] += sum(endpoint.weight for endpoint in endpoints)
+        for version, weight in expected.promised_weights(observation, client).items():
+            weights[label[version]] += weight
     whole = sum(weights.values())
     if not whole:
         evidence.blocked("EP-COMPLETE", f"the endpoints of {client.name}'s client can't be told by cluster")
