@@ -3,6 +3,7 @@
 import base64
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +21,10 @@ from harness.mesh.context import Mesh
 from harness.mesh.remote_secrets import READER
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Observation
+from harness.model.proxy import ControlPlane, ProxySync
 from harness.pki import Pki
 from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.topology import Cluster, ControlPlaneModel, NetworkModel, preset
 from suites.selftest.fake_kube import FakeKube, merged
 
 SYSTEM, SAMPLE = "istio-system", "sample"
@@ -154,6 +156,31 @@ def test_what_an_act_touches_is_put_back(
     assert any(_spec(broken[name]) != _spec(before[name]) for name in kubes)
     after = _state(kubes)
     assert {name: _spec(after[name]) for name in kubes} == {name: _spec(before[name]) for name in kubes}
+
+
+def test_a_change_is_pushed_when_proxies_have_been_told_and_have_acknowledged(
+    made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes nothing in a proxy is waited for by its count of updates, then by istiod's list of late ones."""
+    stage, _ = _stage(made_observations["primary-remote-multi-network"])
+    updates = {"east": iter([3, 3, 3, 4]), "west": iter([7, 8])}
+    rows = iter(["STALE", "SYNCED"])
+    asked: list[str] = []
+
+    def ask(_stage: Stage, cluster: Cluster, *_: str) -> Iterator[Any]:
+        asked.append(cluster.name)
+        yield {"stats": [{"name": "listener_manager.lds.update_success", "value": next(updates[cluster.name])}]}
+
+    def control_planes(_stage: Stage, primary: Cluster) -> list[ControlPlane]:
+        asked.append(f"istiod of {primary.name}")
+        row = ProxySync(proxy="sleep.sample", cluster_id="cluster1", version="1", types={"LDS": next(rows)})
+        return [ControlPlane(pod="istiod", revision="default", version="1", proxies=(row,))]
+
+    monkeypatch.setattr(waits, "ask", ask)
+    monkeypatch.setattr(waits, "control_planes", control_planes)
+    monkeypatch.setattr(waits, "_PAUSE", 0.0)
+    with waits.pushed(stage, nullcontext()):
+        assert asked == [*("east", "west"), *("east",) * 3, "west", *("istiod of east",) * 2]
 
 
 def test_every_live_fault_has_an_act() -> None:

@@ -12,7 +12,7 @@ from harness.experiments.bench import ready_pods
 from harness.faults import configuration
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, changed, existing, present
-from harness.faults.acts.waits import ASK_SECONDS, ask, await_true, felt, sync_volumes
+from harness.faults.acts.waits import ASK_SECONDS, ask, await_true, felt, pushed, sync_volumes
 from harness.kube import TransportError
 from harness.observe import control_plane
 from harness.parallel import in_parallel
@@ -73,7 +73,7 @@ def shares_skewed(stage: Stage) -> Iterator[None]:
 def plaintext_accepted(stage: Stage) -> AbstractContextManager[None]:
     """Let helloworld take plaintext, by a policy of its own."""
     spec = configuration.plaintext_for_helloworld()
-    return _applied(stage, stage.mesh.topology.primaries, SECURITY, PeerAuthentication=spec)
+    return pushed(stage, _applied(stage, stage.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
 
 
 @contextmanager

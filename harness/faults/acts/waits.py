@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from harness import expected
@@ -26,6 +27,7 @@ SECONDS = 60.0
 """For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
 ASK_SECONDS = 15.0
 LOOKED_AT = "eastwest/looked-at"
+_LISTENER_UPDATES = "stats?format=json&filter=listener_manager.lds.update_success"
 _PAUSE = 0.5
 Endpoint = tuple[str, int, int, int]
 """Address, port, weight, priority."""
@@ -134,6 +136,42 @@ def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManage
         in_parallel(lambda client: one(client, same=False), before)
         yield
     in_parallel(lambda client: one(client, same=True), before)
+
+
+@contextmanager
+def pushed(stage: Stage, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change after which proxies are what they were; wait until helloworld's have been told all the same.
+
+    Raises:
+        StepError: they haven't in time, or some proxy has not yet acknowledged what it was sent.
+    """
+    topology = stage.mesh.topology
+
+    def told(cluster: Cluster) -> list[int]:
+        answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expected.HELLOWORLD, _LISTENER_UPDATES)
+        return [counted(answer) for answer in answers]
+
+    before = {cluster: told(cluster) for cluster in topology.clusters}
+
+    def untold(cluster: Cluster) -> str:
+        return f"{expected.HELLOWORLD} has heard nothing" if told(cluster) == before[cluster] else ""
+
+    def waiting(primary: Cluster) -> str:
+        rows = (row for plane in control_planes(stage, primary) for row in plane.proxies)
+        late = [row.proxy for row in rows if "STALE" in row.types.values()]
+        return f"not acknowledged by {', '.join(late)}" if late else ""
+
+    with change:
+        for cluster in topology.clusters:
+            await_true(stage, cluster, "Wait until proxies are told", partial(untold, cluster))
+        for primary in topology.primaries:
+            await_true(stage, primary, "Wait until proxies have acknowledged", partial(waiting, primary))
+        yield
+
+
+def counted(answer: Any) -> int:
+    """The value in the answer of Envoy's `stats?format=json` to a filter for one counter. Pure."""
+    return sum(int(stat.get("value") or 0) for stat in (answer or {}).get("stats") or ())
 
 
 def connected(stage: Stage, primary: Cluster, cluster: Cluster) -> frozenset[str]:
