@@ -23,8 +23,10 @@ from harness.clusters.access import ClusterAccess
 from harness.environment import Provisions
 from harness.inventory import Inventory
 from harness.mesh import procedure, removal
+from harness.mesh.context import Mesh
 from harness.model.experiment import Experiments
 from harness.model.observation import Asked, Cleanup, Observation, load
+from harness.model.resilience import Resilience
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Phase
 from harness.options import Options
 from harness.parallel import in_parallel
@@ -32,6 +34,7 @@ from harness.pki import CaFiles, Pki
 from harness.steps import StepLog
 from harness.topology import Topology
 from reports import publish
+from suites.selftest.good_resilience import resilience
 
 MADE = Path(os.environ["EASTWEST_STAGED"]) / "made"
 REACHED = MADE.with_name("reached")
@@ -168,6 +171,17 @@ def experiment(topology: Topology, *_: object, **given: Any) -> Experiments:
     return found
 
 
+def play(mesh: Mesh, *_: object, **__: object) -> Resilience:
+    """What clients saw of a good mesh, while requests went on."""
+    with mesh.log.step(Phase.RESILIENCE, "Change"):
+        made("requests")
+        try:
+            reach(Phase.RESILIENCE)
+        finally:
+            gone("requests")
+    return resilience(mesh.topology)
+
+
 def remove(topology: Topology, *_: object) -> None:
     """Mesh and sample go."""
     log: StepLog = next(each for each in _ if isinstance(each, StepLog))
@@ -216,6 +230,7 @@ def pytest_configure(config: pytest.Config) -> None:
     put(workloads, "deploy", deploy)
     put(mesh_run, "observe", observe)
     put(mesh_run, "experiment", experiment)
+    put(mesh_run, "play", play)
     put(removal, "remove", remove)
     put(removal, "observe_cleanup", compare)
     put(fixtures.verdicts, "judge", staged(JUDGE, requirement.judge))
