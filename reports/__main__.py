@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare A B | history DIR | demo | picture`: what can be done outside of a run."""
+"""`python -m reports schema | compare | detection | history | demo | picture`: what is done outside of a run."""
 
 import argparse
 import json
@@ -8,7 +8,10 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.model.observation import load as load_observation
 from reports import conformance, demo, detection, history
-from reports.compare import differences, load
+from reports.compare import differences
+from reports.detection import DetectionMatrix
+from reports.document import read
+from reports.model import ConformanceReport
 
 USAGE = 4
 SCHEMAS = {"ConformanceReport": conformance.schema, "DetectionMatrix": detection.schema}
@@ -34,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
     comparing.set_defaults(run=_compare)
+    gathering = commands.add_parser("detection", help="print detection matrices, one a topology, as one text")
+    gathering.add_argument("matrices", type=Path, nargs="+", metavar="DETECTION.JSON")
+    gathering.set_defaults(run=_detection)
     telling = commands.add_parser("history", help="make index.html and badge.svg of DIR/NIGHT/CELL/report.json")
     telling.add_argument("directory", type=Path)
     telling.set_defaults(run=_history)
@@ -54,9 +60,14 @@ def _schema(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace) -> int:
-    changes = differences(load(given.before), load(given.after))
+    changes = differences(read(given.before, ConformanceReport), read(given.after, ConformanceReport))
     _say("\n".join(changes) or "Both reports say the same.")
     return 1 if changes else 0
+
+
+def _detection(given: argparse.Namespace) -> int:
+    _say("\n".join(detection.markdown(read(path, DetectionMatrix)) for path in given.matrices).rstrip())
+    return 0
 
 
 def _history(given: argparse.Namespace) -> int:

@@ -1,38 +1,11 @@
-"""What changed between two reports. Pure, but for reading them."""
+"""What changed between two reports. Pure."""
 
-import json
 from collections.abc import Hashable, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
-import yaml
-from pydantic import ValidationError
-
-from harness.errors import UserError
 from reports.model import ConformanceReport, ReportedCause, TopologyReport
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-def load(path: Path) -> ConformanceReport:
-    """Read a report, JSON or YAML.
-
-    Raises:
-        UserError: no such file, or not a report of this schema.
-    """
-    try:
-        text = path.read_text()
-        data = yaml.safe_load(text) if path.suffix in {".yaml", ".yml"} else json.loads(text)
-        return ConformanceReport.model_validate(data)
-    except OSError as missing:
-        raise UserError(f"The report {path} can't be read.", str(missing.strerror), "check its path") from None
-    except ValidationError as invalid:
-        first = invalid.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        why = f"{where}: {first['msg']}"
-    except (yaml.YAMLError, ValueError) as broken:
-        why = f"it is neither JSON nor YAML: {str(broken).splitlines()[0]}"
-    raise UserError(f"{path} is not a ConformanceReport.", why, "give a report.json or report.yaml of this suite")
 
 
 def differences(before: ConformanceReport, after: ConformanceReport) -> tuple[str, ...]:

@@ -116,8 +116,10 @@ MARKS = {
 
 
 def markdown(matrix: DetectionMatrix) -> str:
-    """The matrix as Markdown: a table for each topology, a row for each fault."""
-    lines = [f"{summary(matrix)}.", ""]
+    """The matrix as Markdown: what it comes to, how it was made, and a table for each topology, a fault a row."""
+    commit = f" ({matrix.suite.commit[:8]})" if matrix.suite.commit else ""
+    made = f"eastwest {matrix.suite.version}{commit}, {matrix.date:%d %B %Y}, {matrix.seconds / 60:.0f} min"
+    lines = [f"{summary(matrix)}.", "", f"Made by `{matrix.reproduce}` with {made}.", ""]
     for topology in dict.fromkeys(trial.topology for trial in matrix.trials):
         lines += [
             f"## {topology}",

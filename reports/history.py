@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from harness.errors import UserError
 from reports import badge
-from reports.compare import load
+from reports.document import read as read_document
 from reports.layout import BADGE, REPORT_HTML, REPORT_JSON
 from reports.model import ConformanceReport, Result
 from reports.summary import headline
@@ -101,7 +101,7 @@ def read(directory: Path) -> tuple[Entry, ...]:
 def _entry(cell: Path) -> Entry:
     night = cell.parent.name
     try:
-        return Entry(night, cell.name, load(cell / REPORT_JSON))
+        return Entry(night, cell.name, read_document(cell / REPORT_JSON, ConformanceReport))
     except UserError as unreadable:
         return Entry(night, cell.name, None, unreadable.why)
 

@@ -27,6 +27,7 @@ from harness.requirement import Finding, Judgement, Level, Reservation, Verdict
 from harness.steps import StepLog
 from harness.topology import ControlPlaneModel, NetworkModel, preset
 from reports import detection
+from reports.__main__ import main
 from reports.detection import DetectionMatrix, Untried
 from reports.html import faults as page
 from reports.model import Suite
@@ -232,6 +233,20 @@ def test_matrix_follows_its_schema_and_says_what_it_comes_to(trials: tuple[Trial
     shown = detection.markdown(_matrix(*trials))
     assert "| gateway-down |" in shown
     assert "no \\| act" in shown
+
+
+def test_matrices_of_several_runs_are_printed_as_one_text(
+    trials: tuple[Trial, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with what it comes to and how it was made, for a nightly has a run for each topology."""
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for path, trial in zip(files, trials, strict=False):
+        detection.write(_matrix(trial), path)
+    assert main(["detection", *map(str, files)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("1 of 1 faults caught") == told.count("Made by `") == 2
+    assert f"| {trials[0].fault} |" in told
+    assert main(["detection", str(tmp_path / "none.json")]) == 4
 
 
 def test_published_schema_is_current() -> None:

@@ -106,9 +106,9 @@ def test_nothing_is_left_of_a_run_that_is_not_interrupted(staged: Staged) -> Non
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged: Staged) -> None:
     """Whatever it is doing: exit status 2, soon, nothing left, no traceback."""
-    wanted = ("--requirement=NET-LABEL,MTLS-STRICT",)
+    wanted = ["--requirement=NET-LABEL,MTLS-STRICT"]
     if stage == Phase.RESILIENCE:
-        wanted = ("--resilience", "--requirement=NET-LABEL,RES-ISTIOD-RESTART")
+        wanted = ["--resilience", "--requirement=NET-LABEL,RES-ISTIOD-RESTART"]
     process = staged.begin(stage, *wanted)
     assert process.pid
     os.kill(process.pid, sent)

@@ -13,7 +13,8 @@ from harness.model.observation import Observation
 from harness.requirement import Level, Verdict
 from reports import badge, conformance, html, markdown
 from reports.__main__ import main
-from reports.compare import differences, load
+from reports.compare import differences
+from reports.document import read
 from reports.model import ConformanceReport, Result
 from reports.result import FailOn, TopologyResult
 from suites.selftest.results import COMMAND, judged, run_info, verdict, without_address
@@ -144,7 +145,7 @@ def test_written_report_follows_the_published_schema(broken: TopologyResult, tmp
     jsonschema.validate(data, conformance.published_schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**data, "result": "splendid"}, conformance.published_schema())
-    assert load(as_json) == load(as_yaml) == report
+    assert read(as_json, ConformanceReport) == read(as_yaml, ConformanceReport) == report
     assert report.reproduce == COMMAND
 
 
