@@ -81,12 +81,13 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("half-broken", Layer.TRAFFIC, "TR-NO-RETRIES", effect=True)
+@cause("half-broken", Layer.TRAFFIC, "TR-NO-RETRIES", "GW-DATAPATH", "GW-HARDENED", effect=True)
 def half_broken(observation: Observation) -> Iterator[Found]:
     """An endpoint fails, and the client's proxy hides it by trying again.
 
     Connections to one address fail again and again while every request is answered in the end. Behind a gateway one of
-    several pods may be the one: it listens no more, or something between drops its connections.
+    several pods may be the one: it listens no more, or something between drops its connections. A single connection
+    through the gateway then fails or not, as the gateway chooses.
     """
     sequences = [*observation.traffic.coverage, *observation.traffic.distribution] if observation.traffic else []
     reported: set[tuple[str, str]] = set()

@@ -51,6 +51,8 @@ class Consequence:
     reason: str
     """One line of how Istio (or what is beneath it) behaves."""
     where: Where = everywhere
+    by_chance: bool = False
+    """It depends on a choice that nobody can foresee, for instance of one among several endpoints: it may be absent."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class Fault:
             return broken
         prevented = Experiments(prevented=dict.fromkeys(EXPERIMENTS, reason))
         return broken.model_copy(update={"experiments": prevented})
+
+    def optional(self, topology: Topology) -> frozenset[str]:
+        """The requirements that may as well pass in a topology: some of `one_of`, and what follows by chance alone."""
+        certain = set[str](self.must_fail)
+        chance = set[str](self.one_of)
+        for consequence in self.consequences:
+            if consequence.where(topology):
+                (chance if consequence.by_chance else certain).update(consequence.requirements)
+        return frozenset(chance - certain)
 
     def expected(self, topology: Topology) -> dict[str, str]:
         """The requirements that fail or are blocked in a topology, each with the reason."""

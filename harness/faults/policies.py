@@ -56,11 +56,11 @@ def _not_discovered(observation: Observation) -> Observation:
     for client in observation.topology.clusters:
         changed = effects.lose_endpoints(changed, client, lost)
         changed = requests.only_from(changed, client, *rest)
-    return nothing_behind_gateway(changed, lost)
+    return reset_behind_gateway(changed, lost)
 
 
-def nothing_behind_gateway(observation: Observation, target: Cluster) -> Observation:
-    """The gateway accepts connections and has no helloworld to pass them on to."""
+def reset_behind_gateway(observation: Observation, target: Cluster) -> Observation:
+    """The gateway accepts connections, and the helloworld to pass them on to is not there or refuses."""
     return effects.gateway_probes(
         observation,
         target,

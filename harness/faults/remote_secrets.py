@@ -10,7 +10,7 @@ from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.control_plane import SILENT
 from harness.faults.edit import each, east, edit, on, probes, west
 from harness.faults.fault import MN, MP, PR, SN, Consequence, Fault, both
-from harness.faults.policies import nothing_behind_gateway
+from harness.faults.policies import reset_behind_gateway
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
@@ -51,7 +51,7 @@ def _unwatched(observation: Observation) -> Observation:
         changed = effects.lose_endpoints(changed, client, lost)
         changed = requests.only_from(changed, client, *rest)
     # A remote's gateway is configured by the istiod that knows nothing of the remote's endpoints any more.
-    return changed if lost.is_primary else nothing_behind_gateway(changed, lost)
+    return changed if lost.is_primary else reset_behind_gateway(changed, lost)
 
 
 def _missing(observation: Observation) -> Observation:

@@ -101,8 +101,8 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
         judgements: of the broken mesh; what is not among them is not compared.
         causes: named for it, the most fundamental first.
     """
-    declared = fault.expected(topology)
-    notices = {judgement.id: notice for judgement in judgements if (notice := _notice(fault, declared, judgement))}
+    found = {judgement.id: _notice(fault, topology, judgement) for judgement in judgements}
+    notices = {row: notice for row, notice in found.items() if notice}
     explained = {j.id: "\n".join(j.explanation.splitlines()[:LINES]) for j in judgements}
     trial = Trial(
         fault=fault.id,
@@ -117,7 +117,8 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
     return trial.model_copy(update={"problems": tuple(_problems(fault, trial))})
 
 
-def _notice(fault: Fault, declared: dict[str, str], judgement: Judgement) -> Notice | None:
+def _notice(fault: Fault, topology: Topology, judgement: Judgement) -> Notice | None:
+    declared = fault.expected(topology)
     match judgement.verdict:
         case Verdict.UNKNOWN:
             return Notice.UNKNOWN
@@ -128,7 +129,7 @@ def _notice(fault: Fault, declared: dict[str, str], judgement: Judgement) -> Not
         case Verdict.BLOCKED:
             return Notice.MISSED if judgement.id in fault.must_fail else Notice.BLOCKED
         case _:
-            spared = judgement.id not in declared or judgement.id in fault.one_of
+            spared = judgement.id not in declared or judgement.id in fault.optional(topology)
             return None if spared else Notice.MISSED
 
 

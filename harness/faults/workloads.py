@@ -7,7 +7,7 @@ from harness.faults.certificates import NO_SHARES, SHARES
 from harness.faults.control_plane import SILENT
 from harness.faults.edit import each, east, on, pods, west
 from harness.faults.fault import MN, MP, Consequence, Fault
-from harness.faults.policies import nothing_behind_gateway
+from harness.faults.policies import reset_behind_gateway
 from harness.faults.requests import Answers
 from harness.model.cluster import Pod
 from harness.model.observation import Cleanup, InventoryChange, Observation
@@ -105,7 +105,7 @@ def _service_missing(observation: Observation) -> Observation:
         # Without its Service the name does not resolve on West.
         changed = requests.only_from(changed, client, *(() if client == lost else rest))
     services = tuple(s for s in changed[lost].services if (s.namespace, s.name) != (sample, expected.HELLOWORLD))
-    return _without_peers(nothing_behind_gateway(on(changed, lost, services=services), lost), lost)
+    return _without_peers(reset_behind_gateway(on(changed, lost, services=services), lost), lost)
 
 
 def _without_peers(observation: Observation, destination: Cluster) -> Observation:
@@ -142,7 +142,7 @@ def _sidecar_missing(observation: Observation) -> Observation:
         if client.network != lost.network:
             changed = effects.lose_endpoints(changed, client, lost)
             changed = requests.only_from(changed, client, *observation.topology.others(lost))
-    return _without_peers(nothing_behind_gateway(changed, lost), lost)
+    return _without_peers(reset_behind_gateway(changed, lost), lost)
 
 
 def _weights_wrong(observation: Observation) -> Observation:
@@ -167,7 +167,7 @@ def _half_broken(observation: Observation) -> Observation:
     }
     for client in observation.topology.clusters:
         changed = requests.traffic(changed, client, **shares)
-    return changed
+    return reset_behind_gateway(changed, lost)
 
 
 def _identity_lost(observation: Observation) -> Observation:
@@ -254,7 +254,11 @@ FAULTS: tuple[Fault, ...] = (
         _half_broken,
         "half-broken",
         frozenset({"TR-NO-RETRIES"}),
-        consequences=(Consequence(("TR-DISTRIBUTION",), "what is refused on West is answered on East"),),
+        consequences=(
+            Consequence(("TR-DISTRIBUTION",), "what is refused on West is answered on East"),
+            Consequence(("GW-DATAPATH",), "the gateway passes the one connection to either pod", by_chance=True),
+            Consequence(("GW-HARDENED",), SILENT, by_chance=True),
+        ),
         where=MN,
         live=True,
         act=acts.half_broken,

@@ -4,13 +4,14 @@ import base64
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
 
-from harness import manifests
+from harness import expected, manifests
 from harness.clusters import containers
 from harness.errors import StepError
 from harness.faults.act import Act, Stage
@@ -21,7 +22,6 @@ from harness.mesh.context import Mesh
 from harness.mesh.remote_secrets import READER
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Observation
-from harness.model.proxy import ControlPlane, ProxySync
 from harness.pki import Pki
 from harness.steps import StepLog
 from harness.topology import Cluster, ControlPlaneModel, NetworkModel, preset
@@ -118,6 +118,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
     monkeypatch.setattr(waits, "connected", lambda *_: frozenset())
     monkeypatch.setattr(gateways, "_await_addresses", lambda *_: None)
+    monkeypatch.setattr(remote_secrets, "await_quiet", lambda *_: None)
     for module in (gateways, remote_secrets):
         monkeypatch.setattr(module, "restart_istiod", lambda *_: None)
 
@@ -158,29 +159,24 @@ def test_what_an_act_touches_is_put_back(
     assert {name: _spec(after[name]) for name in kubes} == {name: _spec(before[name]) for name in kubes}
 
 
-def test_a_change_is_pushed_when_proxies_have_been_told_and_have_acknowledged(
+def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
     made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What changes nothing in a proxy is waited for by its count of updates, then by istiod's list of late ones."""
+    """What changes nothing in a proxy is waited for by how often it was told something."""
     stage, _ = _stage(made_observations["primary-remote-multi-network"])
-    updates = {"east": iter([3, 3, 3, 4]), "west": iter([7, 8])}
-    rows = iter(["STALE", "SYNCED"])
-    asked: list[str] = []
+    told = {"east": chain([3, 3, 3, 4, 5], repeat(6)), "west": chain([7, 8], repeat(9))}
+    latest: dict[str, int] = {}
 
-    def ask(_stage: Stage, cluster: Cluster, *_: str) -> Iterator[Any]:
-        asked.append(cluster.name)
-        yield {"stats": [{"name": "listener_manager.lds.update_success", "value": next(updates[cluster.name])}]}
-
-    def control_planes(_stage: Stage, primary: Cluster) -> list[ControlPlane]:
-        asked.append(f"istiod of {primary.name}")
-        row = ProxySync(proxy="sleep.sample", cluster_id="cluster1", version="1", types={"LDS": next(rows)})
-        return [ControlPlane(pod="istiod", revision="default", version="1", proxies=(row,))]
+    def ask(_stage: Stage, cluster: Cluster, _namespace: str, app: str, _path: str) -> Iterator[Any]:
+        if app == expected.SLEEP:
+            latest[cluster.name] = next(told[cluster.name])
+        yield {"stats": [{"name": "listener_manager.lds.update_success", "value": latest[cluster.name]}]}
 
     monkeypatch.setattr(waits, "ask", ask)
-    monkeypatch.setattr(waits, "control_planes", control_planes)
-    monkeypatch.setattr(waits, "_PAUSE", 0.0)
+    monkeypatch.setattr(waits, "_PAUSE", 0.01)
+    monkeypatch.setattr(waits, "QUIET_SECONDS", 0.1)
     with waits.pushed(stage, nullcontext()):
-        assert asked == [*("east", "west"), *("east",) * 3, "west", *("istiod of east",) * 2]
+        assert latest == {"east": 6, "west": 9}
 
 
 def test_every_live_fault_has_an_act() -> None:

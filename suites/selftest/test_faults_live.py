@@ -16,7 +16,7 @@ from harness.diagnose.cause import Cause
 from harness.errors import StepError, UserError
 from harness.faults.act import Stage
 from harness.faults.edit import pods
-from harness.faults.fault import Fault
+from harness.faults.fault import Consequence, Fault
 from harness.faults.mutations import faults
 from harness.faults.selection import experiments_of, select
 from harness.faults.trial import Notice, Result, Trial, compare
@@ -112,6 +112,17 @@ def test_one_of_several_must_fail() -> None:
     assert _compared(fault, {**verdicts, "GW-ADDRESS": Verdict.PASS}).result is Result.CAUGHT
     neither = {**verdicts, "GW-ADDRESS": Verdict.PASS, "GW-AVAILABLE": Verdict.BLOCKED}
     assert _compared(fault, neither).problems == ("missed: none of GW-ADDRESS, GW-AVAILABLE failed",)
+
+
+def test_what_follows_by_chance_may_be_absent() -> None:
+    """Whether it fails or not; what must fail, and what follows for certain, must."""
+    chance = Consequence(("GW-DATAPATH", "CP-REMOTE-PROFILE"), "as the gateway chooses", by_chance=True)
+    fault = _fault(consequences=(*_fault().consequences, chance))
+    verdicts = _as_declared(fault)
+    for verdict in (Verdict.FAIL, Verdict.BLOCKED, Verdict.PASS):
+        assert _compared(fault, {**verdicts, "GW-DATAPATH": verdict}).result is Result.CAUGHT
+    for row in ("CP-REMOTE-PROFILE", "TR-REACH"):
+        assert _compared(fault, {**verdicts, row: Verdict.PASS}).problems == (f"missed: {row}",)
 
 
 def test_the_first_cause_counts() -> None:

@@ -11,7 +11,7 @@ from harness.errors import StepError
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, absent, bare, changed, existing, present
 from harness.faults.acts.restarts import restart_istiod
-from harness.faults.acts.waits import await_true, control_planes, felt
+from harness.faults.acts.waits import await_quiet, await_true, control_planes, felt
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.remote_secrets import READER
@@ -99,11 +99,12 @@ def powerful(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def wrong_name(stage: Stage) -> Iterator[None]:
-    """Key the remote secret by another cluster's name."""
+    """Key the remote secret by another cluster's name; the proxies lose the endpoints there, and have them again."""
     key, _ = _kubeconfig(stage)
     value = existing(stage, stage.east, _secret(stage))["data"][key]
     with changed(stage, stage.east, _secret(stage), {"data": {key: None, OTHER_NAME: value}}):
         _await_status(stage, OTHER_NAME, "synced")
+        await_quiet(stage)
         yield
     _await_status(stage, stage.west.cluster_name, "synced")
 

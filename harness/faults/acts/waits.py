@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from harness import expected
@@ -27,7 +26,9 @@ SECONDS = 60.0
 """For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
 ASK_SECONDS = 15.0
 LOOKED_AT = "eastwest/looked-at"
-_LISTENER_UPDATES = "stats?format=json&filter=listener_manager.lds.update_success"
+QUIET_SECONDS = 1.0
+"""Istio, pilot/pkg/features, PILOT_DEBOUNCE_AFTER: a change is sent once nothing has followed it for 100 ms."""
+_COUNTERS = "stats?format=json&filter=_manager.[cl]ds.update_success"
 _PAUSE = 0.5
 Endpoint = tuple[str, int, int, int]
 """Address, port, weight, priority."""
@@ -140,37 +141,61 @@ def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManage
 
 @contextmanager
 def pushed(stage: Stage, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change after which proxies are what they were; wait until helloworld's have been told all the same.
+    """Make a change after which proxies are what they were; wait until they have been told all the same.
 
     Raises:
-        StepError: they haven't in time, or some proxy has not yet acknowledged what it was sent.
+        StepError: they haven't in time, or there is no end to what they are told.
     """
-    topology = stage.mesh.topology
+    before = {cluster: _updates(stage, cluster) for cluster in stage.mesh.topology.clusters}
 
-    def told(cluster: Cluster) -> list[int]:
-        answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expected.HELLOWORLD, _LISTENER_UPDATES)
-        return [counted(answer) for answer in answers]
+    def one(cluster: Cluster) -> None:
+        def pending() -> str:
+            return "they have heard nothing" if _updates(stage, cluster) == before[cluster] else ""
 
-    before = {cluster: told(cluster) for cluster in topology.clusters}
-
-    def untold(cluster: Cluster) -> str:
-        return f"{expected.HELLOWORLD} has heard nothing" if told(cluster) == before[cluster] else ""
-
-    def waiting(primary: Cluster) -> str:
-        rows = (row for plane in control_planes(stage, primary) for row in plane.proxies)
-        late = [row.proxy for row in rows if "STALE" in row.types.values()]
-        return f"not acknowledged by {', '.join(late)}" if late else ""
+        await_true(stage, cluster, "Wait until proxies are told of it", pending)
 
     with change:
-        for cluster in topology.clusters:
-            await_true(stage, cluster, "Wait until proxies are told", partial(untold, cluster))
-        for primary in topology.primaries:
-            await_true(stage, primary, "Wait until proxies have acknowledged", partial(waiting, primary))
+        in_parallel(one, before)
+        await_quiet(stage)
         yield
 
 
+def await_quiet(stage: Stage) -> None:
+    """Wait until proxies have been told nothing new for longer than istiod gathers changes before it sends them.
+
+    Raises:
+        StepError: there is no end to what they are told.
+    """
+
+    def one(cluster: Cluster) -> None:
+        latest, since = _updates(stage, cluster), time.monotonic()
+
+        def pending() -> str:
+            nonlocal latest, since
+            if (found := _updates(stage, cluster)) != latest:
+                latest, since = found, time.monotonic()
+            return "they are still being told" if time.monotonic() - since < QUIET_SECONDS else ""
+
+        await_true(stage, cluster, "Wait until proxies are told nothing new", pending)
+
+    in_parallel(one, stage.mesh.topology.clusters)
+
+
+def _updates(stage: Stage, cluster: Cluster) -> list[int]:
+    """How often the proxies of a cluster's client, server and gateway have been told something.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    settings = stage.mesh.settings
+    apps = [(settings.sample_namespace, expected.SLEEP), (settings.sample_namespace, expected.HELLOWORLD)]
+    if stage.mesh.topology.has_gateway(cluster):
+        apps.append((settings.system_namespace, expected.GATEWAY))
+    return [counted(answer) for app in apps for answer in ask(stage, cluster, *app, _COUNTERS)]
+
+
 def counted(answer: Any) -> int:
-    """The value in the answer of Envoy's `stats?format=json` to a filter for one counter. Pure."""
+    """The sum of the counters in an answer of Envoy's `stats?format=json`. Pure."""
     return sum(int(stat.get("value") or 0) for stat in (answer or {}).get("stats") or ())
 
 
