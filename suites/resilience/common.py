@@ -12,7 +12,7 @@ MOST_SHOWN = 6
 LONGEST_SILENCE = 8.0
 """Seconds in which a client may send nothing because its own pod is replaced."""
 LEAST_SENT = 0.5
-"""Share of the rate below which the machine is too busy for its requests' times and failures to say anything."""
+"""Share of the rate below which nothing is judged: at half of it a gap of a second still costs two requests."""
 
 
 @dataclass(frozen=True)
