@@ -16,11 +16,10 @@ from harness.faults.acts.restarts import (
     ISTIOD,
     await_connected,
     restart_gateways,
-    restart_istiod,
     restart_sample,
     run_istiod_as,
 )
-from harness.faults.acts.waits import await_true
+from harness.faults.acts.waits import await_rollout, await_true
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.injection import dry_run
@@ -265,6 +264,7 @@ def _edits(
     values: Callable[[dict[str, Any]], None] | None,
     variables: Mapping[str, str] | None,
 ) -> Iterator[tuple[Reference, Object]]:
+    """What to merge into which object: the control plane's Deployment is the last."""
     system = stage.mesh.settings.system_namespace
     if mesh:
         reference = Reference("v1", "ConfigMap", "istio", system)
@@ -276,20 +276,18 @@ def _edits(
         found = json.loads(existing(stage, primary, reference)["data"]["values"])
         values(found)
         yield reference, {"data": {"values": json.dumps(found)}}
-    if variables:
-        reference = Reference("apps/v1", "Deployment", ISTIOD, system)
-        yield reference, environment(existing(stage, primary, reference), variables)
+    reference = Reference("apps/v1", "Deployment", ISTIOD, system)
+    yield reference, environment(existing(stage, primary, reference), variables or {})
 
 
 def _edit(stage: Stage, primary: Cluster, edits: Sequence[tuple[Reference, Object]]) -> None:
-    for (api_version, kind, name, namespace), change in edits:
-        if kind == "Deployment":
-            run_istiod_as(stage, primary, change)
-        else:
-            with environment_faults():
-                stage.kube(primary).merge(api_version, kind, name, change, namespace)
-    if all(reference.kind != "Deployment" for reference, _ in edits):
-        restart_istiod(stage, primary)
+    *settings, (_, deployment) = edits
+    for (api_version, kind, name, namespace), change in settings:
+        with environment_faults():
+            stage.kube(primary).merge(api_version, kind, name, change, namespace)
+    # Proxies that it still serves by their former name need not come back: they are started anew.
+    run_istiod_as(stage, primary, deployment, ready=False)
+    await_rollout(stage, primary, stage.mesh.settings.system_namespace, ISTIOD)
     restart_gateways(stage, (primary,))
     restart_sample(stage, (primary,))
     await_connected(stage, primary)
