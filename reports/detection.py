@@ -69,11 +69,12 @@ def exit_code(matrix: DetectionMatrix) -> int:
 
 
 def summary(matrix: DetectionMatrix) -> str:
-    """One line: how many of the faults were caught, in how many topologies, and how fast."""
+    """One line: how many of the faults were caught, where, and how fast."""
     found, total = counts(matrix.trials), len(matrix.trials)
-    topologies = len({trial.topology for trial in matrix.trials})
+    topologies = {trial.topology for trial in matrix.trials}
+    where = next(iter(topologies)) if len(topologies) == 1 else f"{len(topologies)} topologies"
     detected = sorted(trial.seconds_to_detect for trial in matrix.trials if trial.seconds_to_detect is not None)
-    parts = [f"{found[Result.CAUGHT]} of {total} faults caught as declared in {topologies} topologies"]
+    parts = [f"{found[Result.CAUGHT]} of {total} faults caught as declared in {where}"]
     parts += [f"{found[result]} {result}" for result in (Result.NOT_AS_DECLARED, Result.UNKNOWN) if found[result]]
     if detected:
         parts.append(f"detected within {detected[len(detected) // 2]:.0f} s (median), {detected[-1]:.0f} s at most")
