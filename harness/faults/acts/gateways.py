@@ -9,7 +9,7 @@ from harness.experiments.bench import ready_pods
 from harness.faults.act import Act, Stage
 from harness.faults.acts.changes import Reference, absent, changed, existing
 from harness.faults.acts.network import dropped, to_pods
-from harness.faults.acts.restarts import restart_istiod
+from harness.faults.acts.restarts import restart_gateways, restart_istiod
 from harness.faults.acts.waits import ask, await_rollout, await_true, cut_off, felt
 from harness.kube import Object
 from harness.mesh.context import environment_faults
@@ -43,7 +43,9 @@ def gateway_no_address(stage: Stage) -> Iterator[None]:
     """Make the last gateway's Service one without a load balancer; afterwards with the same address as before.
 
     Control planes that use the gateway are started anew: until then they know its former address (Istio,
-    kube/controller, addOrUpdateService: a Service that has lost its addresses is passed over).
+    kube/controller, addOrUpdateService: a Service that has lost its addresses is passed over). Where remotes have their
+    control plane through it, connections that stand end: a cloud's load balancer goes with the Service, while MetalLB's
+    lets them go on.
     """
     cluster, reference = _gateway(stage), _service(stage)
     before = existing(stage, cluster, reference)
@@ -55,7 +57,18 @@ def gateway_no_address(stage: Stage) -> Iterator[None]:
             mending.enter_context(changed(stage, cluster, reference, {"spec": {"loadBalancerIP": former[0]}}))
         mending.callback(_await_addresses, stage, cluster, former)
         hidden = _hidden(stage, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
-        mending.enter_context(felt(stage, _neighbours(stage, cluster), hidden))
+        change = felt(stage, _neighbours(stage, cluster), hidden)
+        if stage.mesh.topology.serves_remotes(cluster):
+            change = cut_off(stage, cluster, _disconnected(stage, cluster, change))
+        mending.enter_context(change)
+        yield
+
+
+@contextmanager
+def _disconnected(stage: Stage, cluster: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
+    """A change, after which the connections through a gateway end with its pod."""
+    with change:
+        restart_gateways(stage, (cluster,))
         yield
 
 
