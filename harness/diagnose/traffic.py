@@ -133,7 +133,7 @@ def identity_lost(observation: Observation) -> Iterator[Found]:
     identity cannot work.
     """
     for peer in (observation.traffic.peers or ()) if observation.traffic else ():
-        if peer.principal and peer.mutual_tls:
+        if not peer.requests or (peer.principal and peer.mutual_tls):
             continue
         observed = observation[peer.destination]
         yield Found(

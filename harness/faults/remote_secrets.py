@@ -117,7 +117,7 @@ def _wrong_name(observation: Observation) -> Observation:
     traffic = changed.traffic
     if traffic is None or lost.is_primary:
         return changed
-    peers = edit(traffic.peers or (), lambda p: p.destination == lost.name, principal="", mutual_tls=False)
+    peers = edit(traffic.peers or (), lambda p: p.destination == lost.name, principal="", mutual_tls=False, requests=0)
     return changed.model_copy(update={"traffic": traffic.model_copy(update={"peers": peers})})
 
 

@@ -132,6 +132,7 @@ class PeerIdentity(Model):
     """SPIFFE URI of the caller; empty where the proxy saw none."""
     mutual_tls: bool
     requests: int
+    """0 in the one row of a proxy that was asked and recorded no caller."""
 
 
 class Latency(Model):

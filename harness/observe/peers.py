@@ -22,9 +22,12 @@ _METRICS = "stats/prometheus?filter=istio_requests_total"
 _LOG_LINES = 5000
 _FLUSH_SECONDS = 1.2
 """Istio has Envoy flush its access log every second."""
+_FLUSHES = 3
+"""As many are waited for before a log is said to tell nothing."""
 _NONE = ("", "-", "unknown")
 Callers = Counter[tuple[str, bool]]
 """Requests by the caller's identity and whether they came over mutual TLS."""
+_NOBODY: Callers = Counter({("", False): 0})
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,18 @@ def metrics(destinations: tuple[Destination, ...], timeout: float) -> dict[str, 
     return {destination.pod.name: callers for destination, callers in found if callers is not None}
 
 
-def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[str, Callers]:
-    def of_pod(destination: Destination) -> Callers | None:
+def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[str, Callers | None]:
+    """By pod, the callers in its proxy's access log, None where it tells none; without pods whose log can't be read."""
+
+    def of_pod(destination: Destination) -> str | None:
         pod, kube = destination.pod, destination.kube
         try:
-            text = kube.logs(pod.namespace, pod.name, expected.PROXY, lines=_LOG_LINES, since=since)
+            return kube.logs(pod.namespace, pod.name, expected.PROXY, lines=_LOG_LINES, since=since)
         except (ApiException, HTTPError):
             return None
-        return access_log_callers(text)
 
     found = zip(destinations, in_parallel(of_pod, destinations), strict=True)
-    return {destination.pod.name: callers for destination, callers in found if callers is not None}
+    return {destination.pod.name: access_log_callers(text) for destination, text in found if text is not None}
 
 
 def peers(
@@ -107,6 +111,8 @@ def peers(
 ) -> tuple[tuple[PeerIdentity, ...] | None, str]:
     """What the destinations' proxies recorded of their callers, or None and why there is no evidence.
 
+    A proxy that can be asked and recorded none has a row of 0 requests; one that can't be asked has no row.
+
     Args:
         destinations: the helloworld pods.
         answered: the names of those that answered a request.
@@ -114,11 +120,14 @@ def peers(
         since: seconds since the first request was sent, now.
         timeout: seconds for one exec.
     """
+    called = answered & {destination.pod.name for destination in destinations}
     logged = _access_logs(destinations, since())
-    if not answered & {destination.pod.name for destination in destinations} <= logged.keys():
+    for _ in range(_FLUSHES):
+        if all(logged.get(name) for name in called):
+            break
         time.sleep(_FLUSH_SECONDS)
         logged = _access_logs(destinations, since())
-    if logged:
+    if any(callers is not None for callers in logged.values()):
         return _identities(destinations, logged, "access log"), ""
     counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(destinations, timeout).items()}
     if any(counted.values()):
@@ -132,7 +141,7 @@ def peers(
 
 
 def _identities(
-    destinations: tuple[Destination, ...], found: Mapping[str, Callers], evidence: str
+    destinations: tuple[Destination, ...], found: Mapping[str, Callers | None], evidence: str
 ) -> tuple[PeerIdentity, ...]:
     return tuple(
         PeerIdentity(
@@ -144,5 +153,6 @@ def _identities(
             requests=count,
         )
         for destination in destinations
-        for (principal, mutual), count in sorted(found.get(destination.pod.name, Counter()).items())
+        if destination.pod.name in found
+        for (principal, mutual), count in sorted((found[destination.pod.name] or _NOBODY).items())
     )

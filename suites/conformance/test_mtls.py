@@ -1,8 +1,11 @@
 """Mutual TLS across clusters, as the destination sees it."""
 
+from collections.abc import Collection
+
 from harness import expected
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
+from harness.model.traffic import PeerIdentity
 from harness.requirement import Evidence, Level, requirement
 from harness.topology import Cluster
 from suites.conformance.common import lost_clients, missing
@@ -29,7 +32,8 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
         return
     identities = _client_identities(observation)
     for cluster, _ in evidence.readable(observation, Subject.PODS):
-        peers = [peer for peer in traffic.peers if peer.destination == cluster.name and peer.requests]
+        asked = [peer for peer in traffic.peers if peer.destination == cluster.name]
+        peers = [peer for peer in asked if peer.requests]
         if not _called_from_elsewhere(observation, cluster):
             if lost := [client for client in lost_clients(observation) if client != cluster.name]:
                 evidence.unknown(f"{cluster.name}: the requests of {', '.join(lost)} were lost")
@@ -37,7 +41,7 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
                 evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
             continue
         if not peers:
-            _unrecorded(observation, evidence, cluster)
+            _unrecorded(observation, evidence, cluster, asked)
         for peer in peers:
             evidence.expect(
                 peer.mutual_tls and peer.principal in identities,
@@ -49,11 +53,23 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
             )
 
 
-def _unrecorded(observation: Observation, evidence: Evidence, cluster: Cluster) -> None:
-    """Requests arrived that no proxy recorded: blocked where there is no proxy to ask, else unknown."""
+def _unrecorded(
+    observation: Observation, evidence: Evidence, cluster: Cluster, asked: Collection[PeerIdentity]
+) -> None:
+    """Requests arrived that no proxy recorded: blocked where there is no proxy, unknown where none could be asked."""
     called = expected.helloworld_pods(observation[cluster], observation.asked.sample_namespace)
     if called and not any(map(expected.has_proxy, called)):
         evidence.blocked("WL-INJECTED", f"{cluster.name}: no helloworld pod has a proxy that could tell who called")
+    elif asked:
+        for peer in asked:
+            evidence.expect(
+                False,
+                cluster=cluster,
+                object=f"Pod {observation.asked.sample_namespace}/{peer.pod}",
+                field=f"callers in its {peer.evidence}",
+                expected="those whose requests were answered",
+                found="none: its proxy did not take the requests for helloworld's",
+            )
     else:
         evidence.unknown(f"{cluster.name}: no record of the requests that arrived")
 

@@ -7,11 +7,13 @@ import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kubernetes.client import ApiException
 
+from harness.kube import Kube
 from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies
 from harness.observe.cluster import resolved
 from harness.observe.dry_run import manifest, outcome
@@ -290,6 +292,35 @@ def test_callers_of_an_access_log() -> None:
     found = peers.access_log_callers("\n".join([*lines, json.dumps(plain), json.dumps(probe), "noise", "{"]))
     assert found == {("spiffe://cluster.local/ns/sample/sa/sleep", True): 2, ("", False): 1}
     assert peers.access_log_callers("[2026-11-23] GET /hello 200") is None
+
+
+class _Logs:
+    """A cluster whose helloworld has written this to its proxy's log; None: it can't be read."""
+
+    def __init__(self, *texts: str | None) -> None:
+        self._texts = list(texts)
+
+    def logs(self, *_: object, **__: object) -> str:
+        text = self._texts.pop(0) if len(self._texts) > 1 else self._texts[0]
+        if text is None:
+            raise ApiException(status=403)
+        return text
+
+
+def test_a_proxy_that_recorded_nobody_is_told_from_one_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Envoy writes its log once a second: one that tells nothing yet is read again before that is said of it."""
+    monkeypatch.setattr(peers, "_FLUSH_SECONDS", 0.0)
+    log = "\n".join(RAW["access_log"])
+    clusters = {"told": (log,), "late": ("", log), "nobody": ("started",), "unreadable": (None,)}
+    destinations = tuple(
+        peers.Destination(
+            name, cast(Kube, _Logs(*texts)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
+        )
+        for name, texts in clusters.items()
+    )
+    found, reason = peers.peers(destinations, set(clusters), {}, lambda: 1.0, 1.0)
+    assert [(row.destination, row.requests) for row in found or ()] == [("told", 2), ("late", 2), ("nobody", 0)]
+    assert not reason
 
 
 def test_callers_of_metrics() -> None:

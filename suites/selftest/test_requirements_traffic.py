@@ -191,6 +191,7 @@ BREAKAGES = (
     Breakage("TR-NO-RETRIES", "refused", lambda o: _sequences(o, "coverage", lambda s: _host(s, connect_failures=1))),
     Breakage("TR-DISTRIBUTION", "skewed", _skewed),
     Breakage("MTLS-PEER", "no-identity", lambda o: _peer(o, principal="")),
+    Breakage("MTLS-PEER", "unrecorded", lambda o: _peer(o, requests=0)),
     Breakage("MTLS-PEER", "plain", lambda o: _peer(o, mutual_tls=False)),
     Breakage("CLEAN", "webhook", _left_behind),
     Breakage("CLEAN", "container", _container_left),
