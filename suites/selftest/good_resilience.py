@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from harness.expected import GATEWAY
+from harness.expected import GATEWAY, HELLOWORLD, SLEEP
 from harness.model.proxy import RemoteClusterSync
 from harness.model.resilience import (
     ACTED,
@@ -51,11 +51,12 @@ def _moments(topology: Topology, name: str) -> tuple[Moment, ...]:
     detail = "default → next" if name == "revision-upgrade" else ""
     back = {"local-out": "available", "istiod-restart": "connected"}.get(name)
     between = (Moment(name=back, at=END + 1, cluster=cluster),) if back else ()
-    moved = [Moment(name=f"{what} restarted", at=at, cluster=first) for what, at in (("sleep", 20.0), (GATEWAY, 25.0))]
+    workloads = ((f"{HELLOWORLD}-v1", 15.0), (SLEEP, 20.0))
+    restarted = {"intermediate-rotation": workloads, "revision-upgrade": (*workloads, (GATEWAY, 25.0))}
     return (
         Moment(name=WHOLE, at=3.0),
         Moment(name=ACTED, at=BEGIN, cluster=cluster, detail=detail),
-        *(moved if name == "revision-upgrade" else ()),
+        *(Moment(name=f"{app} restarted", at=at, cluster=first) for app, at in restarted.get(name, ())),
         Moment(name=MENDED, at=END, cluster=cluster),
         *between,
         Moment(name=WHOLE, at=CALM),

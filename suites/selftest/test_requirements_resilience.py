@@ -123,7 +123,8 @@ def left_behind(scenario: Scenario) -> Scenario:
 
 
 BROKEN = (
-    Broken("RES-LOCAL-OUT", "errors", failing(1, 1.0), "after «acted east»"),
+    Broken("RES-LOCAL-OUT", "over-budget", failing(4, 1.0), "at most 3"),
+    Broken("RES-LOCAL-OUT", "errors-afterwards", failing(1, 0.5, 2), "failed"),
     Broken("RES-LOCAL-OUT", "nobody-stands-in", requests(never_others), "from the other clusters"),
     Broken("RES-GATEWAY-RESTART", "over-budget", failing(8, 0.0), "at most"),
     Broken("RES-GATEWAY-RESTART", "never-whole", without_moment(WHOLE), "at most 60 s"),
@@ -141,13 +142,15 @@ BROKEN = (
     Broken("RES-SECRET-ROTATION", "not-taken", every("tokens", new_accepted=False), "new token"),
     Broken("RES-SECRET-ROTATION", "not-synced", every("syncs", clusters=()), "clusterz"),
     Broken("RES-SECRET-ROTATION", "endpoint-gone", endpoint_gone, "endpoints of helloworld"),
-    Broken("RES-INTERMEDIATE-ROTATION", "errors", failing(1, 0.0), "failed"),
+    Broken("RES-INTERMEDIATE-ROTATION", "errors", failing(1, 1.0, 2), "failed"),
+    Broken("RES-INTERMEDIATE-ROTATION", "over-budget", failing(4, 0.0), "at most 3"),
     Broken("RES-INTERMEDIATE-ROTATION", "old-leaf", every("trust", issuer="0123"), "issuer"),
     Broken("RES-ROOT-ROTATION", "errors", failing(1, 0.0), "failed"),
     Broken("RES-ROOT-ROTATION", "old-root", old_root_stays, "trusted roots"),
     Broken("RES-ROOT-ROTATION", "never-both", never_both, "never seen to trust both"),
-    Broken("RES-REVISION-UPGRADE", "errors", failing(1, 0.0), "failed"),
-    Broken("RES-REVISION-UPGRADE", "gateway-over-budget", failing(4, 1.0, 2), "at most 3"),
+    Broken("RES-REVISION-UPGRADE", "errors", failing(1, 1.0, 2), "failed"),
+    Broken("RES-REVISION-UPGRADE", "gateway-over-budget", failing(4, 1.0, 3), "at most 3"),
+    Broken("RES-REVISION-UPGRADE", "workload-over-budget", failing(4, 1.0), "at most 3"),
     Broken("RES-REVISION-UPGRADE", "left-behind", left_behind, "Deployments of istiod"),
     Broken("RES-REVISION-UPGRADE", "not-moved", every("revisions", proxies={"sleep-x": "default"}), "proxies"),
 )
