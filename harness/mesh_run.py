@@ -19,6 +19,7 @@ from harness.inventory import Inventory
 from harness.kube import Kube
 from harness.mesh import procedure, removal, restart
 from harness.mesh.context import Mesh
+from harness.mesh.occupied import require_unoccupied
 from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Asked, Observation
@@ -82,6 +83,9 @@ class MeshRun:
         with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
             in_parallel(lambda kube: procedure.require_kubernetes(kube, self._settings), kubes.values())
             before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
+            if self.site.balancer is None:
+                for found in before.values():
+                    require_unoccupied(found, self._settings)
         try:
             for group in self._routed:
                 routes.add(group, self.log)

@@ -7,9 +7,11 @@ import pytest
 from kubernetes.client import ApiException
 
 from harness import inventory
+from harness.errors import UserError
 from harness.inventory import Entry, Inventory, Kind
 from harness.kube import Kube, Object
 from harness.mesh import removal
+from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
 
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
@@ -117,6 +119,34 @@ def test_a_kind_that_may_not_be_listed_is_named() -> None:
         "/api/v1/odd": 405,
     }
     assert _take(answers).unread == {"Secret": "403 refused"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "name", "refused"),
+    [
+        ("Deployment", "istio-system", "istiod", True),
+        ("Deployment", "istio-system", "istiod-canary", True),
+        ("Deployment", "istio-system", "istio-eastwestgateway", True),
+        ("Secret", "istio-system", "cacerts", True),
+        ("DaemonSet", "istio-cni", "istio-cni-node", True),
+        ("Deployment", "sample", "helloworld-v1", True),
+        ("Deployment", "sample", "sleep", True),
+        ("Deployment", "sample", "shop", False),
+        ("Deployment", "elsewhere", "istiod", False),
+        ("Secret", "istio-system", "pull-secret", False),
+    ],
+)
+def test_a_mesh_that_stands_is_not_overwritten(kind: str, namespace: str, name: str, refused: bool) -> None:
+    """Neither a user's own nor that of another run on the same clusters; what is merely beside it is no obstacle."""
+    group = "v1" if kind == "Secret" else "apps/v1"
+    before = _inventory_of(_entry(Kind(group, kind, f"{kind.lower()}s"), name, namespace))
+    settings = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
+    if not refused:
+        require_unoccupied(before, settings)
+        return
+    with pytest.raises(UserError, match=f"stands on east already: {kind} {namespace}/{name}") as found:
+        require_unoccupied(before, settings)
+    assert "--verify-only" in found.value.fix
 
 
 def test_nothing_changed() -> None:
