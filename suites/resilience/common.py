@@ -40,9 +40,9 @@ GATEWAY_BUDGET = Budget(3)
 second that are answered within milliseconds is one at a time, on few connections."""
 ENDING_BUDGET = Budget(3)
 """For each client and each pod of helloworld that ends. Kubernetes tells a pod to end when it begins to withdraw its
-endpoints ("Pod Lifecycle", termination): for up to a second requests meet an application that listens no more, or
-breaks off what is under way. Its sidecar answers 503, which Istio has not retried since 1.24 (issue 50506). Of 5
-requests a second, every second one of which goes there, that is 3."""
+endpoints ("Pod Lifecycle", termination): for up to a second requests meet an application that listens no more. Its
+sidecar answers 503, which Istio has not retried since 1.24 (issue 50506). Of 5 requests a second, every second one of
+which goes there, that is 3."""
 
 
 def played(observation: Observation, evidence: Evidence, scenario: str) -> Iterator[Scenario]:

@@ -1,7 +1,10 @@
 // Command helloworld answers as the Istio sample of that name does: who it is, and of which version.
+//
+// Told to end it listens no more, and answers what is under way, as the sample's web server does.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -26,11 +29,15 @@ func main() {
 	server := &http.Server{Addr: ":5000"}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	answered := make(chan error, 1)
 	go func() {
 		<-signals
-		server.Close()
+		answered <- server.Shutdown(context.Background())
 	}()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	if err := <-answered; err != nil {
 		log.Fatal(err)
 	}
 }
