@@ -236,7 +236,8 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=(
             Consequence(("RS-USABLE", "RS-LEAST", "RS-SYNCED"), NO_SECRET),
-            Consequence(("MTLS-PEER",), UNSERVED, PR),
+            # Until the watches of the cluster by its right name have ended istiod knows it still.
+            Consequence(("MTLS-PEER",), UNSERVED, PR, by_chance=True),
         ),
         live=True,
         act=acts.wrong_name,

@@ -99,13 +99,18 @@ def powerful(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def wrong_name(stage: Stage) -> Iterator[None]:
-    """Key the remote secret by another cluster's name; the proxies lose the endpoints there, and have them again."""
+    """Key the remote secret by another cluster's name; the proxies lose the endpoints there, and have them again.
+
+    Afterwards istiod is started anew: it lets a cluster go when the watches of it have ended, which may be after it has
+    taken the same cluster in again, and the remote's proxies then stay without the Services in front of them.
+    """
     key, _ = _kubeconfig(stage)
     value = existing(stage, stage.east, _secret(stage))["data"][key]
     with changed(stage, stage.east, _secret(stage), {"data": {key: None, OTHER_NAME: value}}):
         _await_status(stage, OTHER_NAME, "synced")
         await_quiet(stage)
         yield
+    restart_istiod(stage, stage.east)
     _await_status(stage, stage.west.cluster_name, "synced")
 
 
