@@ -168,7 +168,7 @@ def await_quiet(stage: Stage) -> None:
     """
 
     def one(cluster: Cluster) -> None:
-        latest, since = _updates(stage, cluster), time.monotonic()
+        latest, since = list[int](), time.monotonic()
 
         def pending() -> str:
             nonlocal latest, since
