@@ -236,8 +236,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"RS-PRESENT"}),
         consequences=(
             Consequence(("RS-USABLE", "RS-LEAST", "RS-SYNCED"), NO_SECRET),
-            # Until the watches of the cluster by its right name have ended istiod knows it still.
-            Consequence(("MTLS-PEER",), UNSERVED, PR, by_chance=True),
+            Consequence(("MTLS-PEER",), UNSERVED, PR),
         ),
         live=True,
         act=acts.wrong_name,

@@ -11,7 +11,7 @@ from harness.errors import StepError
 from harness.faults.act import Stage
 from harness.faults.acts.changes import Reference, absent, bare, changed, existing, present
 from harness.faults.acts.restarts import restart_istiod
-from harness.faults.acts.waits import await_quiet, await_true, control_planes, felt
+from harness.faults.acts.waits import await_drained, await_true, control_planes, felt
 from harness.kube import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.remote_secrets import READER
@@ -101,17 +101,17 @@ def powerful(stage: Stage) -> Iterator[None]:
 def wrong_name(stage: Stage) -> Iterator[None]:
     """Key the remote secret by another cluster's name; the proxies lose the endpoints there, and have them again.
 
-    Afterwards istiod is started anew: it lets a cluster go when the watches of it have ended, which may be after it has
-    taken the same cluster in again, and the remote's proxies then stay without the Services in front of them.
+    Clients' connections to a remote's helloworld go on by the configuration that its proxy had when they were made,
+    until they are drained: only then is what it has now what requests meet.
     """
     key, _ = _kubeconfig(stage)
     value = existing(stage, stage.east, _secret(stage))["data"][key]
     with changed(stage, stage.east, _secret(stage), {"data": {key: None, OTHER_NAME: value}}):
         _await_status(stage, OTHER_NAME, "synced")
-        await_quiet(stage)
+        await_drained(stage)
         yield
-    restart_istiod(stage, stage.east)
     _await_status(stage, stage.west.cluster_name, "synced")
+    await_drained(stage)
 
 
 def _unwatched(stage: Stage, change: AbstractContextManager[None]) -> AbstractContextManager[None]:

@@ -29,6 +29,9 @@ LOOKED_AT = "eastwest/looked-at"
 QUIET_SECONDS = 1.0
 """Istio, pilot/pkg/features, PILOT_DEBOUNCE_AFTER: a change is sent once nothing has followed it for 100 ms."""
 _COUNTERS = "stats?format=json&filter=_manager.[cl]ds.update_success"
+DRAIN_SECONDS = 45.0
+"""Istio, ProxyConfig, drainDuration."""
+_DRAINING = "stats?format=json&filter=listener_manager.total_.*_draining"
 _PAUSE = 0.5
 Endpoint = tuple[str, int, int, int]
 """Address, port, weight, priority."""
@@ -177,6 +180,24 @@ def await_quiet(stage: Stage) -> None:
             return "they are still being told" if time.monotonic() - since < QUIET_SECONDS else ""
 
         await_true(stage, cluster, "Wait until proxies are told nothing new", pending)
+
+    in_parallel(one, stage.mesh.topology.clusters)
+
+
+def await_drained(stage: Stage) -> None:
+    """Wait until proxies are told nothing new, and helloworld's have no connection left by a former configuration.
+
+    Raises:
+        StepError: there is no end to it.
+    """
+    await_quiet(stage)
+
+    def one(cluster: Cluster) -> None:
+        def pending() -> str:
+            answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expected.HELLOWORLD, _DRAINING)
+            return "filter chains are being drained" if any(map(counted, answers)) else ""
+
+        await_true(stage, cluster, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
 
     in_parallel(one, stage.mesh.topology.clusters)
 
