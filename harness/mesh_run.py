@@ -229,6 +229,11 @@ class FormedMesh:
         said = run.site.balancer.complaints() if run.site.balancer else ()
         return observation.model_copy(update={"load_balancer_log": said})
 
+    def deploy_experiments(self, log: StepLog) -> None:
+        """Deploy what experiments need, for they take it away at their end."""
+        mesh = replace(self.mesh, log=log, impaired=set())
+        in_parallel(lambda cluster: workloads.deploy_experiments(mesh, cluster), mesh.topology.clusters)
+
     def experimented(self, observation: Observation, wanted: frozenset[str], log: StepLog) -> Observation:
         """The observation with the experiments of these requirements, made now."""
         if not wanted:

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from harness import statistics, workloads
+from harness import statistics
 from harness.catalogue import catalogue
 from harness.mesh_run import FormedMesh
 from harness.model.base import Model
 from harness.model.observation import Observation
-from harness.parallel import in_parallel
 from harness.requirement import Verdict, judge
 from harness.steps import Listener, StepLog
 
@@ -68,19 +66,13 @@ def soak(formed: FormedMesh, runs: int, experiments: int, listener: Listener, ou
         log = StepLog(listener, formed.run.log.steps)
         wanted = frozenset(row.id for row in catalogue().values() if row.experiment) if number <= experiments else ()
         if wanted:
-            _deploy_experiments(formed, log)
+            formed.deploy_experiments(log)
         observation = formed.experimented(formed.observed(log), frozenset(wanted) - NOT_WHILE_IT_STANDS, log)
         found = repetition(observation, number, time.monotonic() - began)
         if found.alarms:
             observation.save(output / f"{observation.topology.name}-{number}.json")
         done.append(found)
     return Soak(topology=formed.run.topology.name, repetitions=tuple(done))
-
-
-def _deploy_experiments(formed: FormedMesh, log: StepLog) -> None:
-    """Deploy what experiments need: they take it away at their end."""
-    mesh = replace(formed.mesh, log=log, impaired=set())
-    in_parallel(lambda cluster: workloads.deploy_experiments(mesh, cluster), mesh.topology.clusters)
 
 
 def repetition(observation: Observation, number: int, seconds: float) -> Repetition:

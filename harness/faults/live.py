@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import workloads
 from harness.diagnose import diagnose
 from harness.errors import StepError, UserError
 from harness.experiments.bench import take_down
@@ -19,7 +18,6 @@ from harness.mesh_run import FormedMesh
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.observe.reading import explain
-from harness.parallel import in_parallel
 from harness.requirement import Judgement, Verdict
 from harness.steps import Listener, StepLog
 
@@ -83,7 +81,7 @@ class Proof:
         try:
             wanted = experiments_of(fault)
             if wanted:
-                self._deploy_experiments(log)
+                self.formed.deploy_experiments(log)
             if fault.act is None:
                 raise LookupError("it has no act")  # noqa: TRY301 - noted like all else that goes wrong here
             with fault.act(self._stage(log)):
@@ -122,10 +120,6 @@ class Proof:
             raise RuntimeError("begin() comes first")
         mesh = replace(self.formed.mesh, log=log, impaired=set())
         return Stage(mesh, self.formed.certificates, self._good)
-
-    def _deploy_experiments(self, log: StepLog) -> None:
-        mesh = replace(self.formed.mesh, log=log, impaired=set())
-        in_parallel(lambda cluster: workloads.deploy_experiments(mesh, cluster), mesh.topology.clusters)
 
     def _observed(self, log: StepLog, experiments: frozenset[str], requests: int | None = None) -> Observation:
         observation = self.formed.observed(log, requests=requests)
