@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import time
 from typing import Any
 
 from harness import x509
@@ -10,13 +11,17 @@ from harness.container_log import telling_lines
 from harness.kube import ExecResult, Kube, TransportError
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod
-from harness.model.proxy import ControlPlane
+from harness.model.proxy import ControlPlane, ProxySync
 from harness.observe import envoy
 from harness.parallel import in_parallel
 from harness.redaction import redact
 
 CONTAINER = "discovery"
-_PATHS = ("/version", "/debug/clusterz", "/debug/syncz", "/debug/networkz")
+_SYNCS = "/debug/syncz"
+_PATHS = ("/version", "/debug/clusterz", _SYNCS, "/debug/networkz")
+ACKNOWLEDGED_SECONDS = 3.0
+"""For a proxy to acknowledge what it is sent: endpoints change all the time, and a push takes milliseconds."""
+_PAUSE = 0.5
 _XDS_PORT = 15012
 _LOG_TAIL = 500
 _LOG_KEPT = 12
@@ -47,11 +52,20 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
         revision=pod.labels.get("istio.io/rev") or "default",
         version=envoy.istiod_version(version),
         clusters=envoy.remote_clusters(_json(clusters)),
-        proxies=envoy.proxy_syncs(_json(proxies)),
+        proxies=_acknowledged(kube, pod, envoy.proxy_syncs(_json(proxies)), timeout),
         network_gateways=envoy.network_gateways(_json(gateways)),
         serving_chain=serving_chain(kube, pod.namespace, pod.name, timeout),
         log_lines=telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT),
     )
+
+
+def _acknowledged(kube: Kube, pod: Pod, proxies: tuple[ProxySync, ...], timeout: float) -> tuple[ProxySync, ...]:
+    """What proxies have acknowledged, those that were sent something just now being given a moment for it."""
+    deadline = time.monotonic() + ACKNOWLEDGED_SECONDS
+    while any("STALE" in row.types.values() for row in proxies) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)  # istiod can't be watched
+        proxies = envoy.proxy_syncs(_json(_whole(pod, _SYNCS, _request(kube, pod, _SYNCS, timeout))))
+    return proxies
 
 
 def _request(kube: Kube, pod: Pod, path: str, timeout: float) -> ExecResult:
