@@ -1,6 +1,6 @@
 """One fault made on a live mesh: what noticed it, compared with what its declaration says must. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from harness.diagnose.cause import Cause
@@ -101,7 +101,9 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
         judgements: of the broken mesh; what is not among them is not compared.
         causes: named for it, the most fundamental first.
     """
-    found = {judgement.id: _notice(fault, topology, judgement) for judgement in judgements}
+    declared = fault.expected(topology)
+    certain = declared.keys() - fault.optional(topology)
+    found = {judgement.id: _notice(fault, declared, certain, judgement) for judgement in judgements}
     notices = {row: notice for row, notice in found.items() if notice}
     explained = {j.id: "\n".join(j.explanation.splitlines()[:LINES]) for j in judgements}
     trial = Trial(
@@ -117,8 +119,7 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
     return trial.model_copy(update={"problems": tuple(_problems(fault, trial))})
 
 
-def _notice(fault: Fault, topology: Topology, judgement: Judgement) -> Notice | None:
-    declared = fault.expected(topology)
+def _notice(fault: Fault, declared: Collection[str], certain: Collection[str], judgement: Judgement) -> Notice | None:
     match judgement.verdict:
         case Verdict.UNKNOWN:
             return Notice.UNKNOWN
@@ -129,8 +130,7 @@ def _notice(fault: Fault, topology: Topology, judgement: Judgement) -> Notice | 
         case Verdict.BLOCKED:
             return Notice.MISSED if judgement.id in fault.must_fail else Notice.BLOCKED
         case _:
-            spared = judgement.id not in declared or judgement.id in fault.optional(topology)
-            return None if spared else Notice.MISSED
+            return Notice.MISSED if judgement.id in certain else None
 
 
 def _problems(fault: Fault, trial: Trial) -> list[str]:
