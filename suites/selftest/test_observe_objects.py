@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes.client import ApiException
 
-from harness.kube import Kube
+from harness.kube import ExecResult, Kube
+from harness.model.proxy import ProxySync
 from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies
 from harness.observe.cluster import resolved
 from harness.observe.dry_run import manifest, outcome
@@ -292,6 +293,23 @@ def test_callers_of_an_access_log() -> None:
     found = peers.access_log_callers("\n".join([*lines, json.dumps(plain), json.dumps(probe), "noise", "{"]))
     assert found == {("spiffe://cluster.local/ns/sample/sa/sleep", True): 2, ("", False): 1}
     assert peers.access_log_callers("[2026-11-23] GET /hello 200") is None
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+def test_a_proxy_has_a_moment_to_acknowledge(acknowledges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way is not stale; what is never acknowledged is."""
+    monkeypatch.setattr(control_plane, "_PAUSE", 0.001)
+    monkeypatch.setattr(control_plane, "ACKNOWLEDGED_SECONDS", 5.0 if acknowledges else 0.02)
+
+    def sync(status: str) -> ProxySync:
+        return ProxySync(proxy="sleep.sample", cluster_id="cluster1", version="1.31", types={"EDS": status})
+
+    late, told = (sync("STALE"),), (sync("SYNCED" if acknowledges else "STALE"),)
+    answers = iter([late, late])
+    monkeypatch.setattr(control_plane, "_request", lambda *_: ExecResult(0, "[]", ""))
+    monkeypatch.setattr(envoy, "proxy_syncs", lambda _: next(answers, told))
+    pod = api_objects.pod({"metadata": {"name": "istiod-x", "namespace": "istio-system"}})
+    assert control_plane._acknowledged(cast(Kube, None), pod, late, 1.0) == told
 
 
 class _Logs:
