@@ -62,6 +62,17 @@ def await_true(
             time.sleep(_PAUSE)  # neither a proxy nor istiod can be watched
 
 
+def await_each(
+    stage: Stage, clusters: Iterable[Cluster], title: str, pending: Callable[[Cluster], str], seconds: float = SECONDS
+) -> None:
+    """`await_true` for several clusters side by side.
+
+    Raises:
+        StepError: the time is over for one of them.
+    """
+    in_parallel(lambda cluster: await_true(stage, cluster, title, lambda: pending(cluster), seconds), clusters)
+
+
 def _told(pending: Callable[[], str]) -> str:
     try:
         return pending()
@@ -127,19 +138,16 @@ def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManage
     """
     before = {client: endpoints(stage, client) for client in clients}
 
-    def one(client: Cluster, *, same: bool) -> None:
-        title = f"Wait until clients have {'their former' if same else 'other'} endpoints of helloworld"
+    def other(client: Cluster) -> str:
+        return "they are what they were" if endpoints(stage, client) == before[client] else ""
 
-        def pending() -> str:
-            found = endpoints(stage, client)
-            return "" if (found == before[client]) is same else f"endpoints are {sorted(found)}"
-
-        await_true(stage, client, title, pending)
+    def former(client: Cluster) -> str:
+        return "" if (found := endpoints(stage, client)) == before[client] else f"endpoints are {sorted(found)}"
 
     with change:
-        in_parallel(lambda client: one(client, same=False), before)
+        await_each(stage, before, "Wait until clients have other endpoints of helloworld", other)
         yield
-    in_parallel(lambda client: one(client, same=True), before)
+    await_each(stage, before, "Wait until clients have their former endpoints of helloworld", former)
 
 
 @contextmanager
@@ -151,14 +159,11 @@ def pushed(stage: Stage, change: AbstractContextManager[None]) -> Iterator[None]
     """
     before = {cluster: _updates(stage, cluster) for cluster in stage.mesh.topology.clusters}
 
-    def one(cluster: Cluster) -> None:
-        def pending() -> str:
-            return "they have heard nothing" if _updates(stage, cluster) == before[cluster] else ""
-
-        await_true(stage, cluster, "Wait until proxies are told of it", pending)
+    def pending(cluster: Cluster) -> str:
+        return "they have heard nothing" if _updates(stage, cluster) == before[cluster] else ""
 
     with change:
-        in_parallel(one, before)
+        await_each(stage, before, "Wait until proxies are told of it", pending)
         await_quiet(stage)
         yield
 
@@ -169,19 +174,17 @@ def await_quiet(stage: Stage) -> None:
     Raises:
         StepError: there is no end to what they are told.
     """
+    heard = dict[Cluster, tuple[list[int], float]]()
 
-    def one(cluster: Cluster) -> None:
-        latest, since = list[int](), time.monotonic()
+    def pending(cluster: Cluster) -> str:
+        found, now = _updates(stage, cluster), time.monotonic()
+        latest, since = heard.get(cluster, ([], now))
+        if found != latest:
+            since = now
+        heard[cluster] = (found, since)
+        return "they are still being told" if now - since < QUIET_SECONDS else ""
 
-        def pending() -> str:
-            nonlocal latest, since
-            if (found := _updates(stage, cluster)) != latest:
-                latest, since = found, time.monotonic()
-            return "they are still being told" if time.monotonic() - since < QUIET_SECONDS else ""
-
-        await_true(stage, cluster, "Wait until proxies are told nothing new", pending)
-
-    in_parallel(one, stage.mesh.topology.clusters)
+    await_each(stage, stage.mesh.topology.clusters, "Wait until proxies are told nothing new", pending)
 
 
 def await_drained(stage: Stage) -> None:
@@ -192,14 +195,12 @@ def await_drained(stage: Stage) -> None:
     """
     await_quiet(stage)
 
-    def one(cluster: Cluster) -> None:
-        def pending() -> str:
-            answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expected.HELLOWORLD, _DRAINING)
-            return "filter chains are being drained" if any(map(counted, answers)) else ""
+    def pending(cluster: Cluster) -> str:
+        answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expected.HELLOWORLD, _DRAINING)
+        return "filter chains are being drained" if any(map(counted, answers)) else ""
 
-        await_true(stage, cluster, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
-
-    in_parallel(one, stage.mesh.topology.clusters)
+    clusters = stage.mesh.topology.clusters
+    await_each(stage, clusters, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
 
 
 def _updates(stage: Stage, cluster: Cluster) -> list[int]:
@@ -254,23 +255,17 @@ def cut_off(stage: Stage, primary: Cluster, change: AbstractContextManager[None]
     remotes = [cluster for cluster in stage.mesh.topology.remotes if cluster.primary == primary.name]
     before = {remote: connected(stage, primary, remote) for remote in remotes}
 
-    def lost(remote: Cluster) -> None:
-        def pending() -> str:
-            return f"still connected: {', '.join(sorted(left))}" if (left := connected(stage, primary, remote)) else ""
+    def lost(remote: Cluster) -> str:
+        return f"still connected: {', '.join(sorted(left))}" if (left := connected(stage, primary, remote)) else ""
 
-        await_true(stage, remote, "Wait until its proxies have lost the control plane", pending, 2 * SECONDS)
-
-    def back(remote: Cluster) -> None:
-        def pending() -> str:
-            away = before[remote] - connected(stage, primary, remote)
-            return f"not connected: {', '.join(sorted(away))}" if away else ""
-
-        await_true(stage, remote, "Wait until its proxies are connected again", pending, 2 * SECONDS)
+    def back(remote: Cluster) -> str:
+        away = before[remote] - connected(stage, primary, remote)
+        return f"not connected: {', '.join(sorted(away))}" if away else ""
 
     with change:
-        in_parallel(lost, remotes)
+        await_each(stage, remotes, "Wait until its proxies have lost the control plane", lost, 2 * SECONDS)
         yield
-    in_parallel(back, remotes)
+    await_each(stage, remotes, "Wait until its proxies are connected again", back, 2 * SECONDS)
 
 
 def await_rollout(stage: Stage, cluster: Cluster, namespace: str, name: str) -> None:
