@@ -41,7 +41,9 @@ def changed(stage: Stage, cluster: Cluster, reference: Reference, change: Object
         yield
     finally:
         with environment_faults():
-            kube.merge(api_version, kind, name, undo(before, change), namespace)
+            # Experiments take what is theirs away at their end, and then there is nothing to put back.
+            if kube.get(*reference) is not None:
+                kube.merge(api_version, kind, name, undo(before, change), namespace)
 
 
 @contextmanager
