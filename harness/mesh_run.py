@@ -93,10 +93,12 @@ class MeshRun:
             workloads.deploy(self.topology, kubes, self._settings, self.log)
             yield FormedMesh(self, Mesh(self.topology, kubes, self._settings, self.log), certificates, before)
         finally:
-            if keep:
+            if not keep:
+                self._removed(kubes, before)
+            elif self.site.balancer:
                 kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
             else:
-                self._removed(kubes, before)
+                self._tell_by_hand("Keep the mesh", kubes, before)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -184,8 +186,12 @@ class MeshRun:
             whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)
         finally:
             if not whole and self.site.balancer is None:
-                with self.log.step(Phase.CLEANUP, "Name what may be left of the mesh") as step:
-                    step.skip("\n".join(self._by_hand(kube, before[kube.name]) for kube in kubes.values()))
+                self._tell_by_hand("Name what may be left of the mesh", kubes, before)
+
+    def _tell_by_hand(self, title: str, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
+        with self.log.step(Phase.CLEANUP, title) as step:
+            step.skip("\n".join(self._by_hand(kube, before[kube.name]) for kube in kubes.values()))
 
     def _by_hand(self, kube: Kube, before: Inventory) -> str:
         names = [name for name in self._settings.namespaces if not before.holds_namespace(name)]

@@ -61,7 +61,7 @@ OPTIONS = (
     OptionSpec("load-balancer", "auto", "cloud-provider-kind, metallb or auto: the first where it is on PATH"),
     OptionSpec("pki", "", "directory with NAME/{ca-cert,ca-key,root-cert,cert-chain}.pem; default made ones"),
     OptionSpec("namespace", "sample", "namespace of the sample workloads"),
-    OptionSpec("requests", "400", "requests a client for the distribution of answers"),
+    OptionSpec("requests", "400", "requests per client, to measure how answers are distributed"),
     OptionSpec("requirement", "", "judge only these ids (comma separated); the report says partial"),
     OptionSpec("area", "", "judge only these areas (comma separated); the report says partial"),
     OptionSpec("level", "", "judge only these levels: MUST, SHOULD, EXTENDED (comma separated)"),
@@ -73,7 +73,7 @@ OPTIONS = (
     OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
     OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
     OptionSpec("plan", "", "only print every step: as text, or with --plan=shell as a bash script", bare="text"),
-    OptionSpec("preflight", "", "only check that the run could be made", flag=True),
+    OptionSpec("preflight", "", "only check engine, memory, disk and programs; nothing is made", flag=True),
     OptionSpec("keep", "", "keep the clusters, and the mesh of the last topology", flag=True),
     OptionSpec("reuse", "", "take clusters that an earlier run kept", flag=True),
     OptionSpec("timeout-scale", "1", "factor for every deadline, for slow machines and clouds"),
@@ -176,6 +176,12 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
 
     contexts = listed("contexts")
     _no_twins("contexts", contexts)
+    if contexts and raw("reuse"):
+        raise UserError(
+            "--reuse and --contexts exclude each other.",
+            "it takes kind clusters that an earlier run kept, and these are clusters that are there anyway",
+            "leave one of them out",
+        )
     distribution = _distribution(text("distribution"), text("installer"))
     count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
     images, archive = _images(text("images"), contexts)

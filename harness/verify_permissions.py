@@ -15,7 +15,8 @@ from harness.permissions import Permission
 
 NAME = "eastwest-verify-only"
 _HEAD = f"""# What `pytest --verify-only` asks of every cluster: nothing is stored or changed with it.
-# Made by `python -m harness.verify_permissions`. Bind it to the user of the kubeconfig's context:
+# Made by `python -m harness.verify_permissions`. On every cluster, create it and bind it to the user of the context:
+#   kubectl apply --filename=docs/verify-only-clusterrole.yaml
 #   kubectl create clusterrolebinding {NAME} --clusterrole={NAME} --user=NAME
 # What the comments call optional may be left out: what can then not be judged is skipped, by name.
 """

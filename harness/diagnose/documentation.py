@@ -15,7 +15,8 @@ A report names causes before requirements: the first broken object whose own nee
 requirement that fails or can't be judged because of it. Each cause names the object, the field, what was expected and
 what was found, and the command that repairs it. Ids are stable; a report links here.
 
-Causes are found along a graph of what depends on what, in the order of the sections below. Where it says *seen by its
+Causes are found along a graph of what depends on what, in the order of the sections below: each is a layer, and what is
+broken in it can break that layer and later ones. Where it says *seen by its
 effect*, the cause is named only if nothing is broken that it needs; others are read from an object somebody has set and
 stand by themselves, so that two independent faults give two causes.
 """
@@ -51,7 +52,8 @@ def page() -> str:
 
 def _entry(detector: Detector) -> str:
     notes = [f"Proven by {', '.join(sorted(detector.proves))}." if detector.proves else ""]
-    notes += ["Has no symptom of its own." if detector.breaks is None else f"Takes down from: {detector.breaks}."]
+    breaks = f"Can break everything from {detector.breaks} onward."
+    notes += ["Has no symptom of its own." if detector.breaks is None else breaks]
     notes += ["Seen by its effect." if detector.effect else ""]
     notes += ["Named only where no other cause explains the same." if detector.fallback else ""]
     text = fill(f"**{detector.title}.** {' '.join(detector.explanation.split())}", WIDTH, break_on_hyphens=False)

@@ -137,7 +137,7 @@ class Distribution(Model):
     namespaces: Namespaces = Namespaces()
     """What the distribution's namespaces are called."""
     releases: dict[str, Release] = {}  # noqa: RUF012
-    """Version of Istio (`1.24.1`), or all of a minor version (`"1.24"`) → what is different for it; the first wins."""
+    """Version of Istio (`1.24.1`), or a minor version (`"1.24"`) → what is different for it; an exact version wins."""
 
     @field_validator("istio_version")
     @classmethod

@@ -11,7 +11,7 @@ from typing import Any
 from harness import inventory, workloads, x509
 from harness.kube import Kube, Object
 from harness.mesh import procedure
-from harness.mesh.context import RUN_LABEL, Mesh, environment_faults
+from harness.mesh.context import Mesh, environment_faults, run_selector
 from harness.model.experiment import Rerun, ResourceChange
 from harness.model.step import Outcome, Phase
 from harness.parallel import in_parallel
@@ -154,7 +154,7 @@ def _snapshots(mesh: Mesh) -> dict[str, Snapshot]:
 def _snapshot(mesh: Mesh, kube: Kube) -> Snapshot:
     settings = mesh.settings
     kinds = [kind for kind in inventory.discover(kube) if kind.group_kind not in inventory.VOLATILE]
-    own = {"labelSelector": f"{RUN_LABEL}={settings.run_id}"}
+    own = {"labelSelector": run_selector(settings)}
     queries = [(kind.group_kind, kind.path, own) for kind in kinds]
     for kind in kinds:
         if kind.api_version == "apps/v1" and kind.plural in _WORKLOADS:

@@ -46,6 +46,7 @@ class Proof:
     def __post_init__(self) -> None:
         self._forming = tuple(step for step in self.formed.mesh.log.steps if step.phase is Phase.MESH)
         self._good: Observation | None = None
+        self._lost = ""
 
     def begin(self, faults: Sequence[Fault]) -> None:
         """See that the mesh is good before anything is broken.
@@ -67,7 +68,9 @@ class Proof:
 
         Whatever happens, also on an interruption, the fault is mended.
         """
-        trial = self._untried(fault)
+        trial = self._untried(fault, self._lost or "it was not made")
+        if self._lost:
+            return trial
         with suppress(StepError), self._log().step(Phase.FAULTS, f"{fault.id}: {fault.text}") as step:
             trial = self._attempt(fault)
             step.note(f"{trial.cause}; detected in {trial.seconds_to_detect} s, mended in {trial.seconds_to_mend} s")
@@ -76,7 +79,7 @@ class Proof:
         return trial
 
     def _attempt(self, fault: Fault) -> Trial:
-        log, clock, trial = self._log(), time.monotonic(), self._untried(fault)
+        log, clock, trial = self._log(), time.monotonic(), self._untried(fault, "it was not made")
         remarks: list[str] = []
         try:
             wanted = experiments_of(fault)
@@ -106,11 +109,9 @@ class Proof:
             }
         )
 
-    def _untried(self, fault: Fault) -> Trial:
+    def _untried(self, fault: Fault, why: str) -> Trial:
         topology = self.formed.run.topology.name
-        return Trial(
-            fault=fault.id, text=fault.text, topology=topology, declared_cause=fault.cause, error="it was not made"
-        )
+        return Trial(fault=fault.id, text=fault.text, topology=topology, declared_cause=fault.cause, error=why)
 
     def _log(self) -> StepLog:
         return StepLog(self.listener, self._forming)
@@ -156,7 +157,8 @@ class Proof:
             if not self._settle(log):
                 again = "formed again from nothing" if from_nothing else "the procedure was run again"
                 return more, [f"it did not come back by itself: {again}"]
-        return more, ["it did not come back, though it was formed again"]
+        self._lost = f"the mesh did not come back after {fault.id}, though it was formed again"
+        return more, [self._lost]
 
     def _settle(self, log: StepLog) -> list[str]:
         """Wait until the mesh is whole, and see that every requirement passes; returns what does not."""

@@ -68,6 +68,11 @@ class Mesh:
         return {**manifest, "metadata": {**metadata, "labels": labels}}
 
 
+def run_selector(settings: MeshSettings) -> str:
+    """The label selector of what a run has made. Pure."""
+    return f"{RUN_LABEL}={settings.run_id}"
+
+
 StepFunction = Callable[Concatenate[Mesh, Cluster, OpenStep, Arguments], Result]
 
 

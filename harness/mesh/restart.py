@@ -4,7 +4,7 @@ from kubernetes import client
 
 from harness.errors import StepError
 from harness.kube import Kube, Object, condition
-from harness.mesh.context import Mesh, step
+from harness.mesh.context import Mesh, run_selector, step
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.removal import still_there
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -19,19 +19,20 @@ GRACE_SECONDS = 1
 def everything(mesh: Mesh) -> None:
     """Start every control plane, then every gateway, then every workload of the sample anew."""
     system, sample = mesh.settings.system_namespace, mesh.settings.sample_namespace
-    for namespace, app in ((system, "istiod"), (system, "istio-eastwestgateway"), (sample, "")):
+    workloads = run_selector(mesh.settings)
+    for namespace, pods in ((system, "app=istiod"), (system, "app=istio-eastwestgateway"), (sample, workloads)):
         in_parallel(
-            lambda cluster, namespace=namespace, app=app: restart(mesh, cluster, namespace, app),  # type: ignore[misc]
+            lambda cluster, namespace=namespace, pods=pods: restart(mesh, cluster, namespace, pods),  # type: ignore[misc]
             mesh.topology.clusters,
         )
 
 
 @step(Phase.MESH)
-def restart(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str, app: str = "") -> None:
+def restart(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str, selector: str) -> None:
     """Start pods anew."""
     kube = mesh.kube(cluster)
-    selector = {"label_selector": f"app={app}"} if app else {}
-    names = [found["metadata"]["name"] for found in kube.list("apps/v1", "Deployment", namespace, **selector)]
+    found = kube.list("apps/v1", "Deployment", namespace, label_selector=selector)
+    names = [each["metadata"]["name"] for each in found]
     opened.note(f"{namespace}: {', '.join(names) or 'none'}")
     timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
     in_parallel(lambda name: restart_deployment(kube, namespace, name, timeout, opened), names)

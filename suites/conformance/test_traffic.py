@@ -30,7 +30,7 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
     version is taken for unreachable at a number of requests at which a good mesh would miss one of them once in a
     million times: 21, 37, 53 for two, three, four clusters. The first ten of these are the chapter's loop. The gateways
     of another network pass the client's few connections through, so which of that network's versions answers is chosen
-    once for a connection: where they are several, one that answers is enough, and the others are told.
+    once for a connection: where they are several, one that answers is enough, and the others are reported.
 
     Source: chapter, "Verify that you see responses from both clusters"; harness/statistics.py, coverage_cap.
     """

@@ -15,10 +15,20 @@ from harness import expected, manifests
 from harness.clusters import containers
 from harness.errors import StepError
 from harness.faults.act import Act, Stage
-from harness.faults.acts import api_servers, changes, experiments, gateways, network, policies, remote_secrets, waits
+from harness.faults.acts import (
+    api_servers,
+    changes,
+    experiments,
+    gateways,
+    network,
+    policies,
+    remote_secrets,
+    restarts,
+    waits,
+)
 from harness.faults.mutations import faults
 from harness.kube import Kube, Object
-from harness.mesh.context import Mesh
+from harness.mesh.context import RUN_LABEL, Mesh
 from harness.mesh.remote_secrets import READER
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Observation
@@ -29,7 +39,7 @@ from suites.selftest.fake_kube import FakeKube, merged
 
 SYSTEM, SAMPLE = "istio-system", "sample"
 PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
-SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
+SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="r1")
 BY_OBJECTS = (
     "gateway-no-address",
     "gateway-unlabelled",
@@ -202,6 +212,30 @@ def test_an_object_that_does_not_go_is_left_as_it_is(made_observations: Mapping[
     with pytest.raises(StepError, match="still there: finalizers hold"), changes.absent(stage, stage.east, reference):
         pass
     assert kubes["east"].writes == [f"delete Secret/{SYSTEM}/reader-token"]
+
+
+def test_what_was_taken_away_meanwhile_needs_no_mending(made_observations: Mapping[str, Observation]) -> None:
+    """An experiment takes its Services away at its end, while the fault that changed one is still in force."""
+    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    reference = changes.Reference("v1", "Secret", "reader-token", SYSTEM)
+    with changes.changed(stage, stage.east, reference, {"metadata": {"labels": {"team": "b"}}}):
+        kubes["east"].delete(*reference)
+    assert kubes["east"].get(*reference) is None
+
+
+def test_only_pods_of_the_run_are_started_anew(
+    made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' workloads may stand in the namespace of the sample."""
+    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    for name, run in (("sleep", "r1"), ("shop", "")):
+        deployment = _object("apps/v1", "Deployment", name, SAMPLE)
+        deployment["metadata"]["labels"][RUN_LABEL] = run
+        kubes["east"].create(deployment)
+    ended: list[str] = []
+    monkeypatch.setattr(restarts, "restart_deployment", lambda _kube, _namespace, name, *_, **__: ended.append(name))
+    restarts.restart_sample(stage, (stage.east,))
+    assert ended == ["sleep"]
 
 
 def test_a_webhook_that_was_deleted_meanwhile_may_go(made_observations: Mapping[str, Observation]) -> None:

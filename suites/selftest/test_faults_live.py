@@ -1,10 +1,14 @@
 """Faults on live clusters, without any: what is compared, chosen, waited for and written."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import jsonschema
@@ -152,6 +156,18 @@ def test_faults_are_chosen_by_topology_and_id() -> None:
     for wrong, why in (("root-weak", "recorded observations only"), ("no-such", "no fault of that id")):
         with pytest.raises(UserError, match=why):
             select(known, single, {wrong})
+
+
+def test_every_fault_of_a_topology_comes_before_the_next_topology(tmp_path: Path) -> None:
+    """A mesh is formed once; what removes it comes last."""
+    command = [sys.executable, "-m", "pytest", "suites/faults", "--topology=all", "--network=all", "--collect-only"]
+    shown = subprocess.run([*command, "-q", f"--output={tmp_path}"], capture_output=True, text=True, check=True).stdout
+    presets = [preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel]
+    found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", shown)
+    wanted = {topology.name: [fault.id for fault in select(faults(), topology)] for topology in presets}
+    for name, trials in groupby(found, key=itemgetter(0)):
+        assert [fault for _, fault in trials] == wanted.pop(name)
+    assert not wanted
 
 
 def test_experiments_are_made_only_for_faults_that_concern_them() -> None:

@@ -71,7 +71,10 @@ def cacerts_late(stage: Stage) -> Iterator[None]:
     primary, system = stage.signer, stage.mesh.settings.system_namespace
     own = stage.certificates.clusters[primary.name]
     secret = Reference("v1", "Secret", "cacerts", system)
+    self_signed = Reference("v1", "Secret", SELF_SIGNED, system)
     before = existing(stage, primary, secret)
+    with environment_faults():
+        ours = stage.kube(primary).get(*self_signed) is None
     try:
         delete(stage, primary, secret)
         _renewed(stage, primary, None)
@@ -79,7 +82,8 @@ def cacerts_late(stage: Stage) -> Iterator[None]:
         yield
     finally:
         _create(stage, primary, before)
-        delete(stage, primary, Reference("v1", "Secret", SELF_SIGNED, system))
+        if ours:
+            delete(stage, primary, self_signed)
         _renewed(stage, primary, own.root_cert)
 
 

@@ -182,13 +182,10 @@ def proxy_rejects_config(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def _on_primaries(stage: Stage, manifest: Object) -> Iterator[None]:
-    first, *others = stage.mesh.topology.primaries
-    with present(stage, first, manifest):
-        if not others:
-            yield
-            return
-        with present(stage, others[-1], manifest):
-            yield
+    with ExitStack() as mending:
+        for primary in stage.mesh.topology.primaries:
+            mending.enter_context(present(stage, primary, manifest))
+        yield
 
 
 @contextmanager

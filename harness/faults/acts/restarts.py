@@ -6,7 +6,7 @@ from harness import expected
 from harness.faults.act import Stage
 from harness.faults.acts.waits import await_rollout, await_true, control_planes
 from harness.kube import Object
-from harness.mesh.context import environment_faults
+from harness.mesh.context import environment_faults, run_selector
 from harness.mesh.gateways import NAME as GATEWAY
 from harness.mesh.restart import end_pods, restart_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -25,14 +25,15 @@ def restart(stage: Stage, cluster: Cluster, namespace: str, *names: str, ready: 
         stage: the mesh.
         cluster: where.
         namespace: of the Deployments.
-        names: of the Deployments; default all of the namespace.
+        names: of the Deployments; default those of the namespace that the run has made.
         ready: wait until they are ready; else only until the old pods are gone.
 
     Raises:
         StepError: they did not in time.
     """
     kube, timeout = stage.kube(cluster), AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
-    found = names or tuple(each["metadata"]["name"] for each in kube.list("apps/v1", "Deployment", namespace))
+    own = {"label_selector": run_selector(stage.mesh.settings)}
+    found = names or tuple(each["metadata"]["name"] for each in kube.list("apps/v1", "Deployment", namespace, **own))
     with stage.mesh.log.step(Phase.FAULTS, f"Restart {', '.join(found)}", cluster.name) as step, environment_faults():
         in_parallel(lambda name: restart_deployment(kube, namespace, name, timeout, step, ready=ready), found)
 
