@@ -90,13 +90,14 @@ class SyncReading(Model):
 
 
 class TokenReading(Model):
-    """Whether an API server still takes a remote secret's token; never the token itself."""
+    """Which of a remote secret's tokens an API server takes; never a token itself."""
 
     watched: str
     """Name of the cluster it is for."""
     old_accepted: bool
     """The former token, after it was revoked."""
     new_accepted: bool
+    """The new token, from the control plane: the API server has noted its use."""
 
 
 class RevisionReading(Model):

@@ -27,7 +27,7 @@ def play(
     """Play scenarios one after the other on a mesh that serves.
 
     Never raises for a fault of the mesh. What a scenario changed it has changed back when it ends, but for
-    certificates and tokens, which stay the new ones.
+    certificates and tokens, which stay the new ones, and an upgrade that failed half way, which is left as it is.
 
     Args:
         mesh: it stands, with the sample on it.

@@ -7,7 +7,7 @@ from harness import expected, x509
 from harness.experiments.bench import ready_pods
 from harness.kube import TransportError
 from harness.model.certificate import Certificate
-from harness.model.proxy import ProxySync, RemoteClusterSync
+from harness.model.proxy import RemoteClusterSync
 from harness.model.resilience import EndpointReading, TrustReading
 from harness.observe import control_plane, envoy
 from harness.observe.control_plane import CONTAINER
@@ -20,40 +20,46 @@ ASK_SECONDS = 15.0
 SYNCED = "synced"
 
 
-def istiod(stage: Stage, primary: Cluster, path: str) -> Any:
-    """What the newest ready istiod of a cluster answers on a debug path; None where none does."""
+def _asked(stage: Stage, primary: Cluster, pod: str, path: str) -> Any:
+    """What an istiod answers on a debug path; None where it does not."""
     command = ("pilot-discovery", "request", "GET", path)
     try:
-        pod, kube = _newest_istiod(stage, primary), stage.kube(primary)
-        return json.loads(kube.exec(stage.system_namespace, pod, CONTAINER, command, timeout=ASK_SECONDS).stdout)
+        answer = stage.kube(primary).exec(stage.system_namespace, pod, CONTAINER, command, timeout=ASK_SECONDS)
+        return json.loads(answer.stdout)
     except (TransportError, ValueError):
         return None
 
 
 def serving_chain(stage: Stage, primary: Cluster) -> tuple[Certificate, ...]:
     """What the newest ready istiod of a cluster presents to its proxies, leaf first; empty where none does."""
+    newest = next(iter(_istiods(stage, primary)), "")
     try:
-        pod = _newest_istiod(stage, primary)
-        return control_plane.serving_chain(stage.kube(primary), stage.system_namespace, pod, ASK_SECONDS)
+        return control_plane.serving_chain(stage.kube(primary), stage.system_namespace, newest, ASK_SECONDS)
     except TransportError:
         return ()
 
 
-def _newest_istiod(stage: Stage, primary: Cluster) -> str:
+def _istiods(stage: Stage, primary: Cluster) -> list[str]:
+    """The ready istiods of a cluster, the newest first."""
     pods = ready_pods(stage.kube(primary), stage.system_namespace, "istiod")
-    if not pods:
-        raise TransportError(f"no istiod is ready on {primary.name}")
-    return str(max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]["name"])
+    pods.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+    return [str(pod["metadata"]["name"]) for pod in pods]
 
 
 def remote_clusters(stage: Stage, primary: Cluster) -> tuple[RemoteClusterSync, ...]:
-    """The clusters that a control plane watches."""
-    return envoy.remote_clusters(istiod(stage, primary, "/debug/clusterz"))
+    """The clusters that the newest ready istiod of a cluster watches; none where it can't be asked."""
+    newest = next(iter(_istiods(stage, primary)), "")
+    return envoy.remote_clusters(_asked(stage, primary, newest, "/debug/clusterz"))
 
 
-def proxies(stage: Stage, primary: Cluster) -> tuple[ProxySync, ...]:
-    """The proxies that are connected to a control plane."""
-    return envoy.proxy_syncs(istiod(stage, primary, "/debug/syncz"))
+def proxies(stage: Stage, primary: Cluster) -> frozenset[str]:
+    """The names of the proxies that are connected to any istiod of a cluster, as far as these can be asked."""
+    rows = (
+        row
+        for pod in _istiods(stage, primary)
+        for row in envoy.proxy_syncs(_asked(stage, primary, pod, "/debug/syncz"))
+    )
+    return frozenset(row.proxy for row in rows)
 
 
 def sample_pods(stage: Stage, cluster: Cluster) -> list[str]:

@@ -21,38 +21,34 @@ SYNC_SECONDS = 60.0
 LINGER_SECONDS = 6.0
 _PAUSE = 0.3
 _SECRET = ("v1", "Secret")
+_LAST_USED = "kubernetes.io/legacy-token-last-used"
+"""With this label an API server notes, on the Secret of a token, that it was used (Kubernetes 1.28 and newer)."""
 _SECRET_CLAIM = "kubernetes.io/serviceaccount/secret.name"  # noqa: S105 - a claim's name
 
 
 def rotate(stage: Stage) -> None:
     """Give every control plane a new token for every cluster it watches, and revoke the former one."""
     stage.endpoints += readings.endpoints(stage)
-    for watched in stage.clusters:
-        watching = [p for p in stage.mesh.topology.primaries if watched in stage.mesh.topology.watched_by(p)]
-        if watching:
-            _rotate(stage, watching, watched)
+    for primary in stage.mesh.topology.primaries:
+        for watched in stage.mesh.topology.watched_by(primary):
+            _rotate(stage, primary, watched)
     stage.note(MENDED)
     stage.await_whole()
     stage.endpoints += readings.endpoints(stage)
 
 
-def _rotate(stage: Stage, watching: list[Cluster], watched: Cluster) -> None:
-    kube, namespace = stage.kube(watched), stage.system_namespace
+def _rotate(stage: Stage, primary: Cluster, watched: Cluster) -> None:
+    """Rotate the secret of one control plane for one cluster; a former token that it has not let go of stays valid."""
     new = _new_token(stage, watched)
-    stage.note(ACTED, watched, f"new token for {', '.join(primary.name for primary in watching)}")
-    former = {_replace(stage, primary, watched, new) for primary in watching}
-    stage.endpoints += readings.endpoints(stage)
-    with stage.step("Revoke the former token", watched):
-        for old in former:
-            # A token of a Secret is valid for as long as the Secret is there (Kubernetes, "Service account tokens").
-            kube.delete(*_SECRET, secret_of(old), namespace)
-        revoked = all(_await_refused(stage, watched, old) for old in former)
+    stage.note(ACTED, watched, f"new token for {primary.name}")
+    former = _replace(stage, primary, watched, new)
+    used = _await_used(stage, watched, secret_of(token_of(new)))
+    revoked = used and _revoked(stage, watched, former)
     stage.note("revoked" if revoked else "not revoked", watched)
-    accepted = _accepted(stage, watched, token_of(new))
-    stage.tokens.append(TokenReading(watched=watched.name, old_accepted=not revoked, new_accepted=accepted))
+    stage.tokens.append(TokenReading(watched=watched.name, old_accepted=not revoked, new_accepted=used))
     stage.linger(LINGER_SECONDS)
     stage.endpoints += readings.endpoints(stage)
-    stage.syncs += [_reading(stage, primary) for primary in watching]
+    stage.syncs.append(_reading(stage, primary))
 
 
 def _new_token(stage: Stage, watched: Cluster) -> Object:
@@ -144,6 +140,30 @@ def _await_synced(stage: Stage, primary: Cluster, watched: Cluster, opened: Open
         if time.monotonic() > deadline:
             raise StepError(f"{watched.cluster_name} is {states.get(watched.cluster_name) or 'unknown'} to istiod")
         time.sleep(_PAUSE)  # istiod tells only when it is asked
+
+
+def _await_used(stage: Stage, watched: Cluster, secret: str) -> bool:
+    """Wait until an API server has been shown a token that nobody but a control plane has. Whether that came about."""
+
+    def pending(seen: Object | None) -> str:
+        return "" if seen and _LAST_USED in (seen["metadata"].get("labels") or {}) else "istiod has not used the token"
+
+    timeout = stage.seconds(TOKEN_SECONDS)
+    try:
+        with stage.step("Wait until istiod has used the new token", watched) as opened:
+            kube, namespace = stage.kube(watched), stage.system_namespace
+            kube.wait(*_SECRET, secret, namespace, pending=pending, timeout=timeout, step=opened)
+    except StepError:
+        return False
+    return True
+
+
+def _revoked(stage: Stage, watched: Cluster, token: str) -> bool:
+    """Revoke a token; whether the API server then refuses it."""
+    with stage.step("Revoke the former token", watched):
+        # A token of a Secret is valid for as long as the Secret is there (Kubernetes, "Service account tokens").
+        stage.kube(watched).delete(*_SECRET, secret_of(token), stage.system_namespace)
+        return _await_refused(stage, watched, token)
 
 
 def _await_refused(stage: Stage, watched: Cluster, token: str) -> bool:

@@ -4,6 +4,7 @@ import time
 
 from kubernetes import client
 
+from harness.errors import StepError
 from harness.mesh.gateways import NAME
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -37,7 +38,9 @@ def control_planes(stage: Stage) -> None:
     """
     for primary in stage.mesh.topology.primaries:
         kube, namespace = stage.kube(primary), stage.system_namespace
-        before = {proxy.proxy for proxy in readings.proxies(stage, primary)}
+        before = readings.proxies(stage, primary)
+        if not before:
+            raise StepError(f"istiod on {primary.name} does not tell of any proxy that is connected to it")
         stage.note(ACTED, primary, f"{len(before)} proxies connected")
         with stage.step("End every istiod pod", primary) as opened:
             pods = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector="app=istiod")]
@@ -58,10 +61,10 @@ def control_planes(stage: Stage) -> None:
         stage.await_whole()
 
 
-def _await_proxies(stage: Stage, primary: Cluster, before: set[str]) -> None:
+def _await_proxies(stage: Stage, primary: Cluster, before: frozenset[str]) -> None:
     with stage.step("Wait until every proxy is connected again", primary) as opened:
         deadline = time.monotonic() + stage.seconds(RECONNECT_SECONDS)
-        while missing := before - {proxy.proxy for proxy in readings.proxies(stage, primary)}:
+        while missing := before - readings.proxies(stage, primary):
             opened.waiting(f"not connected: {', '.join(sorted(missing))}")
             if time.monotonic() > deadline:
                 stage.note("not connected", primary, ", ".join(sorted(missing)))

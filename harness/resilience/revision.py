@@ -17,7 +17,7 @@ from harness.mesh.settings import CONTROL_PLANE_SECONDS, INJECTION_SECONDS
 from harness.model.resilience import ACTED, MENDED, RevisionReading
 from harness.parallel import in_parallel
 from harness.resilience.stage import Stage
-from harness.topology import Cluster, Feature
+from harness.topology import Cluster
 
 DEFAULT, NEXT = "default", "next"
 REVISION_LABEL, INJECTION_LABEL = "istio.io/rev", "istio-injection"
@@ -169,7 +169,7 @@ def _reading(stage: Stage, cluster: Cluster) -> RevisionReading:
     pods = [
         pod for app in (expected.SLEEP, expected.HELLOWORLD) for pod in ready_pods(kube, stage.sample_namespace, app)
     ]
-    if Feature.MULTI_NETWORK in stage.mesh.topology.features:
+    if stage.mesh.topology.has_gateway(cluster):
         pods += ready_pods(kube, stage.system_namespace, expected.GATEWAY)
     return RevisionReading(
         at=stage.traffic.now,

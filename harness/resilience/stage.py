@@ -28,7 +28,7 @@ from harness.steps import OpenStep
 from harness.topology import Cluster
 
 QUIET_SECONDS = 3.0
-"""A mesh is whole when for so long no request has failed and every version has answered every client."""
+"""A mesh is whole from when on no request fails, and for so long every version answers every client."""
 WHOLE_SECONDS = 90.0
 
 
@@ -79,10 +79,10 @@ class Stage:
         """A deadline, scaled as the run's are."""
         return seconds * self.mesh.settings.timeout_scale
 
-    def note(self, name: str, cluster: Cluster | None = None, detail: str = "") -> None:
-        """Note what was just done, or came about."""
-        moment = Moment(name=name, at=self.traffic.now, cluster=cluster.name if cluster else "", detail=detail)
-        self.moments.append(moment)
+    def note(self, name: str, cluster: Cluster | None = None, detail: str = "", at: float | None = None) -> None:
+        """Note what was just done, or came about; now, unless it is known to have been earlier."""
+        when = self.traffic.now if at is None else at
+        self.moments.append(Moment(name=name, at=when, cluster=cluster.name if cluster else "", detail=detail))
 
     @contextmanager
     def step(self, title: str, cluster: Cluster | None = None) -> Iterator[OpenStep]:
@@ -96,18 +96,23 @@ class Stage:
         time.sleep(seconds)  # what is looked for is what does not happen meanwhile
 
     def await_whole(self, seconds: float = WHOLE_SECONDS) -> None:
-        """Wait until no request fails and every version answers every client, and note it.
+        """Wait until no request fails and every version answers every client; note from when on it was so.
+
+        A request that hangs is known to have failed only when its time is over, so one looks back for so long.
 
         Raises:
             StepError: that did not come about; says what was last seen.
         """
         versions = frozenset(cluster.version for cluster in self.clusters)
-        since = self.traffic.now
-        timeout = self.seconds(seconds)
-        if not self.traffic.wait(lambda streams, now: not amiss(streams, versions, now, since), timeout):
-            found = amiss(self.traffic.streams(), versions, self.traffic.now, since)
+        since, back, timeout = self.traffic.now, QUIET_SECONDS + self.traffic.limit, self.seconds(seconds)
+
+        def holds(streams: tuple[Stream, ...], now: float) -> bool:
+            return now - back >= since and not amiss(streams, versions, now - back)
+
+        if not self.traffic.wait(holds, timeout):
+            found = amiss(self.traffic.streams(), versions, max(since, self.traffic.now - back))
             raise StepError(f"not whole after {timeout:.0f} s: {found}")
-        self.note(WHOLE)
+        self.note(WHOLE, at=round(self.traffic.now - back, 3))
 
     def restart(self, cluster: Cluster, namespace: str, name: str, change: Object | None = None) -> None:
         """Restart a Deployment as `kubectl rollout restart` does, and wait until only new pods are left.
@@ -157,22 +162,18 @@ class Stage:
                 self.await_gone(cluster, namespace, pod["metadata"]["name"], opened)
 
 
-def amiss(streams: tuple[Stream, ...], versions: frozenset[str], now: float, since: float) -> str:
-    """Why a mesh is not whole now; empty where it is. Pure.
+def amiss(streams: tuple[Stream, ...], versions: frozenset[str], begin: float) -> str:
+    """Why a mesh was not whole from a time on; empty where it was. Pure.
 
     Args:
         streams: what has come so far.
         versions: those that must answer every client.
-        now: seconds on the scenario's clock.
-        since: from when on requests count.
+        begin: seconds on the scenario's clock; what was sent within `QUIET_SECONDS` of it has ended.
     """
-    begin = max(since, now - QUIET_SECONDS)
-    if now - since < QUIET_SECONDS:
-        return "it was not looked at for long enough"
     for stream in streams:
         sent = [each for each in stream.requests if each.sent >= begin]
         failed = [each.error or f"status {each.status}" for each in sent if not each.version]
-        missing = versions - {each.version for each in sent}
+        missing = versions - {each.version for each in sent if each.sent <= begin + QUIET_SECONDS}
         if failed:
             return f"{stream.client}: {failed[-1]}"
         if missing:

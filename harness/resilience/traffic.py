@@ -79,13 +79,22 @@ class Reader:
 
 
 @dataclass
-class _Client:
+class Client:
+    """One cluster's sleep, and what it has sent."""
+
     cluster: str
     kube: Kube
     requests: list[Request] = field(default_factory=list)
     interruptions: list[Interruption] = field(default_factory=list)
     pod: str = ""
     process: str = ""
+
+    def interrupted(self, now: float, reason: str) -> None:
+        """Note that nothing has been sent since the last request: one interruption, however often it is tried anew."""
+        at = max((request.sent for request in self.requests), default=0.0)
+        if self.interruptions and self.interruptions[-1].at == at:
+            self.interruptions.pop()
+        self.interruptions.append(Interruption(at=at, seconds=round(now - at, 3), pod=self.pod, reason=reason))
 
 
 class Traffic:
@@ -100,7 +109,7 @@ class Traffic:
     def __init__(self, kubes: Sequence[Kube], namespace: str, timeout_scale: float = 1.0) -> None:
         self._namespace, self.limit = namespace, max(1, round(LIMIT_SECONDS * timeout_scale))
         self._url = f"http://{expected.HELLOWORLD}.{namespace}:{expected.HELLOWORLD_PORT}/hello"
-        self._clients = [_Client(kube.name, kube) for kube in kubes]
+        self._clients = [Client(kube.name, kube) for kube in kubes]
         self._threads = [threading.Thread(target=self._send, args=(client,), daemon=True) for client in self._clients]
         self._stopping = False
         self._came = threading.Condition()
@@ -147,16 +156,15 @@ class Traffic:
                 self._came.wait(timeout=_RETRY)
         return True
 
-    def _end(self, client: _Client) -> None:
+    def _end(self, client: Client) -> None:
         if client.process:
             try:
                 client.kube.exec(self._namespace, client.pod, expected.SLEEP, ("kill", client.process))
             except TransportError:
                 return  # the pod is gone, and the script with it
 
-    def _send(self, client: _Client) -> None:
+    def _send(self, client: Client) -> None:
         while not self._stopping:
-            broke = self.now
             try:
                 self._send_from_pod(client)
                 reason = "the script ended"
@@ -164,12 +172,10 @@ class Traffic:
                 reason = explain(broken)
             if self._stopping:
                 return
-            broke = max(broke, client.requests[-1].sent if client.requests else 0.0)
             time.sleep(_RETRY)  # the next pod is ready before this one is gone, as Deployments go
-            interruption = Interruption(at=broke, seconds=round(self.now - broke, 3), pod=client.pod, reason=reason)
-            client.interruptions.append(interruption)
+            client.interrupted(self.now, reason)
 
-    def _send_from_pod(self, client: _Client) -> None:
+    def _send_from_pod(self, client: Client) -> None:
         pods = ready_pods(client.kube, self._namespace, expected.SLEEP)
         newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
         if newest is None:

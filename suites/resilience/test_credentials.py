@@ -6,25 +6,25 @@ from harness.expected import HELLOWORLD
 from harness.model.observation import Observation
 from harness.model.resilience import Scenario, TrustReading
 from harness.requirement import Evidence, Level, requirement
-from suites.resilience.common import ENDING_BUDGET, NONE, expect_served, expect_served_but, played, restarts
+from suites.resilience.common import ENDING_BUDGET, expect_served, expect_served_but, played, restarts
 
 
 @requirement("RES-SECRET-ROTATION", Level.EXTENDED, area="resilience", scenario="secret-rotation")
 def test_res_secret_rotation(observation: Observation, evidence: Evidence) -> None:
     """A remote secret gets a new token and the old one is revoked, without a request or an endpoint being lost.
 
-    For every cluster a new token is made, put into the remote secret of each control plane that watches it, and the
-    former one's Secret is deleted. Then the API server refuses the former token and takes the new one, istiod's
-    clusterz says that the cluster is synced, and every client has the endpoints of helloworld that it had before, each
-    time one looked.
+    For every remote secret a new token is made and put into it; when the API server has noted that the new token was
+    used, which nobody but istiod has, the former one's Secret is deleted. Then the API server refuses the former token,
+    istiod's clusterz says that the cluster is synced, and every client has the endpoints of helloworld that it had
+    before, each time one looked.
 
     Error budget: none. The endpoints do not change, and proxies are not concerned.
 
     Source: chapter "Install a remote secret"; Istio, pkg/kube/multicluster: the former cluster is stopped when the new
-    one has synced; Kubernetes, "Managing Service Accounts".
+    one has synced; Kubernetes, "Managing Service Accounts", legacy tokens.
     """
     for record in played(observation, evidence, "secret-rotation"):
-        expect_served(evidence, record, NONE)
+        expect_served(evidence, record)
         _expect_tokens(observation, evidence, record)
         _expect_synced(observation, evidence, record)
         for cluster in observation.topology.clusters:
@@ -52,17 +52,12 @@ def _expect_tokens(observation: Observation, evidence: Evidence, record: Scenari
         if not readings:
             evidence.unknown(f"{cluster.name}: it was not tried which tokens its API server takes")
         for reading in readings:
-            for which, wanted, accepted in (
-                ("former token", False, reading.old_accepted),
-                ("new token", True, reading.new_accepted),
+            for which, wanted, found in (
+                ("new token", "used by istiod", "used by istiod" if reading.new_accepted else "never used"),
+                ("former token", "refused", "taken" if reading.old_accepted else "refused"),
             ):
                 evidence.expect(
-                    accepted is wanted,
-                    cluster=cluster,
-                    object="API server",
-                    field=which,
-                    expected="taken" if wanted else "refused",
-                    found="taken" if accepted else "refused",
+                    found == wanted, cluster=cluster, object="API server", field=which, expected=wanted, found=found
                 )
 
 
@@ -117,7 +112,7 @@ def test_res_root_rotation(observation: Observation, evidence: Evidence) -> None
     roots that contains the other is taken over.
     """
     for record in played(observation, evidence, "root-rotation"):
-        expect_served(evidence, record, NONE)
+        expect_served(evidence, record)
         _expect_trust(observation, evidence, record, _last(record), {"new root"})
         both = {each.pod for each in record.trust if _names(record, each.roots) == {"old root", "new root"}}
         for reading in _last(record):

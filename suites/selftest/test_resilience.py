@@ -2,28 +2,36 @@
 
 import base64
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from harness import pki, x509
 from harness.catalogue import resilience
 from harness.errors import StepError, UserError
+from harness.kube import Kube
+from harness.mesh.context import Mesh
 from harness.mesh.resolve import leaves
-from harness.mesh.settings import CHANGING
-from harness.model.resilience import SCENARIOS, Stream, TrustReading
+from harness.mesh.settings import CHANGING, MeshSettings
+from harness.model.resilience import SCENARIOS, WHOLE, Stream, TrustReading
 from harness.model.traffic import Request
 from harness.options import OPTIONS, Options, parse
-from harness.resilience import network
+from harness.pki import Pki
+from harness.resilience import network, traffic
 from harness.resilience.certificates import former_proxies
 from harness.resilience.failover import silent
 from harness.resilience.remote_secret import secret_of, token_of, token_secret
 from harness.resilience.revision import namespace_labels, only_in
 from harness.resilience.scenario import TABLE
-from harness.resilience.stage import QUIET_SECONDS, amiss
-from harness.resilience.traffic import Reader, script
+from harness.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
+from harness.resilience.traffic import Reader, Traffic, script
+from harness.steps import StepLog
 from harness.topology import ControlPlaneModel, NetworkModel, preset
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+MESH = Mesh(TOPOLOGY, {}, MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl")), StepLog())
 BOTH = frozenset({"v1", "v2"})
 BITS = 2048
 
@@ -100,13 +108,55 @@ def test_script_bounds_itself() -> None:
 
 def test_whole_means_every_version_and_no_failure_for_a_while() -> None:
     good = [request(10 + n / 5, f"v{n % 2 + 1}") for n in range(20)]
-    assert amiss(streams(*good), BOTH, 14.0, 10.0) == ""
-    assert "long enough" in amiss(streams(*good), BOTH, 14.0, 14.0 - QUIET_SECONDS / 2)
-    assert "refused" in amiss(streams(*good, request(13.0, "", 503)), BOTH, 14.0, 10.0)
-    # What failed earlier, or before it was looked at, no longer counts.
-    assert amiss(streams(request(10.5, "", 503), *good), BOTH, 14.0, 10.0) == ""
+    assert amiss(streams(*good), BOTH, 11.0) == ""
+    assert "refused" in amiss(streams(*good, request(14.5, "", 503)), BOTH, 11.0)
+    # What failed before it was looked at no longer counts.
+    assert amiss(streams(request(10.5, "", 503), *good), BOTH, 11.0) == ""
     only = [each for each in good if each.version == "v1"]
-    assert "v2 did not answer" in amiss(streams(*only), BOTH, 14.0, 10.0)
+    late = request(11.0 + QUIET_SECONDS + 0.1, "v2")
+    assert "v2 did not answer" in amiss(streams(*only, late), BOTH, 11.0)
+
+
+class _Clock:
+    """Traffic of which everything is known at once."""
+
+    limit = 5
+
+    def __init__(self, *requests: Request) -> None:
+        self.now, self._requests = 20.0, requests
+
+    def streams(self) -> tuple[Stream, ...]:
+        return streams(*(each for each in self._requests if each.sent + each.seconds <= self.now))
+
+    def wait(self, holds: Callable[[tuple[Stream, ...], float], bool], timeout: float) -> bool:
+        end = self.now + timeout
+        while not holds(self.streams(), self.now):
+            self.now = round(self.now + 0.1, 3)
+            if self.now > end:
+                return False
+        return True
+
+
+@pytest.mark.parametrize(("hanging", "whole"), [(0.0, 20.0), (26.0, 26.1)])
+def test_a_mesh_is_whole_once_nothing_hangs(hanging: float, whole: float) -> None:
+    """A request that gets no answer is known to have failed only after its time: until then nothing is whole."""
+    sent = [request(20 + n / 5, f"v{n % 2 + 1}") for n in range(100)]
+    hung = [request(20 + n / 2, "").model_copy(update={"seconds": 5.0}) for n in range(50) if 20 + n / 2 <= hanging]
+    stage = Stage(MESH, Certificates(Pki({})), {}, cast(Traffic, _Clock(*sent, *hung)))
+    stage.await_whole()
+    assert [moment.name for moment in stage.moments] == [WHOLE]
+    assert stage.moments[0].at == pytest.approx(whole, abs=0.15)
+
+
+def test_a_long_silence_is_one_interruption() -> None:
+    """However often it was tried to send again; the next begins with the next request."""
+    client = traffic.Client("east", cast(Kube, None))
+    client.requests.append(request(1.0, "v1"))
+    for now in (1.2, 5.0, 61.0):
+        client.interrupted(now, "refused")
+    client.requests += [request(62.0, "v1"), request(61.5, "v1")]
+    client.interrupted(63.0, "refused")
+    assert [(each.at, each.seconds) for each in client.interruptions] == [(1.0, 60.0), (62.0, 1.0)]
 
 
 def test_a_version_is_silent_when_nobody_heard_it_for_a_while() -> None:

@@ -11,13 +11,15 @@ import pytest
 
 from fixtures.observation import progress
 from fixtures.session import session_of
+from harness.errors import UserError
 from harness.lab import Lab
 from harness.soak import Soak, markdown, soak
 from harness.topology import Topology
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each topology that is asked for is one test."""
+    """Each topology that is asked for is one test; what can't be done is said before anything is made."""
+    _repetitions()
     topologies = session_of(metafunc.config).options.topologies
     metafunc.parametrize("topology", topologies, ids=[topology.name for topology in topologies])
 
@@ -31,8 +33,7 @@ def soaks() -> list[Soak]:
 def test_good_mesh_stays_green(topology: Topology, lab: Lab, soaks: list[Soak], pytestconfig: pytest.Config) -> None:
     """No requirement gives anything but a pass, in any repetition."""
     options = session_of(pytestconfig).options
-    runs = int(os.environ.get("EASTWEST_SOAK_RUNS", "20"))
-    experiments = int(os.environ.get("EASTWEST_SOAK_EXPERIMENTS", str(runs)))
+    runs, experiments = _repetitions()
     with (
         progress(options.output, topology.name, pytestconfig.option.verbose) as listener,
         lab.formed(topology, listener) as formed,
@@ -40,6 +41,22 @@ def test_good_mesh_stays_green(topology: Topology, lab: Lab, soaks: list[Soak], 
         soaks.append(soak(formed, runs, experiments, listener, options.output / "alarms"))
     _write(options.output, soaks)
     assert soaks[-1].alarms == ()
+
+
+def _repetitions() -> tuple[int, int]:
+    """How often, and in how many of them experiments are made."""
+    runs = _number("EASTWEST_SOAK_RUNS", "20", least=1)
+    return runs, _number("EASTWEST_SOAK_EXPERIMENTS", str(runs), least=0)
+
+
+def _number(variable: str, default: str, least: int) -> int:
+    given = os.environ.get(variable, default)
+    if not given.isdecimal() or int(given) < least:
+        error = UserError(
+            f"{variable}={given} is no number of repetitions.", f"it is a whole number, at least {least}", "correct it"
+        )
+        pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
+    return int(given)
 
 
 def _write(output: Path, soaks: list[Soak]) -> None:
