@@ -31,7 +31,16 @@ def require_unoccupied(before: Inventory, settings: MeshSettings) -> None:
 
 def _would_be_overwritten(key: tuple[str, str, str], settings: MeshSettings) -> bool:
     kind, namespace, name = key
+    injector = "istio-sidecar-injector"
     ours = {
+        # A remote has no more than these two; what the operator made of its resources has an owner, and is not listed.
+        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", ""): (
+            injector,
+            f"{injector}-{settings.system_namespace}",
+        ),
+        ("Service", settings.system_namespace): ("istiod", "istiod-*"),
+        ("Istio.sailoperator.io", ""): ("*",),
+        ("IstioCNI.sailoperator.io", ""): ("*",),
         ("Deployment.apps", settings.system_namespace): ("istiod", "istiod-*", expected.GATEWAY),
         ("Secret", settings.system_namespace): ("cacerts",),
         ("DaemonSet.apps", settings.cni_namespace): ("istio-cni-node",) if settings.cni else (),

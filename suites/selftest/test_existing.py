@@ -13,6 +13,7 @@ import yaml
 from harness.clusters import existing, kubeconfig
 from harness.clusters.access import ClusterAccess
 from harness.errors import UserError
+from harness.options import OPTIONS, parse
 
 
 def config(*contexts: str, server: str = "https://api.example:6443", **cluster: str) -> dict[str, Any]:
@@ -115,6 +116,12 @@ class TestTake:
         """Found before any file is read."""
         with pytest.raises(UserError, match="a is named twice"):
             take(tmp_path, ("a", "a"))
+
+    def test_nothing_of_them_was_kept(self) -> None:
+        """Kind clusters can be taken again; these are there anyway."""
+        values = {option.name: option.default for option in OPTIONS} | {"contexts": "a,b", "reuse": "1"}
+        with pytest.raises(UserError, match="--reuse and --contexts exclude each other"):
+            parse(lambda name: values[name], frozenset(), frozenset())
 
     def test_unknown_peer(self, tmp_path: Path) -> None:
         """A misspelt context in --peer-server is not passed over."""

@@ -124,27 +124,32 @@ def test_a_kind_that_may_not_be_listed_is_named() -> None:
 @pytest.mark.parametrize(
     ("kind", "namespace", "name", "refused"),
     [
-        ("Deployment", "istio-system", "istiod", True),
-        ("Deployment", "istio-system", "istiod-canary", True),
-        ("Deployment", "istio-system", "istio-eastwestgateway", True),
+        ("Deployment.apps", "istio-system", "istiod", True),
+        ("Deployment.apps", "istio-system", "istiod-canary", True),
+        ("Deployment.apps", "istio-system", "istio-eastwestgateway", True),
         ("Secret", "istio-system", "cacerts", True),
-        ("DaemonSet", "istio-cni", "istio-cni-node", True),
-        ("Deployment", "sample", "helloworld-v1", True),
-        ("Deployment", "sample", "sleep", True),
-        ("Deployment", "sample", "shop", False),
-        ("Deployment", "elsewhere", "istiod", False),
+        ("DaemonSet.apps", "istio-cni", "istio-cni-node", True),
+        ("Service", "istio-system", "istiod", True),
+        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector", True),
+        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector-mesh2", False),
+        ("Istio.sailoperator.io", "", "default", True),
+        ("IstioCNI.sailoperator.io", "", "default", True),
+        ("Deployment.apps", "sample", "helloworld-v1", True),
+        ("Deployment.apps", "sample", "sleep", True),
+        ("Deployment.apps", "sample", "shop", False),
+        ("Deployment.apps", "elsewhere", "istiod", False),
         ("Secret", "istio-system", "pull-secret", False),
     ],
 )
 def test_a_mesh_that_stands_is_not_overwritten(kind: str, namespace: str, name: str, refused: bool) -> None:
     """Neither a user's own nor that of another run on the same clusters; what is merely beside it is no obstacle."""
-    group = "v1" if kind == "Secret" else "apps/v1"
-    before = _inventory_of(_entry(Kind(group, kind, f"{kind.lower()}s"), name, namespace))
+    short, _, group = kind.partition(".")
+    before = _inventory_of(_entry(Kind(f"{group}/v1".lstrip("/"), short, f"{short.lower()}s"), name, namespace))
     settings = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
     if not refused:
         require_unoccupied(before, settings)
         return
-    with pytest.raises(UserError, match=f"stands on east already: {kind} {namespace}/{name}") as found:
+    with pytest.raises(UserError, match=f"stands on east already: {short} .*{name}") as found:
         require_unoccupied(before, settings)
     assert "--verify-only" in found.value.fix
 

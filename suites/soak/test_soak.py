@@ -18,10 +18,16 @@ from harness.topology import Topology
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each topology that is asked for is one test; what can't be done is said before anything is made."""
-    _repetitions()
+    """Each topology that is asked for is one test."""
     topologies = session_of(metafunc.config).options.topologies
     metafunc.parametrize("topology", topologies, ids=[topology.name for topology in topologies])
+
+
+@pytest.fixture(scope="session")
+def repetitions() -> tuple[int, int]:
+    """How often a mesh is judged, and in how many of them experiments are made."""
+    runs = _number("EASTWEST_SOAK_RUNS", "20", least=1)
+    return runs, _number("EASTWEST_SOAK_EXPERIMENTS", str(runs), least=0)
 
 
 @pytest.fixture(scope="session")
@@ -30,23 +36,18 @@ def soaks() -> list[Soak]:
     return []
 
 
-def test_good_mesh_stays_green(topology: Topology, lab: Lab, soaks: list[Soak], pytestconfig: pytest.Config) -> None:
+def test_good_mesh_stays_green(
+    repetitions: tuple[int, int], topology: Topology, lab: Lab, soaks: list[Soak], pytestconfig: pytest.Config
+) -> None:
     """No requirement gives anything but a pass, in any repetition."""
     options = session_of(pytestconfig).options
-    runs, experiments = _repetitions()
     with (
         progress(options.output, topology.name, pytestconfig.option.verbose) as listener,
         lab.formed(topology, listener) as formed,
     ):
-        soaks.append(soak(formed, runs, experiments, listener, options.output / "alarms"))
+        soaks.append(soak(formed, *repetitions, listener, options.output / "alarms"))
     _write(options.output, soaks)
     assert soaks[-1].alarms == ()
-
-
-def _repetitions() -> tuple[int, int]:
-    """How often, and in how many of them experiments are made."""
-    runs = _number("EASTWEST_SOAK_RUNS", "20", least=1)
-    return runs, _number("EASTWEST_SOAK_EXPERIMENTS", str(runs), least=0)
 
 
 def _number(variable: str, default: str, least: int) -> int:
