@@ -86,7 +86,7 @@ def cluster_name(seen: ClusterObservation, names: Names) -> str:
     configured = str(_values(seen, names).get("multiCluster", {}).get("clusterName") or "")
     given = [pod.containers for pod in expected.istiod_pods(seen, names.system)]
     own = [container.env.get("CLUSTER_ID", "") for containers in given for container in containers]
-    found = [configured, *own, _injection(seen).get("cluster", ""), *_proxies_say(seen, "ISTIO_META_CLUSTER_ID")]
+    found = [configured, *own, _injection(seen, names).get("cluster", ""), *_proxies_say(seen, "ISTIO_META_CLUSTER_ID")]
     if name := next(filter(None, found), ""):
         return name
     raise UserError(
@@ -101,7 +101,7 @@ def network(seen: ClusterObservation, names: Names) -> str:
     namespace = seen.namespace(names.system)
     label = namespace.labels.get(expected.NETWORK_LABEL, "") if namespace else ""
     configured = str(_values(seen, names).get("network") or "")
-    found = [configured, _injection(seen).get("network", ""), label, *_proxies_say(seen, "ISTIO_META_NETWORK")]
+    found = [configured, _injection(seen, names).get("network", ""), label, *_proxies_say(seen, "ISTIO_META_NETWORK")]
     return next(filter(None, found), "")
 
 
@@ -138,8 +138,10 @@ def revision(seen: ClusterObservation, names: Names) -> str:
     """The revision that injects into the sample: its namespace names it, or a tag of it; else the only one there is."""
     namespace = seen.namespace(names.sample)
     label = namespace.labels.get(REVISION_LABEL, "") if namespace else ""
-    if label:
-        return next((webhook.revision for webhook in seen.webhooks if webhook.tag == label), label)
+    # Without one `istio-injection` selects the tag default, where there is one (Istio, "Revision tags").
+    tagged = (webhook.revision for webhook in seen.webhooks if webhook.tag == (label or "default"))
+    if found := next(tagged, label):
+        return found
     revisions = [config.revision for config in seen.mesh_config]
     return revisions[0] if len(revisions) == 1 else "default"
 
@@ -161,9 +163,9 @@ def _values(seen: ClusterObservation, names: Names) -> Mapping[str, Any]:
     return found
 
 
-def _injection(seen: ClusterObservation) -> dict[str, str]:
-    """What the injection webhooks' path says, as far as it does."""
-    for webhook in seen.webhooks:
+def _injection(seen: ClusterObservation, names: Names) -> dict[str, str]:
+    """What the path of the mesh's own injection webhooks says, as far as it does."""
+    for webhook in expected.injection_webhooks(seen, revision(seen, names)):
         for rule in webhook.webhooks:
             if said := _INJECTION_PATH.search(rule.path or rule.url):
                 return {key: value for key, value in said.groupdict().items() if value}

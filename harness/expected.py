@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 
 from harness.model.certificate import CaSecret
-from harness.model.cluster import ClusterObservation, MeshConfig, Pod, SailResource, Service, Workload
+from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy, ProxyEndpoint
 from harness.topology import Cluster, Feature, Topology
@@ -107,9 +107,7 @@ def is_address(text: str) -> bool:
 def istiod_pods(observed: ClusterObservation, namespace: str | None = None) -> tuple[Pod, ...]:
     """The pods of control planes, in one namespace or in all."""
     return tuple(
-        pod
-        for pod in observed.pods
-        if pod.labels.get("app") == "istiod" and not pod.deleting and namespace in {None, pod.namespace}
+        pod for pod in observed.lasting_pods if pod.labels.get("app") == "istiod" and namespace in {None, pod.namespace}
     )
 
 
@@ -127,6 +125,22 @@ def istio_resource(observed: ClusterObservation) -> SailResource | None:
     """The operator's Istio resource: `default` (the chapter's name), else the only or first one."""
     found = [resource for resource in observed.sail if resource.kind == "Istio"]
     return next((resource for resource in found if resource.name == "default"), next(iter(found), None))
+
+
+def injection_webhooks(observed: ClusterObservation, revision: str) -> tuple[InjectionWebhook, ...]:
+    """The webhooks that inject for a revision, its own and those of its tags."""
+    return tuple(webhook for webhook in observed.webhooks if revision in {webhook.revision, webhook.tag})
+
+
+def revision_labels(observed: ClusterObservation, revision: str) -> tuple[str, ...]:
+    """The values of `istio.io/rev` that select a revision: its own name and its tags (Istio, "Revision tags")."""
+    tags = (webhook.tag for webhook in observed.webhooks if webhook.tag and webhook.revision == revision)
+    return tuple(dict.fromkeys((revision, *tags)))
+
+
+def is_helloworld(workload: Workload) -> bool:
+    """Whether it is a version of helloworld, by the sample's label: a gateway of that name is none."""
+    return workload.labels.get("app") == HELLOWORLD
 
 
 def mesh_config(observed: ClusterObservation, revision: str) -> MeshConfig | None:

@@ -33,6 +33,9 @@ def _name(observation: Observation) -> str:
 def _replace(observation: Observation, cluster: Cluster, note: str) -> str:
     """Put the right files in, and let istiod and the workloads take them up; a remote's secret signs nothing."""
     observed, system = observation[cluster], observation.asked.system_namespace
+    if note == NEW_ROOT:
+        # Given to one cluster alone it would part the mesh.
+        return noted(kubectl(observed, "-n", system, "get secret cacerts"), f"all clusters together need {NEW_ROOT}")
     files = " ".join(f"--from-file={cluster.name}/{name}" for name in FILES)
     commands = [
         kubectl(observed, "-n", system, "delete secret cacerts --ignore-not-found"),
@@ -49,7 +52,10 @@ def brief(cert: Certificate) -> str:
 
 
 NEW_INTERMEDIATE = "a new intermediate of the shared root, made as the chapter says (intermediate.conf)"
-NEW_ROOT = "a new root, made as the chapter says (root-ca.conf), and intermediates of it for every cluster"
+NEW_ROOT = (
+    "a new root (root-ca.conf) with intermediates of it, in three steps: both roots in every root-cert.pem; then the "
+    "new intermediates; then the new root alone (RES-ROOT-ROTATION)"
+)
 
 
 def _fault(

@@ -7,7 +7,7 @@ from harness import expected
 from harness.diagnose.facts import few
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.diagnose.repair import applied, kubectl, noted, patch, steps
+from harness.diagnose.repair import kubectl, noted
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange, Experiments
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
@@ -29,37 +29,24 @@ def _told(exchanges: Iterable[Exchange]) -> Iterator[str]:
         )
 
 
-def _port(observation: Observation, exchange: Exchange, port: int, protocol: str) -> Found:
-    """A port of the echo server that is not served as its protocol asks for."""
+def _port(observation: Observation, exchange: Exchange, service: str, port: int, protocol: str) -> Found:
+    """A port of the echo server that is not served as its protocol asks for.
+
+    The server's Services are the experiment's own and are gone by now: what is to be mended is what meddled with them.
+    """
     sample = observation.asked.sample_namespace
     observed = observation[exchange.target or exchange.source]
-    services = (s for s in observed.services if s.namespace == sample and s.name.startswith(ECHO))
-    named = next((p.app_protocol or p.name for s in services for p in s.ports if p.port == port), "")
     return Found(
         cluster=observed.name,
-        object=f"Service {sample}/{ECHO}",
-        field=f"name or appProtocol of port {port}",
+        object=f"Service {sample}/{service}",
+        field=f"port {port}",
         expected=f"{protocol}, and answers from every cluster",
-        found=f"{named or 'unknown'}; {exchange.result} {exchange.detail}".strip(),
-        repair=_name_port(observation, port, protocol),
+        found=f"{exchange.result} {exchange.detail}".strip(),
+        repair=noted(
+            kubectl(observed, "get mutatingwebhookconfigurations,envoyfilters --all-namespaces"),
+            f"what gives a Service's port another name or appProtocol, or looks into {protocol} on its way?",
+        ),
     )
-
-
-def _name_port(observation: Observation, port: int, protocol: str) -> str:
-    """Name the port of every echo Service for its protocol, on every cluster: istiod merges them."""
-    sample, commands = observation.asked.sample_namespace, []
-    for observed in observation.clusters:
-        for service in observed.services:
-            ours = service.namespace == sample and service.name.startswith(ECHO)
-            for index, found in enumerate(service.ports if ours else ()):
-                if found.port == port and not (found.app_protocol or found.name).startswith(protocol):
-                    change = [
-                        {"op": "add", "path": f"/spec/ports/{index}/name", "value": f"{protocol}-echo"},
-                        {"op": "add", "path": f"/spec/ports/{index}/appProtocol", "value": protocol},
-                    ]
-                    commands.append(patch(observed, f"service/{service.name}", change, namespace=sample))
-    look = (kubectl(observed, "-n", sample, f"get service {ECHO} -o yaml") for observed in observation.clusters)
-    return steps(*commands) if commands else noted(steps(*look), f"name its port {port} {protocol}, everywhere")
 
 
 @cause("tcp-broken", Layer.TRAFFIC, "TR-TCP", effect=True)
@@ -71,7 +58,8 @@ def tcp_broken(observation: Observation) -> Iterator[Found]:
     """
     silent = [e for e in _experiments(observation).tcp or () if e.result not in {ProbeResult.ANSWERED, *NOT_SENT}]
     for exchange in silent[:1]:
-        yield replace(_port(observation, exchange, TCP_PORT, "tcp"), evidence=few(_told(silent)))
+        service = f"{ECHO}-{observation.topology[exchange.target].version}"
+        yield replace(_port(observation, exchange, service, TCP_PORT, "tcp"), evidence=few(_told(silent)))
 
 
 @cause("grpc-broken", Layer.TRAFFIC, "TR-GRPC", effect=True)
@@ -88,7 +76,7 @@ def grpc_broken(observation: Observation) -> Iterator[Found]:
         and (exchange.result is not ProbeResult.ANSWERED or (not exchange.target and _sticks(observation, exchange)))
     ]
     for exchange in stuck[:1]:
-        yield replace(_port(observation, exchange, GRPC_PORT, "grpc"), evidence=few(_told(stuck)))
+        yield replace(_port(observation, exchange, ECHO, GRPC_PORT, "grpc"), evidence=few(_told(stuck)))
 
 
 def _sticks(observation: Observation, exchange: Exchange) -> bool:
@@ -118,14 +106,9 @@ def authz_missing(observation: Observation) -> Iterator[Found]:
             field="exists",
             expected="on every cluster with a control plane",
             found=f"only on {', '.join(policy.clusters) or 'none'}" if lacking else "not in force at the destination",
-            repair=applied(
-                observed,
-                {
-                    "apiVersion": "security.istio.io/v1",
-                    "kind": policy.kind,
-                    "metadata": {"name": policy.name, "namespace": policy.namespace},
-                    "spec": policy.spec,
-                },
+            repair=noted(
+                kubectl(observed, "-n", policy.namespace, "get authorizationpolicies"),
+                "the experiment has withdrawn its own; what deletes policies here, or keeps istiod from reading them?",
             ),
             evidence=few(_told(open_ones), policy.pending),
         )

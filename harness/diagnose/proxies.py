@@ -60,8 +60,8 @@ def _rows(observation: Observation, cluster: Cluster) -> dict[str, ProxySync]:
 def _connectable(observation: Observation) -> Iterator[tuple[Cluster, Pod]]:
     for cluster, observed in read(observation, Subject.PODS):
         if applied(observation, cluster).control_planes:
-            for pod in observed.pods:
-                if expected.has_proxy(pod) and not pod.deleting:
+            for pod in observed.lasting_pods:
+                if expected.has_proxy(pod):
                     yield cluster, pod
 
 

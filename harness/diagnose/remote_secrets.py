@@ -272,9 +272,10 @@ def secret_powerless(observation: Observation) -> Iterator[Found]:
             continue
         target = observation[other]
         system = observation.asked.system_namespace
+        revision = "" if observation.asked.revision == "default" else f"{observation.asked.revision}-"
         binding = (
             "create clusterrolebinding istio-reader-eastwest --clusterrole=istio-reader-clusterrole-"
-            f"{system} --serviceaccount={system}:istio-reader-service-account"
+            f"{revision}{system} --serviceaccount={system}:istio-reader-service-account"
         )
         seen = f"denied: {', '.join(denied)}" if denied else f"403 {probe.detail}"
         yield _unusable(

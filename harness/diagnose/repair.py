@@ -9,6 +9,7 @@ from shlex import quote
 from typing import Any
 
 from harness import expected
+from harness.clusters.kubeconfig import is_loopback
 from harness.manifests import render
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
@@ -40,11 +41,16 @@ def restart(observed: ClusterObservation, namespace: str, *what: str) -> str:
     return kubectl(observed, "-n", namespace, "rollout restart", *(what or ("deployment",)))
 
 
+def istiod(observation: Observation, cluster: Cluster) -> tuple[str, ...]:
+    """The Deployments of a cluster's control plane as kubectl takes them."""
+    found = expected.istiod_workloads(observation[cluster.primary])
+    return tuple(f"deployment/{workload.name}" for workload in found) or ("deployment/istiod",)
+
+
 def restart_control_plane(observation: Observation, cluster: Cluster) -> str:
     """New istiod pods on a primary, and wait for them."""
     observed, system = observation[cluster.primary], observation.asked.system_namespace
-    names = [f"deployment/{workload.name}" for workload in expected.istiod_workloads(observed)]
-    which = " ".join(names or ["deployment/istiod"])
+    which = " ".join(istiod(observation, cluster))
     return steps(
         restart(observed, system, which), kubectl(observed, "-n", system, "rollout status", which, "--timeout=3m")
     )
@@ -150,6 +156,9 @@ def create_remote_secret(observation: Observation, watching: Cluster | str, watc
     """Make a remote secret, or make it again, and give it to the control plane that watches."""
     target, asked = observation[watched], observation.asked
     where = "" if asked.system_namespace == "istio-system" else f"--istioNamespace {asked.system_namespace} "
-    make = f"create-remote-secret {where}--name {watched.cluster_name} --server {target.api_server}"
+    loopback = is_loopback(target.api_server)
+    server = "https://ADDRESS:6443" if loopback else target.api_server
+    make = f"create-remote-secret {where}--name {watched.cluster_name} --server {server}"
     apply = kubectl(observation[watching], "-n", asked.system_namespace, "apply -f -")
-    return f"{istioctl(target, make)} | {apply}"
+    command = f"{istioctl(target, make)} | {apply}"
+    return noted(command, "ADDRESS: where other clusters reach this API server") if loopback else command

@@ -6,13 +6,11 @@ from harness import expected
 from harness.diagnose.facts import few, known_endpoints, logged_by_control_planes, read, requests_logged
 from harness.diagnose.graph import Layer
 from harness.diagnose.registry import Found, cause
-from harness.diagnose.repair import kubectl, noted, restart
+from harness.diagnose.repair import istiod, kubectl, noted, restart, restart_control_plane
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
 from harness.topology import Cluster
-
-ISTIOD = "deployment/istiod"
 
 
 def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
@@ -43,9 +41,13 @@ def endpoints_missing(observation: Observation) -> Iterator[Found]:
                     found=", ".join(f"{address}:{port}" for address, port in sorted(listed)) or "none",
                     repair=noted(
                         kubectl(
-                            primary, "-n", system, "exec deploy/istiod -- pilot-discovery request GET /debug/endpointz"
+                            primary,
+                            "-n",
+                            system,
+                            f"exec {istiod(observation, client)[0]} -- pilot-discovery request GET /debug/endpointz",
                         ),
-                        f"says what istiod knows; if that lacks {target.name}: {restart(primary, system, ISTIOD)}",
+                        f"says what istiod knows; if that lacks {target.name}: "
+                        + restart_control_plane(observation, client),
                     ),
                     evidence=few(known_endpoints(observation), logged_by_control_planes(primary)),
                 )
@@ -66,7 +68,6 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
         pods = {name: len(expected.helloworld_pods(observation[name], sample)) for name in owned}
         whole, ready = sum(weights.values()), sum(pods.values())
         if any(weights[name] * ready != pods[name] * whole for name in owned):
-            primary = observation[client.primary]
             yield Found(
                 cluster=client.name,
                 object=f"proxy {proxy.namespace}/{proxy.pod}",
@@ -74,7 +75,7 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
                 expected=", ".join(f"{name} {count}" for name, count in pods.items()),
                 found=", ".join(f"{name} {weight}" for name, weight in weights.items()),
                 repair=noted(
-                    restart(primary, observation.asked.system_namespace, ISTIOD),
+                    restart_control_plane(observation, client),
                     "and look for ServiceEntry and WorkloadEntry objects with weights",
                 ),
                 evidence=few(known_endpoints(observation)),

@@ -41,8 +41,8 @@ def workload_misplaced(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.WORKLOADS):
         own = f"{expected.HELLOWORLD}-{cluster.version}"
         for workload in observed.workloads:
-            of_helloworld = workload.labels.get("app") == expected.HELLOWORLD or workload.name.startswith("helloworld-")
-            if workload.namespace == sample and of_helloworld and workload.name != own and workload.desired:
+            of_helloworld = workload.namespace == sample and expected.is_helloworld(workload)
+            if of_helloworld and workload.name != own and workload.desired:
                 yield Found(
                     cluster=cluster.name,
                     object=f"Deployment {sample}/{workload.name}",
@@ -63,7 +63,8 @@ def injection_off(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.NAMESPACES):
         namespace = observed.namespace(sample)
         labels = namespace.labels if namespace else {}
-        if namespace and labels.get("istio-injection") != "enabled" and labels.get("istio.io/rev") != revision:
+        selected = labels.get("istio.io/rev") in expected.revision_labels(observed, revision)
+        if namespace and labels.get("istio-injection") != "enabled" and not selected:
             label = "istio-injection=enabled" if revision == "default" else f"istio.io/rev={revision}"
             yield Found(
                 cluster=cluster.name,
@@ -87,7 +88,7 @@ def sidecar_missing(observation: Observation) -> Iterator[Found]:
     sample = observation.asked.sample_namespace
     for cluster, observed in read(observation, Subject.PODS):
         for pod in observed.pods_with(sample):
-            if expected.has_proxy(pod) or pod.phase in {"Succeeded", "Failed"}:
+            if expected.has_proxy(pod):
                 continue
             key = "sidecar.istio.io/inject"
             asked = pod.labels.get(key) or pod.annotations.get(key)
@@ -153,7 +154,7 @@ def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.PODS):
         for pod in observed.pods_with(observation.asked.sample_namespace):
             container = pod.container(expected.PROXY)
-            if container is None or container.ready or pod.phase in {"Succeeded", "Failed"}:
+            if container is None or container.ready:
                 continue
             state = f"{container.state} {container.reason} {container.message}".strip()
             yield Found(

@@ -47,9 +47,9 @@ def experiment(
     """
     stage = _Stage(wanted & IDS)
     mesh = Mesh(topology, kubes, settings, log)
-    if reason := unfit(observation):
-        return Experiments(prevented=dict.fromkeys(sorted(stage.wanted), reason))
     try:
+        if reason := unfit(observation):
+            return Experiments(prevented=dict.fromkeys(sorted(stage.wanted), reason))
         seen = _with_pods(stage, mesh, observation)
         # It would deploy again what is taken down.
         found = stage.make(lambda: rerun.make(mesh, pki), RERUN)

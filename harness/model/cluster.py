@@ -339,14 +339,17 @@ class ClusterObservation(Model):
         wanted = (kind, namespace, name)
         return next((w for w in self.workloads if (w.kind, w.namespace, w.name) == wanted), None)
 
+    @property
+    def lasting_pods(self) -> tuple[Pod, ...]:
+        """The pods that are neither being deleted nor ended, as evicted ones are, which stay listed."""
+        return tuple(pod for pod in self.pods if not pod.deleting and pod.phase not in {"Succeeded", "Failed"})
+
     def pods_with(self, namespace: str, **labels: str) -> tuple[Pod, ...]:
-        """The pods of a namespace that carry these labels and are not being deleted."""
+        """The lasting pods of a namespace that carry these labels."""
         return tuple(
             pod
-            for pod in self.pods
-            if pod.namespace == namespace
-            and not pod.deleting
-            and all(pod.labels.get(key) == value for key, value in labels.items())
+            for pod in self.lasting_pods
+            if pod.namespace == namespace and all(pod.labels.get(key) == value for key, value in labels.items())
         )
 
     def reading(self, subject: str) -> Reading | None:

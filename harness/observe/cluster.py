@@ -170,7 +170,13 @@ class _Source:
         return tuple(service.model_copy(update={"resolved": resolved(service.ingress)}) for service in found)
 
     def sail(self) -> tuple[SailResource, ...]:
-        return tuple(istio_objects.sail_resource(*item) for item in self._custom(istio_objects.SAIL_KINDS))
+        found = (istio_objects.sail_resource(*item) for item in self._custom(istio_objects.SAIL_KINDS))
+        return tuple(resource for resource in found if self._of_this_mesh(resource))
+
+    def _of_this_mesh(self, resource: SailResource) -> bool:
+        """Whether it is for this mesh: there may be several on a cluster, told apart by the namespace they are for."""
+        ours = (self._asked.system_namespace, self._asked.cni_namespace)
+        return resource.spec.get("namespace") in (None, *ours)
 
     def config(self) -> tuple[ConfigObject, ...]:
         return tuple(

@@ -6,6 +6,9 @@ import ssl
 import time
 from typing import Any
 
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
 from harness import x509
 from harness.container_log import telling_lines
 from harness.kube import ExecResult, Kube, TransportError
@@ -55,8 +58,16 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
         proxies=_acknowledged(kube, pod, envoy.proxy_syncs(_json(proxies)), timeout),
         network_gateways=envoy.network_gateways(_json(gateways)),
         serving_chain=serving_chain(kube, pod.namespace, pod.name, timeout),
-        log_lines=telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT),
+        log_lines=_log_lines(kube, pod),
     )
+
+
+def _log_lines(kube: Kube, pod: Pod) -> tuple[str, ...]:
+    """What its log tells; nothing where it can't be read, which must not take away what the pod itself has said."""
+    try:
+        return telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT)
+    except (ApiException, HTTPError):
+        return ()
 
 
 def _acknowledged(kube: Kube, pod: Pod, proxies: tuple[ProxySync, ...], timeout: float) -> tuple[ProxySync, ...]:

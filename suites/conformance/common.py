@@ -47,9 +47,9 @@ def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) 
     """
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
     found = False
-    for pod in observed.pods:
+    for pod in observed.lasting_pods:
         container = pod.container(expected.PROXY)
-        if container is None or pod.deleting:
+        if container is None:
             continue
         found = True
         name = f"{cluster.name}: {pod.namespace}/{pod.name}"

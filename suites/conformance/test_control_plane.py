@@ -25,8 +25,8 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Wait for the control plane to return the Ready status condition".
     """
-    operator = observation.asked.installer == "sail" or any(expected.istio_resource(o) for o in observation.clusters)
     for cluster in observation.topology.clusters:
+        operator = observation.asked.installer == "sail" or expected.istio_resource(observation[cluster]) is not None
         subject = Subject.SAIL if operator else Subject.WORKLOADS if cluster.is_primary else Subject.DRY_RUN
         for _, observed in evidence.readable(observation, subject, among=(cluster,)):
             if operator:
@@ -85,15 +85,19 @@ def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> N
     """
     for cluster, observed in evidence.readable(observation, Subject.WEBHOOKS, Subject.DRY_RUN):
         revision = observation.asked.revision
-        webhooks = [webhook for webhook in observed.webhooks if revision in {webhook.revision, webhook.tag}]
-        chains = [plane.serving_chain for plane in observation[cluster.primary].control_planes if plane.serving_chain]
+        webhooks = expected.injection_webhooks(observed, revision)
+        planes = [plane for plane in observation[cluster.primary].control_planes if plane.serving_chain]
+        # While two revisions stand each webhook calls its own.
+        chains = [plane.serving_chain for plane in planes if plane.revision == revision] or [
+            plane.serving_chain for plane in planes
+        ]
         evidence.expect(
             bool(webhooks),
             cluster=cluster,
             object="MutatingWebhookConfiguration",
             field="revision",
             expected=revision,
-            found=", ".join(w.revision for w in observed.webhooks if revision in {w.revision, w.tag}) or "none",
+            found=", ".join(webhook.revision for webhook in webhooks) or "none",
         )
         for webhook in webhooks:
             for rule in webhook.webhooks:

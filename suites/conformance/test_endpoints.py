@@ -18,22 +18,27 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
 
     This is where discovery shows, before any request: an endpoint too few is a cluster that never answers, a pod
     address of another network one that nothing routes. All endpoints must be healthy. Gateways that are known by a host
-    name may show any of the addresses it resolves to.
+    name may show any of the addresses it resolves to, here or where istiod runs.
 
     Source: chapter, network topologies; Istio, "Deployment models", network models.
     """
     for client, proxy, found in _clients(observation, evidence):
         listed = {f"{endpoint.address}:{endpoint.port}" for endpoint in found.endpoints}
-        allowed: set[str] = set()
-        whole = True
-        for target in observation.topology.clusters:
-            addresses = _known(observation, evidence, client, target)
-            whole = whole and bool(addresses)
-            if addresses:
-                by_name = target.network != client.network and _known_by_name(observation, target)
-                wanted = {f"{address}:{port}" for address, port in addresses}
-                allowed |= wanted
-                _judge_target(evidence, client, target, proxy, wanted=wanted, listed=listed, any_of=by_name)
+        known = {
+            target: {f"{address}:{port}" for address, port in _known(observation, evidence, client, target)}
+            for target in observation.topology.clusters
+        }
+        whole = all(known.values())
+        allowed = set[str]().union(*known.values())
+        # A name may resolve otherwise where istiod asks: what is at 15443 and no other cluster's is taken for it.
+        elsewhere = {each for each in listed - allowed if each.endswith(f":{expected.MESH_PORT}")}
+        for target, wanted in known.items():
+            by_name = target.network != client.network and _known_by_name(observation, target)
+            if by_name:
+                allowed |= elsewhere
+            if wanted:
+                there = wanted | elsewhere if by_name else wanted
+                _judge_target(evidence, client, target, proxy, wanted=there, listed=listed, any_of=by_name)
         extra = sorted(listed - allowed)
         # With an address unknown on some cluster istiod falls back to pod addresses: extra ones follow from that.
         if whole:

@@ -99,7 +99,7 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
         "trust domain": "TRUST_DOMAIN",
         "cluster name": "ISTIO_META_CLUSTER_ID",
     }
-    containers = [(pod, pod.container(expected.PROXY)) for pod in observed.pods if not pod.deleting]
+    containers = [(pod, pod.container(expected.PROXY)) for pod in observed.lasting_pods]
     return {
         field: {
             f"Pod {pod.namespace}/{pod.name} {variable}": container.env[variable]

@@ -80,7 +80,8 @@ def test_cp_remote_profile(observation: Observation, evidence: Evidence) -> None
     ):
         path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         _judge_resource(observation, evidence, cluster, observed, path)
-        rules = [(webhook, rule) for webhook in observed.webhooks for rule in webhook.webhooks]
+        webhooks = expected.injection_webhooks(observed, observation.asked.revision)
+        rules = [(webhook, rule) for webhook in webhooks for rule in webhook.webhooks]
         if not rules:
             evidence.blocked("CP-INJECTION-WEBHOOK", f"{cluster.name} has no injection webhook")
         for webhook, rule in rules:

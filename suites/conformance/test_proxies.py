@@ -50,7 +50,7 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
         if cluster.primary not in rows:
             continue
-        pods = [pod for pod in observed.pods if expected.has_proxy(pod) and not pod.deleting]
+        pods = [pod for pod in observed.lasting_pods if expected.has_proxy(pod)]
         if not pods:
             evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
         for pod in pods:

@@ -45,7 +45,7 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
             workload.name
             for workload in observed.workloads
             if workload.namespace == sample
-            and expected.HELLOWORLD in {workload.labels.get("app"), workload.name.partition("-")[0]}
+            and expected.is_helloworld(workload)
             and workload.name != own
             and workload.desired
         ]
@@ -72,11 +72,7 @@ def test_wl_injected(observation: Observation, evidence: Evidence) -> None:
     asked = observation.asked
     for cluster, observed in evidence.readable(observation, Subject.NAMESPACES, Subject.PODS):
         _judge_namespace(observation, evidence, cluster, observed)
-        pods = [
-            pod
-            for pod in observed.pods
-            if pod.namespace == asked.sample_namespace and not pod.deleting and pod.phase not in {"Succeeded", "Failed"}
-        ]
+        pods = observed.pods_with(asked.sample_namespace)
         if not pods:
             evidence.blocked("WL-PLACED", f"no pod runs in {asked.sample_namespace} on {cluster.name}")
         for pod in pods:
@@ -90,12 +86,13 @@ def _judge_namespace(
     namespace = observed.namespace(name)
     labels = namespace.labels if namespace else {}
     found = {key: labels[key] for key in ("istio-injection", "istio.io/rev") if key in labels}
+    selecting = expected.revision_labels(observed, revision)
     evidence.expect(
-        labels.get("istio-injection") == "enabled" or labels.get("istio.io/rev") == revision,
+        labels.get("istio-injection") == "enabled" or labels.get("istio.io/rev") in selecting,
         cluster=cluster,
         object=f"Namespace {name}",
         field="label",
-        expected=f"istio-injection=enabled or istio.io/rev={revision}",
+        expected=f"istio-injection=enabled or istio.io/rev={' or '.join(selecting)}",
         found=", ".join(f"{key}={value}" for key, value in found.items()) or "none",
     )
 
