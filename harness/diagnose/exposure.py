@@ -1,6 +1,7 @@
 """Causes in what the east-west gateways expose."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 from harness import expected
 from harness.diagnose.facts import failed_steps, few, read, readiness, requests_logged, was_read
@@ -19,6 +20,16 @@ def _servers(item: ConfigObject) -> Iterator[tuple[int, str]]:
     for server in item.spec.get("servers") or ():
         port, tls = server.get("port") or {}, server.get("tls") or {}
         yield int(port.get("number") or 0), str(tls.get("mode") or "")
+
+
+def _passes(item: ConfigObject, host: str) -> bool:
+    """Whether a Gateway passes a service's traffic through on 15443."""
+    return any(
+        (server.get("port") or {}).get("number") == expected.MESH_PORT
+        and (server.get("tls") or {}).get("mode") == "AUTO_PASSTHROUGH"
+        and any(fnmatch(host, str(pattern).rpartition("/")[2]) for pattern in server.get("hosts") or ())
+        for server in item.spec.get("servers") or ()
+    )
 
 
 def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
@@ -55,14 +66,18 @@ def _installed(
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
 
-    No Gateway with AUTO_PASSTHROUGH on 15443 stands where the gateway's configuration is read from (on the primary, for
-    a remote's gateway too): Envoy does not listen there, and other networks' connections are refused.
+    No Gateway with AUTO_PASSTHROUGH on 15443 whose hosts are those of the sample stands where the gateway's
+    configuration is read from (on the primary, for a remote's gateway too): Envoy does not listen there, or not for
+    these names, and other networks' connections are refused.
     """
     if not expected.multi_network_gateways(observation.topology):
         return
     for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
-        if (expected.MESH_PORT, "AUTO_PASSTHROUGH") in servers or _leads_to(observed, expected.MESH_PORT, "outbound_."):
+        sample = observation.asked.sample_namespace
+        name, host = expected.helloworld_server_name(sample), f"{expected.HELLOWORLD}.{sample}.svc.cluster.local"
+        passed = any(_passes(item, host) for item in _gateways(observed))
+        if passed or _leads_to(observed, expected.MESH_PORT, name):
             continue
         modes = ", ".join(mode or "no TLS" for port, mode in servers if port == expected.MESH_PORT)
         yield Found(
@@ -70,7 +85,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
             object=f"Gateway {observation.asked.system_namespace}/cross-network-gateway",
             field=f"server on port {expected.MESH_PORT}",
             expected="tls.mode AUTO_PASSTHROUGH for *.local",
-            found=modes or "no such Gateway",
+            found=f"{modes}, for other hosts" if modes == "AUTO_PASSTHROUGH" else modes or "no such Gateway",
             repair=manifest(observed, "expose-services", namespace=observation.asked.system_namespace),
             evidence=few(
                 failed_steps(observation, cluster.name), requests_logged(observation, f":{expected.MESH_PORT}")

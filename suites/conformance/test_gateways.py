@@ -1,6 +1,7 @@
 """East-west gateways: there, reachable from where they are needed, and leading where they should."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 from harness import expected, x509
 from harness.model.cluster import ClusterObservation, Subject
@@ -95,8 +96,8 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
     """Each gateway's Envoy passes the mesh's services through on 15443.
 
     AUTO_PASSTHROUGH for *.local makes a filter chain for each service, chosen by the SNI, that ends in no certificate
-    of the gateway's own. On a remote the Gateway object stands on its primary; Envoy's listener is what counts and
-    what is examined.
+    of the gateway's own; the sample's helloworld must be among them. On a remote the Gateway object stands on its
+    primary; Envoy's listener is what counts and what is examined.
 
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
@@ -105,13 +106,16 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
     ):
         through = sorted({name for chain in chains if _passes_through(chain) for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
+        wanted = expected.helloworld_server_name(observation.asked.sample_namespace)
+        exposed = any(fnmatch(wanted, name) for name in through)
+        others = f"{len(through)} other services" if through else f"{len(chains)} other filter chains"
         evidence.expect(
-            bool(through),
+            exposed,
             cluster=observed,
             object=f"listener {expected.MESH_PORT} of {expected.GATEWAY}",
             field="AUTO_PASSTHROUGH",
-            expected=f"services by their SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
-            found=f"{len(through)} services" if through else f"{len(chains)} other filter chains",
+            expected=f"helloworld by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
+            found=f"{len(through)} services, helloworld among them" if exposed else others,
         )
 
 

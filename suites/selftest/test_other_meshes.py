@@ -108,7 +108,8 @@ def test_strict_asks_for_one_version_of_a_network_behind_gateways(made_observati
     good = made_observations["mixed"]
     seen = good.experiments
     assert seen
-    assert seen.strict
+    strict = seen.strict
+    assert strict
 
     def without(version: str, *others: str) -> Verdict:
         loop = tuple(
@@ -122,10 +123,10 @@ def test_strict_asks_for_one_version_of_a_network_behind_gateways(made_observati
             )
             if sequence.client == "east"
             else sequence
-            for sequence in seen.strict.loop
+            for sequence in strict.loop
         )
-        strict = seen.strict.model_copy(update={"loop": loop})
-        broken = good.model_copy(update={"experiments": seen.model_copy(update={"strict": strict})})
+        changed = seen.model_copy(update={"strict": strict.model_copy(update={"loop": loop})})
+        broken = good.model_copy(update={"experiments": changed})
         return verdicts(broken)["MTLS-STRICT"]
 
     assert without("v3") is Verdict.PASS

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from harness import expected
+from harness.diagnose.registry import detectors
 from harness.model.cluster import RemoteSecret
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -66,6 +67,49 @@ def _terminated(observation: Observation) -> Observation:
         cluster,
         proxies=edit(observation[cluster].proxies, lambda item: item == proxy, listeners=listeners),
     )
+
+
+def _other_hosts(observation: Observation) -> Observation:
+    """The Gateway is there, for the services of another namespace."""
+    cluster = first(observation.topology)
+    proxy = expected.gateway_proxies(observation[cluster])[0]
+    own = expected.helloworld_server_name(observation.asked.sample_namespace)
+    other = {"server_names": ("outbound_.80_._.shop.other.svc.cluster.local",)}
+    other["clusters"] = other["server_names"]
+    listeners = tuple(
+        listener.model_copy(
+            update={
+                "chains": tuple(c.model_copy(update=other) if own in c.server_names else c for c in listener.chains)
+            }
+        )
+        for listener in proxy.listeners
+    )
+    return on(
+        observation,
+        cluster,
+        proxies=edit(observation[cluster].proxies, lambda item: item == proxy, listeners=listeners),
+        config=edit(
+            observation[cluster].config,
+            lambda item: item.name == "cross-network-gateway",
+            spec={
+                "servers": [
+                    {
+                        "port": {"number": expected.MESH_PORT},
+                        "tls": {"mode": "AUTO_PASSTHROUGH"},
+                        "hosts": ["*.other.svc.cluster.local"],
+                    }
+                ]
+            },
+        ),
+    )
+
+
+def test_a_gateway_for_other_hosts_is_the_cause(good_observations: Mapping[str, Observation]) -> None:
+    seen = _other_hosts(good_observations["primary-remote-multi-network"])
+    (named,) = (detector for detector in detectors() if detector.id == "services-not-exposed")
+    (found,) = named.find(seen)
+    assert found.found == "AUTO_PASSTHROUGH, for other hosts"
+    assert not list(named.find(good_observations["primary-remote-multi-network"]))
 
 
 def _another_certificate(observation: Observation) -> Observation:
@@ -156,6 +200,7 @@ BREAKAGES = (
     ),
     Breakage("GW-EXPOSE-SERVICES", "no-listener", lambda o: _listeners(o, expected.MESH_PORT)),
     Breakage("GW-EXPOSE-SERVICES", "terminated", _terminated),
+    Breakage("GW-EXPOSE-SERVICES", "other-hosts", _other_hosts),
     Breakage("GW-EXPOSE-ISTIOD", "no-xds", lambda o: _listeners(o, expected.XDS_PORT)),
     Breakage("GW-EXPOSE-ISTIOD", "no-webhook", lambda o: _listeners(o, expected.WEBHOOK_PORT)),
     Breakage(
