@@ -62,7 +62,7 @@ class Trial(Model):
     problems: tuple[str, ...] = ()
     """What is not as declared, one line each."""
     error: str = ""
-    """Why the fault could not be made or observed; empty where it was."""
+    """Why the fault could not be made, observed or judged; empty where it was."""
     seconds_to_break: float = 0.0
     """Until the fault was in force."""
     seconds_to_detect: float | None = None
@@ -106,6 +106,7 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
     found = {judgement.id: _notice(fault, declared, certain, judgement) for judgement in judgements}
     notices = {row: notice for row, notice in found.items() if notice}
     explained = {j.id: "\n".join(j.explanation.splitlines()[:LINES]) for j in judgements}
+    unknown = [row for row, notice in notices.items() if notice is Notice.UNKNOWN]
     trial = Trial(
         fault=fault.id,
         text=fault.text,
@@ -115,6 +116,7 @@ def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], c
         declared_cause=fault.cause,
         causes=tuple(dict.fromkeys(cause.id for cause in causes)),
         cause=_said(causes[0]) if causes else "",
+        error=f"{Notice.UNKNOWN}: {', '.join(unknown)}" if unknown else "",
     )
     return trial.model_copy(update={"problems": tuple(_problems(fault, trial))})
 
@@ -135,7 +137,7 @@ def _notice(fault: Fault, declared: Collection[str], certain: Collection[str], j
 
 def _problems(fault: Fault, trial: Trial) -> list[str]:
     found = []
-    for notice in (Notice.MISSED, Notice.COLLATERAL, Notice.UNKNOWN):
+    for notice in (Notice.MISSED, Notice.COLLATERAL):
         rows = [row for row, seen in trial.notices.items() if seen is notice]
         found += [f"{notice}: {', '.join(rows)}"] if rows else []
     if fault.one_of and not any(trial.notices.get(row) is Notice.FAILED for row in fault.one_of):

@@ -96,8 +96,6 @@ def test_exactly_what_is_declared_is_caught() -> None:
         ("TR-REACH", Verdict.SKIPPED, Notice.MISSED),
         ("CERT-CHAIN", Verdict.FAIL, Notice.COLLATERAL),
         ("CERT-CHAIN", Verdict.BLOCKED, Notice.COLLATERAL),
-        ("CERT-CHAIN", Verdict.UNKNOWN, Notice.UNKNOWN),
-        ("TR-REACH", Verdict.UNKNOWN, Notice.UNKNOWN),
     ],
 )
 def test_anything_else_is_said_plainly(row: str, verdict: Verdict, notice: Notice) -> None:
@@ -108,6 +106,15 @@ def test_anything_else_is_said_plainly(row: str, verdict: Verdict, notice: Notic
     assert trial.result is Result.NOT_AS_DECLARED
     assert trial.caught is (notice is not Notice.MISSED)
     assert row in trial.explanations
+
+
+@pytest.mark.parametrize("row", ["CERT-CHAIN", "TR-REACH"])
+def test_what_could_not_be_judged_is_the_suites_failure(row: str) -> None:
+    fault = _fault()
+    trial = _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN})
+    assert (trial.notices[row], trial.error, trial.problems) == (Notice.UNKNOWN, f"unknown: {row}", ())
+    assert trial.result is Result.UNKNOWN
+    assert not trial.caught
 
 
 def test_one_of_several_must_fail() -> None:
