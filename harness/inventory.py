@@ -87,12 +87,12 @@ class Inventory:
     """Kind → why its objects could not be listed."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether an object of that kind, namespace and name stood there."""
-        return key in self.entries
+        """Whether an object of that kind, namespace and name stood there, or may have: its kind could not be listed."""
+        return key in self.entries or (isinstance(key, tuple) and key[0] in self.unread)
 
     def holds_namespace(self, name: str) -> bool:
-        """Whether that namespace stood there."""
-        return ("Namespace", "", name) in self.entries
+        """Whether that namespace stood there, or may have."""
+        return ("Namespace", "", name) in self
 
 
 def take(kube: Kube) -> Inventory:
@@ -116,7 +116,7 @@ def discover(kube: Kube) -> list[Kind]:
 
 
 def leftovers(before: Inventory, after: Inventory) -> list[Entry]:
-    """What stands after and did not stand before, by kind, namespace and name."""
+    """What stands after and certainly did not stand before, by kind, namespace and name."""
     return [entry for key, entry in after.entries.items() if key not in before]
 
 

@@ -1,5 +1,6 @@
 """A mesh that --keep left on clusters of the suite: written down, so that --reuse can take it away first."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.inventory import Entry, Inventory
@@ -16,17 +17,23 @@ class KeptMesh(Model):
     sample_namespace: str
     entries: dict[str, tuple[Entry, ...]]
     """Cluster → its inventory from before the mesh."""
+    unread: Mapping[str, Mapping[str, str]] = {}
+    """Cluster → what that inventory lacks; files of earlier versions have none."""
 
     @property
     def before(self) -> dict[str, Inventory]:
         """The inventories from before the mesh."""
-        return {name: Inventory(name, {entry.key: entry for entry in found}) for name, found in self.entries.items()}
+        return {
+            name: Inventory(name, {entry.key: entry for entry in found}, self.unread.get(name, {}))
+            for name, found in self.entries.items()
+        }
 
 
 def write(directory: Path, topology: Topology, sample_namespace: str, before: dict[str, Inventory]) -> None:
     """Write down what is kept, in the run's directory."""
     entries = {name: tuple(inventory.entries.values()) for name, inventory in before.items()}
-    kept = KeptMesh(topology=topology, sample_namespace=sample_namespace, entries=entries)
+    unread = {name: inventory.unread for name, inventory in before.items()}
+    kept = KeptMesh(topology=topology, sample_namespace=sample_namespace, entries=entries, unread=unread)
     (directory / _FILE).write_text(kept.model_dump_json())
 
 

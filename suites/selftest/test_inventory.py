@@ -6,13 +6,14 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness import inventory
+from harness import inventory, kept_mesh
 from harness.errors import UserError
 from harness.inventory import Entry, Inventory, Kind
 from harness.kube import Kube, Object
 from harness.mesh import removal
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
+from harness.topology import ControlPlaneModel, NetworkModel, preset
 
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
@@ -152,6 +153,36 @@ def test_a_mesh_that_stands_is_not_overwritten(kind: str, namespace: str, name: 
     with pytest.raises(UserError, match=f"stands on east already: {short} .*{name}") as found:
         require_unoccupied(before, settings)
     assert "--verify-only" in found.value.fix
+
+
+@pytest.mark.parametrize(
+    "kind", ["Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "Secret", "Istio.sailoperator.io"]
+)
+def test_what_could_not_be_listed_may_stand(kind: str) -> None:
+    """Nothing is installed where a mesh may be, or where what stood before can't be told from what the run makes."""
+    with pytest.raises(UserError, match=f"can't be read: {kind}: 403 refused") as found:
+        require_unoccupied(_inventory_of(unread={kind: "403 refused"}), SETTINGS)
+    assert "list these kinds" in found.value.fix
+    require_unoccupied(_inventory_of(unread={"Pods.metrics.example": "503"}), SETTINGS)
+
+
+def test_what_could_not_be_listed_before_is_no_leftover() -> None:
+    """It may have stood there; a namespace, too."""
+    before = _inventory_of(unread={"ConfigMap": "timed out", "Namespace": "timed out"})
+    after = _inventory_of(_entry(CONFIG_MAP, "a", "default"), _entry(NAMESPACE, "sample"), _entry(ROLE, "r"))
+    assert [str(entry) for entry in inventory.leftovers(before, after)] == ["ClusterRole r"]
+    assert before.holds_namespace("sample")
+    assert not _inventory_of().holds_namespace("sample")
+
+
+def test_an_inventory_is_kept_with_what_it_lacks(tmp_path: Path) -> None:
+    """What --keep writes down says the same to the run that takes the mesh away."""
+    before = _inventory_of(_entry(CONFIG_MAP, "a", "default"), unread={"Secret": "timed out"})
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+    kept_mesh.write(tmp_path, topology, "sample", {"east": before})
+    kept = kept_mesh.read(tmp_path)
+    assert kept
+    assert kept.before == {"east": before}
 
 
 def test_nothing_changed() -> None:
