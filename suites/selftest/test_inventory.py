@@ -132,13 +132,32 @@ def test_a_kind_that_may_not_be_listed_is_named() -> None:
         ("DaemonSet.apps", "istio-cni", "istio-cni-node", True),
         ("Service", "istio-system", "istiod", True),
         ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector", True),
-        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector-mesh2", False),
+        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector-mesh2", True),
+        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istiod-default-validator", True),
+        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-validator-mesh2", True),
+        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "shop-validator", False),
         ("Istio.sailoperator.io", "", "default", True),
         ("IstioCNI.sailoperator.io", "", "default", True),
         ("Deployment.apps", "sample", "helloworld-v1", True),
         ("Deployment.apps", "sample", "sleep", True),
         ("Deployment.apps", "sample", "shop", False),
-        ("Deployment.apps", "elsewhere", "istiod", False),
+        ("Deployment.apps", "sample", "echo-v1", True),
+        ("Deployment.apps", "sample", "plain", True),
+        ("Service", "sample", "helloworld", True),
+        ("Service", "sample", "sleep", True),
+        ("Service", "sample", "echo", True),
+        ("Service", "sample", "echo-v1", True),
+        ("ServiceAccount", "sample", "sleep", True),
+        ("ServiceAccount", "sample", "echo", True),
+        ("ServiceAccount", "sample", "default", False),
+        ("Service", "elsewhere", "helloworld", False),
+        ("DestinationRule.networking.istio.io", "sample", "echo-v1", True),
+        ("Service", "istio-system", "istio-eastwestgateway", True),
+        ("VirtualService.networking.istio.io", "istio-system", "istiod-vs", True),
+        ("Deployment.apps", "elsewhere", "istiod", True),
+        ("Deployment.apps", "elsewhere", "istiod-canary", True),
+        ("Deployment.apps", "elsewhere", "istio-eastwestgateway", False),
+        ("DaemonSet.apps", "kube-system", "istio-cni-node", True),
         ("Secret", "istio-system", "pull-secret", False),
     ],
 )
@@ -146,12 +165,11 @@ def test_a_mesh_that_stands_is_not_overwritten(kind: str, namespace: str, name: 
     """Neither a user's own nor that of another run on the same clusters; what is merely beside it is no obstacle."""
     short, _, group = kind.partition(".")
     before = _inventory_of(_entry(Kind(f"{group}/v1".lstrip("/"), short, f"{short.lower()}s"), name, namespace))
-    settings = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
     if not refused:
-        require_unoccupied(before, settings)
+        require_unoccupied(before, SETTINGS)
         return
     with pytest.raises(UserError, match=f"stands on east already: {short} .*{name}") as found:
-        require_unoccupied(before, settings)
+        require_unoccupied(before, SETTINGS)
     assert "--verify-only" in found.value.fix
 
 
