@@ -64,7 +64,7 @@ class Entry:
     name: str
     uid: str
     managers: tuple[str, ...] = field(default=(), compare=False)
-    """Who has written it (managedFields)."""
+    """Who has written it, but for its status (managedFields)."""
     finalizers: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -186,7 +186,9 @@ def _entries(kind: Kind, items: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
         metadata = item["metadata"]
         if metadata.get("ownerReferences") or AUTOMANAGED in (metadata.get("labels") or {}):
             continue
-        managers = (entry.get("manager") or "" for entry in metadata.get("managedFields") or [])
+        # istiod and operators write the status of what users make.
+        written = (entry for entry in metadata.get("managedFields") or [] if not entry.get("subresource"))
+        managers = (entry.get("manager") or "" for entry in written)
         yield Entry(
             kind,
             metadata.get("namespace") or "",

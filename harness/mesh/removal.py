@@ -36,7 +36,8 @@ OWN_MANAGERS = (
 )
 """Field managers of what the suite, istioctl, istiod and the operator write. `istio-ci` is what create-remote-secret
 calls itself where it makes the service account and its roles, because the installation did not (yet)."""
-OWN_GROUPS = ("istio.io", "sailoperator.io")
+OWN_GROUPS = (".istio.io", ".sailoperator.io")
+"""Of the custom resource definitions that come with Istio and the operator, whoever applies them: Helm and OLM, too."""
 DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
 
@@ -155,7 +156,7 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
     found = [
         entry
         for entry in inventory.leftovers(before, inventory.take(kube))
-        if owned(entry, mesh.settings) and _namespace_of(entry) not in doomed
+        if owned(entry) and _namespace_of(entry) not in doomed
     ]
     if not found:
         opened.skip("nothing is left")
@@ -178,14 +179,14 @@ def await_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
         _await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
 
 
-def owned(entry: Entry, settings: MeshSettings) -> bool:
-    """Whether an object that was not there before the run is the run's: on a shared cluster others work, too. Pure."""
-    group = entry.kind.group_kind.partition(".")[2]
-    return (
-        any(manager in OWN_MANAGERS for manager in entry.managers)
-        or any(name.endswith(OWN_GROUPS) for name in (group, *entry.name.split(".", 1)[1:]))
-        or entry.namespace in settings.namespaces
-    )
+def owned(entry: Entry) -> bool:
+    """Whether an object that was not there before the run is the run's: on a shared cluster others work, too. Pure.
+
+    Its kind or its namespace say nothing of that: routes and policies may be anybody's, and so may what comes into a
+    namespace that stays. A namespace that the run has made takes what is in it along, and so does a definition.
+    """
+    definition = entry.kind.name == "CustomResourceDefinition" and entry.name.endswith(OWN_GROUPS)
+    return definition or any(manager in OWN_MANAGERS for manager in entry.managers)
 
 
 def summary(entries: Sequence[Entry]) -> str:

@@ -17,6 +17,7 @@ from harness.topology import ControlPlaneModel, NetworkModel, preset
 
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+GATEWAY = Kind("networking.istio.io/v1", "Gateway", "gateways")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
 
@@ -234,19 +235,33 @@ def test_kinds_that_could_not_be_read_are_not_compared() -> None:
     [
         (_entry(ROLE, "istiod-clusterrole", managers=("eastwest",)), True),
         (_entry(CONFIG_MAP, "istio-ca-root-cert", "default", managers=("pilot-discovery",)), True),
-        (_entry(Kind("networking.istio.io/v1", "Gateway", "gateways"), "g", "other", managers=("kubectl",)), True),
+        (_entry(GATEWAY, "g", "istio-system", managers=("eastwest",)), True),
+        (_entry(GATEWAY, "g", "other", managers=("argocd-controller",)), False),
         (
             _entry(Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "crds"), "gateways.networking.istio.io"),
             True,
         ),
-        (_entry(CONFIG_MAP, "anything", "istio-system", managers=("somebody",)), True),
+        (_entry(CONFIG_MAP, "anything", "sample", managers=("somebody",)), False),
         (_entry(NAMESPACE, "team-a", managers=("kubectl-create",)), False),
         (_entry(CONFIG_MAP, "settings", "team-a", managers=("helm",)), False),
     ],
 )
 def test_only_the_runs_own_objects_are_removed(found: Entry, ours: bool) -> None:
-    """By field manager, API group or namespace; the work of others stays."""
-    assert removal.owned(found, SETTINGS) is ours
+    """By field manager, and Istio's definitions whoever applied them; the work of others stays."""
+    assert removal.owned(found) is ours
+
+
+def test_who_writes_a_status_has_not_made_it() -> None:
+    """Istiod gives a ServiceEntry its address: that makes it no object of the run's."""
+    fields = [{"manager": "argocd-controller"}, {"manager": "pilot-discovery", "subresource": "status"}]
+    answers: dict[str, Object | int] = {
+        "/api": {"items": [_group("", "v1", _resource("ConfigMap", "configmaps"))]},
+        "/apis": {"items": []},
+        "/api/v1/configmaps": {"items": [_item("a", namespace="default", managedFields=fields)]},
+    }
+    (found,) = _take(answers).entries.values()
+    assert found.managers == ("argocd-controller",)
+    assert not removal.owned(found)
 
 
 def test_a_hanging_finalizer_is_named() -> None:

@@ -105,12 +105,23 @@ def test_the_difference_and_nothing_else(monkeypatch: pytest.MonkeyPatch, histor
 def test_a_namespace_that_stood_before_stays(
     monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
 ) -> None:
-    """What the run put into it is taken out."""
+    """What the run put into it is taken out, and what others did meanwhile stays."""
     kubes = {name: FakeKube(name, history) for name in ("east", "west")}
-    log = _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "istio-system")), MADE[1:])
+    others = _entry(CONFIG_MAP, "settings", "istio-system", "kubectl")
+    log = _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "istio-system")), (*MADE[1:], others))
+    assert ("east", "ConfigMap", "istio-system/settings") not in history
     assert ("east", "Namespace", "istio-system") not in history
     assert ("east", "ConfigMap", "istio-system/istio") in history
     assert any("stood before, and stays: istio-system" in step.detail for step in log.steps)
+
+
+def test_routes_of_others_stay(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
+    """Where Istio's definitions stood before, GitOps goes on applying objects of these kinds during the run."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kind = Kind("networking.istio.io/v1", "VirtualService", "virtualservices")
+    made = (_entry(kind, "theirs", "team-a", "argocd-controller"), _entry(kind, "ours", "team-a"))
+    _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "team-a"), MADE[2]), made)
+    assert {name for _, kind, name in history if kind == "VirtualService"} == {"team-a/ours"}
 
 
 def test_what_hangs_is_said_and_the_rest_is_removed(

@@ -285,7 +285,7 @@ def test_what_istioctl_makes_in_place_of_the_installation_is_the_runs() -> None:
     """An older operator installs no istio-reader-service-account: create-remote-secret then makes it, and its roles."""
     role = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
     entry = Entry(role, "", "istiod-clusterrole-istio-system", "uid", managers=("istio-ci",))
-    assert removal.owned(entry, mesh_of(FakeKube()).settings)
+    assert removal.owned(entry)
 
 
 def test_credentials_are_in_the_cluster_and_nowhere_else(tmp_path: Path) -> None:
