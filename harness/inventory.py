@@ -31,6 +31,7 @@ _DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 """Aggregated discovery: Kubernetes 1.27 and newer."""
+_KEPT = ("labels", "annotations")
 _WORKERS = 8
 
 
@@ -66,6 +67,9 @@ class Entry:
     managers: tuple[str, ...] = field(default=(), compare=False)
     """Who has written it, but for its status (managedFields)."""
     finalizers: tuple[str, ...] = field(default=(), compare=False)
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Of a namespace only, like its annotations: the run adds some."""
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -196,4 +200,5 @@ def _entries(kind: Kind, items: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
             metadata["uid"],
             tuple(dict.fromkeys(managers)),
             tuple(metadata.get("finalizers") or ()),
+            **({part: metadata.get(part) or {} for part in _KEPT} if kind.group_kind == "Namespace" else {}),
         )

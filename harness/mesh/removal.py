@@ -13,8 +13,10 @@ from harness import inventory
 from harness.errors import StepError
 from harness.inventory import Entry, Inventory
 from harness.kube import Kube, Object, explain_api_error
+from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.context import Mesh, step
 from harness.mesh.operator import operator_namespace, remove_operator
+from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.mesh.sail import API_GROUP, API_VERSIONS
 from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import REMOVAL_SECONDS, MeshSettings
@@ -38,6 +40,11 @@ OWN_MANAGERS = (
 calls itself where it makes the service account and its roles, because the installation did not (yet)."""
 OWN_GROUPS = (".istio.io", ".sailoperator.io")
 """Of the custom resource definitions that come with Istio and the operator, whoever applies them: Helm and OLM, too."""
+NAMESPACE_KEYS = {
+    "labels": ("istio-injection", "istio.io/rev", NETWORK_LABEL),
+    "annotations": (CONTROL_PLANE_ANNOTATION,),
+}
+"""What the procedure, and a change of the revision, set on a namespace whether it stood before or not."""
 DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
 
@@ -110,6 +117,8 @@ def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
 
 def _remove_rest(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
     remove_leftovers(mesh, cluster, before)
+    if any(before.holds_namespace(name) for name in mesh.settings.namespaces):
+        restore_namespaces(mesh, cluster, before)
     await_namespaces(mesh, cluster, before)
 
 
@@ -173,6 +182,18 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
 
 
 @step(Phase.CLEANUP)
+def restore_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
+    """Give namespaces that stood before their former labels and annotations."""
+    kube, restored = mesh.kube(cluster), []
+    for name in mesh.settings.namespaces:
+        former, now = before.entries.get(("Namespace", "", name)), kube.get("v1", "Namespace", name)
+        if former and now and (change := restoring(former, now)):
+            kube.merge("v1", "Namespace", name, {"metadata": change})
+            restored.append(f"{name}: {', '.join(key for part in change.values() for key in part)}")
+    opened.note("; ".join(restored) or "they have them")
+
+
+@step(Phase.CLEANUP)
 def await_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Wait for the namespaces to be gone."""
     for name in _doomed(mesh.settings, before):
@@ -187,6 +208,20 @@ def owned(entry: Entry) -> bool:
     """
     definition = entry.kind.name == "CustomResourceDefinition" and entry.name.endswith(OWN_GROUPS)
     return definition or any(manager in OWN_MANAGERS for manager in entry.managers)
+
+
+def restoring(former: Entry, now: Object) -> dict[str, dict[str, str | None]]:
+    """What to merge into a namespace's metadata so that the run's keys are as they were; None takes one away. Pure."""
+    then = {"labels": former.labels, "annotations": former.annotations}
+    changes = {
+        part: {
+            key: then[part].get(key)
+            for key in keys
+            if then[part].get(key) != (now["metadata"].get(part) or {}).get(key)
+        }
+        for part, keys in NAMESPACE_KEYS.items()
+    }
+    return {part: change for part, change in changes.items() if change}
 
 
 def summary(entries: Sequence[Entry]) -> str:

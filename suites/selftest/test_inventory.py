@@ -97,6 +97,21 @@ def test_every_listable_kind_once() -> None:
     assert not found.unread
 
 
+def test_labels_of_namespaces_are_kept() -> None:
+    """The run adds some; those of other objects are nobody's concern."""
+    item = _item("a", labels={"team": "a"}, annotations={"note": "b"})
+    answers: dict[str, Object | int] = {
+        "/api": {"items": [_group("", "v1", _resource("Namespace", "namespaces"), _resource("Node2", "nodes2"))]},
+        "/apis": {"items": []},
+        "/api/v1/namespaces": {"items": [item]},
+        "/api/v1/nodes2": {"items": [item]},
+    }
+    found = _take(answers).entries
+    namespace, other = found["Namespace", "", "a"], found["Node2", "", "a"]
+    assert (namespace.labels, namespace.annotations) == ({"team": "a"}, {"note": "b"})
+    assert (other.labels, other.annotations) == ({}, {})
+
+
 def test_what_another_object_owns_is_left_out() -> None:
     """What goes with its owner, or is made by the API server itself, is no difference."""
     answers: dict[str, Object | int] = {
@@ -196,12 +211,15 @@ def test_what_could_not_be_listed_before_is_no_leftover() -> None:
 
 def test_an_inventory_is_kept_with_what_it_lacks(tmp_path: Path) -> None:
     """What --keep writes down says the same to the run that takes the mesh away."""
-    before = _inventory_of(_entry(CONFIG_MAP, "a", "default"), unread={"Secret": "timed out"})
+    labelled = Entry(NAMESPACE, "", "sample", "1", labels={"team": "a"}, annotations={"note": "b"})
+    before = _inventory_of(_entry(CONFIG_MAP, "a", "default"), labelled, unread={"Secret": "timed out"})
     topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
     kept_mesh.write(tmp_path, topology, "sample", {"east": before})
     kept = kept_mesh.read(tmp_path)
     assert kept
     assert kept.before == {"east": before}
+    found = kept.before["east"].entries[labelled.key]
+    assert (found.labels, found.annotations) == (labelled.labels, labelled.annotations)
 
 
 def test_nothing_changed() -> None:

@@ -14,6 +14,7 @@ from harness.kube import Kube, Object
 from harness.mesh import removal
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome
+from harness.resilience import revision
 from harness.steps import StepLog
 from harness.topology import ControlPlaneModel, NetworkModel, preset
 
@@ -31,11 +32,22 @@ class FakeKube:
     def __init__(self, name: str, history: list[tuple[str, str, str]]) -> None:
         self.name, self._history = name, history
         self.stuck = ""
+        self.merged: dict[tuple[str, str], Object] = {}
 
     def delete(self, _api: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """It was there."""
         self._history.append((self.name, kind, f"{namespace}/{name}" if namespace else name))
         return True
+
+    def get(self, _api: str, _kind: str, name: str) -> Object:
+        """A namespace with the run's labels."""
+        labels = {"istio-injection": "enabled", "topology.istio.io/network": "network1"}
+        annotations = {"topology.istio.io/controlPlaneClusters": "cluster1", "example.org/note": "now"}
+        return {"metadata": {"name": name, "labels": labels, "annotations": annotations}}
+
+    def merge(self, _api: str, kind: str, name: str, change: Object) -> None:
+        """Keep what was changed."""
+        self.merged[kind, name] = change
 
     def list(self, *_args: str, **_selectors: str) -> list[Object]:
         """Nothing."""
@@ -113,6 +125,29 @@ def test_a_namespace_that_stood_before_stays(
     assert ("east", "Namespace", "istio-system") not in history
     assert ("east", "ConfigMap", "istio-system/istio") in history
     assert any("stood before, and stays: istio-system" in step.detail for step in log.steps)
+
+
+def test_a_namespace_that_stood_before_is_labelled_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
+) -> None:
+    """The run's keys get their former values or go; what others set meanwhile, and elsewhere, stays."""
+    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    labels = {"istio-injection": "disabled", "istio.io/rev": "theirs", "team": "a"}
+    system = Entry(NAMESPACE, "", "istio-system", "1", labels=labels, annotations={"example.org/note": "then"})
+    log = _remove(monkeypatch, kubes, (*BEFORE, system), MADE[1:])
+    restored = {
+        "labels": {"istio-injection": "disabled", "istio.io/rev": "theirs", "topology.istio.io/network": None},
+        "annotations": {"topology.istio.io/controlPlaneClusters": None},
+    }
+    assert kubes["east"].merged == {("Namespace", "istio-system"): {"metadata": restored}}
+    assert any("istio-system: istio-injection, istio.io/rev, topology" in step.detail for step in log.steps)
+
+
+def test_what_the_run_sets_on_namespaces_is_restored() -> None:
+    """Every key that the procedure, or a change of the revision, sets is one that removal knows."""
+    assert set(revision.namespace_labels("default")) | set(revision.namespace_labels("canary")) <= set(
+        removal.NAMESPACE_KEYS["labels"]
+    )
 
 
 def test_routes_of_others_stay(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
