@@ -34,7 +34,6 @@ from harness.suite_version import suite_version
 from harness.topology import Feature, Topology
 
 _NOT_DONE = (Outcome.FAILED, Outcome.ERROR)
-_CLUSTER_WIDE = "clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration"
 
 
 @dataclass(frozen=True)
@@ -191,12 +190,11 @@ class MeshRun:
     def _tell_by_hand(self, title: str, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
         """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
         with self.log.step(Phase.CLEANUP, title) as step:
-            step.skip("\n".join(self._by_hand(kube, before[kube.name]) for kube in kubes.values()))
-
-    def _by_hand(self, kube: Kube, before: Inventory) -> str:
-        names = [name for name in self._settings.namespaces if not before.holds_namespace(name)]
-        remove = f"kubectl --context={kube.access.context} delete namespace --ignore-not-found {' '.join(names)}"
-        return f"{remove}; then what `kubectl --context={kube.access.context} get {_CLUSTER_WIDE}` shows of this mesh"
+            told = (
+                removal.by_hand(kube.access.context, self.options.kubeconfigs, self._settings, before[kube.name])
+                for kube in kubes.values()
+            )
+            step.skip("\n".join(told))
 
 
 @dataclass(frozen=True)

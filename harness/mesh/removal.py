@@ -3,7 +3,9 @@
 What is removed is the difference from an inventory that was taken before the run: nothing that stood there is touched.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from kubernetes import client
 from kubernetes.client import ApiException
@@ -45,6 +47,7 @@ NAMESPACE_KEYS = {
     "annotations": (CONTROL_PLANE_ANNOTATION,),
 }
 """What the procedure, and a change of the revision, set on a namespace whether it stood before or not."""
+_CLUSTER_WIDE = "clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration"
 DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
 
@@ -222,6 +225,27 @@ def restoring(former: Entry, now: Object) -> dict[str, dict[str, str | None]]:
         for part, keys in NAMESPACE_KEYS.items()
     }
     return {part: change for part, change in changes.items() if change}
+
+
+def by_hand(context: str, kubeconfigs: Sequence[Path], settings: MeshSettings, before: Inventory) -> str:
+    """The commands that remove the mesh from a cluster of which the suite keeps no record. Pure.
+
+    Args:
+        context: the cluster's.
+        kubeconfigs: the files that were given; where none was, the shell's own are right.
+        settings: those the mesh was installed with.
+        before: what stood there before it.
+    """
+    files = [f"KUBECONFIG={shlex.quote(':'.join(map(str, kubeconfigs)))}"] if kubeconfigs else []
+    start = " ".join([*files, settings.cli, f"--context={shlex.quote(context)}"])
+    delete = f"{start} delete --ignore-not-found"
+    commands = []
+    if settings.installer == "sail":  # while the operator runs, which removes what it has made of them
+        kinds = ("istio", "istiocni") if settings.cni else ("istio",)
+        commands.append(f"{delete} {' '.join(f'{kind}.{API_GROUP}/{RESOURCE}' for kind in kinds)}")
+    if names := _doomed(settings, before):
+        commands.append(f"{delete} namespace {' '.join(map(shlex.quote, names))}")
+    return "; ".join([*commands, f"then what `{start} get {_CLUSTER_WIDE}` shows of this mesh"])
 
 
 def summary(entries: Sequence[Entry]) -> str:

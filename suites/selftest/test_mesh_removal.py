@@ -1,6 +1,7 @@
 """Cleanup takes away what the run made, and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,6 +149,23 @@ def test_what_the_run_sets_on_namespaces_is_restored() -> None:
     assert set(revision.namespace_labels("default")) | set(revision.namespace_labels("canary")) <= set(
         removal.NAMESPACE_KEYS["labels"]
     )
+
+
+def test_by_hand_with_the_users_own_files() -> None:
+    """The commands can be pasted, whatever contexts and files are called."""
+    before = _inventory("east", _entry(NAMESPACE, "istio-cni"))
+    said = removal.by_hand("a b", (Path("one"), Path("my clusters")), SETTINGS, before)
+    start = "KUBECONFIG='one:my clusters' kubectl --context='a b'"
+    assert said.startswith(f"{start} delete --ignore-not-found namespace istio-system sample; then what `{start} get ")
+
+
+def test_by_hand_the_operators_resources_go_first() -> None:
+    """While it runs it removes what it has made; `oc` is called as it is. Namespaces that stood before stay."""
+    settings = replace(SETTINGS, installer="sail", cli="oc")
+    stood = [_entry(NAMESPACE, name) for name in settings.namespaces]
+    said = removal.by_hand("east", (), settings, _inventory("east", *stood))
+    resources = "istio.sailoperator.io/default istiocni.sailoperator.io/default"
+    assert said.startswith(f"oc --context=east delete --ignore-not-found {resources}; then what `oc --context=east get")
 
 
 def test_routes_of_others_stay(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
