@@ -1,5 +1,6 @@
 """What a run is asked to do: every command line option, its environment variable and its default, in one table."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,7 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
             "load-balancer", text("load-balancer"), ("auto", "cloud-provider-kind", "metallb")
         ),
         pki=Path(text("pki")) if text("pki") else None,
-        namespace=text("namespace"),
+        namespace=_namespace(text("namespace"), distribution),
         requests=int(_number("requests", text("requests"), int, least=10)),
         requirements=frozenset(_some_of("requirement", listed("requirement"), tuple(sorted(known_requirements)))),
         areas=frozenset(_some_of("area", listed("area"), tuple(sorted(known_areas)))),
@@ -273,6 +274,24 @@ def _distribution(name: str, installer: str) -> Distribution:
             "use --distribution=sail, or a file of your own with the key operator",
         )
     return found.model_copy(update={"installer": installer})
+
+
+def _namespace(name: str, distribution: Distribution) -> str:
+    """A namespace for the sample: it is made, labelled and removed."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+        raise UserError(
+            f"--namespace={name} can't be a namespace.",
+            "a name has 1 to 63 of a-z, 0-9 and -, and begins and ends with a letter or digit (RFC 1123)",
+            "correct --namespace",
+        )
+    taken = (distribution.namespaces.system, distribution.namespaces.cni)
+    if name in taken or name.startswith("kube-"):
+        raise UserError(
+            f"--namespace={name} can't hold the sample.",
+            f"Kubernetes keeps kube-* for itself, and the mesh {' and '.join(taken)}",
+            "choose another --namespace",
+        )
+    return name
 
 
 def _not_built(option: str, value: str, images: str) -> str:

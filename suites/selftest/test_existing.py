@@ -123,6 +123,21 @@ class TestTake:
         with pytest.raises(UserError, match="--reuse and --contexts exclude each other"):
             parse(lambda name: values[name], frozenset(), frozenset())
 
+    @pytest.mark.parametrize(
+        "name", ["", "Team", "a b", "-a", "a-", "a.b", "a" * 64, "a\n", "kube-system", "istio-system", "istio-cni"]
+    )
+    def test_not_a_namespace_for_the_sample(self, name: str) -> None:
+        """What Kubernetes would refuse, and what is not the sample's, is refused before anything is made."""
+        values = {option.name: option.default for option in OPTIONS} | {"namespace": name}
+        with pytest.raises(UserError, match="--namespace="):
+            parse(lambda name: values[name], frozenset(), frozenset())
+
+    @pytest.mark.parametrize("name", ["a", "sample", "a" * 63, "kube", "2-b"])
+    def test_a_namespace_for_the_sample(self, name: str) -> None:
+        """Any other label will do."""
+        values = {option.name: option.default for option in OPTIONS} | {"namespace": name}
+        assert parse(lambda name: values[name], frozenset(), frozenset()).namespace == name
+
     def test_unknown_peer(self, tmp_path: Path) -> None:
         """A misspelt context in --peer-server is not passed over."""
         with pytest.raises(UserError, match="names c, which is none"):
