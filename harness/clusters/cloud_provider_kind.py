@@ -116,6 +116,7 @@ class CloudProviderKind:
             # A pipe, not the file: should this process die, the next line it writes ends it.
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=containers.environment_of_kind(),
             text=True,
             # Ctrl-C at the terminal is for the suite: what this program does on SIGINT, it does to everyone's clusters.
             start_new_session=True,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 LOAD_BALANCER_LABEL = "io.x-k8s.cloud-provider-kind.cluster"
 """On cloud-provider-kind's containers; the value is the cluster's name."""
 
+_ELSEWHERE = ("KIND_EXPERIMENTAL_PROVIDER", "KIND_EXPERIMENTAL_DOCKER_NETWORK")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -24,6 +27,11 @@ class Network:
     subnet: ipaddress.IPv4Network
     in_use: frozenset[ipaddress.IPv4Address]
     """The gateway's address and those of running containers."""
+
+
+def environment_of_kind() -> dict[str, str]:
+    """For kind's programs: without what leads them to another engine, or another network, than the suite looks at."""
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
 
 
 def labelled(label: str, value: str = "") -> tuple[str, ...]:

@@ -161,11 +161,17 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
     with log.step(Phase.CLUSTERS, "Create the cluster", cluster.name) as step:
         step.waiting("kind create cluster")
         try:
-            run(command, input=config, timeout=CREATE_SECONDS)
+            run(command, input=config, env=containers.environment_of_kind(), timeout=CREATE_SECONDS)
             kubeconfig.chmod(0o600)
             addresses = containers.running_addresses(containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name))
         except CommandError as failed:
             raise _creation_failed(cluster, failed) from None
+        if not (addresses and all(addresses.values())):
+            raise UserError(
+                f"The nodes of the cluster {cluster.name} are not to be found.",
+                f"kind has made it, and no container of it runs on the container network {containers.NETWORK}",
+                f"see `docker ps --all` and `docker network inspect {containers.NETWORK}`",
+            )
         update_cluster(own, cluster.name, addresses=addresses)
         access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
         _wait_until_ready(access, step, READY_SECONDS)

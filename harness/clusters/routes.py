@@ -96,6 +96,17 @@ def _pod_routes(clusters: Sequence[ClusterAccess]) -> tuple[PodRoute, ...]:
 
 
 def route_of(cluster: str, node: Object) -> PodRoute:
-    """A node's route, from the Node object: pure."""
-    internal = (entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
-    return PodRoute(cluster, node["metadata"]["name"], node["spec"]["podCIDR"], next(internal))
+    """A node's route, from the Node object: pure.
+
+    Raises:
+        UserError: it has no address.
+    """
+    name, addresses = node["metadata"]["name"], (node.get("status") or {}).get("addresses") or []
+    internal = [entry["address"] for entry in addresses if entry["type"] == "InternalIP"]
+    if not internal:
+        raise UserError(
+            f"The node {name} of {cluster} has no address.",
+            "its status names no InternalIP, to which the other clusters' nodes could be given a route",
+            f"see why its kubelet reports none: docker logs {name}",
+        )
+    return PodRoute(cluster, name, node["spec"]["podCIDR"], internal[0])

@@ -134,6 +134,34 @@ class TestKind:
         assert access.kubeconfig == run.directory / "east.kubeconfig"
         assert access.nodes == ("eastwest-abc-east-control-plane",)
 
+    @pytest.mark.parametrize("found", [{}, {"eastwest-abc-east-control-plane": ""}])
+    def test_nodes_that_are_not_found(
+        self, found: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Kind is told of no other engine or network, and clusters that are elsewhere all the same are an error."""
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
+        monkeypatch.setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", "other")
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+        given: list[dict[str, str]] = []
+
+        def run(command: list[object], *, env: dict[str, str], **_: object) -> str:
+            Path(str(command[command.index("--kubeconfig") + 1])).touch()
+            given.append(env)
+            return ""
+
+        monkeypatch.setattr(kind, "run", run)
+        monkeypatch.setattr(kind, "_taken", tuple)
+        monkeypatch.setattr(containers, "names", frozenset)
+        monkeypatch.setattr(containers, "labelled", lambda *_: ())
+        monkeypatch.setattr(containers, "remove", lambda *_: None)
+        monkeypatch.setattr(containers, "running_addresses", lambda *_: found)
+        with begin("abc") as own, pytest.raises(UserError, match="cluster east are not to be found"):
+            kind.create(["east"], run=own, nodes=kind.Nodes(), log=StepLog())
+        (environment,) = given
+        assert environment["HTTPS_PROXY"] == "http://proxy"
+        assert not environment.keys() & {"KIND_EXPERIMENTAL_PROVIDER", "KIND_EXPERIMENTAL_DOCKER_NETWORK"}
+
     @pytest.mark.parametrize(
         ("output", "why"),
         [
@@ -189,6 +217,12 @@ class TestRoutes:
             },
         }
         assert routes.route_of("east", node) == PodRoute("east", "n", "10.128.0.0/24", "172.18.0.4")
+
+    def test_node_without_address(self) -> None:
+        """A node that reports none is an error that names it."""
+        node = {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.128.0.0/24"}, "status": {}}
+        with pytest.raises(UserError, match="The node n of east has no address"):
+            routes.route_of("east", node)
 
 
 MANIFEST = """
