@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from fixtures.session import terminate_as_interrupt
 from harness.model.step import Phase
 
 PROJECT = Path(__file__).parents[2]
@@ -27,9 +28,11 @@ _FORKS.set_forkserver_preload(["pytest", "fixtures.unjudged", "fixtures.reportin
 
 def _run(directory: Path, environment: dict[str, str], arguments: list[str]) -> None:
     """In a process of its own: a session of pytest with stand-ins at its edges."""
-    output = os.open(directory / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    said = environment.pop("TERMINAL", directory / "said")
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
     os.chdir(PROJECT)
     os.environ.update(environment)
     sys.exit(pytest.main(["-p", "suites.selftest.staged", *arguments]))
@@ -116,6 +119,40 @@ def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged
     assert staged.made == set()
     assert staged.records == []
     assert "Traceback" not in staged.said
+
+
+def test_closed_terminal_leaves_nothing(staged: Staged) -> None:
+    """SIGHUP ends a run like Ctrl-C; that nothing can be written to the terminal any more keeps nothing from going."""
+    terminal, end = os.openpty()
+    process = staged.begin(Phase.OBSERVE, "--requirement=NET-LABEL", TERMINAL=os.ttyname(end))
+    os.close(end)
+    os.close(terminal)
+    assert process.pid
+    os.kill(process.pid, signal.SIGHUP)
+    assert ended(process) == 2
+    assert staged.made == set()
+    assert staged.records == []
+    assert "✓ Remove " in (staged.directory / "output" / "log.txt").read_text()
+
+
+def test_under_nohup_a_closed_terminal_is_no_matter(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SIGHUP that is ignored when the run begins stays ignored; one that is not gets its handler back at the end."""
+    cleanups: list[Callable[[], None]] = []
+    monkeypatch.setattr(pytestconfig, "add_cleanup", cleanups.append)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        terminate_as_interrupt(pytestconfig)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        terminate_as_interrupt(pytestconfig)
+        assert signal.getsignal(signal.SIGHUP) is signal.getsignal(signal.SIGTERM)
+        for cleanup in reversed(cleanups):
+            cleanup()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_interrupted_removal_names_what_is_left(staged: Staged) -> None:
