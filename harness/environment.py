@@ -4,8 +4,10 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from urllib3 import PoolManager, Timeout
+from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from harness.clusters import preflight
@@ -129,8 +131,11 @@ def _image_source(options: Options) -> Images:
 
 
 def _registry_answers() -> bool:
+    proxy = "" if proxy_bypass(urlsplit(REGISTRY).netloc) else getproxies().get("https")
     try:
-        PoolManager().request("GET", REGISTRY, retries=False, timeout=Timeout(total=REGISTRY_SECONDS))
+        (ProxyManager(proxy) if proxy else PoolManager()).request(
+            "GET", REGISTRY, retries=False, timeout=Timeout(total=REGISTRY_SECONDS)
+        )
     except (HTTPError, OSError):
         return False
     return True

@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.request import getproxies
 
 from kubernetes import client, config
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Never reached through the environment's proxy, as with kubectl: it would look on its own machine."""
 
 
 @dataclass(frozen=True)
@@ -24,5 +28,9 @@ class ClusterAccess:
     @cached_property
     def api(self) -> client.ApiClient:
         """A client of its own; safe to share between threads."""
-        made: client.ApiClient = config.new_client_from_config(str(self.kubeconfig), self.context)
-        return made
+        configuration = client.Configuration()
+        config.load_kube_config(str(self.kubeconfig), self.context, client_configuration=configuration)
+        # A proxy that the kubeconfig itself names (proxy-url) may well be on the machine that its 127.0.0.1 means.
+        if configuration.proxy in getproxies().values():
+            configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, *LOOPBACK)))
+        return client.ApiClient(configuration)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness import environment
 from harness.clusters import existing, kubeconfig
 from harness.clusters.access import ClusterAccess
 from harness.errors import UserError
@@ -154,6 +155,50 @@ class TestTake:
         write(tmp_path / "config", config("a", server="http://127.0.0.1:1"))
         with pytest.raises(UserError, match="a does not answer"):
             take(tmp_path, ("a",))
+
+
+class TestProxies:
+    """A proxy of the environment is used for what is not on this machine."""
+
+    @pytest.fixture(autouse=True)
+    def _proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Nothing listens there.
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.delenv(name.lower(), raising=False)
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        for name in ("ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+
+    @pytest.mark.parametrize("exempt", ["", "internal.example"])
+    def test_loopback_without(self, tmp_path: Path, api: str, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+        """An API server at 127.0.0.1, like kind's, is reached although NO_PROXY does not name it."""
+        monkeypatch.setenv("NO_PROXY", exempt)
+        two(tmp_path, api)
+        east, _ = take(tmp_path, ("a", "b"))
+        assert existing._identity(east) == "one"
+        assert str(east.api.configuration.no_proxy).endswith("127.0.0.1,::1,localhost")
+        assert exempt in east.api.configuration.no_proxy
+
+    def test_elsewhere_through_it(self, tmp_path: Path) -> None:
+        """Any other address goes through the proxy."""
+        write(tmp_path / "config", config("a", server="http://api.example"))
+        with pytest.raises(UserError, match="Unable to connect to proxy"):
+            take(tmp_path, ("a",))
+
+    def test_the_kubeconfigs_own(self, tmp_path: Path, api: str) -> None:
+        """A proxy-url leads to the machine whose loopback address the kubeconfig names: ssh -D."""
+        write(tmp_path / "config", config("a", server=api, **{"proxy-url": "http://127.0.0.1:2"}))
+        with pytest.raises(UserError, match="a does not answer"):
+            take(tmp_path, ("a",))
+
+    def test_registry_through_it(self, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whether a registry answers is asked through the proxy, unless NO_PROXY names it."""
+        monkeypatch.setattr(environment, "REGISTRY", "http://127.0.0.1:1/v2/")
+        monkeypatch.setenv("HTTPS_PROXY", api)
+        assert environment._registry_answers()
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert not environment._registry_answers()
 
 
 class TestKubeconfig:
