@@ -6,7 +6,7 @@ from xdist.remote import Producer
 from fixtures.reporting import listen
 from fixtures.scheduling import TopologyScheduling
 from fixtures.session import session_of, set_up, terminate_as_interrupt
-from fixtures.unjudged import observe_only, preflight, show_plan
+from fixtures.unjudged import observe_only, preflight, show_plan, unknown
 from harness import requirement
 from harness.errors import UserError
 from harness.options import OPTIONS
@@ -50,11 +50,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         if session.options.preflight:
             return preflight(session)
         if session.options.observe_only:
+            terminate_as_interrupt(config)
             return observe_only(session, config.option.verbose)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     except KeyboardInterrupt:
         return pytest.ExitCode.INTERRUPTED
+    except Exception as failed:  # noqa: BLE001 - status 1, pytest's own for a traceback, says that a MUST failed
+        return unknown(failed)
     return None
 
 

@@ -121,6 +121,16 @@ def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged
     assert "Traceback" not in staged.said
 
 
+def test_interrupted_run_that_judges_nothing_leaves_nothing(staged: Staged) -> None:
+    """With --observe-only SIGTERM does no less."""
+    process = staged.begin(Phase.OBSERVE, "--observe-only")
+    assert process.pid
+    os.kill(process.pid, signal.SIGTERM)
+    assert ended(process) == 2, staged.said
+    assert staged.made == set()
+    assert staged.records == []
+
+
 def test_closed_terminal_leaves_nothing(staged: Staged) -> None:
     """SIGHUP ends a run like Ctrl-C; that nothing can be written to the terminal any more keeps nothing from going."""
     terminal, end = os.openpty()
@@ -180,6 +190,15 @@ def test_full_disk_is_unknown(stage: str, staged: Staged) -> None:
     if stage == "report":
         assert not (staged.directory / "output" / "report.json").exists()
         assert "Traceback" not in staged.said
+
+
+def test_full_disk_where_nothing_is_judged_is_unknown(staged: Staged) -> None:
+    """With --observe-only, too: no traceback, whose status would say that a MUST failed."""
+    process = staged.begin(Phase.OBSERVE, "--observe-only", EASTWEST_STAGE_BREAKS="1")
+    assert ended(process) == 3, staged.said
+    assert staged.made == set()
+    assert "The suite itself failed.\n  why: OSError: [Errno 28] No space left on device (" in staged.said
+    assert "Traceback" not in staged.said
 
 
 def test_observation_that_does_not_fit_is_unknown(staged: Staged) -> None:
