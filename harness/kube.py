@@ -1,15 +1,17 @@
 """The Kubernetes API of one cluster: apply, read, watch, run a command in a pod."""
 
+import atexit
 import copy
 import json
 import re
+import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from http import HTTPStatus
 from math import ceil
 from pathlib import Path
@@ -20,12 +22,12 @@ from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
-from kubernetes.stream import portforward, stream
+from kubernetes.stream import portforward, stream, ws_client
 from kubernetes.stream.ws_client import ERROR_CHANNEL
 from kubernetes.watch import Watch
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 from urllib3.exceptions import HTTPError
-from websocket import WebSocketException
+from websocket import WebSocket, WebSocketException
 
 from harness import command as programs
 from harness.clusters.access import ClusterAccess
@@ -40,6 +42,10 @@ Object = dict[str, Any]
 
 READ_TIMEOUT = (5, 15)
 """Seconds to connect, and between two bytes of an answer, for what is only read."""
+REQUEST_TIMEOUT = (5, 60)
+"""Likewise for everything else: of a connection that was dropped nothing is ever heard."""
+HANDSHAKE_SECONDS = 60
+"""To be let into a pod; the API server itself gives a node half a minute."""
 RETRY_SECONDS = 0.5
 WATCH_SECONDS = 5
 """After which a watch is begun anew: nobody waits longer for an interrupted run, or a hopeless wait, to end."""
@@ -67,6 +73,34 @@ class ExecResult:
     stderr: str
 
 
+class _TimedClient(DynamicClient):
+    """Gives every request a timeout that has none."""
+
+    def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        """As the client's own."""
+        return super().request(method, path, body, **{"_request_timeout": REQUEST_TIMEOUT, **params})
+
+
+class _TimedWebSocket(WebSocket):
+    """Gives up where no connection is made; the Kubernetes client has no option for that."""
+
+    def connect(self, url: str, **options: Any) -> None:
+        """As the class's own."""
+        super().connect(url, **{"timeout": HANDSHAKE_SECONDS, **options})  # type: ignore[no-untyped-call]
+        self.settimeout(None)
+
+
+ws_client.WebSocket = _TimedWebSocket  # type: ignore[attr-defined]
+
+
+@cache
+def _caches() -> Path:
+    """A directory for what API servers say they serve, removed when the process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="eastwest-discovery-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
 class Kube:
     """One cluster's API server. Safe to use from several threads.
 
@@ -81,8 +115,8 @@ class Kube:
     @cached_property
     def _dynamic(self) -> DynamicClient:
         # A cache file of its own: the default one is named for the server's address, and kind gives addresses again.
-        cache = Path(tempfile.mkdtemp(prefix="eastwest-discovery-")) / "resources.json"
-        return DynamicClient(self.access.api, cache_file=str(cache))
+        file = Path(tempfile.mkdtemp(dir=_caches())) / "resources.json"
+        return _TimedClient(self.access.api, cache_file=str(file))  # type: ignore[no-untyped-call]
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api_version, kind=kind)

@@ -3,7 +3,7 @@
 from kubernetes import client
 
 from harness.errors import StepError
-from harness.kube import Kube, Object, condition
+from harness.kube import REQUEST_TIMEOUT, Kube, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.removal import still_there
@@ -85,7 +85,9 @@ def end_pods(kube: Kube, namespace: str, labels: str, timeout: float, opened: Op
     """
     doomed = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector=labels)]
     core = client.CoreV1Api(kube.access.api)
-    core.delete_collection_namespaced_pod(namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS)
+    core.delete_collection_namespaced_pod(
+        namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS, _request_timeout=REQUEST_TIMEOUT
+    )
     for pod in doomed:
         kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
 
