@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
+from harness.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _IN_ORDER = ContextVar("in_order", default=False)
@@ -45,7 +47,8 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     they are told to end (`check_interrupted`), and then waited for.
 
     Raises:
-        ExceptionGroup: more than one call failed. A single failure is raised as it is.
+        UserError: the first, where all that failed is something the user can mend.
+        ExceptionGroup: more than one call failed otherwise. A single failure is raised as it is.
     """
     work = list(items)
     if _IN_ORDER.get() or not work:
@@ -78,7 +81,7 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
                 gate.wait_for(lambda: not at_work)
             raise
     errors = [error for future in futures if (error := future.exception())]
-    if len(errors) == 1:
+    if len(errors) == 1 or (errors and all(isinstance(error, UserError) for error in errors)):
         raise errors[0]
     if errors:
         raise BaseExceptionGroup(f"{len(errors)} of {len(work)} failed", errors)

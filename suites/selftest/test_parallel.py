@@ -9,6 +9,7 @@ import pytest
 
 from harness import command
 from harness.command import CommandError
+from harness.errors import UserError
 from harness.parallel import in_parallel
 
 
@@ -47,3 +48,15 @@ def test_a_program_that_does_not_end_in_time() -> None:
     with pytest.raises(CommandError, match=r"did not end in time: half"):
         command.run(["sh", "-c", "echo half; sleep 30"], timeout=1.5)
     assert command.run(["sh", "-c", "sleep 1.2; cat"], input="given") == "given"
+
+
+def test_what_the_user_can_mend_is_said_once() -> None:
+    """Clusters that all have the same trouble are one mistake of the user's, and not a failure of the suite."""
+
+    def fail(name: str) -> None:
+        raise UserError(f"{name} does not answer.", "why", "fix") if name != "north" else ValueError(name)
+
+    with pytest.raises(UserError, match="east does not answer"):
+        in_parallel(fail, ["east", "west"])
+    with pytest.raises(ExceptionGroup, match="2 of 2 failed"):
+        in_parallel(fail, ["east", "north"])
