@@ -22,12 +22,12 @@ from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
-from kubernetes.stream import portforward, stream, ws_client
+from kubernetes.stream import portforward, stream
 from kubernetes.stream.ws_client import ERROR_CHANNEL
 from kubernetes.watch import Watch
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 from urllib3.exceptions import HTTPError
-from websocket import WebSocket, WebSocketException
+from websocket import WebSocketException
 
 from harness import command as programs
 from harness.clusters.access import ClusterAccess
@@ -44,8 +44,6 @@ READ_TIMEOUT = (5, 15)
 """Seconds to connect, and between two bytes of an answer, for what is only read."""
 REQUEST_TIMEOUT = (5, 60)
 """Likewise for everything else: of a connection that was dropped nothing is ever heard."""
-HANDSHAKE_SECONDS = 60
-"""To be let into a pod; the API server itself gives a node half a minute."""
 RETRY_SECONDS = 0.5
 WATCH_SECONDS = 5
 """After which a watch is begun anew: nobody waits longer for an interrupted run, or a hopeless wait, to end."""
@@ -79,18 +77,6 @@ class _TimedClient(DynamicClient):
     def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
         """As the client's own."""
         return super().request(method, path, body, **{"_request_timeout": REQUEST_TIMEOUT, **params})
-
-
-class _TimedWebSocket(WebSocket):
-    """Gives up where no connection is made; the Kubernetes client has no option for that."""
-
-    def connect(self, url: str, **options: Any) -> None:
-        """As the class's own."""
-        super().connect(url, **{"timeout": HANDSHAKE_SECONDS, **options})  # type: ignore[no-untyped-call]
-        self.settimeout(None)
-
-
-ws_client.WebSocket = _TimedWebSocket  # type: ignore[attr-defined]
 
 
 @cache

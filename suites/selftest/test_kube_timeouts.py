@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from harness import kube as api
 from harness.clusters.access import ClusterAccess
-from harness.kube import Kube, TransportError
+from harness.kube import Kube
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
 
@@ -22,7 +22,6 @@ CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a",
 def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
     """A cluster of which nothing is heard."""
     monkeypatch.setattr(api, "REQUEST_TIMEOUT", (5, 0.1))
-    monkeypatch.setattr(api, "HANDSHAKE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         content = {
@@ -67,14 +66,6 @@ def test_no_request_hangs(
         monkeypatch.setattr(silent, "_resource", lambda *_: resource)
     with pytest.raises(HTTPError, match="timed out"):
         call(silent)
-
-
-def test_no_command_in_a_pod_hangs(silent: Kube) -> None:
-    """The connection is given up as one that broke."""
-    with pytest.raises(TransportError, match="timed out"):
-        silent.exec("sample", "sleep", "sleep", ["true"])
-    with pytest.raises(TransportError, match="timed out"), silent.forward("sample", "sleep", 80):
-        pass
 
 
 def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
