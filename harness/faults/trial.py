@@ -34,7 +34,7 @@ class Result(StrEnum):
     """Exactly what is declared failed or was blocked, and the fault's cause is named first."""
     NOT_AS_DECLARED = "not as declared"
     UNKNOWN = "unknown"
-    """The fault could not be made or observed, or the mesh did not come back: the suite itself failed."""
+    """The fault could not be made, observed or judged, or the mesh did not come back: the suite itself failed."""
 
 
 AS_DECLARED = frozenset({Notice.FAILED, Notice.BLOCKED})
@@ -77,7 +77,7 @@ class Trial(Model):
     @property
     def result(self) -> Result:
         """What it comes to."""
-        if self.problems:
+        if self.problems and not self.error:
             return Result.NOT_AS_DECLARED
         return Result.CAUGHT if self.mended and not self.error else Result.UNKNOWN
 

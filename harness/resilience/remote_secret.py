@@ -29,26 +29,36 @@ _SECRET_CLAIM = "kubernetes.io/serviceaccount/secret.name"  # noqa: S105 - a cla
 def rotate(stage: Stage) -> None:
     """Give every control plane a new token for every cluster it watches, and revoke the former one."""
     stage.endpoints += readings.endpoints(stage)
-    for primary in stage.mesh.topology.primaries:
-        for watched in stage.mesh.topology.watched_by(primary):
-            _rotate(stage, primary, watched)
+    for watched in stage.clusters:
+        watching = [p for p in stage.mesh.topology.primaries if watched in stage.mesh.topology.watched_by(p)]
+        if watching:
+            _rotate(stage, watching, watched)
     stage.note(MENDED)
     stage.await_whole()
     stage.endpoints += readings.endpoints(stage)
 
 
-def _rotate(stage: Stage, primary: Cluster, watched: Cluster) -> None:
-    """Rotate the secret of one control plane for one cluster; a former token that it has not let go of stays valid."""
-    new = _new_token(stage, watched)
-    stage.note(ACTED, watched, f"new token for {primary.name}")
-    former = _replace(stage, primary, watched, new)
-    used = _await_used(stage, watched, secret_of(token_of(new)))
-    revoked = used and _revoked(stage, watched, former)
+def _rotate(stage: Stage, watching: list[Cluster], watched: Cluster) -> None:
+    """Give each control plane that watches a cluster a token of its own, then revoke the former, which they share.
+
+    It is not revoked where one of them has not taken its new one.
+    """
+    stage.note(ACTED, watched, f"new tokens for {', '.join(primary.name for primary in watching)}")
+    taken = [_replaced(stage, primary, watched) for primary in watching]
+    used = all(used for _, used in taken)
+    revoked = used and all(_revoked(stage, watched, former) for former in {former for former, _ in taken})
     stage.note("revoked" if revoked else "not revoked", watched)
     stage.tokens.append(TokenReading(watched=watched.name, old_accepted=not revoked, new_accepted=used))
     stage.linger(LINGER_SECONDS)
     stage.endpoints += readings.endpoints(stage)
-    stage.syncs.append(_reading(stage, primary))
+    stage.syncs += [_reading(stage, primary) for primary in watching]
+
+
+def _replaced(stage: Stage, primary: Cluster, watched: Cluster) -> tuple[str, bool]:
+    """Give a control plane a new token for a cluster; its former one, and whether it has used the new one."""
+    new = _new_token(stage, watched)
+    former = _replace(stage, primary, watched, new)
+    return former, _await_used(stage, watched, secret_of(token_of(new)))
 
 
 def _new_token(stage: Stage, watched: Cluster) -> Object:

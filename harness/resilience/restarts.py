@@ -5,6 +5,7 @@ import time
 from kubernetes import client
 
 from harness.errors import StepError
+from harness.kube import REQUEST_TIMEOUT
 from harness.mesh.gateways import NAME
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -46,7 +47,10 @@ def control_planes(stage: Stage) -> None:
             pods = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector="app=istiod")]
             core = client.CoreV1Api(kube.access.api)
             core.delete_collection_namespaced_pod(
-                namespace, label_selector="app=istiod", grace_period_seconds=GRACE_SECONDS
+                namespace,
+                label_selector="app=istiod",
+                grace_period_seconds=GRACE_SECONDS,
+                _request_timeout=REQUEST_TIMEOUT,
             )
             for pod in pods:
                 stage.await_gone(primary, namespace, pod, opened)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from harness.errors import StepError
+from harness.expected import versions_apart
 from harness.kube import Kube, Object
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
@@ -103,14 +104,14 @@ class Stage:
         Raises:
             StepError: that did not come about; says what was last seen.
         """
-        versions = frozenset(cluster.version for cluster in self.clusters)
+        apart = {cluster.name: versions_apart(self.mesh.topology, cluster) for cluster in self.clusters}
         since, back, timeout = self.traffic.now, QUIET_SECONDS + self.traffic.limit, self.seconds(seconds)
 
         def holds(streams: tuple[Stream, ...], now: float) -> bool:
-            return now - back >= since and not amiss(streams, versions, now - back)
+            return now - back >= since and not amiss(streams, apart, now - back)
 
         if not self.traffic.wait(holds, timeout):
-            found = amiss(self.traffic.streams(), versions, max(since, self.traffic.now - back))
+            found = amiss(self.traffic.streams(), apart, max(since, self.traffic.now - back))
             raise StepError(f"not whole after {timeout:.0f} s: {found}")
         self.note(WHOLE, at=round(self.traffic.now - back, 3))
 
@@ -162,18 +163,19 @@ class Stage:
                 self.await_gone(cluster, namespace, pod["metadata"]["name"], opened)
 
 
-def amiss(streams: tuple[Stream, ...], versions: frozenset[str], begin: float) -> str:
+def amiss(streams: tuple[Stream, ...], apart: Mapping[str, tuple[frozenset[str], ...]], begin: float) -> str:
     """Why a mesh was not whole from a time on; empty where it was. Pure.
 
     Args:
         streams: what has come so far.
-        versions: those that must answer every client.
+        apart: client → groups of versions, one of each of which must answer it (`versions_apart`).
         begin: seconds on the scenario's clock; what was sent within `QUIET_SECONDS` of it has ended.
     """
     for stream in streams:
         sent = [each for each in stream.requests if each.sent >= begin]
         failed = [each.error or f"status {each.status}" for each in sent if not each.version]
-        missing = versions - {each.version for each in sent if each.sent <= begin + QUIET_SECONDS}
+        answered = {each.version for each in sent if each.sent <= begin + QUIET_SECONDS}
+        missing = [" or ".join(sorted(group)) for group in apart[stream.client] if group.isdisjoint(answered)]
         if failed:
             return f"{stream.client}: {failed[-1]}"
         if missing:

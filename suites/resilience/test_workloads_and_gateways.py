@@ -24,6 +24,8 @@ RETURN_SECONDS = 60.0
 RECOVERY_SECONDS = 60.0
 """TCP's retransmissions and Envoy's connect timeout of 10 s, several of them one after the other."""
 SILENCE_SECONDS = 5.0
+EDGE_SECONDS = 5.0
+"""For every node to have begun, or ended, to drop packets."""
 
 
 @requirement("RES-LOCAL-OUT", Level.EXTENDED, area="resilience", scenario="local-out")
@@ -148,17 +150,19 @@ def test_res_network_cut(observation: Observation, evidence: Evidence) -> None:
         expect_served(evidence, record, excused=cuts)
         for phase in phases(record):
             for stream in record.streams:
-                _require_cut(evidence, stream, phase, observation.topology[stream.client].version, record.limit)
+                _require_cut(evidence, stream, phase, observation.topology[stream.client].version)
                 _expect_local(evidence, stream, phase, observation.topology[stream.client].version)
         _expect_recovery(evidence, record, "the network's return")
 
 
-def _require_cut(evidence: Evidence, stream: Stream, phase: Phase, version: str, margin: float) -> None:
+def _require_cut(evidence: Evidence, stream: Stream, phase: Phase, version: str) -> None:
     """Nothing is shown where answers of other clusters pass; at both ends it takes nodes a moment to drop packets."""
     passed = {
         each.version
         for each in stream.requests
-        if phase.acted + margin <= each.sent and each.sent + each.seconds <= phase.mended - margin and each.version
+        if phase.acted + EDGE_SECONDS <= each.sent
+        and each.sent + each.seconds <= phase.mended - EDGE_SECONDS
+        and each.version
     }
     if others := passed - {version}:
         evidence.unknown(f"{stream.client}: the network was not cut, {', '.join(sorted(others))} answered meanwhile")

@@ -115,6 +115,9 @@ def test_what_could_not_be_judged_is_the_suites_failure(row: str) -> None:
     assert (trial.notices[row], trial.error, trial.problems) == (Notice.UNKNOWN, f"unknown: {row}", ())
     assert trial.result is Result.UNKNOWN
     assert not trial.caught
+    # Without the verdict its cause may not be found either: that is no difference of the fault.
+    other = CAUSE.model_copy(update={"id": "gateway-down"})
+    assert _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN}, other).result is Result.UNKNOWN
 
 
 def test_one_of_several_must_fail() -> None:

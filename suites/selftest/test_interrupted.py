@@ -138,6 +138,8 @@ def test_closed_terminal_leaves_nothing(staged: Staged) -> None:
     os.close(end)
     os.close(terminal)
     assert process.pid
+    # The shell that ends sends it, and the kernel then again.
+    os.kill(process.pid, signal.SIGHUP)
     os.kill(process.pid, signal.SIGHUP)
     assert ended(process) == 2
     assert staged.made == set()

@@ -1,6 +1,7 @@
 """What is ordinary on other people's clusters is no fault: pods that ended, revision tags, gateways, further meshes."""
 
 from collections.abc import Mapping
+from itertools import product
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,15 +35,15 @@ def _expect_good(observation: Observation) -> None:
     assert _named(observation) == set()
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
-@pytest.mark.parametrize("app", ["sleep", "istio-eastwestgateway", "istiod"])
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [*product(TOPOLOGIES, ("sleep", "istiod")), ("primary-remote-multi-network", "istio-eastwestgateway")],
+)
 def test_evicted_pods(name: str, app: str, good_observations: Mapping[str, Observation]) -> None:
     """They stay listed until somebody deletes them."""
     good = good_observations[name]
     cluster = first(good.topology)
-    pod = next((pod for pod in good[cluster].pods if pod.labels.get("app") == app), None)
-    if pod is None:
-        return
+    pod = next(pod for pod in good[cluster].pods if pod.labels.get("app") == app)
     containers = edit(pod.containers, lambda _: True, ready=False, state="terminated", reason="Error")
     ended = {"name": "ended", "phase": "Failed", "ready": False, "containers": containers}
     _expect_good(on(good, cluster, pods=(*good[cluster].pods, pod.model_copy(update=ended))))

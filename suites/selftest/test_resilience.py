@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,7 @@ from harness.model.resilience import SCENARIOS, WHOLE, Stream, TrustReading
 from harness.model.traffic import Request
 from harness.options import OPTIONS, Options, parse
 from harness.pki import Pki
-from harness.resilience import network, traffic
+from harness.resilience import network, remote_secret, traffic
 from harness.resilience.certificates import former_proxies
 from harness.resilience.failover import silent
 from harness.resilience.remote_secret import secret_of, token_of, token_secret
@@ -28,11 +29,11 @@ from harness.resilience.scenario import TABLE
 from harness.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
 from harness.resilience.traffic import Reader, Traffic, script
 from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.topology import Cluster, ControlPlaneModel, NetworkModel, preset
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
 MESH = Mesh(TOPOLOGY, {}, MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl")), StepLog())
-BOTH = frozenset({"v1", "v2"})
+APART = {"east": (frozenset({"v1"}), frozenset({"v2"}))}
 BITS = 2048
 
 
@@ -108,13 +109,13 @@ def test_script_bounds_itself() -> None:
 
 def test_whole_means_every_version_and_no_failure_for_a_while() -> None:
     good = [request(10 + n / 5, f"v{n % 2 + 1}") for n in range(20)]
-    assert amiss(streams(*good), BOTH, 11.0) == ""
-    assert "refused" in amiss(streams(*good, request(14.5, "", 503)), BOTH, 11.0)
+    assert amiss(streams(*good), APART, 11.0) == ""
+    assert "refused" in amiss(streams(*good, request(14.5, "", 503)), APART, 11.0)
     # What failed before it was looked at no longer counts.
-    assert amiss(streams(request(10.5, "", 503), *good), BOTH, 11.0) == ""
+    assert amiss(streams(request(10.5, "", 503), *good), APART, 11.0) == ""
     only = [each for each in good if each.version == "v1"]
     late = request(11.0 + QUIET_SECONDS + 0.1, "v2")
-    assert "v2 did not answer" in amiss(streams(*only, late), BOTH, 11.0)
+    assert "v2 did not answer" in amiss(streams(*only, late), APART, 11.0)
 
 
 class _Clock:
@@ -185,6 +186,34 @@ def test_token_of_a_remote_secret_names_its_secret() -> None:
     bound = base64.urlsafe_b64encode(b"{}").decode()
     with pytest.raises(StepError, match="can't be revoked"):
         secret_of(f"header.{bound}.signature")
+
+
+def test_a_token_that_several_share_is_revoked_when_all_have_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every control plane that watches a cluster has been given the same token by istioctl."""
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI, 3)
+    done: list[str] = []
+
+    def replaced(_stage: Stage, primary: Cluster, watched: Cluster) -> tuple[str, bool]:
+        done.append(f"{primary.name} has a new token of {watched.name}")
+        return f"former of {watched.name}", primary.name != "north" or watched.name != "west"
+
+    monkeypatch.setattr(remote_secret, "_replaced", replaced)
+
+    def revoked(_stage: Stage, _watched: Cluster, token: str) -> bool:
+        done.append(token)
+        return True
+
+    monkeypatch.setattr(remote_secret, "_revoked", revoked)
+    monkeypatch.setattr(remote_secret, "_reading", lambda *_: None)
+    monkeypatch.setattr(remote_secret, "LINGER_SECONDS", 0)
+    monkeypatch.setattr("harness.resilience.readings.endpoints", lambda _: [])
+    stage = Stage(replace(MESH, topology=topology), Certificates(Pki({})), {}, cast(Traffic, _Clock()))
+    monkeypatch.setattr(stage, "await_whole", lambda: None)
+    remote_secret.rotate(stage)
+    assert done[:3] == ["west has a new token of east", "north has a new token of east", "former of east"]
+    # North has not taken its new token of West, and still needs the former one.
+    assert "former of west" not in done
+    assert [reading.old_accepted for reading in stage.tokens] == [False, True, False]
 
 
 def test_new_intermediates_are_of_the_same_root_and_a_new_root_is_trusted_beside_the_old() -> None:
