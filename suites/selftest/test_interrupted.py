@@ -32,7 +32,9 @@ def _run(directory: Path, environment: dict[str, str], arguments: list[str]) -> 
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
+    # Whoever runs the tests may ignore them, as a shell does for what it starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(PROJECT)
     os.environ.update(environment)
     sys.exit(pytest.main(["-p", "suites.selftest.staged", *arguments]))
