@@ -95,6 +95,11 @@ def gateway_addresses(observed: ClusterObservation) -> tuple[str, ...]:
     return (service.resolved or service.ingress) if service else ()
 
 
+def url_host(address: str) -> str:
+    """An address as it stands before a port: one of IPv6 in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{address}]" if ":" in address else address
+
+
 def is_address(text: str) -> bool:
     """Whether it is an IP address, and not a host name."""
     try:
@@ -256,6 +261,11 @@ def versions_apart(topology: Topology, client: Cluster) -> tuple[frozenset[str],
     return tuple(frozenset(target.version for target in targets) for targets in spread_over(topology, client))
 
 
+def unanswered(apart: Iterable[frozenset[str]], seen: Collection[str]) -> list[str]:
+    """The groups of which no version answered, each in words."""
+    return [" or ".join(sorted(versions)) for versions in apart if versions.isdisjoint(seen)]
+
+
 def all_answered(apart: Iterable[frozenset[str]], seen: Collection[str]) -> bool:
     """Whether a version of each group answered."""
-    return all(not versions.isdisjoint(seen) for versions in apart)
+    return not unanswered(apart, seen)

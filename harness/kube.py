@@ -295,6 +295,18 @@ class Kube:
             return False
         return True
 
+    def delete_pods(self, namespace: str, grace: int, labels: str | None = None) -> None:
+        """Delete a namespace's pods, or those that a label selector selects. Does not wait for them to be gone.
+
+        Args:
+            namespace: of the pods.
+            grace: seconds in which they may end by themselves.
+            labels: which; default all.
+        """
+        client.CoreV1Api(self.access.api).delete_collection_namespaced_pod(
+            namespace, label_selector=labels, grace_period_seconds=grace, _request_timeout=REQUEST_TIMEOUT
+        )
+
     def watch(
         self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
     ) -> Iterator[Object | None]:

@@ -33,9 +33,6 @@ def _name(observation: Observation) -> str:
 def _replace(observation: Observation, cluster: Cluster, note: str) -> str:
     """Put the right files in, and let istiod and the workloads take them up; a remote's secret signs nothing."""
     observed, system = observation[cluster], observation.asked.system_namespace
-    if note == NEW_ROOT:
-        # Given to one cluster alone it would part the mesh.
-        return noted(kubectl(observed, "-n", system, "get secret cacerts"), f"all clusters together need {NEW_ROOT}")
     files = " ".join(f"--from-file={cluster.name}/{name}" for name in FILES)
     commands = [
         kubectl(observed, "-n", system, "delete secret cacerts --ignore-not-found"),
@@ -46,16 +43,22 @@ def _replace(observation: Observation, cluster: Cluster, note: str) -> str:
     return noted(steps(*commands), f"the files in {cluster.name}/: {note}")
 
 
+def _replace_root(observation: Observation, cluster: Cluster) -> str:
+    """A new root is the whole mesh's: given to one cluster alone it would part it."""
+    look = kubectl(observation[cluster], "-n", observation.asked.system_namespace, "get secret cacerts")
+    return noted(
+        look,
+        "all clusters together need a new root (root-ca.conf) with intermediates of it, in three steps: both roots in "
+        "every root-cert.pem; then the new intermediates; then the new root alone (RES-ROOT-ROTATION)",
+    )
+
+
 def brief(cert: Certificate) -> str:
     """What tells one certificate from another, in one line."""
     return f"{cert.subject}, serial {cert.serial}, until {cert.not_after:%Y-%m-%d}, SHA-256 {cert.sha256[:16]}…"
 
 
 NEW_INTERMEDIATE = "a new intermediate of the shared root, made as the chapter says (intermediate.conf)"
-NEW_ROOT = (
-    "a new root (root-ca.conf) with intermediates of it, in three steps: both roots in every root-cert.pem; then the "
-    "new intermediates; then the new root alone (RES-ROOT-ROTATION)"
-)
 
 
 def _fault(
@@ -66,6 +69,7 @@ def _fault(
     field: str,
     *values: str,
     files: str = NEW_INTERMEDIATE,
+    repair: str = "",
 ) -> Found:
     wanted, seen = values
     return Found(
@@ -74,7 +78,7 @@ def _fault(
         field=field,
         expected=wanted,
         found=seen,
-        repair=_replace(observation, cluster, files),
+        repair=repair or _replace(observation, cluster, files),
         evidence=istiod_says(observed),
         harmless=not cluster.is_primary,
     )
@@ -132,7 +136,8 @@ def root_weak(observation: Observation) -> Iterator[Found]:
         if wrong:
             wanted = "self-signed, valid, RSA 4096, critical CA:true, critical keyUsage with keyCertSign"
             found = ", ".join(wrong)
-            yield _fault(observation, cluster, observed, "root-cert.pem", "profile", wanted, found, files=NEW_ROOT)
+            repair = _replace_root(observation, cluster)
+            yield _fault(observation, cluster, observed, "root-cert.pem", "profile", wanted, found, repair=repair)
 
 
 def _own_pki(observation: Observation) -> bool:
@@ -301,9 +306,9 @@ def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
         for file, cert in (("ca-cert.pem", secret.ca_cert), ("root-cert.pem", secret.root_cert)):
             if cert and timedelta() < cert.not_after - observation.observed <= HORIZON:
                 seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {(cert.not_after - observation.observed).days} days left"
-                files = NEW_ROOT if file == "root-cert.pem" else NEW_INTERMEDIATE
+                repair = _replace_root(observation, cluster) if file == "root-cert.pem" else ""
                 yield _fault(
-                    observation, cluster, observed, file, "notAfter", "more than 30 days left", seen, files=files
+                    observation, cluster, observed, file, "notAfter", "more than 30 days left", seen, repair=repair
                 )
 
 

@@ -15,21 +15,12 @@ from harness.model.traffic import ProbeKind, ProbeResult
 from harness.topology import Cluster
 
 
-def _servers(item: ConfigObject) -> Iterator[tuple[int, str]]:
-    """Port and TLS mode of each server of a Gateway."""
+def _servers(item: ConfigObject) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Port, TLS mode and hosts (without a namespace before them) of each server of a Gateway."""
     for server in item.spec.get("servers") or ():
         port, tls = server.get("port") or {}, server.get("tls") or {}
-        yield int(port.get("number") or 0), str(tls.get("mode") or "")
-
-
-def _passes(item: ConfigObject, host: str) -> bool:
-    """Whether a Gateway passes a service's traffic through on 15443."""
-    return any(
-        (server.get("port") or {}).get("number") == expected.MESH_PORT
-        and (server.get("tls") or {}).get("mode") == "AUTO_PASSTHROUGH"
-        and any(fnmatch(host, str(pattern).rpartition("/")[2]) for pattern in server.get("hosts") or ())
-        for server in item.spec.get("servers") or ()
-    )
+        hosts = tuple(str(host).rpartition("/")[2] for host in server.get("hosts") or ())
+        yield int(port.get("number") or 0), str(tls.get("mode") or ""), hosts
 
 
 def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
@@ -76,10 +67,13 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
         servers = [server for item in _gateways(observed) for server in _servers(item)]
         sample = observation.asked.sample_namespace
         name, host = expected.helloworld_server_name(sample), f"{expected.HELLOWORLD}.{sample}.svc.cluster.local"
-        passed = any(_passes(item, host) for item in _gateways(observed))
+        passed = any(
+            (port, mode) == (expected.MESH_PORT, "AUTO_PASSTHROUGH") and any(fnmatch(host, found) for found in hosts)
+            for port, mode, hosts in servers
+        )
         if passed or _leads_to(observed, expected.MESH_PORT, name):
             continue
-        modes = ", ".join(mode or "no TLS" for port, mode in servers if port == expected.MESH_PORT)
+        modes = ", ".join(mode or "no TLS" for port, mode, _ in servers if port == expected.MESH_PORT)
         yield Found(
             cluster=cluster.name,
             object=f"Gateway {observation.asked.system_namespace}/cross-network-gateway",
@@ -107,7 +101,7 @@ def services_exposed_plain(observation: Observation) -> Iterator[Found]:
             open_ones = [
                 f"Gateway {item.namespace}/{item.name} port {port}: tls.mode {mode or 'none'}"
                 for item in _gateways(primary)
-                for port, mode in _servers(item)
+                for port, mode, _ in _servers(item)
                 if port == probe.port and mode != "AUTO_PASSTHROUGH"
             ]
             yield Found(
@@ -158,7 +152,7 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
     configuration and no certificates.
     """
     for cluster, observed in _installed(observation, expected.serving_primaries(observation.topology)):
-        ports = {port for item in _gateways(observed) for port, _ in _servers(item)}
+        ports = {port for item in _gateways(observed) for port, _, _ in _servers(item)}
         missing = {expected.XDS_PORT, expected.WEBHOOK_PORT} - ports
         routed = any(
             "istiod" in str((route.get("destination") or {}).get("host", ""))

@@ -313,7 +313,7 @@ def _open(observation: Observation, probe: Probe) -> str:
         port = {"name": f"tls-{probe.port}", "port": probe.port, "targetPort": probe.port}
         add = [{"op": "add", "path": "/spec/ports/-", "value": port}]
         return patch(observation[probe.target], f"service/{service.name}", add, namespace=service.namespace)
-    address = f"[{probe.address}]" if ":" in probe.address else probe.address
+    address = expected.url_host(probe.address)
     # What the proxy's own user sends does not go through the proxy, which takes every connection.
     attempt = f"exec deploy/sleep -c {expected.PROXY} -- curl -sv --max-time 5 telnet://{address}:{probe.port}"
     return noted(

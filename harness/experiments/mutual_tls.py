@@ -26,8 +26,7 @@ class Destination:
     @property
     def url(self) -> str:
         """By address: a Service would choose a pod."""
-        host = f"[{self.ip}]" if ":" in self.ip else self.ip
-        return f"http://{host}:{expected.HELLOWORLD_PORT}/hello"
+        return f"http://{expected.url_host(self.ip)}:{expected.HELLOWORLD_PORT}/hello"
 
 
 def make(bench: Bench) -> StrictExperiment:

@@ -33,7 +33,7 @@ def pending(observation: Observation) -> tuple[str, ...]:
         f"{observed.name}: pod {pod.namespace}/{pod.name} {'is going' if pod.deleting else 'is not ready'}"
         for observed in observation.clusters
         for pod in observed.pods
-        if pod.namespace in ours and (pod.deleting or (not pod.ready and pod in observed.lasting_pods))
+        if pod.namespace in ours and (pod.deleting or not (pod.ready or pod.ended))
     ]
     read = {(observed.name, proxy.pod) for observed in observation.clusters for proxy in observed.proxies}
     found += [

@@ -7,14 +7,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kubernetes import client
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness import inventory
 from harness.errors import StepError
 from harness.inventory import Entry, Inventory
-from harness.kube import REQUEST_TIMEOUT, Kube, Object, explain_api_error
+from harness.kube import Kube, Object, explain_api_error
 from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.context import Mesh, step
 from harness.mesh.operator import operator_namespace, remove_operator
@@ -266,10 +265,7 @@ def _namespace_of(entry: Entry) -> str:
 
 def _end_pods(kube: Kube, namespace: str) -> None:
     """Shorten the grace of a namespace's pods: its deletion would wait for as long as they may take to drain."""
-    core = client.CoreV1Api(kube.access.api)
-    core.delete_collection_namespaced_pod(
-        namespace, grace_period_seconds=DRAIN_SECONDS, _request_timeout=REQUEST_TIMEOUT
-    )
+    kube.delete_pods(namespace, DRAIN_SECONDS)
 
 
 def _end_node_agent(kube: Kube, namespace: str) -> None:

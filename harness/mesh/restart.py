@@ -1,9 +1,7 @@
 """Starts pods of the mesh anew, as `kubectl rollout restart` does, without waiting for the old ones to drain."""
 
-from kubernetes import client
-
 from harness.errors import StepError
-from harness.kube import REQUEST_TIMEOUT, Kube, Object, condition
+from harness.kube import Kube, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.removal import still_there
@@ -84,10 +82,7 @@ def end_pods(kube: Kube, namespace: str, labels: str, timeout: float, opened: Op
         StepError: one is not in time.
     """
     doomed = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector=labels)]
-    core = client.CoreV1Api(kube.access.api)
-    core.delete_collection_namespaced_pod(
-        namespace, label_selector=labels, grace_period_seconds=GRACE_SECONDS, _request_timeout=REQUEST_TIMEOUT
-    )
+    kube.delete_pods(namespace, GRACE_SECONDS, labels)
     for pod in doomed:
         kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
 

@@ -129,6 +129,11 @@ class Pod(Model):
     deleting: bool = False
     containers: tuple[Container, ...]
 
+    @property
+    def ended(self) -> bool:
+        """Whether none of its containers will run again: evicted ones stay listed."""
+        return self.phase in {"Succeeded", "Failed"}
+
     def container(self, name: str) -> Container | None:
         """The container, or init container, of that name."""
         return next((container for container in self.containers if container.name == name), None)
@@ -341,8 +346,8 @@ class ClusterObservation(Model):
 
     @property
     def lasting_pods(self) -> tuple[Pod, ...]:
-        """The pods that are neither being deleted nor ended, as evicted ones are, which stay listed."""
-        return tuple(pod for pod in self.pods if not pod.deleting and pod.phase not in {"Succeeded", "Failed"})
+        """The pods that are neither being deleted nor ended."""
+        return tuple(pod for pod in self.pods if not (pod.deleting or pod.ended))
 
     def pods_with(self, namespace: str, **labels: str) -> tuple[Pod, ...]:
         """The lasting pods of a namespace that carry these labels."""

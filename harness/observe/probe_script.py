@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Sequence
 
+from harness import expected
 from harness.kube import Object
 from harness.model.traffic import ProbeKind
 from harness.observe.probe_plan import STATUS_PORT, PlannedProbe
@@ -66,8 +67,7 @@ def _command(probe: PlannedProbe, signing_request: bytes) -> str:
 
 def _at(probe: PlannedProbe) -> str:
     """Host and port; an IPv6 address in brackets."""
-    host = f"[{probe.address}]" if ":" in probe.address else probe.address
-    return f"{host}:{probe.port}"
+    return f"{expected.url_host(probe.address)}:{probe.port}"
 
 
 def _handshake(probe: PlannedProbe) -> str:

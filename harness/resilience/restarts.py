@@ -2,12 +2,10 @@
 
 import time
 
-from kubernetes import client
-
 from harness.errors import StepError
-from harness.kube import REQUEST_TIMEOUT
 from harness.mesh.gateways import NAME
 from harness.mesh.readiness import await_deployment
+from harness.mesh.restart import end_pods
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.resilience import ACTED, MENDED
 from harness.resilience import readings
@@ -17,8 +15,6 @@ from harness.topology import Cluster
 RECONNECT_SECONDS = 90.0
 """Envoy's backoff for its control plane ends at 30 s, and it may meet a control plane that is not ready."""
 LINGER_SECONDS = 5.0
-GRACE_SECONDS = 1
-"""istiod would serve on for the 30 s of its grace, beside the pod that takes its place."""
 _PAUSE = 0.5
 
 
@@ -44,16 +40,8 @@ def control_planes(stage: Stage) -> None:
             raise StepError(f"istiod on {primary.name} does not tell of any proxy that is connected to it")
         stage.note(ACTED, primary, f"{len(before)} proxies connected")
         with stage.step("End every istiod pod", primary) as opened:
-            pods = [pod["metadata"]["name"] for pod in kube.list("v1", "Pod", namespace, label_selector="app=istiod")]
-            core = client.CoreV1Api(kube.access.api)
-            core.delete_collection_namespaced_pod(
-                namespace,
-                label_selector="app=istiod",
-                grace_period_seconds=GRACE_SECONDS,
-                _request_timeout=REQUEST_TIMEOUT,
-            )
-            for pod in pods:
-                stage.await_gone(primary, namespace, pod, opened)
+            # istiod would serve on for the 30 s of its grace, beside the pod that takes its place.
+            end_pods(kube, namespace, "app=istiod", stage.seconds(AVAILABLE_SECONDS), opened)
         with stage.step("Wait for istiod to be available", primary) as opened:
             for deployment in kube.list("apps/v1", "Deployment", namespace, label_selector="app=istiod"):
                 name, timeout = deployment["metadata"]["name"], stage.seconds(AVAILABLE_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from harness.errors import StepError
-from harness.expected import versions_apart
+from harness.expected import unanswered, versions_apart
 from harness.kube import Kube, Object
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
@@ -174,8 +174,7 @@ def amiss(streams: tuple[Stream, ...], apart: Mapping[str, tuple[frozenset[str],
     for stream in streams:
         sent = [each for each in stream.requests if each.sent >= begin]
         failed = [each.error or f"status {each.status}" for each in sent if not each.version]
-        answered = {each.version for each in sent if each.sent <= begin + QUIET_SECONDS}
-        missing = [" or ".join(sorted(group)) for group in apart[stream.client] if group.isdisjoint(answered)]
+        missing = unanswered(apart[stream.client], {r.version for r in sent if r.sent <= begin + QUIET_SECONDS})
         if failed:
             return f"{stream.client}: {failed[-1]}"
         if missing:

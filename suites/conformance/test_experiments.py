@@ -89,9 +89,8 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
                 continue
             requests = [request for sequence in loops for request in sequence.requests]
             failed = {request.error or f"status {request.status}" for request in requests if request.status != OK}
-            answered = {request.version for request in requests}
             apart = expected.versions_apart(observation.topology, client)
-            missing = {" or ".join(sorted(versions)) for versions in apart if versions.isdisjoint(answered)}
+            missing = expected.unanswered(apart, {request.version for request in requests})
             wanted = "every version answers, none fails"
             evidence.expect(
                 not failed and not missing,
@@ -99,7 +98,7 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
                 object=f"{len(requests)} requests to helloworld",
                 field="under STRICT",
                 expected=wanted,
-                found="; ".join(sorted(failed | {f"{version} does not answer" for version in missing})) or wanted,
+                found="; ".join(sorted(failed | {f"{versions} does not answer" for versions in missing})) or wanted,
             )
 
 

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.client import ApiException
 
 from harness import discover, expected
-from harness.diagnose.certificates import NEW_ROOT, _replace
+from harness.diagnose.certificates import _replace_root
 from harness.diagnose.registry import detectors
 from harness.diagnose.repair import create_remote_secret
 from harness.faults.edit import edit, on
@@ -167,7 +167,7 @@ def test_a_dry_run_leaves_the_user_to_the_cluster() -> None:
 
 def test_a_new_root_is_never_given_to_one_cluster_alone(good_observations: Mapping[str, Observation]) -> None:
     good = good_observations["multi-primary-multi-network"]
-    assert "delete" not in _replace(good, first(good.topology), NEW_ROOT)
+    assert "delete" not in _replace_root(good, first(good.topology))
 
 
 def test_a_loopback_address_is_put_into_no_remote_secret(good_observations: Mapping[str, Observation]) -> None:
