@@ -57,14 +57,14 @@ workflows: ## Check the workflows of CI with actionlint (needs Go)
 	cd .github && GOSUMDB=sum.golang.org go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 images: $(VENV)/ready ## Build all images and tools from packages (done by itself when needed)
-	$(BIN)/python -m harness.images
+	$(BIN)/python -m harness.machine.images
 
 archive: $(VENV)/ready ## Write all images, programs and their list with digests into one file (ARCHIVE=FILE)
-	$(BIN)/python -m harness.images archive $(ARCHIVE)
+	$(BIN)/python -m harness.machine.images archive $(ARCHIVE)
 
 disconnected: $(VENV)/ready ## Prove that a run needs no network: one topology from an archive, the network cut
 	@test -e $(ARCHIVE) || $(MAKE) archive
-	$(BIN)/python -m harness.disconnected $(ARCHIVE) $(ARGS)
+	$(BIN)/python -m harness.proof.disconnected $(ARCHIVE) $(ARGS)
 
 preflight: $(VENV)/ready ## Only check whether a run could be made here
 	$(PYTEST) --preflight $(ARGS)
@@ -73,7 +73,7 @@ picture: demo ## Take the README's picture anew, of the demo's broken run (needs
 	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
 bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
-	$(BIN)/python -m harness.bench $(ARGS)
+	$(BIN)/python -m harness.proof.bench $(ARGS)
 
 soak: $(VENV)/ready ## Form each topology once and judge it RUNS (20) times: anything but a pass is a false alarm
 	EASTWEST_SOAK_RUNS=$(RUNS) $(PYTEST) suites/soak --topology=all --network=all $(ARGS)

@@ -7,15 +7,15 @@ from fixtures.reporting import listen
 from fixtures.scheduling import TopologyScheduling
 from fixtures.session import session_of, set_up, terminate_as_interrupt
 from fixtures.unjudged import observe_only, preflight, show_plan, unknown
-from harness import requirement
-from harness.errors import UserError
-from harness.options import OPTIONS
+from harness.base.errors import UserError
+from harness.judge import requirement
+from harness.runs.options import OPTIONS
 
 pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.verdicts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer every option of harness/options.py; an environment variable stands in where one is not given."""
+    """Offer every option of harness/runs/options.py; an environment variable stands in where one is not given."""
     group = parser.getgroup("eastwest", "conformance of a multi-cluster mesh")
     for option in OPTIONS:
         shown = f"{option.help} [{option.variable}]"

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.model.observation import load as load_observation
 from reports import conformance, demo, detection, history
 from reports.compare import differences

@@ -13,10 +13,10 @@ import allure
 from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Attachment, Label, Status, StatusDetails, TestResult, TestStepResult
 
-from harness.diagnose.cause import Cause
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Judgement, Level, Requirement
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase, Step
-from harness.requirement import Judgement, Level, Requirement
 from reports.conformance import requirement_link
 from reports.model import ConformanceReport
 

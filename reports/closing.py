@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.judge.requirement import Verdict
 from harness.model.step import Step
-from harness.requirement import Verdict
-from harness.timeline import phase_seconds
+from harness.model.timeline import phase_seconds
 from reports.model import ConformanceReport, ReportedCause, RequirementResult, Result, TopologyReport
 from reports.result import TopologyResult
 from reports.summary import ORDER, WORDS, counted, headline, in_order, place

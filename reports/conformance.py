@@ -13,12 +13,12 @@ from typing import Any
 import jsonschema
 import yaml
 
-from harness import expected
-from harness.diagnose.cause import Cause
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Judgement, Level, Verdict
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
-from harness.requirement import Judgement, Level, Verdict
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 from reports import layout
 from reports.model import (
     ConformanceReport,
@@ -219,7 +219,7 @@ def _cluster(cluster: Cluster, observation: Observation) -> ReportedCluster:
 
 def gateway_addresses(observed: ClusterObservation) -> tuple[str, ...]:
     """The addresses of a cluster's east-west gateway as published."""
-    service = expected.gateway_service(observed)
+    service = expectations.gateway_service(observed)
     return service.ingress if service else ()
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import jsonschema
 
-from harness.faults.trial import Notice, Result, Trial
 from harness.model.base import Model
+from harness.proof.faults.trial import Notice, Result, Trial
 from reports.model import Suite
 
 SCHEMA = "detection-matrix-v1.json"

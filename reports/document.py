@@ -7,7 +7,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.model.base import Model
 
 Document = TypeVar("Document", bound=Model)

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from reports import badge
 from reports.document import read as read_document
 from reports.layout import BADGE, REPORT_HTML, REPORT_JSON

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from harness.diagnose.cause import Cause
-from harness.requirement import Judgement
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Judgement
 
 
 def properties(judgement: Judgement, topology: str, causes: Iterable[Cause] = ()) -> list[tuple[str, str]]:

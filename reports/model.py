@@ -7,8 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from harness.judge.requirement import Level, Verdict
 from harness.model.base import Model
-from harness.requirement import Level, Verdict
 
 SCHEMA_VERSION = 1
 

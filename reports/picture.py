@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH = 1180

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.diagnose.cause import Cause
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Judgement
 from harness.model.base import Model
 from harness.model.observation import Observation, SuiteVersion
-from harness.requirement import Judgement
 
 FailOn = Literal["must", "should", "any"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.judge.requirement import Level, Verdict
 from harness.model.observation import SuiteVersion
-from harness.requirement import Level, Verdict
 from reports.model import ConformanceReport, Counts, ReportedCause, Result, TopologyReport, Unobserved
 
 ORDER = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.BLOCKED, Verdict.SKIPPED, Verdict.PASS)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.step import Outcome, Step
-from harness.steps import Begun, Event, Listener, Waiting
+from harness.model.step_log import Begun, Event, Listener, Waiting
 
 LOG_WIDTH = 240
 SAY_AGAIN = 10.0

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness.cache import cache_directory
+from harness.base.cache import cache_directory
+from harness.base.command import CommandError
+from harness.base.errors import UserError
 from harness.clusters.leftovers import ended, remove, unrecorded
-from harness.clusters.run import records
-from harness.command import CommandError
-from harness.engine import engine_version, stop_engine
-from harness.errors import UserError
-from harness.images import stop_registry
-from harness.steps import StepLog, ignore
+from harness.clusters.run_record import records
+from harness.machine.engine import engine_version, stop_engine
+from harness.machine.images import stop_registry
+from harness.model.step_log import StepLog, ignore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,13 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.base.container_log import telling_lines
+from harness.base.errors import UserError
 from harness.clusters import containers
-from harness.clusters.access import ClusterAccess
-from harness.clusters.run import Run, state_directory, try_lock
-from harness.container_log import telling_lines
-from harness.errors import UserError
+from harness.clusters.run_record import Run, state_directory, try_lock
+from harness.kube.access import ClusterAccess
 from harness.model.step import Phase
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
 
 PROGRAM = "cloud-provider-kind"
 START_SECONDS = 60.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.command import CommandError, run
-from harness.errors import UserError
+from harness.base.command import CommandError, run
+from harness.base.errors import UserError
 
 NETWORK = "kind"
 """The container network on which kind puts every node."""

@@ -9,11 +9,11 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
-from harness.clusters import kubeconfig
-from harness.clusters.access import ClusterAccess
-from harness.errors import UserError
-from harness.kube import Kube, explain_api_error, metadata
-from harness.parallel import in_parallel
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
+from harness.kube import kubeconfig
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, explain_api_error, metadata
 
 
 def take(

@@ -7,19 +7,19 @@ from pathlib import Path
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
+from harness.base.command import CommandError, run
+from harness.base.errors import StepError, UserError
+from harness.base.parallel import in_parallel
 from harness.clusters import containers, ranges
-from harness.clusters.access import ClusterAccess
 from harness.clusters.kind_config import explain, kind_config
 from harness.clusters.leftovers import remove_clusters
-from harness.clusters.run import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
-from harness.command import CommandError, run
-from harness.engine import engine_version
-from harness.errors import StepError, UserError
-from harness.images import LocalImages, hosts_toml
-from harness.kube import Kube, Object, condition
+from harness.clusters.run_record import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object, condition
+from harness.machine.engine import engine_version
+from harness.machine.images import LocalImages, hosts_toml
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.steps import OpenStep, StepLog, ignore
+from harness.model.step_log import OpenStep, StepLog, ignore
 
 CREATE_SECONDS = 300.0
 READY_SECONDS = 120.0

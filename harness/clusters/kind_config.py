@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from harness.clusters.run import ClusterRecord
-from harness.kube import Object
+from harness.clusters.run_record import ClusterRecord
+from harness.kube.client import Object
 
 
 def _arguments(**values: str) -> Object:

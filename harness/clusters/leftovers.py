@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from harness.clusters import containers
-from harness.clusters.run import PREFIX, Run, RunRecord, records, runs_directory, try_lock
+from harness.clusters.run_record import PREFIX, Run, RunRecord, records, runs_directory, try_lock
 from harness.model.step import Phase
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
 
 
 @dataclass(frozen=True)

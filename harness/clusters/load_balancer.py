@@ -7,14 +7,14 @@ nothing of this is used.
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from harness.base.errors import UserError
 from harness.clusters import cloud_provider_kind
-from harness.clusters.access import ClusterAccess
 from harness.clusters.cloud_provider_kind import CloudProviderKind, load_balancer_containers
 from harness.clusters.metallb import MetalLB
-from harness.clusters.run import Run
-from harness.errors import UserError
-from harness.images import LocalImages
-from harness.steps import StepLog
+from harness.clusters.run_record import Run
+from harness.kube.access import ClusterAccess
+from harness.machine.images import LocalImages
+from harness.model.step_log import StepLog
 
 __all__ = ["LoadBalancer", "choose", "load_balancer_containers"]
 

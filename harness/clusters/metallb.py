@@ -20,16 +20,16 @@ from urllib.error import URLError
 import yaml
 from kubernetes.client import ApiException
 
+from harness.base.errors import StepError, UserError
+from harness.base.parallel import in_parallel
 from harness.clusters import containers
-from harness.clusters.access import ClusterAccess
 from harness.clusters.ranges import address_pool
-from harness.clusters.run import Run, RunRecord
-from harness.errors import StepError, UserError
-from harness.kube import Kube, Object, condition, explain_api_error
+from harness.clusters.run_record import Run, RunRecord
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object, condition, explain_api_error
+from harness.kube.stuck_pods import StuckPods
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.steps import OpenStep, StepLog
-from harness.stuck_pods import StuckPods
+from harness.model.step_log import OpenStep, StepLog
 
 MANIFEST_URL = "https://raw.githubusercontent.com/metallb/metallb/v0.15.2/config/manifests/metallb-native.yaml"
 NAMESPACE = "metallb-system"

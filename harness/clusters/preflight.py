@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.command import CommandError
+from harness.base.errors import UserError
 from harness.clusters import containers
-from harness.command import CommandError
-from harness.engine import engine_version
-from harness.errors import UserError
+from harness.machine.engine import engine_version
 
 GIBIBYTES_A_CLUSTER = 1.2
 """Memory of a one-node cluster with its part of the mesh and the sample."""

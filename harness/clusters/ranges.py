@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 
 CLUSTERS = ipaddress.IPv4Network("10.128.0.0/9")
 POOL_SIZE = 8

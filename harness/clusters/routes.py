@@ -7,14 +7,14 @@ are on the way: otherwise the other side would see the node's.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.base.command import CommandError
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
 from harness.clusters import containers
-from harness.clusters.access import ClusterAccess
-from harness.command import CommandError
-from harness.errors import UserError
-from harness.kube import Kube, Object
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
 
 
 @dataclass(frozen=True)

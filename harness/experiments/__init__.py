@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from harness.errors import StepError
+from harness.base.errors import StepError
 from harness.experiments import authorization, echo, mutual_tls, rerun
 from harness.experiments.bench import set_up, take_down
-from harness.kube import Kube
+from harness.kube.client import Kube
 from harness.mesh.context import Mesh
+from harness.mesh.pki import Pki
 from harness.mesh.settings import MeshSettings
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
 from harness.observe.reading import explain
-from harness.pki import Pki
-from harness.steps import StepLog
-from harness.topology import Topology
 
 TCP, GRPC, STRICT, AUTHORIZATION, RERUN = "TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
 IDS = frozenset({TCP, GRPC, STRICT, AUTHORIZATION, RERUN})

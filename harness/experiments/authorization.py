@@ -3,23 +3,23 @@
 import json
 from typing import Any
 
-from harness import expected
+from harness.base.parallel import in_parallel
 from harness.experiments.bench import Bench
 from harness.experiments.exchange import Sender, send_with_client, send_with_curl
 from harness.experiments.policy import applied
+from harness.model import expectations
 from harness.model.experiment import ECHO, HTTP_PORT, AuthorizationExperiment, Exchange
-from harness.parallel import in_parallel
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 
 NAME = "eastwest-allow-sleep"
 
 
 def make(bench: Bench) -> AuthorizationExperiment:
     """Request each other cluster's echo server as sleep and as echo, before and under a policy that allows sleep."""
-    title = f"Request the other clusters' {ECHO} as {expected.SLEEP} and as {ECHO}"
+    title = f"Request the other clusters' {ECHO} as {expectations.SLEEP} and as {ECHO}"
     with bench.step(f"{title} (positive control)"):
         control = _requests(bench)
-    identity = expected.spiffe_id(expected.trust_domain(bench.observation), bench.namespace, expected.SLEEP)
+    identity = expectations.spiffe_id(expectations.trust_domain(bench.observation), bench.namespace, expectations.SLEEP)
     spec = {
         "selector": {"matchLabels": {"app": ECHO}},
         "action": "ALLOW",
@@ -35,7 +35,7 @@ def make(bench: Bench) -> AuthorizationExperiment:
     ):
         exchanges = _requests(bench)
     return AuthorizationExperiment(
-        allowed=expected.SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges
+        allowed=expectations.SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges
     )
 
 
@@ -57,6 +57,6 @@ def _requests(bench: Bench) -> tuple[Exchange, ...]:
 
     return tuple(
         in_parallel(
-            send, [(caller, source, target) for caller in (expected.SLEEP, ECHO) for source, target in bench.pairs]
+            send, [(caller, source, target) for caller in (expectations.SLEEP, ECHO) for source, target in bench.pairs]
         )
     )

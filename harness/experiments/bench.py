@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import StepError
-from harness.expected import SLEEP
-from harness.kube import Kube, Object, TransportError, condition
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
+from harness.model.expectations import SLEEP
 from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
 from harness.model.observation import Observation
 from harness.model.step import Phase
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 from harness.observe import envoy
 from harness.observe.proxies import CLUSTERS, admin
-from harness.parallel import in_parallel
-from harness.steps import OpenStep
-from harness.topology import Cluster
 
 READY_SECONDS = 60.0
 """For pods that were deployed before the mesh was observed."""

@@ -1,10 +1,10 @@
 """TR-TCP and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
 
-from harness import statistics
+from harness.base.parallel import in_parallel
 from harness.experiments.bench import Bench
 from harness.experiments.exchange import Sender, send_with_client
+from harness.model import odds
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange
-from harness.parallel import in_parallel
 
 CONNECTIONS = 3
 """To each of the other clusters."""
@@ -46,4 +46,4 @@ def calls(clusters: int) -> int:
     The client's calls overlap. Envoy compares the open requests of two hosts that it picks at random, so that one of k
     hosts gets a call at least where both picks are that host: once in k² calls.
     """
-    return statistics.coverage_cap((1 / clusters**2,) * clusters)
+    return odds.coverage_cap((1 / clusters**2,) * clusters)

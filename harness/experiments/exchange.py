@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.base.redaction import redact
 from harness.experiments.bench import Bench
-from harness.kube import ExecResult, TransportError
+from harness.kube.client import ExecResult, TransportError
 from harness.model.experiment import Exchange
+from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
 from harness.observe.probe_output import curl_results, unanswered
 from harness.observe.probe_script import WRITE_OUT
 from harness.observe.proxies import no_program
 from harness.observe.reading import explain
-from harness.redaction import redact
-from harness.topology import Cluster
 
 REQUEST_SECONDS = 5.0
 _VERSION = re.compile(r"(?:ServiceVersion=|\bversion: )([^\s,]+)")

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from harness import expected
+from harness.base.parallel import in_parallel
 from harness.experiments.bench import Bench, ready_pods
 from harness.experiments.exchange import Sender, send_with_curl
 from harness.experiments.policy import applied
+from harness.model import expectations
 from harness.model.experiment import PLAIN, Exchange, StrictExperiment
+from harness.model.topology import Cluster
 from harness.observe import traffic
-from harness.parallel import in_parallel
-from harness.topology import Cluster
 
 NAME = "eastwest-strict"
 
@@ -26,7 +26,7 @@ class Destination:
     @property
     def url(self) -> str:
         """By address: a Service would choose a pod."""
-        return f"http://{expected.url_host(self.ip)}:{expected.HELLOWORLD_PORT}/hello"
+        return f"http://{expectations.url_host(self.ip)}:{expectations.HELLOWORLD_PORT}/hello"
 
 
 def make(bench: Bench) -> StrictExperiment:
@@ -43,7 +43,7 @@ def make(bench: Bench) -> StrictExperiment:
             seen = {observed.name: observed for observed in bench.observation.clusters}
             scale, mesh = bench.mesh.settings.timeout_scale, bench.mesh
             clients = traffic.clients(mesh.topology, bench.observation.asked, seen, mesh.kubes, scale)
-            cap = traffic.odds(mesh.topology, bench.observation.asked, seen).cap
+            cap = traffic.coverage(mesh.topology, bench.observation.asked, seen).cap
             loop = tuple(in_parallel(lambda client: traffic.cover(client, cap, converged=True), clients))
     return StrictExperiment(control=control, policy=policy, plaintext=plaintext, loop=loop)
 
@@ -53,7 +53,7 @@ def refuses_plaintext(chains: list[Any]) -> bool:
     transports = [
         match.get("transport_protocol", "")
         for chain in chains
-        if (match := chain.get("filter_chain_match") or {}).get("destination_port") == expected.HELLOWORLD_PORT
+        if (match := chain.get("filter_chain_match") or {}).get("destination_port") == expectations.HELLOWORLD_PORT
     ]
     return bool(transports) and set(transports) == {"tls"}
 
@@ -62,7 +62,7 @@ def _destinations(bench: Bench) -> list[Destination]:
     return [
         Destination(cluster, pod["metadata"]["name"], pod["status"]["podIP"])
         for cluster in bench.clusters
-        for pod in ready_pods(bench.mesh.kube(cluster), bench.namespace, expected.HELLOWORLD)
+        for pod in ready_pods(bench.mesh.kube(cluster), bench.namespace, expectations.HELLOWORLD)
     ]
 
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.errors import StepError
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
 from harness.experiments.bench import Bench
-from harness.kube import Object
+from harness.kube.client import Object
 from harness.mesh.context import environment_faults
 from harness.model.experiment import Policy
-from harness.parallel import in_parallel
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 
 API_VERSION = "security.istio.io/v1"
 LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"

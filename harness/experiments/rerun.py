@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from harness import inventory, workloads, x509
-from harness.kube import Kube, Object
-from harness.mesh import procedure
+from harness.base.parallel import in_parallel
+from harness.kube import inventory
+from harness.kube.client import Kube, Object
+from harness.mesh import procedure, workloads
 from harness.mesh.context import Mesh, environment_faults, run_selector
+from harness.mesh.pki import CaFiles, Pki
+from harness.model import x509
 from harness.model.experiment import Rerun, ResourceChange
 from harness.model.step import Outcome, Phase
-from harness.parallel import in_parallel
-from harness.pki import CaFiles, Pki
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
 
 CA_SECRET, CA_FILES = "cacerts", ("ca-cert.pem", "root-cert.pem")
 ROOT_CONFIG_MAP = "istio-ca-root-cert"

@@ -4,13 +4,13 @@ from base64 import b64encode
 
 from kubernetes.client import ApiException
 
-from harness.kube import Object
+from harness.kube.client import Object
 from harness.mesh.context import Mesh, step
+from harness.mesh.pki import CaFiles
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.model.step import Phase
-from harness.pki import CaFiles
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 NETWORK_LABEL = "topology.istio.io/network"
 CONFLICT = 409

@@ -10,14 +10,14 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
-from harness import manifests
-from harness.command import CommandError
-from harness.errors import StepError
-from harness.kube import Kube, Object, explain_api_error
+from harness.base.command import CommandError
+from harness.base.errors import StepError
+from harness.kube.client import Kube, Object, explain_api_error
+from harness.mesh import manifests
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
-from harness.steps import OpenStep, StepLog
-from harness.topology import Cluster, Topology
+from harness.model.step_log import OpenStep, StepLog
+from harness.model.topology import Cluster, Topology
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

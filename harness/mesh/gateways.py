@@ -1,13 +1,13 @@
 """East-west gateways, and what is exposed through them."""
 
-from harness.kube import Kube, Object
+from harness.kube.client import Kube, Object
 from harness.mesh.context import Mesh, step
 from harness.mesh.injection import INJECT, await_injection
 from harness.mesh.readiness import await_deployment, warnings
 from harness.mesh.settings import ADDRESS_SECONDS, AVAILABLE_SECONDS, INJECTION_SECONDS
 from harness.model.step import Phase
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 NAME = "istio-eastwestgateway"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.errors import StepError
-from harness.kube import Kube, explain_api_error
-from harness.steps import OpenStep
+from harness.base.errors import StepError
+from harness.kube.client import Kube, explain_api_error
+from harness.model.step_log import OpenStep
 
 PROXY = "istio-proxy"
 PAUSE_SECONDS = 0.3

@@ -6,8 +6,8 @@ from harness.mesh.context import Mesh
 from harness.mesh.istioctl import Istioctl
 from harness.mesh.sail import Sail
 from harness.mesh.settings import MeshSettings
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 
 class Installer(Protocol):

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from harness.errors import StepError
-from harness.kube import Kube, Object
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, Object
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.injection import INJECT, await_injection
@@ -19,9 +20,8 @@ from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_daemon_set, await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings, merged
 from harness.mesh.values import primary_values, remote_values
-from harness.parallel import in_parallel
-from harness.steps import OpenStep
-from harness.topology import Cluster, Topology
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster, Topology
 
 LAST = ("Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MutatingWebhookConfiguration")
 """Kinds that need the others there."""

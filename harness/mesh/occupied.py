@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 
-from harness import manifests
-from harness.errors import UserError
-from harness.inventory import Inventory
+from harness.base.errors import UserError
+from harness.kube.inventory import Inventory
+from harness.mesh import manifests
 from harness.mesh.settings import MeshSettings
 
 _DECISIVE = ("Namespace", "CustomResourceDefinition.apiextensions.k8s.io")

@@ -6,11 +6,11 @@ Untested live: it needs OpenShift. Source: Operator Lifecycle Manager, "Subscrip
 
 from typing import Any
 
-from harness.distributions.model import OlmSubscription
-from harness.kube import Kube, Object
+from harness.kube.client import Kube, Object
 from harness.mesh.context import Mesh
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.mesh.distributions.model import OlmSubscription
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 API = "operators.coreos.com/v1alpha1"
 INSTALL_SECONDS = 300.0

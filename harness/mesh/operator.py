@@ -12,20 +12,20 @@ from urllib.request import urlopen
 import yaml
 from kubernetes.client import ApiException
 
-from harness.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
-from harness.errors import StepError
-from harness.inventory import Inventory
-from harness.kube import Object, condition
+from harness.base.errors import StepError
+from harness.kube.client import Object, condition
+from harness.kube.inventory import Inventory
 from harness.mesh import olm
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh, step
+from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.sail import API_GROUP, API_VERSIONS
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.step import Phase
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 HELM_SECONDS = 120.0
 _CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"

@@ -6,9 +6,9 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 
 from collections.abc import Mapping
 
-from harness.distributions.istio_versions import minor_of
-from harness.errors import UserError
-from harness.kube import Kube
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube
 from harness.mesh import gateways, operator, sail
 from harness.mesh.certificates import (
     create_cacerts,
@@ -16,14 +16,14 @@ from harness.mesh.certificates import (
     label_network,
 )
 from harness.mesh.context import Mesh, step
+from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.installer import installer
+from harness.mesh.pki import CaFiles, Pki
 from harness.mesh.remote_secrets import install_remote_secret
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.pki import CaFiles, Pki
-from harness.steps import OpenStep, StepLog
-from harness.topology import Cluster, Feature, Topology
+from harness.model.step_log import OpenStep, StepLog
+from harness.model.topology import Cluster, Feature, Topology
 
 CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 

@@ -4,7 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from harness.mesh.context import Mesh
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 
 
 def ensure_pull_secret(mesh: Mesh, cluster: Cluster, namespace: str) -> None:

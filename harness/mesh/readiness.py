@@ -5,10 +5,10 @@ from typing import Any
 
 from kubernetes.client import ApiException
 
-from harness.kube import Kube, Object, condition
-from harness.redaction import redact
-from harness.steps import OpenStep
-from harness.stuck_pods import CRASHED, StuckPods, crash_log, troubles
+from harness.base.redaction import redact
+from harness.kube.client import Kube, Object, condition
+from harness.kube.stuck_pods import CRASHED, StuckPods, crash_log, troubles
+from harness.model.step_log import OpenStep
 
 MOST_REASONS = 4
 LONGEST = 1200

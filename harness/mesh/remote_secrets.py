@@ -4,12 +4,12 @@ from contextlib import suppress
 
 import yaml
 
-from harness.errors import StepError
-from harness.kube import Object
+from harness.base.errors import StepError
+from harness.kube.client import Object
 from harness.mesh.context import Mesh, step
 from harness.model.step import Phase
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 READER = "istio-reader-service-account"
 READER_SECONDS = 30.0

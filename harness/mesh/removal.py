@@ -10,10 +10,11 @@ from pathlib import Path
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness import inventory
-from harness.errors import StepError
-from harness.inventory import Entry, Inventory
-from harness.kube import Kube, Object, explain_api_error
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.kube import inventory
+from harness.kube.client import Kube, Object, explain_api_error
+from harness.kube.inventory import Entry, Inventory
 from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.context import Mesh, step
 from harness.mesh.operator import operator_namespace, remove_operator
@@ -23,9 +24,8 @@ from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import REMOVAL_SECONDS, MeshSettings
 from harness.model.observation import Cleanup, InventoryChange
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.steps import OpenStep, StepLog
-from harness.topology import Cluster, Topology
+from harness.model.step_log import OpenStep, StepLog
+from harness.model.topology import Cluster, Topology
 
 OWN_MANAGERS = (
     "eastwest",

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.distributions.istio_versions import facts
-from harness.distributions.model import Distribution, HelmChart, Manifests, OlmSubscription
+from harness.mesh.distributions.istio_versions import facts
+from harness.mesh.distributions.model import Distribution, HelmChart, Manifests, OlmSubscription
 from harness.mesh.settings import Images, MeshSettings, Overlay, merged
 
 

@@ -1,15 +1,15 @@
 """Starts pods of the mesh anew, as `kubectl rollout restart` does, without waiting for the old ones to drain."""
 
-from harness.errors import StepError
-from harness.kube import Kube, Object, condition
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.removal import still_there
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.step import Phase
-from harness.parallel import in_parallel
-from harness.steps import OpenStep
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 GRACE_SECONDS = 1
 

@@ -6,17 +6,17 @@ Source: chapter "Installing a multi-primary (primary-remote) multi-network mesh"
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.distributions.istio_versions import minor_of
-from harness.errors import StepError, UserError
-from harness.kube import Kube, Object, condition
+from harness.base.errors import StepError, UserError
+from harness.kube.client import Kube, Object, condition
+from harness.kube.stuck_pods import StuckPods
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
+from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
 from harness.mesh.values import primary_values, remote_values
-from harness.steps import OpenStep
-from harness.stuck_pods import StuckPods
-from harness.topology import Cluster
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 API_GROUP = "sailoperator.io"
 API_VERSIONS = (f"{API_GROUP}/v1", f"{API_GROUP}/v1alpha1")

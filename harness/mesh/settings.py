@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.distributions.istio_versions import IstioVersion, facts
-from harness.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
+from harness.mesh.distributions.istio_versions import IstioVersion, facts
+from harness.mesh.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
 
 CONTROL_PLANE_SECONDS = 180.0
 """Chapter: `oc wait --for condition=Ready istio/default --timeout=3m`."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.mesh.settings import MeshSettings, merged
-from harness.topology import Cluster, Topology
+from harness.model.topology import Cluster, Topology
 
 DEFAULT_TRUST_DOMAIN = "cluster.local"
 _SERVES_REMOTES: Mapping[str, Mapping[str, Any]] = {

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from harness.redaction import redacted
+from harness.base.redaction import redacted
 
 
 class Model(BaseModel):

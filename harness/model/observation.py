@@ -7,14 +7,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
 from harness.model.experiment import Experiments
 from harness.model.resilience import Resilience
 from harness.model.step import Step
+from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Probe, Traffic
-from harness.topology import Cluster, Topology
 
 SCHEMA_VERSION = 1
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from harness.kube import Kube
+from harness.kube.client import Kube
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
 from harness.model.traffic import Probe, Traffic
 from harness.observe.session import Session
-from harness.steps import StepLog
-from harness.topology import Topology
 
 
 def observe(

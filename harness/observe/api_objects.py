@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.kube import Object, metadata
+from harness.base.redaction import redact
+from harness.kube.client import Object, metadata
 from harness.model.cluster import (
     ApiEvent,
     Condition,
@@ -16,7 +17,6 @@ from harness.model.cluster import (
     ServicePort,
     Workload,
 )
-from harness.redaction import redact
 
 PROXY = "istio-proxy"
 _ENV_OF = (PROXY, "discovery")

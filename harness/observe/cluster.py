@@ -8,7 +8,8 @@ from typing import Any
 
 from kubernetes.client import ApiException
 
-from harness.kube import Kube, Object, metadata
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, Object, metadata
 from harness.model import experiment
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
@@ -30,7 +31,6 @@ from harness.model.observation import Asked
 from harness.observe import api_objects, istio_objects, secrets
 from harness.observe.dry_run import dry_run
 from harness.observe.reading import Reader, explain
-from harness.parallel import in_parallel
 
 _EVENTS = 30
 _ROOT_CONFIG_MAP = "istio-ca-root-cert"

@@ -9,15 +9,15 @@ from typing import Any
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness import x509
-from harness.container_log import telling_lines
-from harness.kube import ExecResult, Kube, TransportError
+from harness.base.container_log import telling_lines
+from harness.base.parallel import in_parallel
+from harness.base.redaction import redact
+from harness.kube.client import ExecResult, Kube, TransportError
+from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.proxy import ControlPlane, ProxySync
 from harness.observe import envoy
-from harness.parallel import in_parallel
-from harness.redaction import redact
 
 CONTAINER = "discovery"
 _SYNCS = "/debug/syncz"

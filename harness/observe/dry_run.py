@@ -4,10 +4,10 @@ from http import HTTPStatus
 
 from kubernetes.client import ApiException
 
-from harness.kube import Kube, Object, explain_api_error
+from harness.base.redaction import redact
+from harness.kube.client import Kube, Object, explain_api_error
 from harness.model.cluster import DryRun
 from harness.observe.api_objects import PROXY
-from harness.redaction import redact
 
 NAME = "eastwest-injection-dry-run"
 

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.base.redaction import redact
 from harness.model.certificate import Certificate
 from harness.model.proxy import (
     EndpointSet,
@@ -17,7 +18,6 @@ from harness.model.proxy import (
 )
 from harness.model.traffic import HostStats
 from harness.observe.istio_objects import readable_certificates
-from harness.redaction import redact
 
 Json = Any
 """Parsed JSON of somebody else's format."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from harness import x509
-from harness.kube import Object, metadata
+from harness.kube.client import Object, metadata
+from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import (
     ConfigObject,

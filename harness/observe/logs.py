@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness import expected
-from harness.container_log import last_words, telling_lines
-from harness.kube import Kube
+from harness.base.container_log import last_words, telling_lines
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Condition, Container, ContainerLog, Pod
 from harness.model.traffic import Traffic
 from harness.observe import api_objects
 from harness.observe.reading import explain
-from harness.parallel import in_parallel
 
 LOG_SECONDS = 5.0
 MOST_LOGS = 8
@@ -75,14 +75,14 @@ def requesters(observed: ClusterObservation, traffic: Traffic | None) -> Iterato
     """Proxies of clients and gateways, where requests went wrong: their access logs say where to. Pure."""
     if traffic is None or not _went_wrong(traffic):
         return
-    gateways = {(proxy.namespace, proxy.pod) for proxy in expected.gateway_proxies(observed)}
+    gateways = {(proxy.namespace, proxy.pod) for proxy in expectations.gateway_proxies(observed)}
     for pod in observed.pods:
-        if expected.has_proxy(pod) and (_is_client(pod) or (pod.namespace, pod.name) in gateways):
-            yield Source(pod.namespace, pod.name, expected.PROXY)
+        if expectations.has_proxy(pod) and (_is_client(pod) or (pod.namespace, pod.name) in gateways):
+            yield Source(pod.namespace, pod.name, expectations.PROXY)
 
 
 def _is_client(pod: Pod) -> bool:
-    return pod.labels.get("app") == expected.SLEEP and pod.ready
+    return pod.labels.get("app") == expectations.SLEEP and pod.ready
 
 
 def _went_wrong(traffic: Traffic) -> bool:
@@ -102,7 +102,7 @@ def others(kube: Kube, observed: ClusterObservation) -> Iterator[Source]:
         ApiException: its pods may not be listed.
         urllib3.exceptions.HTTPError: the API server did not answer.
     """
-    gateway = expected.gateway_service(observed)
+    gateway = expectations.gateway_service(observed)
     wanted = []
     if any(not _is_ready(resource.conditions) for resource in observed.sail):
         wanted.append(_OPERATOR)

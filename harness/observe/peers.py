@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness import expected
-from harness.kube import Kube, TransportError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, TransportError
+from harness.model import expectations
 from harness.model.cluster import Pod
 from harness.model.traffic import PeerIdentity
 from harness.observe.proxies import admin_texts
-from harness.parallel import in_parallel
 
 _SAN = "downstream_peer_uri_san"
 _METRICS = "stats/prometheus?filter=istio_requests_total"
@@ -54,7 +54,7 @@ def access_log_callers(text: str) -> Callers | None:
         except ValueError:
             continue
         tells = True
-        if str(entry.get("authority") or expected.HELLOWORLD).startswith(expected.HELLOWORLD):
+        if str(entry.get("authority") or expectations.HELLOWORLD).startswith(expectations.HELLOWORLD):
             principal = str(entry.get(_SAN) or "")
             principal = "" if principal in _NONE else principal
             found[principal, bool(principal)] += 1
@@ -94,7 +94,7 @@ def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[st
     def of_pod(destination: Destination) -> str | None:
         pod, kube = destination.pod, destination.kube
         try:
-            return kube.logs(pod.namespace, pod.name, expected.PROXY, lines=_LOG_LINES, since=since)
+            return kube.logs(pod.namespace, pod.name, expectations.PROXY, lines=_LOG_LINES, since=since)
         except (ApiException, HTTPError):
             return None
 

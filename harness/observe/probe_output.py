@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import x509
+from harness.base.redaction import redact
+from harness.model import x509
 from harness.model.certificate import Certificate
+from harness.model.permissions import ALL
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.observe.probe_plan import STATUS_PORT, PlannedProbe
 from harness.observe.probe_script import MARK
-from harness.permissions import ALL
-from harness.redaction import redact
 
 _REFUSED, _TIMED_OUT, _NO_NAME, _NO_HOST = 7, 28, (5, 6), ("No route to host", "unreachable", "Name or service")
 _WITHIN_EXPIRED = 124

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from harness import expected
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
+from harness.model.topology import Cluster, Topology
 from harness.model.traffic import ProbeKind
 from harness.observe.secrets import Credential
-from harness.topology import Cluster, Topology
 
 STATUS_PORT = 15021
 """Where a proxy says whether it is ready."""
@@ -66,15 +66,18 @@ def plan(
 def _gateway_probes(
     topology: Topology, asked: Asked, target: Cluster, observed: ClusterObservation
 ) -> Iterator[PlannedProbe]:
-    ports = expected.needed_ports(topology, target)
+    ports = expectations.needed_ports(topology, target)
     everyone = dict.fromkeys(source for sources in ports.values() for source in sources)
-    istiod, helloworld = f"istiod.{asked.system_namespace}.svc", expected.helloworld_server_name(asked.sample_namespace)
+    istiod, helloworld = (
+        f"istiod.{asked.system_namespace}.svc",
+        expectations.helloworld_server_name(asked.sample_namespace),
+    )
     handshakes = {
-        expected.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), helloworld, "istio"),
-        expected.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
-        expected.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
+        expectations.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), helloworld, "istio"),
+        expectations.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
+        expectations.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
     }
-    for address in expected.gateway_addresses(observed):
+    for address in expectations.gateway_addresses(observed):
         for source in everyone:
             yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, STATUS_PORT)
         for port, sources in ports.items():
@@ -88,11 +91,11 @@ def _gateway_probes(
 def _route_probes(
     topology: Topology, asked: Asked, target: Cluster, observed: ClusterObservation
 ) -> Iterator[PlannedProbe]:
-    pods = expected.helloworld_pods(observed, asked.sample_namespace)
+    pods = expectations.helloworld_pods(observed, asked.sample_namespace)
     for source in topology.others(target):
         if source.network == target.network:
             for pod in pods:
-                yield PlannedProbe(ProbeKind.POD_ROUTE, source.name, target.name, pod.ip, expected.HELLOWORLD_PORT)
+                yield PlannedProbe(ProbeKind.POD_ROUTE, source.name, target.name, pod.ip, expectations.HELLOWORLD_PORT)
 
 
 def _api_server_probe(topology: Topology, source: Cluster, credential: Credential) -> PlannedProbe:
@@ -113,16 +116,24 @@ def source_of(observed: ClusterObservation, sample_namespace: str) -> Source | N
     any other pod of the mesh; else sleep itself without a sidecar, whose traffic isn't redirected either; else istiod.
     """
     candidates = [
-        (not _runs_in(pod, expected.PROXY), pod.labels.get("app") != expected.SLEEP, not pod.ready, pod.name, pod)
+        (
+            not _runs_in(pod, expectations.PROXY),
+            pod.labels.get("app") != expectations.SLEEP,
+            not pod.ready,
+            pod.name,
+            pod,
+        )
         for pod in observed.pods
         if not pod.deleting
-        and (_runs_in(pod, expected.PROXY) or _plain_sleep(pod, sample_namespace) or _runs_in(pod, "discovery"))
+        and (_runs_in(pod, expectations.PROXY) or _plain_sleep(pod, sample_namespace) or _runs_in(pod, "discovery"))
     ]
     if not candidates:
         return None
     pod = min(candidates, key=lambda found: found[:4])[4]
     names = [container.name for container in pod.containers if container.state == "running"]
-    container = next((name for name in (expected.PROXY, expected.SLEEP, "discovery") if name in names), names[0])
+    container = next(
+        (name for name in (expectations.PROXY, expectations.SLEEP, "discovery") if name in names), names[0]
+    )
     return Source(pod.namespace, pod.name, container)
 
 
@@ -134,7 +145,7 @@ def _runs_in(pod: Pod, container: str) -> bool:
 def _plain_sleep(pod: Pod, sample_namespace: str) -> bool:
     return (
         pod.namespace == sample_namespace
-        and pod.labels.get("app") == expected.SLEEP
-        and pod.container(expected.PROXY) is None
+        and pod.labels.get("app") == expectations.SLEEP
+        and pod.container(expectations.PROXY) is None
         and any(container.state == "running" for container in pod.containers)
     )

@@ -9,11 +9,11 @@ import json
 import shlex
 from collections.abc import Sequence
 
-from harness import expected
-from harness.kube import Object
+from harness.kube.client import Object
+from harness.model import expectations
+from harness.model.permissions import ALL, Permission
 from harness.model.traffic import ProbeKind
 from harness.observe.probe_plan import STATUS_PORT, PlannedProbe
-from harness.permissions import ALL, Permission
 
 AT_ONCE = 16
 """Probes that run side by side."""
@@ -67,7 +67,7 @@ def _command(probe: PlannedProbe, signing_request: bytes) -> str:
 
 def _at(probe: PlannedProbe) -> str:
     """Host and port; an IPv6 address in brackets."""
-    return f"{expected.url_host(probe.address)}:{probe.port}"
+    return f"{expectations.url_host(probe.address)}:{probe.port}"
 
 
 def _handshake(probe: PlannedProbe) -> str:

@@ -6,14 +6,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness.kube import Kube, TransportError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, TransportError
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.observe import probe_output
 from harness.observe.probe_plan import PlannedProbe, Source
 from harness.observe.probe_script import AT_ONCE, script
 from harness.observe.proxies import no_program
 from harness.observe.reading import explain
-from harness.parallel import in_parallel
 
 SECONDS = 4.0
 """For one probe."""

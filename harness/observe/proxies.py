@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from harness.kube import Kube, TransportError
+from harness.kube.client import Kube, TransportError
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.proxy import Proxy
 from harness.observe import envoy

@@ -9,9 +9,9 @@ from kubernetes.client import ApiException
 from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 
-from harness.kube import TransportError, explain_api_error
+from harness.base.redaction import redact
+from harness.kube.client import TransportError, explain_api_error
 from harness.model.cluster import Reading, ReadOutcome, Subject
-from harness.redaction import redact
 
 Value = TypeVar("Value")
 _NOT_PERMITTED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

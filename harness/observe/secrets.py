@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from harness import x509
-from harness.kube import Object, metadata
+from harness.kube.client import Object, metadata
+from harness.model import x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import RemoteSecret
 from harness.observe.api_objects import created, labels

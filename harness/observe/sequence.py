@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from harness.base.redaction import redact
 from harness.model.traffic import Request
-from harness.redaction import redact
 
 MARK = "@@"
 _TIMEOUT_COSTS = 5

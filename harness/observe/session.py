@@ -11,19 +11,19 @@ from typing import TypeVar
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness import expected
-from harness.kube import Kube, TransportError
+from harness.base.parallel import in_parallel
+from harness.kube.client import Kube, TransportError
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.step import Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
 from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, traffic
 from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
 from harness.observe.reading import Reader, explain
-from harness.parallel import in_parallel
-from harness.steps import StepLog
-from harness.topology import Topology
 
 CONNECT_SECONDS = 5.0
 """After which an API server that has not answered at all counts as unreachable."""
@@ -149,12 +149,12 @@ class Session:
         """Send coverage and distribution, all clients side by side, and collect what the destinations saw."""
         began, limit = time.monotonic(), ASK_SECONDS * self._scale
         seen, senders = self._seen(), self._clients()
-        odds = traffic.odds(self._topology, self._asked, seen)
+        odds = traffic.coverage(self._topology, self._asked, seen)
         destinations = tuple(
             peers.Destination(name, self._kubes[name], pod)
             for name, cluster in seen.items()
-            for pod in expected.helloworld_pods(cluster, self._asked.sample_namespace)
-            if expected.has_proxy(pod)
+            for pod in expectations.helloworld_pods(cluster, self._asked.sample_namespace)
+            if expectations.has_proxy(pod)
         )
         before = peers.metrics(destinations, limit)
         converged = {timed.client for timed in convergence if timed.converged}

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from harness import expected, statistics
-from harness.kube import Kube, TransportError
+from harness.kube.client import Kube, TransportError
+from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Asked
+from harness.model.topology import Topology
 from harness.model.traffic import Convergence, Sequence
 from harness.observe import envoy
 from harness.observe.proxies import CLUSTERS, admin
 from harness.observe.reading import explain
 from harness.observe.sequence import SequencePlan, broken_off, command, requests, script, versions_seen
-from harness.topology import Topology
 
 LOOP = 10
 """The chapter's `for i in {0..9}`."""
@@ -69,19 +69,19 @@ def clients(
     """The first ready sleep pod of each cluster that has one."""
     namespace, found = asked.sample_namespace, []
     for cluster in topology.clusters:
-        ready = [pod for pod in observed[cluster.name].pods_with(namespace, app=expected.SLEEP) if pod.ready]
+        ready = [pod for pod in observed[cluster.name].pods_with(namespace, app=expectations.SLEEP) if pod.ready]
         for pod in sorted(ready, key=lambda pod: pod.name)[:1]:
-            container = next((c.name for c in pod.containers if not c.init and c.name != expected.PROXY), "")
+            container = next((c.name for c in pod.containers if not c.init and c.name != expectations.PROXY), "")
             found.append(
                 Client(
                     cluster=cluster.name,
                     kube=kubes[cluster.name],
                     namespace=namespace,
                     pod=pod.name,
-                    container=expected.SLEEP if pod.container(expected.SLEEP) else container,
-                    url=f"http://{expected.HELLOWORLD}.{namespace}:{expected.HELLOWORLD_PORT}/hello",
+                    container=expectations.SLEEP if pod.container(expectations.SLEEP) else container,
+                    url=f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello",
                     versions=tuple(other.version for other in topology.clusters),
-                    apart=expected.versions_apart(topology, cluster),
+                    apart=expectations.versions_apart(topology, cluster),
                     limit=max(1, round(REQUEST_SECONDS * timeout_scale)),
                     short_limit=max(1, round(SHORT_REQUEST_SECONDS * timeout_scale)),
                     timeout=15 * timeout_scale,
@@ -90,18 +90,18 @@ def clients(
     return tuple(found)
 
 
-def odds(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> Odds:
+def coverage(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> Odds:
     """The cap of coverage, from the shares that the ready pods of each version promise.
 
     istiod weights endpoints by pods (EP-WEIGHTS). A version without a ready pod counts as one.
     """
     pods = [
-        max(1, len(expected.helloworld_pods(observed[cluster.name], asked.sample_namespace)))
+        max(1, len(expectations.helloworld_pods(observed[cluster.name], asked.sample_namespace)))
         for cluster in topology.clusters
     ]
     shares = [count / sum(pods) for count in pods]
-    cap = statistics.coverage_cap(shares)
-    return Odds(cap, statistics.miss_probability(shares, cap))
+    cap = odds.coverage_cap(shares)
+    return Odds(cap, odds.miss_probability(shares, cap))
 
 
 def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
@@ -131,7 +131,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
                 first[answer.version] = round(offset + answer.sent + answer.seconds, 3)
                 changed = time.monotonic()
         now = time.monotonic()
-        if expected.all_answered(client.apart, first) or now > deadline or now - changed > quiet:
+        if expectations.all_answered(client.apart, first) or now > deadline or now - changed > quiet:
             break
         seen = _endpoints(client)
         if endpoints is not None and seen != endpoints:
@@ -139,7 +139,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
         endpoints = seen
         # Nothing tells a client that a version became reachable: it has to ask again.
         time.sleep(_PAUSE)
-    converged = expected.all_answered(client.apart, first)
+    converged = expectations.all_answered(client.apart, first)
     seconds = max(first.values()) if converged else round(time.monotonic() - began, 3)
     return Convergence(client=client.cluster, seconds=seconds, first_answer=first, converged=converged, requests=sent)
 
@@ -155,7 +155,7 @@ def cover(client: Client, cap: int, converged: bool) -> Sequence:
 
 def distribute(client: Client, count: int, coverage: Sequence) -> Sequence | None:
     """A fixed number of requests for the shares; None where coverage has shown that not all of them answer."""
-    if not expected.all_answered(client.apart, versions_seen(coverage.requests)):
+    if not expectations.all_answered(client.apart, versions_seen(coverage.requests)):
         return None
     plan = SequencePlan(client.url, count, limit=client.limit, chunk=_CHUNK)
     if broken_off(plan, coverage.requests):
@@ -198,8 +198,8 @@ def _counters(client: Client) -> envoy.Counters | None:
         answer = admin(client.kube, client.namespace, client.pod, (CLUSTERS,), client.timeout).get(CLUSTERS)
     except TransportError:
         return None
-    host = f"{expected.HELLOWORLD}.{client.namespace}.svc."
-    return envoy.host_counters(answer, expected.HELLOWORLD_PORT, host) if answer else None
+    host = f"{expectations.HELLOWORLD}.{client.namespace}.svc."
+    return envoy.host_counters(answer, expectations.HELLOWORLD_PORT, host) if answer else None
 
 
 def _endpoints(client: Client) -> frozenset[tuple[str, int]]:

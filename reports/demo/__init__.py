@@ -1,7 +1,7 @@
 """`python -m reports demo`: judges two recorded runs that ship with the suite, so that one sees what a report is.
 
-The healthy one was recorded on live clusters; the broken one is the same run with one fault of harness/faults in it,
-and says so in its report under "Added to the chapter's procedure".
+The healthy one was recorded on live clusters. The broken one is that run with one fault of harness/proof/faults in it,
+and its report says so under "Added to the chapter's procedure".
 """
 
 import gzip
@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.errors import UserError
-from harness.faults.mutations import faults
+from harness.base.errors import UserError
 from harness.model.observation import Observation
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.mutations import faults
 from reports import layout
 
 ROOT = Path(__file__).parents[2]

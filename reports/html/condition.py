@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.diagnose.graph import Layer, judged_at
-from harness.diagnose.registry import detectors
+from harness.judge.diagnose.graph import Layer, judged_at
+from harness.judge.diagnose.registry import detectors
+from harness.judge.requirement import Verdict
 from harness.model.cluster import ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import ProbeKind, ProbeResult
-from harness.requirement import Verdict
-from harness.topology import Cluster
 from reports.html.traffic import answering
 from reports.result import TopologyResult
 

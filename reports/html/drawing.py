@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.model.observation import Observation
-from harness.topology import Cluster, Topology
+from harness.model.topology import Cluster, Topology
 from reports.conformance import gateway_addresses
 from reports.html.condition import Fault, Part, State, faults, part_state, secret_state, traffic_state
 from reports.html.traffic import answering

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.faults.trial import Notice, Result, Trial
+from harness.proof.faults.trial import Notice, Result, Trial
 from reports.detection import DetectionMatrix, counts, summary
 from reports.html.page import assets, templates
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Step
-from harness.timeline import phase_seconds
+from harness.model.timeline import phase_seconds
 
 LABELS, BARS, END = 380, 620, 70
 """Widths of the three columns of the drawing."""

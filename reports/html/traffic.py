@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from harness import expected
+from harness.model import expectations
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import Request, Sequence
-from harness.topology import Cluster
 
 LOOP = 10
 """Requests of the chapter's loop."""
@@ -150,7 +150,7 @@ def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[Share, 
 
 
 def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[Share, ...]:
-    weights = expected.promised_weights(observation, client)
+    weights = expectations.promised_weights(observation, client)
     return _shares({version: weights[version] for version in versions if weights.get(version)}, versions)
 
 

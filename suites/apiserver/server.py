@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.cache import cache_directory
-from harness.clusters.access import ClusterAccess
-from harness.images.programs import GO_MODULES, programs_path
-from harness.kube import Kube
+from harness.base.cache import cache_directory
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube
+from harness.machine.images.programs import GO_MODULES, programs_path
 
 START_SECONDS = 60.0
 

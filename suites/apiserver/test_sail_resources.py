@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import inventory
-from harness.clusters.access import ClusterAccess
-from harness.distributions.model import Manifests
-from harness.errors import StepError, UserError
-from harness.kube import Kube, Object
+from harness.base.errors import StepError, UserError
+from harness.kube import inventory
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object
 from harness.mesh import operator, removal, sail
 from harness.mesh.context import Mesh
+from harness.mesh.distributions.model import Manifests
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome, Phase
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from suites.apiserver.server import api_server
 
 PR = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)

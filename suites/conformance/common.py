@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from harness import expected
+from harness.judge.requirement import Evidence
+from harness.model import expectations
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
+from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from harness.requirement import Evidence
-from harness.topology import Cluster
 
 
 def ca_object(observation: Observation) -> str:
@@ -33,7 +33,7 @@ def running_control_planes(observation: Observation, evidence: Evidence, primary
     observed = observation[primary]
     if observed.control_planes:
         return observed.control_planes
-    if any(pod.ready for pod in expected.istiod_pods(observed)):
+    if any(pod.ready for pod in expectations.istiod_pods(observed)):
         evidence.unknown(f"{primary.name}: istiod runs, and was not observed")
     else:
         evidence.blocked("CP-READY", f"no control plane runs on {primary.name}")
@@ -48,7 +48,7 @@ def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) 
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
     found = False
     for pod in observed.lasting_pods:
-        container = pod.container(expected.PROXY)
+        container = pod.container(expectations.PROXY)
         if container is None:
             continue
         found = True
@@ -104,7 +104,7 @@ def cover(
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
-    addresses = expected.gateway_addresses(observation[target])
+    addresses = expectations.gateway_addresses(observation[target])
     if sources and not addresses:
         evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
     for source in sources:
@@ -122,7 +122,7 @@ def cover(
 
 def missing(observation: Observation, evidence: Evidence, source: Cluster, what: str) -> None:
     """Note that a probe or request was not sent: blocked where there is no client, else unknown."""
-    if expected.sleep_available(observation, source):
+    if expectations.sleep_available(observation, source):
         evidence.unknown(f"{source.name}: {what} was not tried")
     else:
         evidence.blocked("WL-PLACED", f"{source.name} has no sleep to try {what} from")

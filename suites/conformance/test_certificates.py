@@ -3,12 +3,12 @@
 from datetime import timedelta
 from itertools import combinations
 
-from harness import x509
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 from suites.conformance.common import ca_object, ca_secrets
 
 AREA = "certificates"

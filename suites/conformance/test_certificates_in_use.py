@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from harness import expected, x509
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
+from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes
 
 AREA = "certificates"
@@ -40,12 +40,12 @@ def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
                 continue
             _expect_issuer(evidence, observed, f"istiod {control_plane.pod}", chain[0], secret.ca_cert)
     for cluster, observed in evidence.readable(observation, Subject.PROXIES):
-        secret = expected.signing_ca(observation, cluster) or CaSecret(exists=False)
+        secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
         for proxy in observed.proxies:
             if proxy.chain and secret.ca_cert:
                 _expect_issuer(evidence, observed, f"proxy {_pod(proxy)}", proxy.chain[0], secret.ca_cert)
     for cluster, observed in evidence.readable(observation, Subject.ROOT_CONFIG_MAP):
-        secret = expected.signing_ca(observation, cluster) or CaSecret(exists=False)
+        secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
         if secret.root_cert is None:
             continue
         found = observed.root_config_map or ()
@@ -74,7 +74,7 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
         cluster.name for cluster, _, _ in ca_secrets(observation, evidence, among=observation.topology.primaries)
     }
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
-        secret = expected.signing_ca(observation, cluster) or CaSecret(exists=False)
+        secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
         if cluster.primary not in primaries or secret.ca_cert is None or secret.root_cert is None:
             evidence.blocked("CERT-SECRET", f"{cluster.name}: the CA of {cluster.primary} can't be read")
             continue
@@ -90,7 +90,7 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{cluster.name}: the certificate of {_pod(proxy)} was not read")
                 continue
             account = pod.service_account if pod else ""
-            identity = expected.spiffe_id(expected.trust_domain(observation), proxy.namespace, account)
+            identity = expectations.spiffe_id(expectations.trust_domain(observation), proxy.namespace, account)
             _judge_leaf(
                 observation, evidence, cluster, proxy, ca=secret.ca_cert, root=secret.root_cert, identity=identity
             )
@@ -120,13 +120,13 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
             if not chain:
                 evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
                 continue
-            name = f"istiod {control_plane.pod}:{expected.XDS_PORT}"
+            name = f"istiod {control_plane.pod}:{expectations.XDS_PORT}"
             _judge_serving(
                 observation, evidence, primary, name, chain=control_plane.serving_chain, root=root, names=names
             )
         remotes = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
         for probe in cover(
-            observation, evidence, ProbeKind.TLS, target=primary, port=expected.XDS_PORT, sources=remotes
+            observation, evidence, ProbeKind.TLS, target=primary, port=expectations.XDS_PORT, sources=remotes
         ):
             if _presented(evidence, probe):
                 name = f"gateway {probe.address}:{probe.port} from {probe.source}"
@@ -218,7 +218,7 @@ def _discovery_names(observation: Observation, primary: Cluster) -> tuple[str, .
         for cluster in observation.topology.served_by(primary)
         for proxy in observation[cluster].proxies
     }
-    names = sorted(name for name in addresses if name and not expected.is_address(name.strip("[]")))
+    names = sorted(name for name in addresses if name and not expectations.is_address(name.strip("[]")))
     return tuple(names) or (f"istiod.{observation.asked.system_namespace}.svc",)
 
 

@@ -1,8 +1,8 @@
 """Cleanup: what the chapter takes away, and what it leaves."""
 
+from harness.judge.requirement import Evidence, Level, requirement
 from harness.model.observation import Observation
 from harness.model.step import Phase
-from harness.requirement import Evidence, Level, requirement
 
 AREA = "cleanup"
 

@@ -1,11 +1,11 @@
 """Control planes: ready in time, of one version, with one identity, and injecting."""
 
-from harness import expected, x509
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations, x509
 from harness.model.cluster import ClusterObservation, DryRun, Subject
 from harness.model.observation import Observation
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 from suites.conformance.common import running_control_planes
 
 AREA = "control plane"
@@ -26,7 +26,9 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "Wait for the control plane to return the Ready status condition".
     """
     for cluster in observation.topology.clusters:
-        operator = observation.asked.installer == "sail" or expected.istio_resource(observation[cluster]) is not None
+        operator = (
+            observation.asked.installer == "sail" or expectations.istio_resource(observation[cluster]) is not None
+        )
         subject = Subject.SAIL if operator else Subject.WORKLOADS if cluster.is_primary else Subject.DRY_RUN
         for _, observed in evidence.readable(observation, subject, among=(cluster,)):
             if operator:
@@ -85,7 +87,7 @@ def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> N
     """
     for cluster, observed in evidence.readable(observation, Subject.WEBHOOKS, Subject.DRY_RUN):
         revision = observation.asked.revision
-        webhooks = expected.injection_webhooks(observed, revision)
+        webhooks = expectations.injection_webhooks(observed, revision)
         planes = [plane for plane in observation[cluster.primary].control_planes if plane.serving_chain]
         # While two revisions stand each webhook calls its own.
         chains = [plane.serving_chain for plane in planes if plane.revision == revision] or [
@@ -145,7 +147,7 @@ def _is_wait(step: Step, cluster: Cluster) -> bool:
 
 
 def _resource_ready(evidence: Evidence, observed: ClusterObservation) -> bool:
-    resource = expected.istio_resource(observed)
+    resource = expectations.istio_resource(observed)
     return _condition_ready(evidence, observed, "Istio", resource.name if resource else "default")
 
 
@@ -166,7 +168,7 @@ def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str
 
 
 def _istiod_available(evidence: Evidence, observed: ClusterObservation) -> bool:
-    deployments = expected.istiod_workloads(observed)
+    deployments = expectations.istiod_workloads(observed)
     conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
     ready = any(workload.available for workload in deployments)
     return evidence.expect(

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 
 AREA = "endpoints"
 
@@ -31,7 +31,7 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
         whole = all(known.values())
         allowed = set[str]().union(*known.values())
         # A name may resolve otherwise where istiod asks: what is at 15443 and no other cluster's is taken for it.
-        elsewhere = {each for each in listed - allowed if each.endswith(f":{expected.MESH_PORT}")}
+        elsewhere = {each for each in listed - allowed if each.endswith(f":{expectations.MESH_PORT}")}
         for target, wanted in known.items():
             by_name = target.network != client.network and _known_by_name(observation, target)
             if by_name:
@@ -72,14 +72,14 @@ def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
     """
     sample = observation.asked.sample_namespace
     for client, proxy, found in _clients(observation, evidence):
-        owned = expected.endpoints_by_cluster(observation, client, found.endpoints)
+        owned = expectations.endpoints_by_cluster(observation, client, found.endpoints)
         if not owned or len(owned) < len(observation.topology.clusters):
             evidence.blocked(
                 "EP-COMPLETE", f"the endpoints of {client.name}'s {proxy.pod} are not those of all clusters"
             )
             continue
         weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
-        pods = {name: len(expected.helloworld_pods(observation[name], sample)) for name in owned}
+        pods = {name: len(expectations.helloworld_pods(observation[name], sample)) for name in owned}
         whole, ready = sum(weights.values()), sum(pods.values())
         shares = ", ".join(f"{name} {weight}" for name, weight in weights.items())
         evidence.expect(
@@ -96,16 +96,16 @@ def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clu
     """The proxies of all sleep pods with their endpoints of helloworld."""
     sample = observation.asked.sample_namespace
     for client, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
-        pods = observed.pods_with(sample, app=expected.SLEEP)
+        pods = observed.pods_with(sample, app=expectations.SLEEP)
         if not pods:
             evidence.blocked("WL-PLACED", f"{client.name} has no sleep")
-        read = {proxy.pod: proxy for proxy in expected.sleep_proxies(observation, client)}
+        read = {proxy.pod: proxy for proxy in expectations.sleep_proxies(observation, client)}
         for pod in pods:
-            container = pod.container(expected.PROXY)
+            container = pod.container(expectations.PROXY)
             proxy = read.get(pod.name)
             if proxy is not None:
                 none = EndpointSet(cluster="", endpoints=())
-                yield client, proxy, expected.helloworld_endpoints(proxy, sample) or none
+                yield client, proxy, expectations.helloworld_endpoints(proxy, sample) or none
             elif container is None or not container.ready:
                 evidence.blocked("WL-INJECTED", f"{client.name}: {pod.name} has no ready proxy")
             else:
@@ -114,8 +114,8 @@ def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clu
 
 def _known_by_name(observation: Observation, target: Cluster) -> bool:
     """Whether the gateway's load balancer has a host name, whose addresses may change between two look-ups."""
-    service = expected.gateway_service(observation[target])
-    return service is not None and not all(map(expected.is_address, service.ingress))
+    service = expectations.gateway_service(observation[target])
+    return service is not None and not all(map(expectations.is_address, service.ingress))
 
 
 def _known(
@@ -125,10 +125,10 @@ def _known(
     subject = Subject.PODS if target.network == client.network else Subject.SERVICES
     if not list(evidence.readable(observation, Subject.PODS, subject, among=(target,))):
         return {}
-    if not expected.helloworld_pods(observation[target], observation.asked.sample_namespace):
+    if not expectations.helloworld_pods(observation[target], observation.asked.sample_namespace):
         evidence.blocked("WL-PLACED", f"no helloworld pod is ready on {target.name}")
         return {}
-    addresses = expected.addresses_of(observation, client, target)
+    addresses = expectations.addresses_of(observation, client, target)
     if not addresses:
         evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
     return addresses

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.experiment import Exchange, Experiments, Policy
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
 from suites.conformance.common import lost_clients
 
 OK, FORBIDDEN = 200, 403
@@ -41,7 +41,7 @@ def test_tr_grpc(observation: Observation, evidence: Evidence) -> None:
     that share another network one is enough: their gateways pass connections through, so what is behind them is chosen
     once for a connection.
 
-    Source: Istio, "Protocol Selection"; gRPC over HTTP/2; harness/statistics.py, coverage_cap.
+    Source: Istio, "Protocol Selection"; gRPC over HTTP/2; harness/model/odds.py, coverage_cap.
     """
     for exchanges in _made(observation, evidence, "TR-GRPC", lambda seen: seen.grpc):
         for source in observation.topology.clusters:
@@ -49,7 +49,7 @@ def test_tr_grpc(observation: Observation, evidence: Evidence) -> None:
                 _expect_answer(evidence, exchange, None)
                 if exchange.result is not ProbeResult.ANSWERED:
                     continue
-                for targets in expected.spread_over(observation.topology, source):
+                for targets in expectations.spread_over(observation.topology, source):
                     answers = sum(exchange.answers.get(target.version, 0) for target in targets)
                     evidence.expect(
                         answers > 0,
@@ -89,8 +89,8 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
                 continue
             requests = [request for sequence in loops for request in sequence.requests]
             failed = {request.error or f"status {request.status}" for request in requests if request.status != OK}
-            apart = expected.versions_apart(observation.topology, client)
-            missing = expected.unanswered(apart, {request.version for request in requests})
+            apart = expectations.versions_apart(observation.topology, client)
+            missing = expectations.unanswered(apart, {request.version for request in requests})
             wanted = "every version answers, none fails"
             evidence.expect(
                 not failed and not missing,

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
-from harness import expected, x509
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations, x509
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
+from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster, Feature
 from suites.conformance.common import answered, cover, outcome
 
 AREA = "gateways"
@@ -25,9 +25,9 @@ def test_gw_available(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "Create an East-West gateway".
     """
     for cluster, observed in evidence.readable(
-        observation, Subject.WORKLOADS, among=expected.gateways(observation.topology)
+        observation, Subject.WORKLOADS, among=expectations.gateways(observation.topology)
     ):
-        workload = expected.gateway_workload(observed)
+        workload = expectations.gateway_workload(observed)
         found = "no such Deployment"
         if workload:
             reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions)
@@ -35,7 +35,7 @@ def test_gw_available(observation: Observation, evidence: Evidence) -> None:
         evidence.expect(
             bool(workload and workload.available),
             cluster=cluster,
-            object=f"Deployment {observation.asked.system_namespace}/{expected.GATEWAY}",
+            object=f"Deployment {observation.asked.system_namespace}/{expectations.GATEWAY}",
             field="condition",
             expected="Available",
             found=found,
@@ -51,9 +51,9 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "two OpenShift Container Platform clusters with external load balancer support".
     """
     for cluster, observed in evidence.readable(
-        observation, Subject.SERVICES, among=expected.gateways(observation.topology)
+        observation, Subject.SERVICES, among=expectations.gateways(observation.topology)
     ):
-        service = expected.gateway_service(observed)
+        service = expectations.gateway_service(observed)
         found = "no such Service" if service is None else f"none, type {service.type}"
         if service and service.ingress:
             unnamed = [address for address in service.resolved if address not in service.ingress]
@@ -61,7 +61,7 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
         evidence.expect(
             bool(service and service.ingress),
             cluster=cluster,
-            object=f"Service {observation.asked.system_namespace}/{expected.GATEWAY}",
+            object=f"Service {observation.asked.system_namespace}/{expectations.GATEWAY}",
             field="status.loadBalancer.ingress",
             expected="an address",
             found=found,
@@ -78,8 +78,8 @@ def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Gateways must be used to enable communication across network boundaries".
     """
-    for target, observed in _available(observation, evidence, expected.gateways(observation.topology)):
-        for port, sources in expected.needed_ports(observation.topology, target).items():
+    for target, observed in _available(observation, evidence, expectations.gateways(observation.topology)):
+        for port, sources in expectations.needed_ports(observation.topology, target).items():
             for probe in cover(observation, evidence, ProbeKind.TCP, target=target, port=port, sources=sources):
                 evidence.expect(
                     answered(probe),
@@ -102,17 +102,17 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
     for cluster, observed, chains in _listening(
-        observation, evidence, expected.MESH_PORT, expected.multi_network_gateways(observation.topology)
+        observation, evidence, expectations.MESH_PORT, expectations.multi_network_gateways(observation.topology)
     ):
         through = sorted({name for chain in chains if _passes_through(chain) for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
-        wanted = expected.helloworld_server_name(observation.asked.sample_namespace)
+        wanted = expectations.helloworld_server_name(observation.asked.sample_namespace)
         exposed = any(fnmatch(wanted, name) for name in through)
         others = f"{len(through)} other services" if through else f"{len(chains)} other filter chains"
         evidence.expect(
             exposed,
             cluster=observed,
-            object=f"listener {expected.MESH_PORT} of {expected.GATEWAY}",
+            object=f"listener {expectations.MESH_PORT} of {expectations.GATEWAY}",
             field="AUTO_PASSTHROUGH",
             expected=f"helloworld by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
             found=f"{len(through)} services, helloworld among them" if exposed else others,
@@ -128,15 +128,15 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Expose the control plane through the gateway", expose-istiod.yaml.
     """
-    for port in (expected.XDS_PORT, expected.WEBHOOK_PORT):
+    for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT):
         for cluster, _, chains in _listening(
-            observation, evidence, port, expected.serving_primaries(observation.topology)
+            observation, evidence, port, expectations.serving_primaries(observation.topology)
         ):
             destinations = sorted({name for chain in chains for name in chain.clusters})
             evidence.expect(
                 any("istiod" in name for name in destinations),
                 cluster=cluster,
-                object=f"listener {port} of {expected.GATEWAY}",
+                object=f"listener {port} of {expectations.GATEWAY}",
                 field="destination",
                 expected="istiod",
                 found=", ".join(destinations) or "no listener",
@@ -154,19 +154,23 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, expose-services.yaml; Istio, "Install Multi-Primary on different networks".
     """
     for target, observed in _available(
-        observation, evidence, expected.multi_network_gateways(observation.topology), Subject.PODS, Subject.CA_SECRET
+        observation,
+        evidence,
+        expectations.multi_network_gateways(observation.topology),
+        Subject.PODS,
+        Subject.CA_SECRET,
     ):
         identities = _helloworld_identities(observation, target)
-        secret = expected.signing_ca(observation, target)
+        secret = expectations.signing_ca(observation, target)
         if not identities:
             evidence.blocked("WL-INJECTED", f"no ready helloworld with a sidecar behind the gateway of {target.name}")
             continue
         if secret is None or secret.root_cert is None:
             evidence.blocked("CERT-SECRET", f"{target.primary} has no readable root-cert.pem")
             continue
-        sources = expected.needed_ports(observation.topology, target).get(expected.MESH_PORT, ())
+        sources = expectations.needed_ports(observation.topology, target).get(expectations.MESH_PORT, ())
         for probe in cover(
-            observation, evidence, ProbeKind.TLS, target=target, port=expected.MESH_PORT, sources=sources
+            observation, evidence, ProbeKind.TLS, target=target, port=expectations.MESH_PORT, sources=sources
         ):
             if answered(probe) and not probe.certificates:
                 evidence.unknown(f"{probe.source}: {probe.address}:{probe.port} answered, its certificate was not kept")
@@ -194,11 +198,11 @@ def test_gw_hardened(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Security best practices"; expose-services.yaml, expose-istiod.yaml.
     """
     topology = observation.topology
-    for target, _ in _available(observation, evidence, expected.gateways(topology)):
-        ports = expected.needed_ports(topology, target)
+    for target, _ in _available(observation, evidence, expectations.gateways(topology)):
+        ports = expectations.needed_ports(topology, target)
         for kind, port, by in (
-            (ProbeKind.TLS_NO_CERTIFICATE, expected.MESH_PORT, "GW-DATAPATH"),
-            (ProbeKind.CSR_NO_TOKEN, expected.XDS_PORT, "CERT-ISTIOD"),
+            (ProbeKind.TLS_NO_CERTIFICATE, expectations.MESH_PORT, "GW-DATAPATH"),
+            (ProbeKind.CSR_NO_TOKEN, expectations.XDS_PORT, "CERT-ISTIOD"),
         ):
             for probe in cover(observation, evidence, kind, target=target, port=port, sources=ports.get(port, ())):
                 if probe.result is not ProbeResult.ANSWERED and not _serves(observation, probe):
@@ -219,7 +223,7 @@ def _available(
 ) -> Iterator[tuple[Cluster, ClusterObservation]]:
     """The clusters whose gateway runs."""
     for cluster, observed in evidence.readable(observation, Subject.WORKLOADS, Subject.SERVICES, *also, among=among):
-        workload = expected.gateway_workload(observed)
+        workload = expectations.gateway_workload(observed)
         if workload and workload.available:
             yield cluster, observed
         else:
@@ -231,7 +235,7 @@ def _listening(
 ) -> Iterator[tuple[Cluster, ClusterObservation, tuple[FilterChain, ...]]]:
     """The gateways, pod by pod, with the filter chains of one port."""
     for cluster, observed in _available(observation, evidence, among, Subject.PROXIES):
-        proxies = expected.gateway_proxies(observed)
+        proxies = expectations.gateway_proxies(observed)
         if not proxies:
             evidence.unknown(f"{cluster.name}: the gateway runs, and its Envoy was not observed")
         for proxy in proxies:
@@ -258,13 +262,13 @@ def _gateway_objects(observed: ClusterObservation) -> list[str]:
 
 def _helloworld_identities(observation: Observation, target: Cluster) -> set[str]:
     """Who may stand behind a gateway: the helloworld pods with a ready sidecar on its network."""
-    domain, sample = expected.trust_domain(observation), observation.asked.sample_namespace
+    domain, sample = expectations.trust_domain(observation), observation.asked.sample_namespace
     return {
-        expected.spiffe_id(domain, sample, pod.service_account)
+        expectations.spiffe_id(domain, sample, pod.service_account)
         for cluster in observation.topology.clusters
         if cluster.network == target.network
-        for pod in expected.helloworld_pods(observation[cluster], sample)
-        if expected.has_proxy(pod)
+        for pod in expectations.helloworld_pods(observation[cluster], sample)
+        if expectations.has_proxy(pod)
     }
 
 

@@ -1,10 +1,10 @@
 """One version and one mesh: what control planes and proxies of all clusters must agree on."""
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 from suites.conformance.common import proxies, running_control_planes
 
 AREA = "control plane"
@@ -66,7 +66,7 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
         if not any(fields.values()):
             evidence.blocked("WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
     install = observation.asked.mode == "install"
-    wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expected.trust_domain(observation)}
+    wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expectations.trust_domain(observation)}
     for field, asked in wanted.items():
         seen = [(name, where, value) for name, at in found.items() for where, value in at.get(field, {}).items()]
         _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
@@ -99,7 +99,7 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
         "trust domain": "TRUST_DOMAIN",
         "cluster name": "ISTIO_META_CLUSTER_ID",
     }
-    containers = [(pod, pod.container(expected.PROXY)) for pod in observed.lasting_pods]
+    containers = [(pod, pod.container(expectations.PROXY)) for pod in observed.lasting_pods]
     return {
         field: {
             f"Pod {pod.namespace}/{pod.name} {variable}": container.env[variable]
@@ -112,7 +112,7 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
 
 def _configured_identity(observation: Observation, observed: ClusterObservation) -> dict[str, dict[str, str]]:
     """The same from a primary's configuration; a mesh without an id has its trust domain's name."""
-    config = expected.mesh_config(observed, observation.asked.revision)
+    config = expectations.mesh_config(observed, observation.asked.revision)
     if config is None:
         return {}
     values = config.values.get("global") or {}

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import PeerIdentity
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
 from suites.conformance.common import lost_clients, missing
 
 AREA = "mtls"
@@ -57,8 +57,8 @@ def _unrecorded(
     observation: Observation, evidence: Evidence, cluster: Cluster, asked: Collection[PeerIdentity]
 ) -> None:
     """Requests arrived that no proxy recorded: blocked where there is no proxy, unknown where none could be asked."""
-    called = expected.helloworld_pods(observation[cluster], observation.asked.sample_namespace)
-    if called and not any(map(expected.has_proxy, called)):
+    called = expectations.helloworld_pods(observation[cluster], observation.asked.sample_namespace)
+    if called and not any(map(expectations.has_proxy, called)):
         evidence.blocked("WL-INJECTED", f"{cluster.name}: no helloworld pod has a proxy that could tell who called")
     elif asked:
         for peer in asked:
@@ -75,9 +75,9 @@ def _unrecorded(
 
 
 def _client_identities(observation: Observation) -> set[str]:
-    sample, domain = observation.asked.sample_namespace, expected.trust_domain(observation)
-    pods = [pod for observed in observation.clusters for pod in observed.pods_with(sample, app=expected.SLEEP)]
-    return {expected.spiffe_id(domain, sample, account) for account in {pod.service_account for pod in pods}}
+    sample, domain = observation.asked.sample_namespace, expectations.trust_domain(observation)
+    pods = [pod for observed in observation.clusters for pod in observed.pods_with(sample, app=expectations.SLEEP)]
+    return {expectations.spiffe_id(domain, sample, account) for account in {pod.service_account for pod in pods}}
 
 
 def _called_from_elsewhere(observation: Observation, cluster: Cluster) -> bool:

@@ -2,12 +2,12 @@
 
 from itertools import combinations
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
+from harness.model.topology import Feature
 from harness.model.traffic import ProbeKind
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Feature
 from suites.conformance.common import answered, missing, outcome, tried
 
 AREA = "network"
@@ -25,12 +25,12 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
     for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
         system = observation.asked.system_namespace
         namespace = observed.namespace(system)
-        found = namespace.labels.get(expected.NETWORK_LABEL, "none") if namespace else "no such namespace"
+        found = namespace.labels.get(expectations.NETWORK_LABEL, "none") if namespace else "no such namespace"
         evidence.expect(
             found == cluster.network,
             cluster=cluster,
             object=f"Namespace {system}",
-            field=f"label {expected.NETWORK_LABEL}",
+            field=f"label {expectations.NETWORK_LABEL}",
             expected=cluster.network,
             found=found,
         )
@@ -48,7 +48,7 @@ def test_net_distinct(observation: Observation, evidence: Evidence) -> None:
     names: dict[str, str] = {}
     for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
         namespace = observed.namespace(observation.asked.system_namespace)
-        name = namespace.labels.get(expected.NETWORK_LABEL) if namespace else None
+        name = namespace.labels.get(expectations.NETWORK_LABEL) if namespace else None
         if name:
             names[cluster.name] = name
         else:
@@ -59,7 +59,7 @@ def test_net_distinct(observation: Observation, evidence: Evidence) -> None:
                 names[one.name] != names[other.name],
                 cluster=other,
                 object=f"Namespace {observation.asked.system_namespace}",
-                field=f"label {expected.NETWORK_LABEL}",
+                field=f"label {expectations.NETWORK_LABEL}",
                 expected=f"another one than {one.name}'s {names[one.name]}",
                 found=names[other.name],
             )
@@ -85,7 +85,7 @@ def test_net_routes(observation: Observation, evidence: Evidence) -> None:
                 if (probe.kind, probe.source, probe.target) == (ProbeKind.POD_ROUTE, source.name, target.name)
             ]
             if not sent:
-                pods = expected.helloworld_pods(observation[target], observation.asked.sample_namespace)
+                pods = expectations.helloworld_pods(observation[target], observation.asked.sample_namespace)
                 if pods:
                     missing(observation, evidence, source, f"a pod of {target.name}")
                 else:

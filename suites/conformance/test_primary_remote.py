@@ -2,11 +2,11 @@
 
 from urllib.parse import urlsplit
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster, Feature
+from harness.model.topology import Cluster, Feature
 
 AREA = "control plane"
 
@@ -22,11 +22,11 @@ def test_cp_external(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "externalIstiod: true (1)".
     """
     for cluster, observed in evidence.readable(
-        observation, Subject.PODS, Subject.MESH_CONFIG, among=expected.serving_primaries(observation.topology)
+        observation, Subject.PODS, Subject.MESH_CONFIG, among=expectations.serving_primaries(observation.topology)
     ):
-        containers = [c for pod in expected.istiod_pods(observed) for c in pod.containers if not c.init]
+        containers = [c for pod in expectations.istiod_pods(observed) for c in pod.containers if not c.init]
         running = {c.env["EXTERNAL_ISTIOD"] for c in containers if "EXTERNAL_ISTIOD" in c.env}
-        config = expected.mesh_config(observed, observation.asked.revision)
+        config = expectations.mesh_config(observed, observation.asked.revision)
         value = ((config.values.get("global") or {}) if config else {}).get("externalIstiod")
         configured = str(value).lower() if value is not None else "not set"
         evidence.expect(
@@ -51,8 +51,8 @@ def test_cp_remote_no_istiod(observation: Observation, evidence: Evidence) -> No
     for cluster, observed in evidence.readable(
         observation, Subject.WORKLOADS, Subject.PODS, among=observation.topology.remotes
     ):
-        found = [f"Deployment {w.namespace}/{w.name}" for w in expected.istiod_workloads(observed) if w.desired]
-        found += [f"Pod {pod.namespace}/{pod.name}" for pod in expected.istiod_pods(observed)]
+        found = [f"Deployment {w.namespace}/{w.name}" for w in expectations.istiod_workloads(observed) if w.desired]
+        found += [f"Pod {pod.namespace}/{pod.name}" for pod in expectations.istiod_pods(observed)]
         evidence.expect(
             not found,
             cluster=cluster,
@@ -80,7 +80,7 @@ def test_cp_remote_profile(observation: Observation, evidence: Evidence) -> None
     ):
         path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         _judge_resource(observation, evidence, cluster, observed, path)
-        webhooks = expected.injection_webhooks(observed, observation.asked.revision)
+        webhooks = expectations.injection_webhooks(observed, observation.asked.revision)
         rules = [(webhook, rule) for webhook in webhooks for rule in webhook.webhooks]
         if not rules:
             evidence.blocked("CP-INJECTION-WEBHOOK", f"{cluster.name} has no injection webhook")
@@ -126,7 +126,7 @@ def _judge_resource(
     observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation, path: str
 ) -> None:
     """Judge profile and injection path of the operator's resource, where there is an operator."""
-    resource = expected.istio_resource(observed)
+    resource = expectations.istio_resource(observed)
     if resource is None:
         if observation.asked.installer == "sail":
             evidence.blocked("CP-READY", f"{cluster.name} has no Istio resource")
@@ -151,7 +151,7 @@ def _judge_address(
     observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation
 ) -> None:
     primary = observation[cluster.primary]
-    service = expected.gateway_service(primary)
+    service = expectations.gateway_service(primary)
     present = {*service.ingress, *service.resolved} if service else set()
     if not present:
         evidence.blocked("GW-ADDRESS", f"the gateway of {cluster.primary} has no address")
@@ -180,7 +180,10 @@ def _judge_address(
 def _control_plane_addresses(observation: Observation, observed: ClusterObservation) -> list[tuple[str, str]]:
     """Every address that a remote uses for its control plane, with the object in which it stands."""
     system, found = observation.asked.system_namespace, []
-    resource, config = expected.istio_resource(observed), expected.mesh_config(observed, observation.asked.revision)
+    resource, config = (
+        expectations.istio_resource(observed),
+        expectations.mesh_config(observed, observation.asked.revision),
+    )
     sources = [(f"Istio {resource.name}", (resource.spec.get("values") or {}).get("global"))] if resource else []
     sources += [(f"ConfigMap {system}/istio-sidecar-injector", config.values.get("global"))] if config else []
     found += [(where, str((values or {}).get("remotePilotAddress") or "")) for where, values in sources]

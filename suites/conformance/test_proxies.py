@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster, Feature
+from harness.model.topology import Cluster, Feature
 from suites.conformance.common import running_control_planes
 
 AREA = "proxies"
@@ -50,7 +50,7 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
         if cluster.primary not in rows:
             continue
-        pods = [pod for pod in observed.lasting_pods if expected.has_proxy(pod)]
+        pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
         if not pods:
             evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
         for pod in pods:
@@ -91,7 +91,7 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     for primary, observed in evidence.readable(
         observation, Subject.CONFIG, Subject.MESH_CONFIG, among=observation.topology.primaries
     ):
-        config = expected.mesh_config(observed, observation.asked.revision)
+        config = expectations.mesh_config(observed, observation.asked.revision)
         if config is None:
             evidence.blocked("CP-READY", f"{primary.name} has no mesh configuration")
             continue
@@ -100,12 +100,12 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     ports: dict[str, dict[str, str]] = {}
     for cluster, observed in evidence.readable(observation, Subject.SERVICES):
         sample = observation.asked.sample_namespace
-        service = observed.service(sample, expected.HELLOWORLD)
+        service = observed.service(sample, expectations.HELLOWORLD)
         if service is None:
-            evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {sample}/{expected.HELLOWORLD}")
+            evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {sample}/{expectations.HELLOWORLD}")
             continue
         listed = sorted(f"{port.name} {port.port} {port.app_protocol}".strip() for port in service.ports)
-        ports[cluster.name] = {f"Service {sample}/{expected.HELLOWORLD} ports": ", ".join(listed)}
+        ports[cluster.name] = {f"Service {sample}/{expectations.HELLOWORLD} ports": ", ".join(listed)}
     _agree(evidence, ports)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness import permissions
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import permissions
 from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
 from suites.conformance.common import answered, missing, outcome, running_control_planes, tried
 
 AREA = "remote secrets"

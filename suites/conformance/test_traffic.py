@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from harness import expected, statistics
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations, odds
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import Latency, Request, Sequence, Traffic
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
 from suites.conformance.common import lost_clients, missing
 
 AREA = "traffic"
@@ -32,15 +32,15 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
     of another network pass the client's few connections through, so which of that network's versions answers is chosen
     once for a connection: where they are several, one that answers is enough, and the others are reported.
 
-    Source: chapter, "Verify that you see responses from both clusters"; harness/statistics.py, coverage_cap.
+    Source: chapter, "Verify that you see responses from both clusters"; harness/model/odds.py, coverage_cap.
     """
-    shares = statistics.equal_shares(len(observation.topology.clusters))
+    shares = odds.equal_shares(len(observation.topology.clusters))
     for client, sequences in _sequences(observation, evidence, "coverage"):
         requests = [request for sequence in sequences for request in sequence.requests]
-        cap = max(statistics.coverage_cap(shares), observation.traffic.cap if observation.traffic else 0)
+        cap = max(odds.coverage_cap(shares), observation.traffic.cap if observation.traffic else 0)
         versions = [request.version if _good(request) else "error" for request in requests]
         evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])} ({_odds(observation, cap)})")
-        for targets in expected.spread_over(observation.topology, client):
+        for targets in expectations.spread_over(observation.topology, client):
             answered = [target for target in targets if target.version in versions]
             for target in answered:
                 first = versions.index(target.version) + 1
@@ -59,13 +59,13 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
     Examined is every request of TR-REACH and TR-DISTRIBUTION. None failed of n bounds the rate of errors: of 300, to
     at most 1 % with 95 % confidence.
 
-    Source: chapter, the loop; harness/statistics.py, error_rate_bound.
+    Source: chapter, the loop; harness/model/odds.py, error_rate_bound.
     """
     for client, sequences in _sequences(observation, evidence, "coverage", "distribution"):
         requests = [request for sequence in sequences for request in sequence.requests]
         failed = [request for request in requests if not _good(request)]
         reasons = Counter(request.error.strip()[:120] or f"status {request.status}" for request in failed)
-        bound = statistics.error_rate_bound(len(requests))
+        bound = odds.error_rate_bound(len(requests))
         evidence.expect(
             not failed,
             cluster=client,
@@ -93,7 +93,7 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
             attempts, sent = sum(host.requests for host in sequence.hosts), len(sequence.requests)
             failures = {f"{h.address}:{h.port}": h.connect_failures for h in sequence.hosts if h.connect_failures}
             pod = next((pod for pod in observation[client].pods if pod.name == sequence.pod), None)
-            if pod and not expected.has_proxy(pod) and not sequence.hosts_read:
+            if pod and not expectations.has_proxy(pod) and not sequence.hosts_read:
                 evidence.blocked("WL-INJECTED", f"{client.name}: {sequence.pod} has no proxy to count attempts")
             elif not sequence.hosts_read:
                 evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
@@ -130,13 +130,13 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
     is less likely than not, nothing is judged. Versions of clusters that share another network count together: which of
     them answers is chosen once for a connection of the client's proxy, not for each request.
 
-    Source: Istio, "Deployment models"; harness/statistics.py, compare_shares.
+    Source: Istio, "Deployment models"; harness/model/odds.py, compare_shares.
     """
     clients = len(observation.topology.clusters)
     for client, sequences in _sequences(observation, evidence, "distribution"):
         label = {
             target.version: " or ".join(each.version for each in targets)
-            for targets in expected.spread_over(observation.topology, client)
+            for targets in expectations.spread_over(observation.topology, client)
             for target in targets
         }
         promised = _promised_shares(observation, evidence, client, label)
@@ -147,7 +147,7 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
         if not counts:
             evidence.blocked("TR-NO-ERRORS", f"no request of {client.name} was answered")
             continue
-        test = statistics.compare_shares(counts, promised, statistics.DISTRIBUTION_FALSE_ALARM / clients)
+        test = odds.compare_shares(counts, promised, odds.DISTRIBUTION_FALSE_ALARM / clients)
         stated = (
             f"n={test.trials}, p={test.p_value:.2g}, false alarms {test.false_alarm:.2g}, power {test.power:.1%} "
             "against halved odds"
@@ -200,8 +200,8 @@ def latencies(observation: Observation) -> tuple[Latency, ...]:
                     client=client.name,
                     version=version,
                     local=version == client.version,
-                    p50=statistics.percentile(seconds, 0.5),
-                    p95=statistics.percentile(seconds, 0.95),
+                    p50=odds.percentile(seconds, 0.5),
+                    p95=odds.percentile(seconds, 0.95),
                     requests=len(seconds),
                 )
             )
@@ -236,14 +236,14 @@ def _broken_off(observation: Observation, client: Cluster) -> bool:
     coverage = observation.traffic.coverage if observation.traffic else ()
     seen = {r.version for s in coverage if s.client == client.name for r in s.requests if _good(r)}
     sent = any(s.requests for s in coverage if s.client == client.name)
-    return sent and not expected.all_answered(expected.versions_apart(observation.topology, client), seen)
+    return sent and not expectations.all_answered(expectations.versions_apart(observation.topology, client), seen)
 
 
 def _odds(observation: Observation, cap: int) -> str:
     """How often TR-REACH is wrong: about a good mesh, and about one of which a version answers too rarely."""
-    shares = statistics.equal_shares(len(observation.topology.clusters))
-    alarms = observation.traffic.false_alarm if observation.traffic else statistics.miss_probability(shares, cap)
-    rare = statistics.seen_probability(cap, min(shares) / RARELY)
+    shares = odds.equal_shares(len(observation.topology.clusters))
+    alarms = observation.traffic.false_alarm if observation.traffic else odds.miss_probability(shares, cap)
+    rare = odds.seen_probability(cap, min(shares) / RARELY)
     return (
         f"false alarms {alarms:.2g} within {cap} requests; a version that never answers is always noticed, one with "
         f"1/{RARELY} of its share passes with probability {rare:.0%}"
@@ -251,7 +251,7 @@ def _odds(observation: Observation, cap: int) -> str:
 
 
 def _power(requests: int) -> str:
-    seen = statistics.seen_probability(requests, ERROR_RATE)
+    seen = odds.seen_probability(requests, ERROR_RATE)
     return f"no false alarms; {ERROR_RATE:.0%} of requests failing would have been seen with probability {seen:.1%}"
 
 
@@ -268,7 +268,7 @@ def _judge_silent(
     namespace, names = observation.asked.sample_namespace, " or ".join(target.version for target in targets)
     absent = []
     for target in targets:
-        workload = observation[target].workload(namespace, f"{expected.HELLOWORLD}-{target.version}")
+        workload = observation[target].workload(namespace, f"{expectations.HELLOWORLD}-{target.version}")
         if observation[target].workloads and (workload is None or not workload.available):
             absent.append(f"{target.version} is not available on {target.name}")
     if len(absent) == len(targets):
@@ -293,7 +293,7 @@ def _promised_shares(
     """Each label's share by the weights of the healthy endpoints in the client's proxies; `label` is by version."""
     weights: Counter[str] = Counter()
     for _ in evidence.readable(observation, Subject.PROXIES, among=(client,)):
-        for version, weight in expected.promised_weights(observation, client).items():
+        for version, weight in expectations.promised_weights(observation, client).items():
             weights[label[version]] += weight
     whole = sum(weights.values())
     if not whole:

@@ -1,10 +1,10 @@
 """Workloads: each version where the chapter puts it, each pod in the mesh."""
 
-from harness import expected
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Cluster
+from harness.model.topology import Cluster
 
 AREA = "workloads"
 
@@ -20,17 +20,17 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
     """
     sample = observation.asked.sample_namespace
     for cluster, observed in evidence.readable(observation, Subject.WORKLOADS, Subject.SERVICES):
-        there = observed.service(sample, expected.HELLOWORLD) is not None
+        there = observed.service(sample, expectations.HELLOWORLD) is not None
         evidence.expect(
             there,
             cluster=cluster,
-            object=f"Service {sample}/{expected.HELLOWORLD}",
+            object=f"Service {sample}/{expectations.HELLOWORLD}",
             field="exists",
             expected=True,
             found=there,
         )
-        own = f"{expected.HELLOWORLD}-{cluster.version}"
-        for name in (own, expected.SLEEP):
+        own = f"{expectations.HELLOWORLD}-{cluster.version}"
+        for name in (own, expectations.SLEEP):
             workload = observed.workload(sample, name)
             reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions) if workload else ""
             evidence.expect(
@@ -45,7 +45,7 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
             workload.name
             for workload in observed.workloads
             if workload.namespace == sample
-            and expected.is_helloworld(workload)
+            and expectations.is_helloworld(workload)
             and workload.name != own
             and workload.desired
         ]
@@ -86,7 +86,7 @@ def _judge_namespace(
     namespace = observed.namespace(name)
     labels = namespace.labels if namespace else {}
     found = {key: labels[key] for key in ("istio-injection", "istio.io/rev") if key in labels}
-    selecting = expected.revision_labels(observed, revision)
+    selecting = expectations.revision_labels(observed, revision)
     evidence.expect(
         labels.get("istio-injection") == "enabled" or labels.get("istio.io/rev") in selecting,
         cluster=cluster,
@@ -99,7 +99,7 @@ def _judge_namespace(
 
 def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, pod: Pod) -> None:
     name = f"Pod {pod.namespace}/{pod.name}"
-    sidecar = pod.container(expected.PROXY)
+    sidecar = pod.container(expectations.PROXY)
     if sidecar is None or not sidecar.ready:
         found = "no sidecar" if sidecar is None else f"{sidecar.state} {sidecar.reason} {sidecar.message}".strip()
         evidence.expect(
@@ -120,7 +120,7 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
             expected="absent",
             found="present" if init else "absent",
         )
-    network = sidecar.env.get("ISTIO_META_NETWORK") or pod.labels.get(expected.NETWORK_LABEL, "")
+    network = sidecar.env.get("ISTIO_META_NETWORK") or pod.labels.get(expectations.NETWORK_LABEL, "")
     revision = pod.annotations.get("istio.io/rev", observation.asked.revision)
     for field, wanted, found in (
         ("cluster id", cluster.cluster_name, sidecar.env.get("ISTIO_META_CLUSTER_ID", "")),

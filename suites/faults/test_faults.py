@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.faults.trial import Trial
+from harness.proof.faults.trial import Trial
 
 
 def test_fault_is_caught(trial: Trial) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from harness.expected import HELLOWORLD
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model.expectations import HELLOWORLD
 from harness.model.observation import Observation
 from harness.model.resilience import Scenario, TrustReading
-from harness.requirement import Evidence, Level, requirement
 from suites.resilience.common import ENDING_BUDGET, expect_served, expect_served_but, played, restarts
 
 

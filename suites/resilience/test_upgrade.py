@@ -1,9 +1,9 @@
 """What holds while the control plane is upgraded."""
 
-from harness.expected import GATEWAY, HELLOWORLD
+from harness.judge.requirement import Evidence, Level, requirement
+from harness.model.expectations import GATEWAY, HELLOWORLD
 from harness.model.observation import Observation
 from harness.model.resilience import ACTED
-from harness.requirement import Evidence, Level, requirement
 from suites.resilience.common import (
     ENDING_BUDGET,
     GATEWAY_BUDGET,

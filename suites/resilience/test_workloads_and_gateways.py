@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
+from harness.judge.requirement import Evidence, Level, requirement
 from harness.model.observation import Observation
 from harness.model.resilience import Scenario, Stream
-from harness.requirement import Evidence, Level, requirement
-from harness.topology import Feature
+from harness.model.topology import Feature
 from suites.resilience.common import (
     ENDING_BUDGET,
     GATEWAY_BUDGET,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness import expected
-from harness.catalogue import catalogue
+from harness.judge.catalogue import catalogue
+from harness.judge.requirement import Verdict, judge
+from harness.model import expectations
 from harness.model.base import Model
 from harness.model.certificate import Certificate
 from harness.model.observation import Observation
+from harness.model.topology import Cluster, Feature, Topology
 from harness.model.traffic import Probe
-from harness.requirement import Verdict, judge
-from harness.topology import Cluster, Feature, Topology
 
 Item = TypeVar("Item", bound=Model)
 Names = Callable[[Topology], Iterable[str]]
@@ -129,13 +129,13 @@ def with_root(observation: Observation, clusters: Iterable[Cluster], root: Certi
 
 def with_sleep_proxy(observation: Observation, cluster: Cluster, **update: object) -> Observation:
     """Replace fields of the client's proxy."""
-    proxies = edit(observation[cluster].proxies, lambda proxy: proxy.role == expected.SLEEP, **update)
+    proxies = edit(observation[cluster].proxies, lambda proxy: proxy.role == expectations.SLEEP, **update)
     return on(observation, cluster, proxies=proxies)
 
 
 def gateway_is(observation: Observation, cluster: Cluster, **update: object) -> Observation:
     """Replace fields of the gateway's Service."""
-    gateway = expected.gateway_service(observation[cluster])
+    gateway = expectations.gateway_service(observation[cluster])
     return on(
         observation, cluster, services=edit(observation[cluster].services, lambda item: item == gateway, **update)
     )

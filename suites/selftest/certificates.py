@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from harness import x509
-from harness.faults.toy_keys import toy_key
+from harness.model import x509
 from harness.model.certificate import Certificate
+from harness.proof.faults.toy_keys import toy_key
 
 OBSERVED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CLUSTERS = ("east", "west", "north")

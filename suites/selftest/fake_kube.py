@@ -7,9 +7,9 @@ from typing import Any
 
 from kubernetes.dynamic.exceptions import NotFoundError
 
-from harness.clusters.access import ClusterAccess
-from harness.errors import StepError
-from harness.kube import Object
+from harness.base.errors import StepError
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Object
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""

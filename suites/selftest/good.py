@@ -5,13 +5,14 @@ Everything that requirements look at is there, as a real run records it; certifi
 
 from datetime import timedelta
 
-from harness import expected, permissions, statistics
+from harness.model import expectations, odds, permissions
 from harness.model.observation import Asked, Cleanup, Environment, Observation, SuiteVersion
 from harness.model.proxy import (
     EndpointSet,
     ProxyEndpoint,
 )
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
+from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
 from harness.model.traffic import (
     Convergence,
     HostStats,
@@ -23,7 +24,6 @@ from harness.model.traffic import (
     Sequence,
     Traffic,
 )
-from harness.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
 from suites.selftest.certificates import OBSERVED, Pki, pki
 from suites.selftest.good_cluster import SAMPLE, SYSTEM, cluster_of, gateway_address
 from suites.selftest.good_experiments import good_experiments
@@ -103,11 +103,11 @@ def _with_endpoints(observation: Observation) -> Observation:
             endpoints=tuple(
                 ProxyEndpoint(address=address, port=port, weight=1, healthy=True)
                 for target in observation.topology.clusters
-                for address, port in expected.addresses_of(observation, cluster, target)
+                for address, port in expectations.addresses_of(observation, cluster, target)
             ),
         )
         proxies = tuple(
-            proxy.model_copy(update={"endpoints": (endpoints,)}) if proxy.role == expected.SLEEP else proxy
+            proxy.model_copy(update={"endpoints": (endpoints,)}) if proxy.role == expectations.SLEEP else proxy
             for proxy in observed.proxies
         )
         clusters.append(observed.model_copy(update={"proxies": proxies}))
@@ -121,7 +121,7 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
         server = observation[target].api_server.removeprefix("https://").removesuffix(":6443")
         chain = (authority.intermediates[target.primary], authority.root)
         helloworld = (
-            authority.workload(target.primary, expected.spiffe_id("cluster.local", SAMPLE, "default")),
+            authority.workload(target.primary, expectations.spiffe_id("cluster.local", SAMPLE, "default")),
             *chain,
         )
         istiod = (authority.istiod(target.primary), *chain)
@@ -130,15 +130,15 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
             if target in topology.watched_by(source):
                 found.append(_probe(ProbeKind.API_SERVER, source, target, server, 6443, permissions=may))
             if source.network == target.network:
-                ip = expected.helloworld_pods(observation[target], SAMPLE)[0].ip
+                ip = expectations.helloworld_pods(observation[target], SAMPLE)[0].ip
                 found.append(_probe(ProbeKind.POD_ROUTE, source, target, ip, 5000))
-        for port, sources in expected.needed_ports(topology, target).items():
+        for port, sources in expectations.needed_ports(topology, target).items():
             kinds: dict[ProbeKind, dict[str, object]] = {ProbeKind.TCP: {}}
-            if port == expected.MESH_PORT:
-                name = expected.helloworld_server_name(SAMPLE)
+            if port == expectations.MESH_PORT:
+                name = expectations.helloworld_server_name(SAMPLE)
                 kinds[ProbeKind.TLS] = {"certificates": helloworld, "server_name": name}
                 kinds[ProbeKind.TLS_NO_CERTIFICATE] = {"result": ProbeResult.REFUSED}
-            if port == expected.XDS_PORT:
+            if port == expectations.XDS_PORT:
                 kinds[ProbeKind.TLS] = {"certificates": istiod, "server_name": f"istiod.{SYSTEM}.svc"}
                 kinds[ProbeKind.CSR_NO_TOKEN] = {"result": ProbeResult.REFUSED, "status": 401}
             address = gateway_address(topology, target)
@@ -168,7 +168,7 @@ def _probe(kind: ProbeKind, source: Cluster, target: Cluster, address: str, port
 def _traffic(observation: Observation) -> Traffic:
     topology = observation.topology
     count = len(topology.clusters)
-    cap = statistics.coverage_cap(statistics.equal_shares(count))
+    cap = odds.coverage_cap(odds.equal_shares(count))
     return Traffic(
         convergence=tuple(
             Convergence(
@@ -182,14 +182,14 @@ def _traffic(observation: Observation) -> Traffic:
         ),
         coverage=tuple(_sequence(observation, cluster, 2 * LOOP) for cluster in topology.clusters),
         cap=cap,
-        false_alarm=statistics.COVERAGE_FALSE_ALARM,
+        false_alarm=odds.COVERAGE_FALSE_ALARM,
         distribution=tuple(_sequence(observation, cluster, 200 * count) for cluster in topology.clusters),
         peers=tuple(
             PeerIdentity(
                 destination=cluster.name,
                 pod=f"helloworld-{cluster.version}-1",
                 evidence="access log",
-                principal=expected.spiffe_id("cluster.local", SAMPLE, "sleep"),
+                principal=expectations.spiffe_id("cluster.local", SAMPLE, "sleep"),
                 mutual_tls=True,
                 requests=100,
             )
@@ -223,7 +223,7 @@ def _sequence(observation: Observation, client: Cluster, count: int) -> Sequence
         hosts=tuple(
             HostStats(address=address, port=port, requests=answers.count(target), errors=0, connect_failures=0)
             for target in clusters
-            for address, port in expected.addresses_of(observation, client, target)
+            for address, port in expectations.addresses_of(observation, client, target)
         ),
         hosts_read=True,
     )

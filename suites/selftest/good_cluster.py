@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from harness import expected
+from harness.model import expectations
 from harness.model.certificate import CaSecret
 from harness.model.cluster import (
     ClusterObservation,
@@ -33,7 +33,7 @@ from harness.model.proxy import (
     ProxySync,
     RemoteClusterSync,
 )
-from harness.topology import Cluster, Topology
+from harness.model.topology import Cluster, Topology
 from suites.selftest.certificates import OBSERVED, Pki
 
 SYSTEM, SAMPLE, CNI = "istio-system", "sample", "istio-cni"
@@ -48,7 +48,7 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
     """What is observed of one cluster of a good mesh."""
     n = _number(topology, cluster)
     pods = _pods(topology, cluster, n)
-    proxies = tuple(_proxy(pod, cluster, authority) for pod in pods if expected.has_proxy(pod))
+    proxies = tuple(_proxy(pod, cluster, authority) for pod in pods if expectations.has_proxy(pod))
     return ClusterObservation(
         name=cluster.name,
         context=f"kind-{cluster.name}",
@@ -96,7 +96,7 @@ def _node(n: int) -> Node:
 def _namespaces(topology: Topology, cluster: Cluster) -> tuple[Namespace, ...]:
     primary = topology[cluster.primary].cluster_name
     annotations = {} if cluster.is_primary else {"topology.istio.io/controlPlaneClusters": primary}
-    labels = {SYSTEM: {expected.NETWORK_LABEL: cluster.network}, SAMPLE: {"istio-injection": "enabled"}, CNI: {}}
+    labels = {SYSTEM: {expectations.NETWORK_LABEL: cluster.network}, SAMPLE: {"istio-injection": "enabled"}, CNI: {}}
     return tuple(
         Namespace(name=name, labels=labels[name], annotations=annotations if name == SYSTEM else {}, phase="Active")
         for name in labels
@@ -110,9 +110,9 @@ def _pods(topology: Topology, cluster: Cluster, n: int) -> tuple[Pod, ...]:
         "ISTIO_META_MESH_ID": topology.mesh_id,
         "TRUST_DOMAIN": topology.trust_domain,
     }
-    sidecar = Container(name=expected.PROXY, image="proxyv2", init=True, sidecar=True, ready=True, env=env)
+    sidecar = Container(name=expectations.PROXY, image="proxyv2", init=True, sidecar=True, ready=True, env=env)
     validation = Container(name="istio-validation", image="proxyv2", init=True, state="terminated")
-    gateway = Container(name=expected.PROXY, image="proxyv2", ready=True, env=env)
+    gateway = Container(name=expectations.PROXY, image="proxyv2", ready=True, env=env)
     serves = {"EXTERNAL_ISTIOD": str(topology.serves_remotes(cluster)).lower()}
     wanted: list[tuple[str, str, dict[str, str], tuple[Container, ...]]] = [
         (SAMPLE, "helloworld-" + cluster.version, {"app": "helloworld", "version": cluster.version},
@@ -125,14 +125,16 @@ def _pods(topology: Topology, cluster: Cluster, n: int) -> tuple[Pod, ...]:
         discovery = Container(name="discovery", image="pilot", ready=True, env=serves)
         wanted.append((SYSTEM, "istiod", {"app": "istiod"}, (discovery,)))
     if topology.has_gateway(cluster):
-        wanted.append((SYSTEM, expected.GATEWAY, {"app": expected.GATEWAY, "istio": "eastwestgateway"}, (gateway,)))
+        wanted.append(
+            (SYSTEM, expectations.GATEWAY, {"app": expectations.GATEWAY, "istio": "eastwestgateway"}, (gateway,))
+        )
     accounts = {"helloworld-" + cluster.version: "default"}
     return tuple(
         Pod(
             namespace=namespace,
             name=f"{name}-1",
             labels=labels,
-            annotations={"istio.io/rev": "default"} if any(c.name == expected.PROXY for c in containers) else {},
+            annotations={"istio.io/rev": "default"} if any(c.name == expectations.PROXY for c in containers) else {},
             service_account=accounts.get(name, name),
             node=f"node{n}",
             ip=f"10.{n}.0.{index}",
@@ -163,7 +165,7 @@ def _workload(pod: Pod) -> Workload:
 
 def _proxy(pod: Pod, cluster: Cluster, authority: Pki) -> Proxy:
     issuer = authority.intermediates[cluster.primary]
-    identity = expected.spiffe_id("cluster.local", pod.namespace, pod.service_account)
+    identity = expectations.spiffe_id("cluster.local", pod.namespace, pod.service_account)
     return Proxy(
         pod=pod.name,
         namespace=pod.namespace,
@@ -179,7 +181,7 @@ def _proxy(pod: Pod, cluster: Cluster, authority: Pki) -> Proxy:
 
 
 def _listeners() -> tuple[Listener, ...]:
-    name = expected.helloworld_server_name(SAMPLE)
+    name = expectations.helloworld_server_name(SAMPLE)
     mesh = FilterChain(server_names=(name,), alpn=("istio",), clusters=(name,))
     xds = FilterChain(clusters=(f"outbound|15012||istiod.{SYSTEM}.svc.cluster.local",))
     webhook = FilterChain(clusters=(f"outbound|443||istiod.{SYSTEM}.svc.cluster.local",))
@@ -217,15 +219,15 @@ def _services(topology: Topology, cluster: Cluster, pods: tuple[Pod, ...]) -> li
     )
     gateway = Service(
         namespace=SYSTEM,
-        name=expected.GATEWAY,
+        name=expectations.GATEWAY,
         type="LoadBalancer",
-        labels={"istio": "eastwestgateway", expected.NETWORK_LABEL: cluster.network},
+        labels={"istio": "eastwestgateway", expectations.NETWORK_LABEL: cluster.network},
         selector={"istio": "eastwestgateway"},
         cluster_ip="10.96.0.12",
         ports=tuple(ServicePort(name=f"tls-{p}", port=p, target_port=str(p)) for p in (15021, 15443, 15012, 15017)),
         ingress=(address,),
         resolved=(address,),
-        ready_endpoints=(ips.get(expected.GATEWAY, ""),),
+        ready_endpoints=(ips.get(expectations.GATEWAY, ""),),
     )
     return [helloworld, istiod, gateway] if topology.has_gateway(cluster) else [helloworld, istiod]
 
@@ -337,7 +339,7 @@ def _syncs(topology: Topology, primary: Cluster) -> tuple[ProxySync, ...]:
         )
         for cluster in topology.served_by(primary)
         for pod in _pods(topology, cluster, _number(topology, cluster))
-        if expected.has_proxy(pod)
+        if expectations.has_proxy(pod)
     )
 
 

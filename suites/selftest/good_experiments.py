@@ -1,7 +1,7 @@
 """What the experiment stage records of a good mesh."""
 
-from harness import expected
 from harness.experiments import authorization, echo, mutual_tls
+from harness.model import expectations
 from harness.model.experiment import (
     ECHO,
     GRPC_PORT,
@@ -16,8 +16,8 @@ from harness.model.experiment import (
     StrictExperiment,
 )
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
-from harness.topology import Cluster
 from suites.selftest.good_cluster import SAMPLE
 
 FORBIDDEN = 403
@@ -50,11 +50,11 @@ def good_experiments(observation: Observation) -> Experiments:
 
 def _strict(observation: Observation) -> StrictExperiment:
     control = tuple(
-        _exchange(PLAIN, source, target, f"http://{pod.ip}:{expected.HELLOWORLD_PORT}/hello", account="default")
+        _exchange(PLAIN, source, target, f"http://{pod.ip}:{expectations.HELLOWORLD_PORT}/hello", account="default")
         for target in observation.topology.clusters
         for source in observation.topology.clusters
         if source.network == target.network
-        for pod in expected.helloworld_pods(observation[target], SAMPLE)
+        for pod in expectations.helloworld_pods(observation[target], SAMPLE)
     )
     refused = {"result": ProbeResult.REFUSED, "status": 0, "answers": {}, "detail": "Connection reset by peer"}
     return StrictExperiment(
@@ -68,12 +68,12 @@ def _strict(observation: Observation) -> StrictExperiment:
 def _authorization(observation: Observation, pairs: list[tuple[Cluster, Cluster]]) -> AuthorizationExperiment:
     control = tuple(
         _exchange(caller, source, target, f"http://{_host(target)}:{HTTP_PORT}/")
-        for caller in (expected.SLEEP, ECHO)
+        for caller in (expectations.SLEEP, ECHO)
         for source, target in pairs
     )
     denied = {"status": FORBIDDEN, "answers": {}}
     return AuthorizationExperiment(
-        allowed=expected.SLEEP,
+        allowed=expectations.SLEEP,
         denied=ECHO,
         control=control,
         policy=_policy(observation, "AuthorizationPolicy", authorization.NAME, {"action": "ALLOW"}),

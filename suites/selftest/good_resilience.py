@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from harness.expected import GATEWAY, HELLOWORLD, SLEEP
+from harness.model.expectations import GATEWAY, HELLOWORLD, SLEEP
 from harness.model.proxy import RemoteClusterSync
 from harness.model.resilience import (
     ACTED,
@@ -19,8 +19,8 @@ from harness.model.resilience import (
     TokenReading,
     TrustReading,
 )
+from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Request
-from harness.topology import Cluster, Topology
 
 RATE, SECONDS, LIMIT = 5.0, 100.0, 5
 BEGIN, END, CALM = 10.0, 30.0, 35.0

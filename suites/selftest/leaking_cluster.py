@@ -13,8 +13,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from harness.clusters.access import ClusterAccess
-from harness.kube import ExecResult, Kube, Object, TransportError
+from harness.kube.access import ClusterAccess
+from harness.kube.client import ExecResult, Kube, Object, TransportError
 from harness.observe import proxies
 from suites.selftest.test_observe_objects import RAW
 from suites.selftest.test_observe_secrets import TOKEN, secret

@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-from harness import expected
-from harness.catalogue import catalogue
-from harness.diagnose import diagnose
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import diagnose
+from harness.judge.requirement import Judgement, Level, Verdict, judge
+from harness.model import expectations
 from harness.model.observation import Observation, SuiteVersion
 from harness.model.step import Outcome, Phase, Step
+from harness.model.topology import Cluster
 from harness.model.traffic import Request
-from harness.requirement import Judgement, Level, Verdict, judge
-from harness.topology import Cluster
 from reports.result import FailOn, RunInfo, TopologyResult
 from suites.selftest.breakage import gateway_is, last
 
@@ -44,7 +44,7 @@ def without_address(observation: Observation) -> Observation:
         update={
             "steps": procedure(Outcome.FAILED),
             "traffic": traffic.model_copy(update={"coverage": coverage}),
-            "probes": tuple(probe for probe in broken.probes if probe.port != expected.MESH_PORT),
+            "probes": tuple(probe for probe in broken.probes if probe.port != expectations.MESH_PORT),
         }
     )
 

@@ -17,22 +17,25 @@ import pytest
 
 import fixtures.reporting
 import fixtures.verdicts
-from harness import command, environment, inventory, mesh_run, pki, requirement, workloads
+from harness.base import command
+from harness.base.parallel import in_parallel
 from harness.clusters import containers, kind, load_balancer
-from harness.clusters.access import ClusterAccess
-from harness.environment import Provisions
-from harness.inventory import Inventory
-from harness.mesh import procedure, removal
+from harness.judge import requirement
+from harness.kube import inventory
+from harness.kube.access import ClusterAccess
+from harness.kube.inventory import Inventory
+from harness.mesh import pki, procedure, removal, workloads
 from harness.mesh.context import Mesh
+from harness.mesh.pki import CaFiles, Pki
 from harness.model.experiment import Experiments
 from harness.model.observation import Asked, Cleanup, Observation, load
 from harness.model.resilience import Resilience
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Phase
-from harness.options import Options
-from harness.parallel import in_parallel
-from harness.pki import CaFiles, Pki
-from harness.steps import StepLog
-from harness.topology import Topology
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
+from harness.runs import environment, mesh_run
+from harness.runs.environment import Provisions
+from harness.runs.options import Options
 from reports import publish
 from suites.selftest.good_resilience import resilience
 

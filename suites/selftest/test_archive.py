@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import disconnected
-from harness.errors import UserError
-from harness.images import archive, archive_writing
-from harness.images.archive_list import LIST, TOOLS, ArchiveList, described, parsed, require_platform, written
-from harness.images.layers import Image, LayerFile, config_json, docker_archive, write_layer, write_tar
-from harness.images.local import LocalImages, Tools, pinned_versions
-from harness.images.registry import Registry, push, serves
-from harness.options import OPTIONS, Options, parse
-from harness.steps import StepLog
+from harness.base.errors import UserError
+from harness.machine.images import archive, archive_writing
+from harness.machine.images.archive_list import LIST, TOOLS, ArchiveList, described, parsed, require_platform, written
+from harness.machine.images.layers import Image, LayerFile, config_json, docker_archive, write_layer, write_tar
+from harness.machine.images.local import LocalImages, Tools, pinned_versions
+from harness.machine.images.registry import Registry, push, serves
+from harness.model.step_log import StepLog
+from harness.proof import disconnected
+from harness.runs.options import OPTIONS, Options, parse
 from suites.selftest.test_images import FakeRegistry
 
 Edit = Callable[[str, bytes], bytes | None]

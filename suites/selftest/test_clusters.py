@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.base.errors import UserError
 from harness.clusters import cloud_provider_kind, containers, kind, kind_config, metallb, preflight, routes
 from harness.clusters.cloud_provider_kind import CloudProviderKind
 from harness.clusters.load_balancer import choose
@@ -13,9 +14,8 @@ from harness.clusters.metallb import MetalLB
 from harness.clusters.preflight import Machine, Needs
 from harness.clusters.ranges import address_pool, cluster_ranges, routed
 from harness.clusters.routes import PodRoute
-from harness.clusters.run import ClusterRecord, begin
-from harness.errors import UserError
-from harness.steps import StepLog
+from harness.clusters.run_record import ClusterRecord, begin
+from harness.model.step_log import StepLog
 
 EAST = ClusterRecord(
     name="east",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.images import versions
+from harness.machine.images import versions
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from harness.errors import UserError
+from harness.base.errors import UserError
 from harness.model.observation import Observation, load
 from reports import conformance, demo, layout
 from reports.compare import differences

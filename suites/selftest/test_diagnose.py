@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import catalogue
-from harness.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnose
-from harness.diagnose.documentation import page
-from harness.diagnose.graph import Layer, Node, judged_at, upstream
-from harness.diagnose.registry import detectors
-from harness.faults.edit import each, east, edit, on, pods, west
-from harness.faults.mutations import faults
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnose
+from harness.judge.diagnose.documentation import page
+from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
+from harness.judge.diagnose.registry import detectors
+from harness.judge.requirement import Finding, Judgement, Level, Verdict, judge
 from harness.model.cluster import ApiEvent, ClusterObservation, Condition, Container, ContainerLog, Pod
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase
-from harness.requirement import Finding, Judgement, Level, Verdict, judge
-from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.proof.faults.edit import each, east, edit, on, pods, west
+from harness.proof.faults.mutations import faults
 from suites.selftest.good import TOPOLOGIES, good
 from suites.selftest.good_experiments import good_experiments
 
@@ -346,9 +346,9 @@ def test_what_causes_prove_is_in_the_catalogue() -> None:
 
 
 def test_causes_are_documented() -> None:
-    """docs/causes.md is what `python -m harness.diagnose` makes, with an anchor for every id."""
+    """docs/causes.md is what `python -m harness.judge.diagnose` makes, with an anchor for every id."""
     text = PAGE.read_text()
-    assert text == page(), "run: python -m harness.diagnose > docs/causes.md"
+    assert text == page(), "run: python -m harness.judge.diagnose > docs/causes.md"
     for detector in detectors():
         assert f'<a id="{detector.id}"></a>' in text
         assert detector.title and detector.explanation.strip(), detector.id

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from harness.distributions import built_in, load
-from harness.distributions.documentation import document
-from harness.distributions.istio_versions import KNOWN, facts
-from harness.distributions.model import OlmSubscription
-from harness.distributions.profile import known_keys, parse
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.mesh.distributions import built_in, load
+from harness.mesh.distributions.documentation import document
+from harness.mesh.distributions.istio_versions import KNOWN, facts
+from harness.mesh.distributions.model import OlmSubscription
+from harness.mesh.distributions.profile import known_keys, parse
 from harness.mesh.resolve import leaves, resolve
 from harness.mesh.values import primary_values
-from harness.options import OPTIONS, Options
-from harness.options import parse as parse_options
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.runs.options import OPTIONS, Options
+from harness.runs.options import parse as parse_options
 
 PR = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
 SAIL: dict[str, Any] = {"name": "vendor", "installer": "sail", "operator": {"arrival": "present"}}
@@ -155,7 +155,7 @@ def test_options() -> None:
 def test_documentation_is_current() -> None:
     """docs/distributions.md is made from the model."""
     path = Path(__file__).parents[2] / "docs" / "distributions.md"
-    assert path.read_text() == document(), "python -m harness.distributions > docs/distributions.md"
+    assert path.read_text() == document(), "python -m harness.mesh.distributions > docs/distributions.md"
     for key in known_keys():
         assert f"`{key}`" in path.read_text()
 

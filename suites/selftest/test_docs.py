@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from harness.catalogue import catalogue, page, resilience
+from harness.judge.catalogue import catalogue, page, resilience
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_requirements_page_is_current() -> None:
     assert (DOCS / "requirements.md").read_text() == page([*catalogue().values(), *resilience().values()]), (
-        "run: python -m harness.catalogue > docs/requirements.md"
+        "run: python -m harness.judge.catalogue > docs/requirements.md"
     )
 
 

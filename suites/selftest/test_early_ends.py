@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness.container_log import last_words, telling_lines
-from harness.errors import StepError
-from harness.kube import WATCH_SECONDS, Kube, Object
+from harness.base.container_log import last_words, telling_lines
+from harness.base.errors import StepError
+from harness.kube.client import WATCH_SECONDS, Kube, Object
+from harness.kube.stuck_pods import LEAST_PATIENCE, StuckPods
 from harness.mesh.readiness import await_deployment, why_unready
-from harness.steps import OpenStep, ignore
-from harness.stuck_pods import LEAST_PATIENCE, StuckPods
+from harness.model.step_log import OpenStep, ignore
 from suites.selftest.test_kube_watch import Resource
 
 REJECTED = "2026-11-24T06:00:00Z\terror\tfailed to create discovery service: failed to create CA: x509: not a CA\n"

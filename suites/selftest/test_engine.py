@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import engine
-from harness.engine import debian, oci_wrapper
-from harness.errors import UserError
+from harness.base.errors import UserError
+from harness.machine import engine
+from harness.machine.engine import debian, oci_wrapper
 from harness.model.step import Outcome
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
 
 ALL = {f"CAP_{name}" for name in oci_wrapper.CAPABILITIES}
 LACKING = ALL - {"CAP_SYS_RESOURCE"}

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import environment
-from harness.clusters import existing, kubeconfig
-from harness.clusters.access import ClusterAccess
-from harness.errors import UserError
-from harness.options import OPTIONS, parse
+from harness.base.errors import UserError
+from harness.clusters import existing
+from harness.kube import kubeconfig
+from harness.kube.access import ClusterAccess
+from harness.runs import environment
+from harness.runs.options import OPTIONS, parse
 
 
 def config(*contexts: str, server: str = "https://api.example:6443", **cluster: str) -> dict[str, Any]:

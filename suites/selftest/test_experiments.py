@@ -8,19 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from harness import pki, workloads
-from harness.errors import StepError
+from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.bench import Bench, unknown_versions
 from harness.experiments.exchange import client_answer, curl_answer
-from harness.kube import ExecResult, Kube, Object
+from harness.kube.client import ExecResult, Kube, Object
+from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
 from harness.model.experiment import LABEL
 from harness.model.observation import Observation
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import ProbeResult
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
 
 PRIMARY_REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1", experiments=True)

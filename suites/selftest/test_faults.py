@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.catalogue import catalogue
-from harness.diagnose import diagnose
-from harness.diagnose.registry import detectors
-from harness.faults.fault import Fault
-from harness.faults.mutations import faults
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import diagnose
+from harness.judge.diagnose.registry import detectors
+from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.observation import Observation
-from harness.requirement import Judgement, Verdict, judge
-from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.proof.faults.fault import Fault
+from harness.proof.faults.mutations import faults
 from suites.selftest.good_experiments import good_experiments
 
 BROKEN = {Verdict.FAIL, Verdict.BLOCKED}

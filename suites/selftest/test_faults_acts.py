@@ -11,11 +11,20 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from harness import expected, manifests
+from harness.base.errors import StepError
 from harness.clusters import containers
-from harness.errors import StepError
-from harness.faults.act import Act, Stage
-from harness.faults.acts import (
+from harness.kube.client import Kube, Object
+from harness.mesh import manifests
+from harness.mesh.context import RUN_LABEL, Mesh
+from harness.mesh.pki import Pki
+from harness.mesh.remote_secrets import READER
+from harness.mesh.settings import MeshSettings
+from harness.model import expectations
+from harness.model.observation import Observation
+from harness.model.step_log import StepLog
+from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.act import Act, Stage
+from harness.proof.faults.acts import (
     api_servers,
     changes,
     experiments,
@@ -26,15 +35,7 @@ from harness.faults.acts import (
     restarts,
     waits,
 )
-from harness.faults.mutations import faults
-from harness.kube import Kube, Object
-from harness.mesh.context import RUN_LABEL, Mesh
-from harness.mesh.remote_secrets import READER
-from harness.mesh.settings import MeshSettings
-from harness.model.observation import Observation
-from harness.pki import Pki
-from harness.steps import StepLog
-from harness.topology import Cluster, ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.mutations import faults
 from suites.selftest.fake_kube import FakeKube, merged
 
 SYSTEM, SAMPLE = "istio-system", "sample"
@@ -179,7 +180,7 @@ def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
     latest: dict[str, int] = {}
 
     def ask(_stage: Stage, cluster: Cluster, _namespace: str, app: str, _path: str) -> Iterator[Any]:
-        if app == expected.SLEEP:
+        if app == expectations.SLEEP:
             latest[cluster.name] = next(told[cluster.name])
         yield {"stats": [{"name": "listener_manager.lds.update_success", "value": latest[cluster.name]}]}
 

@@ -14,22 +14,22 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness.catalogue import catalogue
-from harness.diagnose import diagnose
-from harness.diagnose.cause import Cause
-from harness.errors import StepError, UserError
-from harness.faults.act import Stage
-from harness.faults.edit import pods
-from harness.faults.fault import Consequence, Fault
-from harness.faults.mutations import faults
-from harness.faults.selection import experiments_of, select
-from harness.faults.trial import Notice, Result, Trial, compare
-from harness.faults.whole import await_whole, judged, pending
+from harness.base.errors import StepError, UserError
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import diagnose
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
 from harness.model.observation import Observation
 from harness.model.step import Phase
-from harness.requirement import Finding, Judgement, Level, Reservation, Verdict
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.act import Stage
+from harness.proof.faults.edit import pods
+from harness.proof.faults.fault import Consequence, Fault
+from harness.proof.faults.mutations import faults
+from harness.proof.faults.selection import experiments_of, select
+from harness.proof.faults.trial import Notice, Result, Trial, compare
+from harness.proof.faults.whole import await_whole, judged, pending
 from reports import detection
 from reports.__main__ import main
 from reports.detection import DetectionMatrix, Untried
@@ -213,7 +213,7 @@ def test_what_is_not_whole_is_named(good_observations: Mapping[str, Observation]
 def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
     good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.faults.whole.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.proof.faults.whole.PAUSE_SECONDS", 0.0)
     good = good_observations[TOPOLOGY.name]
     broken = faults()["chain-incomplete"].apply(good)
     looks = iter([broken, broken, good])

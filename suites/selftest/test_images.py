@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import cache
-from harness.errors import UserError
-from harness.images import hosts_toml, local, node, programs, recipes, registry, rootfs, versions
-from harness.images.layers import (
+from harness.base import cache
+from harness.base.errors import UserError
+from harness.machine.images import hosts_toml, local, node, programs, recipes, registry, rootfs, versions
+from harness.machine.images.layers import (
     Image,
     LayerFile,
     config_json,
@@ -31,7 +31,7 @@ from harness.images.layers import (
     write_layer,
     write_oci_archive,
 )
-from harness.images.registry import Registry
+from harness.machine.images.registry import Registry
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 
 def test_two_processes_build_an_entry_once(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from harness.cache import entry\n"
+        "import sys, time; from pathlib import Path; from harness.base.cache import entry\n"
         "def build(directory): time.sleep(0.3); print('built')\n"
         "entry(Path(sys.argv[1]), build)"
     )

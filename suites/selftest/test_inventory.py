@@ -6,14 +6,14 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness import inventory, kept_mesh
-from harness.errors import UserError
-from harness.inventory import Entry, Inventory, Kind
-from harness.kube import Kube, Object
-from harness.mesh import removal
+from harness.base.errors import UserError
+from harness.kube import inventory
+from harness.kube.client import Kube, Object
+from harness.kube.inventory import Entry, Inventory, Kind
+from harness.mesh import kept_mesh, removal
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.invocation import command, given
-from harness.options import OPTIONS
+from harness.runs.options import OPTIONS
 
 NOTHING = dict.fromkeys(option.name for option in OPTIONS)
 

@@ -11,9 +11,9 @@ import yaml
 from kubernetes.dynamic.resource import Resource
 from urllib3.exceptions import HTTPError
 
-from harness import kube as api
-from harness.clusters.access import ClusterAccess
-from harness.kube import Kube
+from harness.kube import client as api
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
 
@@ -70,7 +70,7 @@ def test_no_request_hangs(
 
 def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
     """What API servers were found to serve is removed with the process."""
-    code = "from harness.kube import _caches; import sys; sys.stdout.write(str(_caches().exists()))"
+    code = "from harness.kube.client import _caches; import sys; sys.stdout.write(str(_caches().exists()))"
     said = subprocess.run(
         [sys.executable, "-c", code],
         env={"TMPDIR": str(tmp_path), "PYTHONPATH": "."},

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from harness.errors import StepError
-from harness.kube import Kube, Object
-from harness.steps import OpenStep, ignore
+from harness.base.errors import StepError
+from harness.kube.client import Kube, Object
+from harness.model.step_log import OpenStep, ignore
 
 
 class Resource:
@@ -40,7 +40,7 @@ class Resource:
 
 def _kube(monkeypatch: pytest.MonkeyPatch, resource: Resource) -> Kube:
     monkeypatch.setattr(Kube, "_resource", lambda *_: resource)
-    monkeypatch.setattr("harness.kube.RETRY_SECONDS", 0)
+    monkeypatch.setattr("harness.kube.client.RETRY_SECONDS", 0)
     return Kube(SimpleNamespace(name="east"))  # type: ignore[arg-type]
 
 

@@ -8,16 +8,16 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness import inventory
-from harness.errors import StepError
-from harness.inventory import Entry, Inventory, Kind
-from harness.kube import Kube, Object
+from harness.base.errors import StepError
+from harness.experiments.resilience import revision
+from harness.kube import inventory
+from harness.kube.client import Kube, Object
+from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import removal
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome
-from harness.resilience import revision
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))

@@ -10,16 +10,15 @@ import pytest
 import yaml
 from kubernetes.client import ApiException
 
-from harness import pki, workloads
-from harness.command import CommandError
-from harness.errors import StepError
-from harness.kube import Kube, Object
-from harness.mesh import gateways, injection, procedure
+from harness.base.command import CommandError
+from harness.base.errors import StepError
+from harness.kube.client import Kube, Object
+from harness.mesh import gateways, injection, pki, procedure, workloads
 from harness.mesh.context import title_of
 from harness.mesh.settings import MeshSettings
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Step
-from harness.steps import StepLog
-from harness.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
+from harness.model.step_log import StepLog
+from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
 
 MP, PR = ControlPlaneModel.MULTI_PRIMARY, ControlPlaneModel.PRIMARY_REMOTE
 MULTI, SINGLE = NetworkModel.MULTI, NetworkModel.SINGLE

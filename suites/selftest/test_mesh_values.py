@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from harness import manifests
-from harness.errors import UserError
-from harness.kube import Object
-from harness.mesh import readiness, sail
+from harness.base.errors import UserError
+from harness.kube.client import Object
+from harness.mesh import manifests, readiness, sail
 from harness.mesh.gateways import address_pending, addresses
 from harness.mesh.istioctl import cni_operator, primary_operator, webhook_pending
 from harness.mesh.settings import MeshSettings, Overlay, merged
 from harness.mesh.values import primary_values, remote_values
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 
 MP = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 PR = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)

@@ -10,16 +10,16 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import ReadTimeoutError
 
-from harness import expected
-from harness.faults.edit import edit, pods
-from harness.faults.mutations import faults
-from harness.kube import Object
+from harness.kube.client import Object
+from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Condition, ContainerLog, Pod
 from harness.model.observation import Observation
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import HostStats, Request, Sequence, Traffic
 from harness.observe.api_objects import pod as distilled
 from harness.observe.logs import MOST_LOGS, read_logs
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.edit import edit, pods
+from harness.proof.faults.mutations import faults
 from suites.selftest.good import good
 from suites.selftest.test_observe_run import observed, pod, stub
 
@@ -42,7 +42,7 @@ def _read(
 def _stuck(cluster: ClusterObservation, **status: Any) -> ClusterObservation:
     """The same with a state of the gateway's container."""
     changed = tuple(
-        pod.model_copy(update={"containers": edit(pod.containers, lambda c: c.name == expected.PROXY, **status)})
+        pod.model_copy(update={"containers": edit(pod.containers, lambda c: c.name == expectations.PROXY, **status)})
         if pod.labels.get("istio") == "eastwestgateway"
         else pod
         for pod in cluster.pods
@@ -81,7 +81,7 @@ def test_containers_that_were_started_and_are_not_ready_are_read(
 ) -> None:
     found = _read(_stuck(east, **status))
     assert [(log.container, log.lines) for log in found] == (
-        [(expected.PROXY, ("error ca refused with [redacted]",))] if read else []
+        [(expectations.PROXY, ("error ca refused with [redacted]",))] if read else []
     )
 
 
@@ -119,7 +119,7 @@ def test_the_operator_is_read_where_its_resource_is_not_ready(east: ClusterObser
 
 def test_the_load_balancers_controller_is_read_where_an_address_is_missing(east: ClusterObservation) -> None:
     """Why it gives none stands nowhere else."""
-    services = edit(east.services, lambda s: s.name == expected.GATEWAY, ingress=(), resolved=())
+    services = edit(east.services, lambda s: s.name == expectations.GATEWAY, ingress=(), resolved=())
     found = _read(
         east.model_copy(update={"services": services}),
         '{"level":"error","msg":"allocation failed","error":"no available IPs"}',
@@ -160,7 +160,9 @@ def test_proxies_of_clients_and_gateways_are_read_where_requests_went_wrong(
 
 def test_no_more_than_a_few_are_read(east: ClusterObservation) -> None:
     """However many pods are broken."""
-    one = next(pod for pod in _stuck(east, ready=False, state="running").pods if pod.name.startswith(expected.GATEWAY))
+    one = next(
+        pod for pod in _stuck(east, ready=False, state="running").pods if pod.name.startswith(expectations.GATEWAY)
+    )
     many = tuple(one.model_copy(update={"name": f"pod-{n}"}) for n in range(50))
     assert len(_read(east.model_copy(update={"pods": many}))) == MOST_LOGS
 

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes.client import ApiException
 
-from harness.kube import ExecResult, Kube
+from harness.kube.client import ExecResult, Kube
 from harness.model.proxy import ProxySync
 from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies
 from harness.observe.cluster import resolved

@@ -4,14 +4,14 @@ import subprocess
 
 import pytest
 
-from harness import permissions
+from harness.model import permissions
 from harness.model.observation import Observation
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import ProbeKind, ProbeResult
 from harness.observe import probe_output, probes
 from harness.observe.probe_plan import PlannedProbe, plan, source_of
 from harness.observe.probe_script import octal, script
 from harness.observe.secrets import Credential
-from harness.topology import ControlPlaneModel, NetworkModel, preset
 from suites.selftest.certificates import pki
 from suites.selftest.good import good
 

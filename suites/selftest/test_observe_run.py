@@ -12,16 +12,16 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
-from harness.clusters.access import ClusterAccess
-from harness.kube import Kube, Object, TransportError, exit_status, explain_api_error
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object, TransportError, exit_status, explain_api_error
 from harness.model.cluster import ReadOutcome, Subject
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
 from harness.model.step import Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.observe import observe
 from harness.observe.proxies import no_program
 from harness.observe.reading import Reader, classify, explain
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
 
 ASKED = Asked(
     mode="install", installer="istioctl", istio_version="1.31", cni=True, load_balancer="metallb", images="local"

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from harness.kube import Object
+from harness.base.redaction import redact
+from harness.kube.client import Object
 from harness.observe.secrets import ca_secret, credentials, is_remote_secret, remote_secret
-from harness.redaction import redact
 from suites.selftest.certificates import issue, pki
 
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl"  # noqa: S105 - of no cluster

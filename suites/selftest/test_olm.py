@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.distributions.model import OlmSubscription
-from harness.inventory import Inventory
-from harness.kube import Object
+from harness.kube.client import Object
+from harness.kube.inventory import Inventory
 from harness.mesh import olm, operator
+from harness.mesh.distributions.model import OlmSubscription
 from harness.model.step import Outcome
 from suites.selftest.test_sail import EAST, FakeKube, definition, mesh_of, outcome
 

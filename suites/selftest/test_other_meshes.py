@@ -8,18 +8,18 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness import discover, expected
-from harness.diagnose.certificates import _replace_root
-from harness.diagnose.registry import detectors
-from harness.diagnose.repair import create_remote_secret
-from harness.faults.edit import edit, on
-from harness.faults.effects import endpoints
-from harness.kube import Kube
+from harness.judge.diagnose.certificates import _replace_root
+from harness.judge.diagnose.registry import detectors
+from harness.judge.diagnose.repair import create_remote_secret
+from harness.judge.requirement import Verdict
+from harness.kube.client import Kube
+from harness.model import expectations
 from harness.model.cluster import InjectionWebhook, Workload
 from harness.model.observation import Observation
-from harness.observe import control_plane, dry_run
+from harness.observe import control_plane, discovery, dry_run
 from harness.observe.cluster import _Source
-from harness.requirement import Verdict
+from harness.proof.faults.edit import edit, on
+from harness.proof.faults.effects import endpoints
 from suites.selftest.breakage import first, gateway_is, last, verdicts
 
 TOPOLOGIES = ("primary-remote-multi-network", "multi-primary-single-network")
@@ -67,10 +67,10 @@ def test_without_a_label_the_default_tag_names_the_revision(good_observations: M
     seen = good_observations[TOPOLOGIES[0]].clusters[0]
     (webhook,) = seen.webhooks
     canary = InjectionWebhook(name="istio-revision-tag-default", revision="1-31", tag="default", webhooks=())
-    names = discover.Names("istio-system", "sample")
-    assert discover.revision(seen, names) == "default"
+    names = discovery.Names("istio-system", "sample")
+    assert discovery.revision(seen, names) == "default"
     two = seen.model_copy(update={"webhooks": (webhook.model_copy(update={"revision": "1-30"}), canary)})
-    assert discover.revision(two, names) == "1-31"
+    assert discovery.revision(two, names) == "1-31"
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
@@ -91,7 +91,7 @@ def test_a_gateway_known_by_name_may_have_another_address_where_istiod_asks(
 ) -> None:
     good = good_observations["multi-primary-multi-network"]
     client, target = first(good.topology), last(good.topology)
-    (old,) = expected.gateway_addresses(good[target])
+    (old,) = expectations.gateway_addresses(good[target])
 
     def elsewhere(observation: Observation) -> Observation:
         moved = {"address": "192.0.2.77"}
@@ -152,7 +152,7 @@ def test_resources_of_another_mesh_are_left_aside() -> None:
 
 
 def test_a_log_that_may_not_be_read_takes_nothing_else_away(good_observations: Mapping[str, Observation]) -> None:
-    pod = next(iter(expected.istiod_pods(good_observations[TOPOLOGIES[0]].clusters[0])))
+    pod = next(iter(expectations.istiod_pods(good_observations[TOPOLOGIES[0]].clusters[0])))
 
     def refused(*_: object, **__: object) -> str:
         raise ApiException(status=403)

@@ -13,19 +13,19 @@ import pytest
 import yaml
 from urllib3.exceptions import MaxRetryError
 
-from harness.catalogue import catalogue
-from harness.clusters.access import ClusterAccess
 from harness.experiments import IDS, unfit
-from harness.kube import ExecResult, Kube, TransportError
+from harness.judge.catalogue import catalogue
+from harness.judge.requirement import Verdict, judge
+from harness.kube.access import ClusterAccess
+from harness.kube.client import ExecResult, Kube, TransportError
 from harness.model.cluster import Pod, Reading, ReadOutcome, Subject
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
+from harness.model.step_log import StepLog
 from harness.model.traffic import ProbeKind, ProbeResult
 from harness.observe import observe, proxies
 from harness.observe.cluster import ClusterObjects, read_cluster
 from harness.observe.reading import Reader
-from harness.requirement import Verdict, judge
-from harness.steps import StepLog
 from suites.selftest.breakage import edit, last, on, verdicts, with_probes
 
 NAMES = ("primary-remote-multi-network", "multi-primary-single-network")

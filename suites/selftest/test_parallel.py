@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from harness import command
-from harness.command import CommandError
-from harness.errors import UserError
-from harness.parallel import in_parallel
+from harness.base import command
+from harness.base.command import CommandError
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
 
 
 def _interrupt_soon() -> None:

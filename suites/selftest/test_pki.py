@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from harness import pki
-from harness.errors import UserError
-from harness.topology import ControlPlaneModel, NetworkModel, preset
-from harness.x509 import certificates, validates
+from harness.base.errors import UserError
+from harness.mesh import pki
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.x509 import certificates, validates
 
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 BITS = 2048

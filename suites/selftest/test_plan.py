@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.kube import Kube
-from harness.options import OPTIONS, Options, parse
-from harness.plan import CREATE_CERTIFICATES, SEND, Plan, plan
-from harness.plan.shell import script, text
+from harness.kube.client import Kube
+from harness.runs.options import OPTIONS, Options, parse
+from harness.runs.plan import CREATE_CERTIFICATES, SEND, Plan, plan
+from harness.runs.plan.shell import script, text
 
 CERTIFICATES = (
     "Create the project of the control plane",
@@ -92,7 +92,7 @@ def _untouched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("_dynamic", "_resource"):
         monkeypatch.setattr(Kube, name, property(refuse))
-    monkeypatch.setattr("harness.command.run", refuse)
+    monkeypatch.setattr("harness.base.command.run", refuse)
 
 
 @pytest.mark.parametrize("cluster", ["east", "west"])

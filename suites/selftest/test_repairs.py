@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from harness.diagnose import diagnose
-from harness.diagnose.registry import detectors
-from harness.faults.edit import edit, on, west
-from harness.faults.mutations import faults
+from harness.judge.diagnose import diagnose
+from harness.judge.diagnose.registry import detectors
 from harness.model.cluster import ClusterObservation, Condition
 from harness.model.observation import Observation
-from harness.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.proof.faults.edit import edit, on, west
+from harness.proof.faults.mutations import faults
 from suites.selftest.good import TOPOLOGIES, good
 from suites.selftest.test_diagnose import _judged
 from suites.selftest.test_faults import _whole

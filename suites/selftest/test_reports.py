@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
+from harness.judge.requirement import Level, Verdict
 from harness.model.observation import Observation
-from harness.requirement import Level, Verdict
 from reports import badge, conformance, html, markdown
 from reports.__main__ import main
 from reports.compare import differences

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from harness.faults.mutations import faults
 from harness.model.observation import Observation
+from harness.proof.faults.mutations import faults
 from reports import conformance, html
 from reports.picture import PATIENCE, browser, program
 from reports.result import TopologyResult

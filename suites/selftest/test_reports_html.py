@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.faults.mutations import faults
 from harness.model.observation import Observation
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.mutations import faults
 from reports import conformance, html
 from reports.html import certificates, drawing, timeline, traffic
 from reports.html.condition import State

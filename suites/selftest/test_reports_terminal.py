@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.errors import StepError
+from harness.base.errors import StepError
 from harness.model.observation import Observation
 from harness.model.step import Phase
-from harness.steps import Event, StepLog
+from harness.model.step_log import Event, StepLog
 from reports import closing, conformance
 from reports.result import TopologyResult
 from reports.terminal import Progress, Verbosity, both, console

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import allure_commons
 import pytest
 
-from harness.catalogue import catalogue
+from harness.judge.catalogue import catalogue
 from harness.model.observation import Observation
 from reports import allure, badge, conformance, junit
 from reports.result import TopologyResult

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from harness.judge.requirement import Evidence, Level, Requirement, Verdict, judge
 from harness.model.observation import Observation
-from harness.requirement import Evidence, Level, Requirement, Verdict, judge
 
 
 def _judged(observation: Observation, check: Callable[[Observation, Evidence], None]) -> Verdict:

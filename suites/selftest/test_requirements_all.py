@@ -5,12 +5,12 @@ from itertools import chain
 
 import pytest
 
-from harness.catalogue import catalogue
 from harness.experiments import IDS
+from harness.judge.catalogue import catalogue
+from harness.judge.requirement import Verdict, judge
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult
-from harness.requirement import Verdict, judge
 from suites.selftest import (
     test_requirements_certificates,
     test_requirements_control_plane,

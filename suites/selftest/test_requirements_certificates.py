@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from harness import expected
+from harness.model import expectations
 from harness.model.certificate import CaSecret
 from harness.model.observation import Observation
-from harness.topology import Topology
+from harness.model.topology import Topology
 from suites.selftest import certificates
 from suites.selftest.breakage import Breakage, check, edit, first, last, last_is_remote, on, with_ca, with_root
 from suites.selftest.certificates import OBSERVED, Authority, key, pki
@@ -80,7 +80,7 @@ def _no_trust_bundle(observation: Observation) -> Observation:
 
 def _leaf(observation: Observation, identity: str = "", **options: object) -> Observation:
     cluster = last(observation.topology)
-    proxy = expected.sleep_proxies(observation, cluster)[0]
+    proxy = expectations.sleep_proxies(observation, cluster)[0]
     signer = pki().signer(cluster.primary)
     leaf = certificates.workload(signer, identity or proxy.chain[0].uris[0], **options)  # type: ignore[arg-type]
     proxies = edit(observation[cluster].proxies, lambda found: found == proxy, chain=(leaf, *proxy.chain[1:]))

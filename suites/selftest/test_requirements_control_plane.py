@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from harness import expected
+from harness.judge.requirement import Verdict
+from harness.model import expectations
 from harness.model.cluster import ConfigObject, DryRun, InjectionWebhook, Node, SailResource
 from harness.model.observation import Observation
 from harness.model.step import Outcome
-from harness.requirement import Verdict
-from harness.topology import Cluster, Topology
+from harness.model.topology import Cluster, Topology
 from suites.selftest.breakage import Breakage, check, edit, first, last, last_is_remote, on, verdicts, with_sleep_proxy
 from suites.selftest.good import TOPOLOGIES, good
 
@@ -19,7 +19,7 @@ STALE_ADDRESS = "172.18.200.99"
 
 def _unavailable(observation: Observation) -> Observation:
     cluster = first(observation.topology)
-    istiod = expected.istiod_workloads(observation[cluster])[0]
+    istiod = expectations.istiod_workloads(observation[cluster])[0]
     workloads = edit(observation[cluster].workloads, lambda item: item == istiod, conditions=(), ready=0)
     return on(observation, cluster, workloads=workloads)
 
@@ -55,7 +55,7 @@ def _not_external(observation: Observation) -> Observation:
     cluster = first(observation.topology)
     pods = tuple(
         pod.model_copy(update={"containers": tuple(c.model_copy(update={"env": {}}) for c in pod.containers)})
-        if pod in expected.istiod_pods(observation[cluster])
+        if pod in expectations.istiod_pods(observation[cluster])
         else pod
         for pod in observation[cluster].pods
     )
@@ -65,7 +65,7 @@ def _not_external(observation: Observation) -> Observation:
 def _istiod_on_remote(observation: Observation) -> Observation:
     own = observation[first(observation.topology)]
     remote = observation[last(observation.topology)]
-    workloads = remote.workloads + expected.istiod_workloads(own)
+    workloads = remote.workloads + expectations.istiod_workloads(own)
     return on(observation, last(observation.topology), workloads=workloads)
 
 
@@ -93,7 +93,7 @@ def _sync(observation: Observation, change: Callable[[dict[str, str]], dict[str,
     topology = observation.topology
     primary = topology[last(topology).primary]
     planes = observation[primary].control_planes
-    sleep = expected.sleep_proxies(observation, last(topology))[0]
+    sleep = expectations.sleep_proxies(observation, last(topology))[0]
     rows = tuple(
         row.model_copy(update={"types": change(row.types)})
         if (row.proxy, row.cluster_id) == (f"{sleep.pod}.{sleep.namespace}", last(topology).cluster_name)

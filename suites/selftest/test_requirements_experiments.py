@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.catalogue import catalogue
-from harness.diagnose import diagnose
 from harness.experiments import IDS
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import diagnose
+from harness.judge.requirement import Verdict, judge
 from harness.model.experiment import (
     ECHO,
     AuthorizationExperiment,
@@ -19,7 +20,6 @@ from harness.model.experiment import (
 )
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
-from harness.requirement import Verdict, judge
 from suites.selftest.breakage import Breakage, check, edit, first, last, verdicts
 
 

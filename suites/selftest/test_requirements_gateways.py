@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness import expected
-from harness.diagnose.registry import detectors
+from harness.judge.diagnose.registry import detectors
+from harness.model import expectations
 from harness.model.cluster import RemoteSecret
 from harness.model.observation import Observation
+from harness.model.topology import Feature, Topology
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from harness.topology import Feature, Topology
 from suites.selftest.breakage import (
     Breakage,
     check,
@@ -39,13 +39,13 @@ def _deployment(observation: Observation) -> Observation:
     return on(
         observation,
         cluster,
-        workloads=edit(workloads, lambda item: item.name == expected.GATEWAY, conditions=(), desired=0, ready=0),
+        workloads=edit(workloads, lambda item: item.name == expectations.GATEWAY, conditions=(), desired=0, ready=0),
     )
 
 
 def _listeners(observation: Observation, port: int) -> Observation:
     cluster = first(observation.topology)
-    proxy = expected.gateway_proxies(observation[cluster])[0]
+    proxy = expectations.gateway_proxies(observation[cluster])[0]
     listeners = tuple(listener for listener in proxy.listeners if listener.port != port)
     return on(
         observation,
@@ -57,7 +57,7 @@ def _listeners(observation: Observation, port: int) -> Observation:
 def _terminated(observation: Observation) -> Observation:
     """The listener ends TLS itself instead of passing it on."""
     cluster = first(observation.topology)
-    proxy = expected.gateway_proxies(observation[cluster])[0]
+    proxy = expectations.gateway_proxies(observation[cluster])[0]
     listeners = tuple(
         listener.model_copy(update={"chains": edit(listener.chains, lambda _: True, tls=True)})
         for listener in proxy.listeners
@@ -72,8 +72,8 @@ def _terminated(observation: Observation) -> Observation:
 def _other_hosts(observation: Observation) -> Observation:
     """The Gateway is there, for the services of another namespace."""
     cluster = first(observation.topology)
-    proxy = expected.gateway_proxies(observation[cluster])[0]
-    own = expected.helloworld_server_name(observation.asked.sample_namespace)
+    proxy = expectations.gateway_proxies(observation[cluster])[0]
+    own = expectations.helloworld_server_name(observation.asked.sample_namespace)
     other = {"server_names": ("outbound_.80_._.shop.other.svc.cluster.local",)}
     other["clusters"] = other["server_names"]
     listeners = tuple(
@@ -94,7 +94,7 @@ def _other_hosts(observation: Observation) -> Observation:
             spec={
                 "servers": [
                     {
-                        "port": {"number": expected.MESH_PORT},
+                        "port": {"number": expectations.MESH_PORT},
                         "tls": {"mode": "AUTO_PASSTHROUGH"},
                         "hosts": ["*.other.svc.cluster.local"],
                     }
@@ -114,7 +114,7 @@ def test_a_gateway_for_other_hosts_is_the_cause(good_observations: Mapping[str, 
 
 def _another_certificate(observation: Observation) -> Observation:
     istiod = observation[first(observation.topology)].control_planes[0].serving_chain
-    return with_probes(observation, _is(ProbeKind.TLS, expected.MESH_PORT), certificates=istiod)
+    return with_probes(observation, _is(ProbeKind.TLS, expectations.MESH_PORT), certificates=istiod)
 
 
 def _secrets(observation: Observation, **update: object) -> Observation:
@@ -173,7 +173,7 @@ BREAKAGES = (
     Breakage(
         "NET-DISTINCT",
         "same-name",
-        lambda o: _labelled(o, {expected.NETWORK_LABEL: first(o.topology).network}),
+        lambda o: _labelled(o, {expectations.NETWORK_LABEL: first(o.topology).network}),
         also_fail=lambda _: ("NET-LABEL",),
     ),
     Breakage("NET-ROUTES", "no-route", lambda o: with_probes(o, _is(ProbeKind.POD_ROUTE), result=ProbeResult.TIMEOUT)),
@@ -194,19 +194,21 @@ BREAKAGES = (
             "GW-REACHABLE",
             f"filtered-{port}",
             lambda o, port=port: with_probes(o, _is(ProbeKind.TCP, port), result=ProbeResult.TIMEOUT),  # type: ignore[misc]
-            when=lambda topology, port=port: port in expected.needed_ports(topology, first(topology)),  # type: ignore[misc]
+            when=lambda topology, port=port: port in expectations.needed_ports(topology, first(topology)),  # type: ignore[misc]
         )
-        for port in (expected.MESH_PORT, expected.XDS_PORT, expected.WEBHOOK_PORT)
+        for port in (expectations.MESH_PORT, expectations.XDS_PORT, expectations.WEBHOOK_PORT)
     ),
-    Breakage("GW-EXPOSE-SERVICES", "no-listener", lambda o: _listeners(o, expected.MESH_PORT)),
+    Breakage("GW-EXPOSE-SERVICES", "no-listener", lambda o: _listeners(o, expectations.MESH_PORT)),
     Breakage("GW-EXPOSE-SERVICES", "terminated", _terminated),
     Breakage("GW-EXPOSE-SERVICES", "other-hosts", _other_hosts),
-    Breakage("GW-EXPOSE-ISTIOD", "no-xds", lambda o: _listeners(o, expected.XDS_PORT)),
-    Breakage("GW-EXPOSE-ISTIOD", "no-webhook", lambda o: _listeners(o, expected.WEBHOOK_PORT)),
+    Breakage("GW-EXPOSE-ISTIOD", "no-xds", lambda o: _listeners(o, expectations.XDS_PORT)),
+    Breakage("GW-EXPOSE-ISTIOD", "no-webhook", lambda o: _listeners(o, expectations.WEBHOOK_PORT)),
     Breakage(
         "GW-DATAPATH",
         "no-handshake",
-        lambda o: with_probes(o, _is(ProbeKind.TLS, expected.MESH_PORT), result=ProbeResult.REFUSED, certificates=()),
+        lambda o: with_probes(
+            o, _is(ProbeKind.TLS, expectations.MESH_PORT), result=ProbeResult.REFUSED, certificates=()
+        ),
         blocked=lambda _: ("GW-HARDENED",),
     ),
     Breakage("GW-DATAPATH", "another-certificate", _another_certificate),

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness import expected
+from harness.judge.requirement import Verdict
+from harness.model import expectations
 from harness.model.cluster import Container, Pod
 from harness.model.observation import InventoryChange, Observation
 from harness.model.proxy import EndpointSet, ProxyEndpoint
+from harness.model.topology import Topology
 from harness.model.traffic import Sequence
-from harness.requirement import Verdict
-from harness.topology import Topology
 from suites.selftest.breakage import Breakage, check, edit, first, last, on, verdicts, with_sleep_proxy
 
 
 def _second_version(observation: Observation) -> Observation:
     cluster, other = first(observation.topology), last(observation.topology)
-    name = f"{expected.HELLOWORLD}-{other.version}"
+    name = f"{expectations.HELLOWORLD}-{other.version}"
     stray = observation[other].workload(observation.asked.sample_namespace, name)
     assert stray
     return on(observation, cluster, workloads=(*observation[cluster].workloads, stray))
@@ -24,7 +24,7 @@ def _second_version(observation: Observation) -> Observation:
 
 def _without_service(observation: Observation) -> Observation:
     cluster = last(observation.topology)
-    services = tuple(service for service in observation[cluster].services if service.name != expected.HELLOWORLD)
+    services = tuple(service for service in observation[cluster].services if service.name != expectations.HELLOWORLD)
     return on(observation, cluster, services=services)
 
 
@@ -44,14 +44,14 @@ def _sleep_pod(observation: Observation, change: Callable[[Containers], Containe
 
 
 def _without_sidecar(observation: Observation) -> Observation:
-    observation = _sleep_pod(observation, lambda found: tuple(c for c in found if c.name != expected.PROXY))
+    observation = _sleep_pod(observation, lambda found: tuple(c for c in found if c.name != expectations.PROXY))
     cluster = last(observation.topology)
-    proxies = tuple(proxy for proxy in observation[cluster].proxies if proxy.role != expected.SLEEP)
+    proxies = tuple(proxy for proxy in observation[cluster].proxies if proxy.role != expectations.SLEEP)
     return on(observation, cluster, proxies=proxies)
 
 
 def _sidecar(observation: Observation, **update: object) -> Observation:
-    return _sleep_pod(observation, lambda found: edit(found, lambda c: c.name == expected.PROXY, **update))
+    return _sleep_pod(observation, lambda found: edit(found, lambda c: c.name == expectations.PROXY, **update))
 
 
 def _other_network(observation: Observation) -> Observation:
@@ -67,7 +67,7 @@ def _endpoints(
     observation: Observation, change: Callable[[tuple[ProxyEndpoint, ...]], tuple[ProxyEndpoint, ...]]
 ) -> Observation:
     cluster = first(observation.topology)
-    found = expected.sleep_proxies(observation, cluster)[0].endpoints[0]
+    found = expectations.sleep_proxies(observation, cluster)[0].endpoints[0]
     changed = EndpointSet(cluster=found.cluster, endpoints=change(found.endpoints))
     return with_sleep_proxy(observation, cluster, endpoints=(changed,))
 

@@ -9,27 +9,28 @@ from typing import cast
 
 import pytest
 
-from harness import pki, x509
-from harness.catalogue import resilience
-from harness.errors import StepError, UserError
-from harness.kube import Kube
+from harness.base.errors import StepError, UserError
+from harness.experiments.resilience import network, remote_secret, traffic
+from harness.experiments.resilience.certificates import former_proxies
+from harness.experiments.resilience.failover import silent
+from harness.experiments.resilience.remote_secret import secret_of, token_of, token_secret
+from harness.experiments.resilience.revision import namespace_labels, only_in
+from harness.experiments.resilience.scenario import TABLE
+from harness.experiments.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
+from harness.experiments.resilience.traffic import Reader, Traffic, script
+from harness.judge.catalogue import resilience
+from harness.kube.client import Kube
+from harness.mesh import pki
 from harness.mesh.context import Mesh
+from harness.mesh.pki import Pki
 from harness.mesh.resolve import leaves
 from harness.mesh.settings import CHANGING, MeshSettings
+from harness.model import x509
 from harness.model.resilience import SCENARIOS, WHOLE, Stream, TrustReading
+from harness.model.step_log import StepLog
+from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import Request
-from harness.options import OPTIONS, Options, parse
-from harness.pki import Pki
-from harness.resilience import network, remote_secret, traffic
-from harness.resilience.certificates import former_proxies
-from harness.resilience.failover import silent
-from harness.resilience.remote_secret import secret_of, token_of, token_secret
-from harness.resilience.revision import namespace_labels, only_in
-from harness.resilience.scenario import TABLE
-from harness.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
-from harness.resilience.traffic import Reader, Traffic, script
-from harness.steps import StepLog
-from harness.topology import Cluster, ControlPlaneModel, NetworkModel, preset
+from harness.runs.options import OPTIONS, Options, parse
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
 MESH = Mesh(TOPOLOGY, {}, MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl")), StepLog())
@@ -206,7 +207,7 @@ def test_a_token_that_several_share_is_revoked_when_all_have_a_new_one(monkeypat
     monkeypatch.setattr(remote_secret, "_revoked", revoked)
     monkeypatch.setattr(remote_secret, "_reading", lambda *_: None)
     monkeypatch.setattr(remote_secret, "LINGER_SECONDS", 0)
-    monkeypatch.setattr("harness.resilience.readings.endpoints", lambda _: [])
+    monkeypatch.setattr("harness.experiments.resilience.readings.endpoints", lambda _: [])
     stage = Stage(replace(MESH, topology=topology), Certificates(Pki({})), {}, cast(Traffic, _Clock()))
     monkeypatch.setattr(stage, "await_whole", lambda: None)
     remote_secret.rotate(stage)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.command import CommandError
+from harness.base.errors import UserError
 from harness.clusters import __main__ as command
 from harness.clusters import containers, kind, leftovers
-from harness.clusters.run import Run, RunRecord, begin, records, reserve, runs_directory
-from harness.command import CommandError
-from harness.errors import UserError
-from harness.steps import StepLog
+from harness.clusters.run_record import Run, RunRecord, begin, records, reserve, runs_directory
+from harness.model.step_log import StepLog
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_unusable_name(name: str) -> None:
 def test_a_killed_process_leaves_a_leftover(engine: dict[str, str]) -> None:
     """While it lives its clusters are its own; once it is killed the next run finds exactly them, and removes them."""
     code = (
-        "import sys\nfrom harness.clusters.run import begin, reserve\n"
+        "import sys\nfrom harness.clusters.run_record import begin, reserve\n"
         "with begin('a') as run:\n  reserve(run, ('east', 'west'), 'image', ())\n  print('made', flush=True)\n"
         "  sys.stdin.read()\n"
     )

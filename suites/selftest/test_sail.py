@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from harness.distributions import load
-from harness.distributions.model import HelmChart, Manifests, OlmSubscription, Operator, Present, PullSecret
-from harness.errors import StepError, UserError
-from harness.inventory import Entry, Inventory, Kind
-from harness.kube import Object
+from harness.base.errors import StepError, UserError
+from harness.kube.client import Object
+from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import operator, procedure, removal, sail
 from harness.mesh.context import Mesh
+from harness.mesh.distributions import load
+from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator, Present, PullSecret
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
 from harness.mesh.values import primary_values
 from harness.model.step import Outcome
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 
 MP = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 EAST = MP["east"]

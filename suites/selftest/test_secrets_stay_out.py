@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from fixtures.observation import progress
-from harness.container_log import telling_lines
-from harness.errors import UserError
+from harness.base.container_log import telling_lines
+from harness.base.errors import UserError
+from harness.base.redaction import HIDDEN, redacted, without_secrets
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.observe import api_objects, envoy, istio_objects, observe, proxies
 from harness.observe.reading import explain
-from harness.redaction import HIDDEN, redacted, without_secrets
-from harness.steps import StepLog
-from harness.topology import ControlPlaneModel, NetworkModel, preset
 from reports import layout
 from suites.selftest.certificates import OBSERVED
 from suites.selftest.leaking_cluster import (

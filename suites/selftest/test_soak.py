@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from harness.faults.mutations import faults
 from harness.model.observation import Observation
-from harness.soak import NOT_WHILE_IT_STANDS, Soak, markdown, repetition
+from harness.proof.faults.mutations import faults
+from harness.proof.soak import NOT_WHILE_IT_STANDS, Soak, markdown, repetition
 
 
 def test_alarms_are_whatever_is_not_a_pass(good_observations: Mapping[str, Observation]) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.errors import UserError
-from harness.options import OPTIONS, Options, parse
-from harness.topology import Feature, Role
-from harness.topology_file import load
-from harness.topology_file import parse as parse_file
+from harness.base.errors import UserError
+from harness.model.topology import Feature, Role
+from harness.runs.options import OPTIONS, Options, parse
+from harness.runs.topology_file import load
+from harness.runs.topology_file import parse as parse_file
 
 MIXED = """
 clusters:

@@ -10,16 +10,17 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from harness import verify_only, verify_permissions
+from harness.base.errors import UserError
 from harness.clusters import existing
-from harness.clusters.access import ClusterAccess
-from harness.errors import UserError
-from harness.kube import Kube, Object
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, Object
 from harness.model.observation import Asked, Environment, Observation
+from harness.model.permissions import Permission
 from harness.model.step import Outcome
-from harness.options import OPTIONS, Options, parse
-from harness.permissions import Permission
-from harness.steps import StepLog
+from harness.model.step_log import StepLog
+from harness.observe import required_permissions
+from harness.runs import verify_only
+from harness.runs.options import OPTIONS, Options, parse
 from suites.selftest.good import TOPOLOGIES, good
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -120,8 +121,8 @@ def test_every_permission_is_asked_for_where_it_is_needed() -> None:
 def test_the_role_in_the_documentation_is_current() -> None:
     """It grants what is asked for, and nothing that stores or changes."""
     text = (DOCS / "verify-only-clusterrole.yaml").read_text()
-    assert text == verify_permissions.cluster_role(), (
-        "run: python -m harness.verify_permissions > docs/verify-only-clusterrole.yaml"
+    assert text == required_permissions.cluster_role(), (
+        "run: python -m harness.observe.required_permissions > docs/verify-only-clusterrole.yaml"
     )
     granted = {
         (verb, *resource.partition("/")[::2], group)
@@ -130,7 +131,7 @@ def test_the_role_in_the_documentation_is_current() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    wanted = [found.permission for found in verify_permissions.NEEDED]
+    wanted = [found.permission for found in required_permissions.NEEDED]
     assert granted == {(found.verb, found.resource, found.subresource, found.group) for found in wanted}
     writing = {found for found in wanted if found.verb not in ("get", "list")}
     assert writing == {Permission("create", "pods", subresource=sub) for sub in ("", "exec", "portforward")}

@@ -8,7 +8,7 @@ from cryptography import x509 as crypto
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from harness import x509
+from harness.model import x509
 from harness.model.certificate import Certificate
 from suites.selftest import certificates
 from suites.selftest.certificates import OBSERVED, Authority, issue, key, pki

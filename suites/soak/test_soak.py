@@ -11,10 +11,10 @@ import pytest
 
 from fixtures.observation import progress
 from fixtures.session import session_of
-from harness.errors import UserError
-from harness.lab import Lab
-from harness.soak import Soak, markdown, soak
-from harness.topology import Topology
+from harness.base.errors import UserError
+from harness.model.topology import Topology
+from harness.proof.soak import Soak, markdown, soak
+from harness.runs.lab import Lab
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,1 @@
+"""What every stage uses: errors, redaction, programs, parallel work, waiting, the cache."""

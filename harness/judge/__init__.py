@@ -1,0 +1,1 @@
+"""From an observation to verdicts and causes. Reads plain data only."""

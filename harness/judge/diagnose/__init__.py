@@ -1,0 +1,171 @@
+"""From an observation to causes: which object is at fault, and what repairs it. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from harness.judge.diagnose.cause import Cause
+from harness.judge.diagnose.facts import few, requests_logged
+from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
+from harness.judge.diagnose.registry import Detector, Found, detectors
+from harness.judge.requirement import Judgement, Verdict
+from harness.model.observation import Observation
+from harness.model.step import Outcome
+from harness.model.topology import Topology
+
+BROKEN = frozenset({Verdict.FAIL, Verdict.BLOCKED})
+UNEXPLAINED = "unexplained"
+STEP_FAILED = "step-failed"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something broken, with the detector that found it."""
+
+    detector: Detector
+    found: Found
+    explains: frozenset[str] = frozenset()
+
+
+def diagnose(observation: Observation, judgements: tuple[Judgement, ...]) -> tuple[Cause, ...]:
+    """Name what is at fault, the most fundamental first; what follows from a cause is listed under it.
+
+    A cause that explains no failed or blocked requirement is left out: settings that hurt nobody are no faults. A
+    failed requirement that no cause explains gets a cause of its own, made from its findings.
+
+    Args:
+        observation: the run.
+        judgements: its verdicts.
+    """
+    broken = frozenset(judgement.id for judgement in judgements if judgement.verdict in BROKEN)
+    if not broken:
+        return ()
+    causes = explained(observation.topology, candidates(observation), broken)
+    named = frozenset().union(*(candidate.explains for candidate in causes))
+    left = [j for j in judgements if j.id in broken - named]
+    return tuple(_cause(candidate) for candidate in causes) + _otherwise(observation, left)
+
+
+def candidates(observation: Observation) -> tuple[Candidate, ...]:
+    """Everything broken that does not follow from something else that is broken, in the order of the layers."""
+    topology = observation.topology
+    found = [Candidate(detector, each) for detector in detectors() for each in detector.find(observation)]
+    return tuple(
+        each
+        for index, each in enumerate(found)
+        if not any(_follows(topology, each, other, earlier=at < index) for at, other in enumerate(found))
+    )
+
+
+def _follows(topology: Topology, effect: Candidate, other: Candidate, *, earlier: bool) -> bool:
+    """Whether one thing that is seen by its effect may come from another that is broken."""
+    if not effect.detector.effect or other.detector is effect.detector:
+        return False
+    mine, broken = _nodes(topology, effect, effect.detector.layer), _taken_down(topology, other)
+    if other.detector.effect and broken & mine:
+        # Two effects at one place: the one that is declared first says more.
+        return earlier
+    return any(broken & upstream(topology, node) for node in mine)
+
+
+def explained(topology: Topology, causes: Sequence[Candidate], broken: frozenset[str]) -> tuple[Candidate, ...]:
+    """The causes that explain something, each with what it explains.
+
+    A requirement that proves a cause is listed under that cause; only where none does, under those it may follow from.
+    """
+    claims: list[set[str]] = [set() for _ in causes]
+    for id in broken:  # noqa: A001 - the judgement's word
+        proving = [index for index, candidate in enumerate(causes) if id in candidate.detector.proves]
+        behind = [index for index, candidate in enumerate(causes) if _behind(topology, candidate, id)]
+        for indices in (
+            [index for index in proving if not causes[index].detector.fallback],
+            [index for index in behind if not causes[index].detector.fallback],
+            proving,
+            behind,
+        ):
+            if indices:
+                for index in indices:
+                    claims[index].add(id)
+                break
+    return tuple(replace(causes[index], explains=frozenset(ids)) for index, ids in enumerate(claims) if ids)
+
+
+def _nodes(topology: Topology, candidate: Candidate, layer: Layer) -> frozenset[Node]:
+    """The nodes of a layer that something concerns: those of all clusters where it names none."""
+    names = [candidate.found.cluster] if candidate.found.cluster else [cluster.name for cluster in topology.clusters]
+    return frozenset(Node(layer, name) for name in names)
+
+
+def _taken_down(topology: Topology, candidate: Candidate) -> frozenset[Node]:
+    layer = candidate.detector.breaks
+    if layer is None or candidate.found.harmless:
+        return frozenset()
+    if layer is Layer.TRAFFIC:
+        # Traffic has two ends: what disturbs it at one is seen at the other.
+        return frozenset(Node(layer, cluster.name) for cluster in topology.clusters)
+    return _nodes(topology, candidate, layer)
+
+
+def _behind(topology: Topology, candidate: Candidate, requirement: str) -> bool:
+    """Whether what the requirement looks at needs what is broken."""
+    layer, broken = judged_at(requirement), _taken_down(topology, candidate)
+    if layer is None:
+        return False
+    return any(broken & upstream(topology, Node(layer, cluster.name)) for cluster in topology.clusters)
+
+
+def _cause(candidate: Candidate) -> Cause:
+    detector, found = candidate.detector, candidate.found
+    return Cause(
+        id=detector.id,
+        title=found.title or detector.title,
+        cluster=found.cluster,
+        object=found.object,
+        field=found.field,
+        expected=found.expected,
+        found=found.found,
+        repair=found.repair,
+        evidence=found.evidence,
+        explains=tuple(sorted(candidate.explains)),
+    )
+
+
+def _otherwise(observation: Observation, left: list[Judgement]) -> tuple[Cause, ...]:
+    """Causes for what nothing else explains: a step that failed, else the requirement's own findings."""
+    step = next((step for step in observation.steps if step.outcome is Outcome.FAILED), None)
+    if step is not None and left:
+        return (
+            Cause(
+                id=STEP_FAILED,
+                title=f"a step of the procedure did not reach its goal: {step.title}",
+                cluster=step.cluster or "",
+                object=f"step {step.title}",
+                field="outcome",
+                expected="done",
+                found=step.detail or step.outcome,
+                repair="# mend what the step reports, then run again",
+                explains=tuple(sorted(judgement.id for judgement in left)),
+            ),
+        )
+    requests = tuple(requests_logged(observation))
+    return tuple(
+        _unexplained(judgement, left, requests if judged_at(judgement.id) is Layer.TRAFFIC else ())
+        for judgement in left
+        if judgement.findings
+    )
+
+
+def _unexplained(judgement: Judgement, left: list[Judgement], evidence: Iterable[str]) -> Cause:
+    first, *rest = judgement.findings
+    blocked = [j.id for j in left if any(r.reason.startswith(f"blocked by {judgement.id}:") for r in j.reservations)]
+    return Cause(
+        id=UNEXPLAINED,
+        title=f"not as required, for no known reason: {judgement.title}",
+        cluster=first.cluster,
+        object=first.object,
+        field=first.field,
+        expected=first.expected,
+        found=first.found,
+        repair=f"# see docs/requirements.md#{judgement.id.lower()}",
+        evidence=few((str(finding) for finding in rest[:3]), evidence),
+        explains=tuple(dict.fromkeys([judgement.id, *sorted(blocked)])),
+    )

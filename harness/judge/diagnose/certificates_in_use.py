@@ -1,0 +1,102 @@
+"""Causes in the certificates that control planes and workloads use."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.certificates import brief, istiod_says, secrets
+from harness.judge.diagnose.facts import few, logged, read
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
+from harness.model import expectations, x509
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.model.proxy import Proxy
+
+
+@cause("cacerts-late", Layer.CERTIFICATES, "CERT-IN-USE", breaks=Layer.CONTROL_PLANE)
+def cacerts_late(observation: Observation) -> Iterator[Found]:
+    """A control plane does not sign with the CA in `cacerts`.
+
+    The secret was created or replaced after istiod had started, and istiod goes on with the CA it had: a self-signed
+    one of its own (its certificates say O=cluster.local) or the former one. A restart takes the new one up; the
+    workloads need one too.
+    """
+    for cluster, observed, secret in secrets(observation):
+        ca, system = secret.ca_cert, observation.asked.system_namespace
+        if ca is None or not cluster.is_primary or not (ca.basic_constraints and ca.basic_constraints.ca):
+            continue
+        for plane in observed.control_planes:
+            if not plane.serving_chain or x509.signed_by(plane.serving_chain[0], ca):
+                continue
+            pod = next((pod for pod in observed.pods if pod.name == plane.pod), None)
+            started = f"istiod started {pod.created:%H:%M:%S}" if pod else ""
+            created = f"cacerts created {secret.created:%H:%M:%S}" if secret.created else ""
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {system}/{plane.pod}",
+                field="issuer of its certificates",
+                expected=brief(ca),
+                found=plane.serving_chain[0].issuer,
+                repair=steps(restart_control_plane(observation, cluster), restart_workloads(observation, cluster)),
+                evidence=few((", ".join(filter(None, (created, started))),), istiod_says(observed)),
+            )
+
+
+@cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)
+def leaf_not_yet_valid(observation: Observation) -> Iterator[Found]:
+    """A workload's certificate is not valid now: clocks differ.
+
+    istiod dates certificates back by two minutes. A certificate that begins in the future comes from a control plane
+    whose clock is ahead by more than that, and its peers refuse it; one that has expired was not renewed in time.
+    """
+    for cluster, observed in read(observation, Subject.PROXIES):
+        for proxy in observed.proxies:
+            leaf = next(iter(proxy.chain), None)
+            if leaf is None or x509.valid_at(leaf, observation.observed):
+                continue
+            early = leaf.not_before > observation.observed
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {proxy.namespace}/{proxy.pod}",
+                field="validity of its certificate",
+                expected=f"valid at {observation.observed:%Y-%m-%d %H:%M:%S}",
+                found=f"{leaf.not_before:%Y-%m-%d %H:%M:%S} to {leaf.not_after:%Y-%m-%d %H:%M:%S}",
+                repair=noted(
+                    kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}"),
+                    f"after timedatectl set-ntp true on the nodes of {cluster.primary}, whose istiod signs"
+                    if early
+                    else f"and see why it could not renew it: {proxy.connected_to or 'istiod'} must answer",
+                ),
+                evidence=few(_logged_by(observed, proxy), istiod_says(observation[cluster.primary])),
+                title="" if early else "A workload's certificate has expired and was not renewed",
+            )
+            break
+
+
+@cause("istiod-name", Layer.CONTROL_PLANE, "CERT-ISTIOD")
+def istiod_name(observation: Observation) -> Iterator[Found]:
+    """Istiod serves a certificate for another name than its clients use.
+
+    Proxies check the name in their discovery address against istiod's certificate. With another name in it they never
+    connect, or not again.
+    """
+    for primary, observed in read(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
+        wanted = f"istiod.{observation.asked.system_namespace}.svc"
+        for plane in observed.control_planes:
+            if plane.serving_chain and not x509.covers_name(plane.serving_chain[0], wanted):
+                yield Found(
+                    cluster=primary.name,
+                    object=f"Pod {observation.asked.system_namespace}/{plane.pod}:{expectations.XDS_PORT}",
+                    field="subjectAltName",
+                    expected=wanted,
+                    found=", ".join(plane.serving_chain[0].dns_names) or "none",
+                    repair=noted(
+                        restart_control_plane(observation, primary),
+                        f"if it comes back so: a certificate of its own (Secret istiod-tls) must have {wanted}, too",
+                    ),
+                    evidence=istiod_says(observed),
+                )
+
+
+def _logged_by(observed: ClusterObservation, proxy: Proxy) -> Iterator[str]:
+    return logged(observed, (pod for pod in observed.pods if (pod.namespace, pod.name) == (proxy.namespace, proxy.pod)))

@@ -1,0 +1,130 @@
+"""Causes in the version and the identity of control planes."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.facts import mesh, read, taken_name, values
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import (
+    create_remote_secret,
+    install,
+    kubectl,
+    noted,
+    patch,
+    restart_control_plane,
+    restart_workloads,
+    set_value,
+)
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.model.topology import Cluster
+
+
+@cause("version-mixed", Layer.CONTROL_PLANE, "CP-VERSION", breaks=None)
+def version_mixed(observation: Observation) -> Iterator[Found]:
+    """A proxy or a control plane runs another version.
+
+    It was not restarted after an upgrade, or was made with another revision or image.
+    """
+    wanted = observation.asked.istio_version.removeprefix("v").removesuffix("-latest")
+    for cluster, observed in read(observation, Subject.CONTROL_PLANE, Subject.PROXIES):
+        system = observation.asked.system_namespace
+        planes = [(system, plane.pod, plane.version) for plane in observed.control_planes]
+        proxies = [(proxy.namespace, proxy.pod, proxy.version) for proxy in observed.proxies]
+        for namespace, pod, version in [*planes, *proxies]:
+            wanted = wanted or version
+            if version and not (version == wanted or version.startswith((f"{wanted}.", f"{wanted}-"))):
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Pod {namespace}/{pod}",
+                    field="Istio version",
+                    expected=wanted,
+                    found=version,
+                    repair=_upgrade(observation, cluster, wanted)
+                    if (namespace, pod, version) in planes
+                    else noted(kubectl(observed, "-n", namespace, f"delete pod {pod}"), "a new pod gets the new proxy"),
+                )
+
+
+def _upgrade(observation: Observation, cluster: Cluster, version: str) -> str:
+    observed = observation[cluster]
+    if resource := expectations.istio_resource(observed):
+        return patch(observed, f"istio/{resource.name}", {"spec": {"version": f"v{version}"}})
+    return install(observation, cluster, why=f"with istioctl {version}")
+
+
+@cause("trust-domains-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)
+def trust_domains_differ(observation: Observation) -> Iterator[Found]:
+    """A control plane has another trust domain.
+
+    Its workloads are called spiffe://OTHER/…, and the other clusters' proxies, who expect the mesh's trust domain in a
+    peer's name, refuse them, unless the domain is listed among the aliases.
+    """
+    wanted = expectations.trust_domain(observation)
+    for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        if not mesh(observation, observed):
+            continue
+        seen = str(mesh(observation, observed).get("trustDomain") or "cluster.local")
+        if seen != wanted:
+            yield _misconfigured(observation, cluster, observed, "meshConfig.trustDomain", wanted, seen)
+
+
+@cause("mesh-ids-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", breaks=None)
+def mesh_ids_differ(observation: Observation) -> Iterator[Found]:
+    """A control plane has another mesh id.
+
+    Mostly without a symptom: the id is a label of telemetry, and decides what counts as one's own mesh when meshes are
+    federated.
+    """
+    primaries, install = observation.topology.primaries, observation.asked.mode == "install"
+    wanted = observation.topology.mesh_id if install else ""
+    for cluster, observed in read(observation, Subject.MESH_CONFIG, among=primaries):
+        seen = str(values(observation, observed).get("meshID") or "")
+        if seen and seen != (wanted := wanted or seen):
+            yield _misconfigured(observation, cluster, observed, "global.meshID", wanted, seen)
+
+
+@cause("cluster-names-equal", Layer.CONTROL_PLANE, "CP-IDENTITY", "CP-REMOTE-PROFILE", "RS-PRESENT", "RS-SYNCED")
+def cluster_names_equal(observation: Observation) -> Iterator[Found]:
+    """Two clusters have one name.
+
+    istiod keeps endpoints, and checks the tokens of proxies, by cluster name: clusters of one name hide each other.
+    """
+    for cluster in observation.topology.clusters:
+        if name := taken_name(observation, cluster):
+            owner = next(other.name for other in observation.topology.clusters if other.cluster_name == name)
+            seen = f"{name}, the name of {owner}"
+            if cluster.is_primary:
+                field = "global.multiCluster.clusterName"
+                yield _misconfigured(observation, cluster, observation[cluster], field, cluster.cluster_name, seen)
+            else:
+                yield _renamed(observation, cluster, seen)
+
+
+def _renamed(observation: Observation, cluster: Cluster, seen: str) -> Found:
+    """A remote is called by its injection path, and by the key of its primary's remote secret."""
+    path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
+    then = (create_remote_secret(observation, cluster.primary, cluster), restart_workloads(observation, cluster))
+    return Found(
+        cluster=cluster.name,
+        object="MutatingWebhookConfiguration istio-sidecar-injector",
+        field="cluster in the injection path, and in the remote secret",
+        expected=cluster.cluster_name,
+        found=seen,
+        repair=set_value(observation, cluster, "istiodRemote.injectionPath", path, *then),
+    )
+
+
+def _misconfigured(observation: Observation, cluster: Cluster, observed: ClusterObservation, *texts: str) -> Found:
+    field, wanted, seen = texts
+    resource = expectations.istio_resource(observed)
+    then = (restart_control_plane(observation, cluster), restart_workloads(observation, cluster))
+    return Found(
+        cluster=cluster.name,
+        object=f"Istio {resource.name}" if resource else f"ConfigMap {observation.asked.system_namespace}/istio",
+        field=field,
+        expected=wanted,
+        found=seen,
+        repair=set_value(observation, cluster, field, wanted, *then),
+    )

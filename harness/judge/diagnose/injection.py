@@ -1,0 +1,148 @@
+"""Causes in the injection webhook."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.certificates import istiod_says
+from harness.judge.diagnose.facts import events, few, read, readiness
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
+from harness.model import expectations, x509
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.model.topology import Cluster
+
+
+@cause("webhook-not-serving", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
+def webhook_not_serving(observation: Observation) -> Iterator[Found]:
+    """The Service behind the injection webhook leads to no control plane.
+
+    Its selector matches no ready pod, or it has no endpoint, although the control plane runs. Pods are then refused
+    ("no endpoints available for service") or let through without a sidecar, as the webhook's failurePolicy says.
+    """
+    for cluster, observed in read(observation, Subject.SERVICES, Subject.WEBHOOKS):
+        if not any(w.available for w in expectations.istiod_workloads(observation[cluster.primary])):
+            continue
+        for namespace, name in sorted(set(_webhook_services(observation, observed))):
+            service = observed.service(namespace, name)
+            if service is not None and service.ready_endpoints:
+                continue
+            selector = ", ".join(f"{key}={value}" for key, value in service.selector.items()) if service else ""
+            dry_run = observed.dry_run.error if observed.dry_run else ""
+            yield Found(
+                cluster=cluster.name,
+                object=f"Service {namespace}/{name}",
+                field="ready endpoints",
+                expected="those of istiod" if cluster.is_primary else "the primary's gateway",
+                found=f"none (selector {selector or 'empty'})" if service else "no such Service",
+                repair=_lead(observation, cluster, namespace, name),
+                evidence=few([f"dry run: {dry_run}" if dry_run else ""], events(observed, f"Service/{name}")),
+            )
+
+
+def _lead(observation: Observation, cluster: Cluster, namespace: str, name: str) -> str:
+    """Let the webhook's Service lead to the control plane again."""
+    observed = observation[cluster]
+    service = observed.service(namespace, name)
+    if not cluster.is_primary:
+        return readdress(observation, cluster)
+    if service is None:
+        resource = expectations.istio_resource(observed)
+        again = noted(kubectl(observed, f"describe istio/{resource.name}"), "the operator makes it") if resource else ""
+        return again or install(observation, cluster)
+    # A merge takes away only what is set to nothing: what no pod of istiod bears must go.
+    labels = next((pod.labels for pod in expectations.istiod_pods(observed, namespace)), {"app": "istiod"})
+    wrong = {key: None for key, value in service.selector.items() if labels.get(key) != value}
+    change = {"spec": {"selector": {**wrong, "app": "istiod"}}}
+    return patch(observed, f"service/{name}", change, namespace=namespace)
+
+
+def _webhook_services(observation: Observation, observed: ClusterObservation) -> Iterator[tuple[str, str]]:
+    revision = observation.asked.revision
+    for webhook in observed.webhooks:
+        for rule in webhook.webhooks if revision in {webhook.revision, webhook.tag} else ():
+            if rule.service:
+                namespace, _, name = rule.service.partition(":")[0].partition("/")
+                yield namespace, name
+
+
+@cause("webhook-missing", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+def webhook_missing(observation: Observation) -> Iterator[Found]:
+    """There is no injection webhook for the revision in use.
+
+    Nothing asks istiod to inject: pods start without sidecars.
+    """
+    for cluster, observed in read(observation, Subject.WEBHOOKS):
+        revision = observation.asked.revision
+        if not any(revision in {webhook.revision, webhook.tag} for webhook in observed.webhooks):
+            yield Found(
+                cluster=cluster.name,
+                object="MutatingWebhookConfiguration istio-sidecar-injector",
+                field="revision",
+                expected=revision,
+                found=", ".join(webhook.revision for webhook in observed.webhooks) or "no such webhook",
+                repair=noted(kubectl(observed, "describe istio,istiorevision"), "the operator makes the webhook")
+                if expectations.istio_resource(observed)
+                else install(observation, cluster),
+            )
+
+
+@cause("webhook-untrusted", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+def webhook_untrusted(observation: Observation) -> Iterator[Found]:
+    """The injection webhook does not trust the control plane it calls.
+
+    Its caBundle is empty or of another root, so the API server refuses istiod's certificate. istiod keeps the bundle
+    right on its own cluster, and on remotes that are annotated with its cluster and whose API server it reaches.
+    """
+    for cluster, observed in read(observation, Subject.WEBHOOKS):
+        planes = observation[cluster.primary].control_planes
+        chain = next((plane.serving_chain for plane in planes if plane.serving_chain), ())
+        for webhook in observed.webhooks:
+            if observation.asked.revision not in {webhook.revision, webhook.tag}:
+                continue
+            for rule in webhook.webhooks:
+                reason = "empty" if not rule.ca_bundle else None
+                if rule.ca_bundle and chain:
+                    reason = x509.validates(chain, rule.ca_bundle, observation.observed)
+                if reason is None:
+                    continue
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"MutatingWebhookConfiguration {webhook.name}",
+                    field=f"caBundle of {rule.name}",
+                    expected="validates istiod's certificate",
+                    found=reason,
+                    repair=noted(
+                        restart_control_plane(observation, cluster),
+                        "istiod writes the bundle where it reaches the API server",
+                    ),
+                    evidence=few(readiness(observed), istiod_says(observation[cluster.primary])),
+                )
+                break
+
+
+@cause("injection-refused", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+def injection_refused(observation: Observation) -> Iterator[Found]:
+    """A pod is not injected.
+
+    A dry-run pod in the sample namespace came back without a sidecar or was refused, although the webhook, its Service
+    and the control plane behind it are as they should be.
+    """
+    for cluster, observed in read(observation, Subject.DRY_RUN):
+        if observed.dry_run is None or observed.dry_run.injected:
+            continue
+        sample = observation.asked.sample_namespace
+        yield Found(
+            cluster=cluster.name,
+            object=f"dry-run pod in {sample}",
+            field="injection",
+            expected="injected",
+            found=observed.dry_run.error or "came back without a sidecar",
+            repair=noted(
+                kubectl(observed, "-n", sample, "run injected --image=none --dry-run=server -o name"),
+                "stores nothing; mend what it says",
+            ),
+            evidence=few(
+                readiness(observed), events(observed, "ReplicaSet/"), istiod_says(observation[cluster.primary])
+            ),
+        )

@@ -1,0 +1,106 @@
+"""Causes in network labels and routes."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.facts import few, known_endpoints, network_label, read
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import kubectl, noted
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, Subject
+from harness.model.observation import Observation
+from harness.model.topology import Cluster, Feature
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
+
+SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
+
+
+def _labelled(
+    observation: Observation, cluster: Cluster, observed: ClusterObservation, found: str, *evidence: str
+) -> Found:
+    system = observation.asked.system_namespace
+    label = f"label namespace {system} {expectations.NETWORK_LABEL}={cluster.network} --overwrite"
+    return Found(
+        cluster=cluster.name,
+        object=f"Namespace {system}",
+        field=f"label {expectations.NETWORK_LABEL}",
+        expected=cluster.network,
+        found=found,
+        repair=kubectl(observed, label),
+        evidence=few(evidence, known_endpoints(observation)),
+    )
+
+
+@cause("network-unlabelled", Layer.NETWORK, "NET-LABEL")
+def network_unlabelled(observation: Observation) -> Iterator[Found]:
+    """A cluster does not say which network it is on.
+
+    istiod takes the default network of a cluster's pods and gateway from this label of its system namespace. Without it
+    the pods may count as directly reachable from anywhere, and clients elsewhere are given addresses that nothing
+    routes.
+    """
+    for cluster, observed in read(observation, Subject.NAMESPACES):
+        if observed.namespace(observation.asked.system_namespace) and not network_label(observation, observed):
+            yield _labelled(observation, cluster, observed, "none")
+
+
+@cause("network-same-name", Layer.NETWORK, "NET-DISTINCT", "NET-LABEL")
+def network_same_name(observation: Observation) -> Iterator[Found]:
+    """Two networks have one name though nothing routes between them.
+
+    istiod takes their pods for directly reachable and hands out pod addresses instead of the gateway's.
+    """
+    if Feature.MULTI_NETWORK not in observation.topology.features:
+        return
+    networks = {cluster.name: cluster.network for cluster in observation.topology.clusters}
+    for cluster, observed in read(observation, Subject.NAMESPACES):
+        label = network_label(observation, observed)
+        others = [name for name, network in networks.items() if network == label and network != cluster.network]
+        if others:
+            yield _labelled(observation, cluster, observed, f"{label}, the network of {', '.join(others)}")
+
+
+@cause("network-other-name", Layer.NETWORK, "NET-LABEL")
+def network_other_name(observation: Observation) -> Iterator[Found]:
+    """A cluster is labelled with a network that the topology does not know.
+
+    Its pods and its gateway are then on a network of their own; on a single network, others look for a gateway that
+    there is not.
+    """
+    networks = set(observation.topology.networks)
+    for cluster, observed in read(observation, Subject.NAMESPACES):
+        label = network_label(observation, observed)
+        if label and label not in networks:
+            yield _labelled(observation, cluster, observed, label)
+
+
+@cause("no-route", Layer.NETWORK, "NET-ROUTES", effect=True)
+def no_route(observation: Observation) -> Iterator[Found]:
+    """Pods of one cluster do not reach pods of another, though they are meant to share a network.
+
+    On a single network endpoints are pod addresses: without routes between the clusters' pod ranges, or with a firewall
+    between, every request across fails.
+    """
+    silent: dict[tuple[str, str], list[Probe]] = {}
+    for probe in observation.probes:
+        if probe.kind is ProbeKind.POD_ROUTE and probe.result in SILENT:
+            silent.setdefault((probe.source, probe.target), []).append(probe)
+    for (source, target), probes in silent.items():
+        first, there = probes[0], observation[target]
+        routes = [
+            f"ip route add {cidr} via {node.addresses[0]}"
+            for node in there.nodes
+            for cidr in node.pod_cidrs
+            if node.addresses
+        ]
+        yield Found(
+            cluster=source,
+            object=f"route {source} → {target}",
+            field=f"{first.address}:{first.port}",
+            expected="answers",
+            found=f"{first.result} {first.detail}".strip(),
+            repair=noted("; ".join(routes), f"on each node of {source}; and the way back")
+            if routes
+            else noted(kubectl(there, "get nodes -o wide"), f"route the pod ranges of {target} to {source}"),
+            evidence=few(f"{p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes),
+        )

@@ -1,0 +1,173 @@
+"""Causes in how a remote cluster is tied to its primary."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from harness.judge.diagnose.facts import few, read, readiness, taken_name, values
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import kubectl, patch, readdress, restart, set_value, steps
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, Subject, Workload
+from harness.model.observation import Observation
+
+ANNOTATION = "topology.istio.io/controlPlaneClusters"
+
+
+@cause("external-off", Layer.CONTROL_PLANE, "CP-EXTERNAL")
+def external_off(observation: Observation) -> Iterator[Found]:
+    """The primary is not configured to serve remotes.
+
+    Without `externalIstiod` (EXTERNAL_ISTIOD) istiod neither patches remotes' webhooks nor hands its root out in their
+    namespaces: a remote's pods are refused or find no root certificate.
+    """
+    system = observation.asked.system_namespace
+    for cluster, observed in read(
+        observation, Subject.PODS, among=expectations.serving_primaries(observation.topology)
+    ):
+        env = [
+            (pod.name, container.env.get("EXTERNAL_ISTIOD", ""))
+            for pod in expectations.istiod_pods(observed, system)
+            if (container := pod.container("discovery"))
+        ]
+        wrong = [(pod, value) for pod, value in env if value.lower() != "true"]
+        if wrong:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Deployment {system}/istiod",
+                field="env EXTERNAL_ISTIOD",
+                expected="true",
+                found=wrong[0][1] or "not set",
+                repair=set_value(observation, cluster, "global.externalIstiod", True),
+            )
+
+
+@cause("istiod-on-remote", Layer.CONTROL_PLANE, "CP-REMOTE-NO-ISTIOD")
+def istiod_on_remote(observation: Observation) -> Iterator[Found]:
+    """A remote has a control plane of its own.
+
+    It injects and configures the remote's workloads without knowing the primary's policies: the mesh looks like
+    primary-remote and is not.
+    """
+    for cluster, observed in read(observation, Subject.WORKLOADS, among=observation.topology.remotes):
+        for workload in expectations.istiod_workloads(observed):
+            if workload.desired:
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Deployment {workload.namespace}/{workload.name}",
+                    field="exists",
+                    expected="no control plane on a remote",
+                    found=f"{workload.ready} of {workload.desired} pods ready",
+                    repair=steps(_demote(observed, workload), restart(observed, observation.asked.sample_namespace)),
+                )
+
+
+def _demote(observed: ClusterObservation, workload: Workload) -> str:
+    resource = expectations.istio_resource(observed)
+    if resource and resource.spec.get("profile") != "remote":
+        return patch(observed, f"istio/{resource.name}", {"spec": {"profile": "remote"}})
+    return kubectl(observed, "-n", workload.namespace, f"delete deployment {workload.name}")
+
+
+def _rules(observed: ClusterObservation) -> Iterator[tuple[str, str, str]]:
+    """Webhook, URL and path of each rule."""
+    for webhook in observed.webhooks:
+        for rule in webhook.webhooks:
+            yield webhook.name, rule.url, rule.path or urlsplit(rule.url).path
+
+
+@cause("injection-path", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE", "WL-INJECTED", "CP-IDENTITY", breaks=Layer.WORKLOADS)
+def injection_path(observation: Observation) -> Iterator[Found]:
+    """A remote's injection path names another cluster or network.
+
+    The path tells the primary for whom it injects. Sidecars that are told another cluster's name are refused by istiod
+    (it checks their token at that cluster's API server) or get the endpoints of another network.
+    """
+    for cluster, observed in read(observation, Subject.WEBHOOKS, among=observation.topology.remotes):
+        wanted = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
+        wrong = next(((name, path) for name, _, path in _rules(observed) if path.rstrip("/") != wanted), None)
+        if wrong is None or taken_name(observation, cluster):
+            continue
+        field, then = "istiodRemote.injectionPath", restart(observed, observation.asked.sample_namespace)
+        yield Found(
+            cluster=cluster.name,
+            object=f"MutatingWebhookConfiguration {wrong[0]}",
+            field=f"path (values.{field})",
+            expected=wanted,
+            found=wrong[1] or "none",
+            repair=set_value(observation, cluster, field, wanted, then),
+        )
+
+
+def _addresses(observation: Observation, observed: ClusterObservation) -> Iterator[tuple[str, str]]:
+    """Every address a remote uses for its control plane, with where it stands."""
+    resource, system = expectations.istio_resource(observed), observation.asked.system_namespace
+    if resource:
+        of_resource = (resource.spec.get("values") or {}).get("global") or {}
+        yield (
+            f"Istio {resource.name} spec.values.global.remotePilotAddress",
+            str(of_resource.get("remotePilotAddress") or ""),
+        )
+    yield (
+        f"ConfigMap {system}/istio-sidecar-injector global.remotePilotAddress",
+        str(values(observation, observed).get("remotePilotAddress") or ""),
+    )
+    for name, url, _ in _rules(observed):
+        yield f"MutatingWebhookConfiguration {name} url", urlsplit(url).hostname or ""
+    for service in observed.services:
+        if service.namespace == system and service.name in {"istiod", "istiod-remote"}:
+            for address in service.ready_endpoints or service.resolved or service.ingress:
+                yield f"Service {system}/{service.name} endpoints", address
+
+
+@cause("discovery-address", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE")
+def discovery_address(observation: Observation) -> Iterator[Found]:
+    """A remote has a wrong address of its control plane.
+
+    remotePilotAddress is not the address of the primary's east-west gateway. Its webhook calls nobody, and its proxies
+    find no control plane. The address is fixed when the remote is installed: where it was right then, the gateway's
+    Service has been created again since, and the load balancer gave it another.
+    """
+    for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.remotes):
+        service = expectations.gateway_service(observation[cluster.primary])
+        present = sorted({*service.ingress, *service.resolved}) if service else []
+        used = [(where, address) for where, address in _addresses(observation, observed) if address]
+        wrong = [(where, address) for where, address in used if address not in present]
+        if not present or not wrong:
+            continue
+        where, seen = wrong[0]
+        handed_out = any(seen in step.detail.replace(",", " ").split() for step in observation.steps)
+        yield Found(
+            cluster=cluster.name,
+            object=where.rpartition(" ")[0],
+            field=where.rpartition(" ")[2],
+            expected=f"{present[0]}, the gateway of {cluster.primary}",
+            found=f"{seen}, which it was before" if handed_out else seen,
+            repair=readdress(observation, cluster),
+            evidence=few(f"{place}: {found}" for place, found in wrong[1:]),
+            title="A remote uses an address that its primary's gateway had before" if handed_out else "",
+        )
+
+
+@cause("control-plane-clusters", Layer.CONTROL_PLANE, "CP-CONTROL-PLANE-CLUSTERS")
+def control_plane_clusters(observation: Observation) -> Iterator[Found]:
+    """A remote's system namespace does not name its primary.
+
+    istiod serves a remote's namespace only where this annotation names its cluster: without it neither the webhook's
+    caBundle nor the root certificate in the remote's namespaces is kept.
+    """
+    for cluster, observed in read(observation, Subject.NAMESPACES, among=observation.topology.remotes):
+        system = observation.asked.system_namespace
+        namespace = observed.namespace(system)
+        value = namespace.annotations.get(ANNOTATION, "") if namespace else ""
+        wanted = observation.topology[cluster.primary].cluster_name
+        if not {name.strip() for name in value.split(",")} & {wanted, "*"}:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Namespace {system}",
+                field=f"annotation {ANNOTATION}",
+                expected=wanted,
+                found=value or "none",
+                repair=kubectl(observed, f"annotate namespace {system} {ANNOTATION}={wanted} --overwrite"),
+                evidence=few(readiness(observed)),
+            )

@@ -1,0 +1,150 @@
+"""Causes in endpoints and traffic that no object of the configuration shows."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.facts import few, known_endpoints, logged_by_control_planes, read, requests_logged
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import istiod, kubectl, noted, restart, restart_control_plane
+from harness.model import expectations
+from harness.model.cluster import Subject
+from harness.model.observation import Observation
+from harness.model.proxy import EndpointSet, Proxy
+from harness.model.topology import Cluster
+
+
+def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
+    none = EndpointSet(cluster="", endpoints=())
+    for cluster, _ in read(observation, Subject.PROXIES):
+        for proxy in expectations.sleep_proxies(observation, cluster):
+            yield cluster, proxy, expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace) or none
+
+
+@cause("endpoints-missing", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
+def endpoints_missing(observation: Observation) -> Iterator[Found]:
+    """A client's proxy does not know helloworld on another cluster.
+
+    Gateways, remote secrets, networks and settings are as they should be, and yet the endpoints did not arrive.
+    """
+    for client, proxy, found in _clients(observation):
+        listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
+        for target in observation.topology.clusters:
+            wanted = set(expectations.addresses_of(observation, client, target))
+            if wanted and not wanted & listed:
+                system = observation.asked.system_namespace
+                primary = observation[client.primary]
+                yield Found(
+                    cluster=client.name,
+                    object=f"proxy {proxy.namespace}/{proxy.pod}",
+                    field=f"endpoints of helloworld on {target.name}",
+                    expected=", ".join(f"{address}:{port}" for address, port in sorted(wanted)),
+                    found=", ".join(f"{address}:{port}" for address, port in sorted(listed)) or "none",
+                    repair=noted(
+                        kubectl(
+                            primary,
+                            "-n",
+                            system,
+                            f"exec {istiod(observation, client)[0]} -- pilot-discovery request GET /debug/endpointz",
+                        ),
+                        f"says what istiod knows; if that lacks {target.name}: "
+                        + restart_control_plane(observation, client),
+                    ),
+                    evidence=few(known_endpoints(observation), logged_by_control_planes(primary)),
+                )
+
+
+@cause("weights-wrong", Layer.ENDPOINTS, "EP-WEIGHTS", effect=True)
+def weights_wrong(observation: Observation) -> Iterator[Found]:
+    """A client's endpoint weights do not follow the pods behind them.
+
+    istiod gives a gateway the weight of all pods behind it. Where it does not, some pods get more requests than others.
+    """
+    for client, proxy, found in _clients(observation):
+        owned = expectations.endpoints_by_cluster(observation, client, found.endpoints)
+        if not owned or len(owned) < len(observation.topology.clusters):
+            continue
+        sample = observation.asked.sample_namespace
+        weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
+        pods = {name: len(expectations.helloworld_pods(observation[name], sample)) for name in owned}
+        whole, ready = sum(weights.values()), sum(pods.values())
+        if any(weights[name] * ready != pods[name] * whole for name in owned):
+            yield Found(
+                cluster=client.name,
+                object=f"proxy {proxy.namespace}/{proxy.pod}",
+                field="endpoint weights of helloworld",
+                expected=", ".join(f"{name} {count}" for name, count in pods.items()),
+                found=", ".join(f"{name} {weight}" for name, weight in weights.items()),
+                repair=noted(
+                    restart_control_plane(observation, client),
+                    "and look for ServiceEntry and WorkloadEntry objects with weights",
+                ),
+                evidence=few(known_endpoints(observation)),
+            )
+
+
+@cause("half-broken", Layer.TRAFFIC, "TR-NO-RETRIES", "GW-DATAPATH", "GW-HARDENED", effect=True)
+def half_broken(observation: Observation) -> Iterator[Found]:
+    """An endpoint fails, and the client's proxy hides it by trying again.
+
+    Connections to one address fail again and again while every request is answered in the end. Behind a gateway one of
+    several pods may be the one: it listens no more, or something between drops its connections. A single connection
+    through the gateway then fails or not, as the gateway chooses.
+    """
+    sequences = [*observation.traffic.coverage, *observation.traffic.distribution] if observation.traffic else []
+    reported: set[tuple[str, str]] = set()
+    for sequence in sequences:
+        for host in sequence.hosts:
+            failed = host.connect_failures or (host.errors if host.errors and host.requests else 0)
+            if not failed or (sequence.client, host.address) in reported:
+                continue
+            reported.add((sequence.client, host.address))
+            behind = next(
+                (
+                    target.name
+                    for target in observation.topology.clusters
+                    if (host.address, host.port)
+                    in expectations.addresses_of(observation, observation.topology[sequence.client], target)
+                ),
+                "",
+            )
+            target_cluster = observation[behind or sequence.client]
+            sample = observation.asked.sample_namespace
+            yield Found(
+                cluster=behind or sequence.client,
+                object=f"endpoint {host.address}:{host.port} of helloworld",
+                field=f"connections from {sequence.client}",
+                expected="none fails",
+                found=f"{failed} of {host.requests} attempts failed",
+                repair=noted(
+                    restart(target_cluster, sample, f"deployment -l app={expectations.HELLOWORLD}"),
+                    "replaces the pod that refuses",
+                ),
+                evidence=few(
+                    (f"pod {pod.name} {pod.ip}" for pod in expectations.helloworld_pods(target_cluster, sample)),
+                    requests_logged(observation, f"{host.address}:{host.port}"),
+                ),
+            )
+
+
+@cause("identity-lost", Layer.TRAFFIC, "MTLS-PEER", effect=True)
+def identity_lost(observation: Observation) -> Iterator[Found]:
+    """A destination sees no identity of its caller.
+
+    Requests from another cluster arrive in plaintext, or something between ends the mutual TLS: authorization by
+    identity cannot work.
+    """
+    for peer in (observation.traffic.peers or ()) if observation.traffic else ():
+        if not peer.requests or (peer.principal and peer.mutual_tls):
+            continue
+        observed = observation[peer.destination]
+        yield Found(
+            cluster=peer.destination,
+            object=f"Pod {observation.asked.sample_namespace}/{peer.pod}",
+            field="peer's identity",
+            expected="the caller's SPIFFE identity over mutual TLS",
+            found=f"{peer.principal or 'none'}, {'mutual TLS' if peer.mutual_tls else 'plaintext'} ({peer.evidence})",
+            repair=noted(
+                kubectl(observed, "get peerauthentication,destinationrule -A -o yaml | grep -B9 'mode:'"),
+                "take away what sets the mode to DISABLE or SIMPLE",
+            ),
+        )

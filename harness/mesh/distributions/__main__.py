@@ -1,0 +1,7 @@
+"""Prints docs/distributions.md."""
+
+import sys
+
+from harness.mesh.distributions.documentation import document
+
+sys.stdout.write(document())

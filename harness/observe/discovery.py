@@ -1,0 +1,197 @@
+"""What a mesh that is there was meant to be: from the objects of its clusters to a topology. Pure.
+
+Expectations come from where the mesh is configured (the control plane's values, a remote's injection path), not from
+what follows from it: a label or a proxy that says otherwise is then a failure, and not a different expectation.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.base.errors import UserError
+from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, MeshConfig
+from harness.model.topology import Cluster, Role, Topology
+
+CNI_DAEMON_SET = "istio-cni-node"
+REVISION_LABEL = "istio.io/rev"
+TRUST_DOMAIN = "cluster.local"
+_INJECTION_PATH = re.compile(r"/cluster/(?P<cluster>[^/]+)(?:/net/(?P<network>[^/]+))?")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the namespaces of the mesh are called."""
+
+    system: str
+    sample: str
+
+
+def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
+    """The topology that the clusters form.
+
+    Args:
+        clusters: what was read of each, in the order of the contexts; their names become the topology's.
+        names: of the namespaces.
+
+    Raises:
+        UserError: no control plane, a cluster whose name or primary can't be told, or two with one name.
+    """
+    primaries = [seen for seen in clusters if expectations.istiod_workloads(seen)]
+    if not primaries:
+        raise UserError(
+            "No cluster has a control plane.",
+            f"there is no Deployment istiod in the namespace {names.system} of {', '.join(_told(clusters))}",
+            "install a mesh first, or leave --verify-only out; --distribution=FILE says what namespaces are called",
+        )
+    istio = {seen.name: cluster_name(seen, names) for seen in clusters}
+    config = _config(primaries[0], revision(primaries[0], names))
+    try:
+        found = tuple(
+            Cluster(
+                name=seen.name,
+                cluster_name=istio[seen.name],
+                network=network(seen, names),
+                role=Role.PRIMARY if seen in primaries else Role.REMOTE,
+                primary=seen.name if seen in primaries else primary(seen, primaries, istio, names),
+                version=version(seen, names) or f"v{number}",
+            )
+            for number, seen in enumerate(clusters, start=1)
+        )
+        return Topology(
+            name=_name(found),
+            mesh_id=_mesh_id(config),
+            trust_domain=str(config.mesh.get("trustDomain") or TRUST_DOMAIN),
+            clusters=found,
+        )
+    except ValidationError as invalid:
+        why = str(invalid.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise UserError(
+            "The clusters can't be told apart as one mesh.",
+            why,
+            "give each a name, and helloworld a version, of its own",
+        ) from None
+
+
+def cluster_name(seen: ClusterObservation, names: Names) -> str:
+    """Istio's name of a cluster.
+
+    Raises:
+        UserError: nothing there says it.
+    """
+    configured = str(_values(seen, names).get("multiCluster", {}).get("clusterName") or "")
+    given = [pod.containers for pod in expectations.istiod_pods(seen, names.system)]
+    own = [container.env.get("CLUSTER_ID", "") for containers in given for container in containers]
+    found = [configured, *own, _injection(seen, names).get("cluster", ""), *_proxies_say(seen, "ISTIO_META_CLUSTER_ID")]
+    if name := next(filter(None, found), ""):
+        return name
+    raise UserError(
+        f"Istio's name of {seen.name} ({seen.context}) can't be told.",
+        "neither a control plane, an injection webhook nor a proxy there says it",
+        "is a part of the mesh installed there? See docs/existing-clusters.md",
+    )
+
+
+def network(seen: ClusterObservation, names: Names) -> str:
+    """Istio's network of a cluster; empty where nothing names one, as Istio takes it."""
+    namespace = seen.namespace(names.system)
+    label = namespace.labels.get(expectations.NETWORK_LABEL, "") if namespace else ""
+    configured = str(_values(seen, names).get("network") or "")
+    found = [configured, _injection(seen, names).get("network", ""), label, *_proxies_say(seen, "ISTIO_META_NETWORK")]
+    return next(filter(None, found), "")
+
+
+def primary(
+    seen: ClusterObservation, primaries: Sequence[ClusterObservation], istio: Mapping[str, str], names: Names
+) -> str:
+    """The name of the cluster whose control plane serves a remote: as its namespace says, else the only one there is.
+
+    Raises:
+        UserError: several may.
+    """
+    namespace = seen.namespace(names.system)
+    said = (namespace.annotations.get(CONTROL_PLANE_ANNOTATION, "") if namespace else "").split(",")
+    named = [other.name for other in primaries if istio[other.name] in map(str.strip, said)]
+    if not named and len(primaries) == 1:
+        named = [primaries[0].name]
+    if len(named) == 1:
+        return named[0]
+    raise UserError(
+        f"It can't be told which control plane serves {seen.name} ({seen.context}).",
+        f"the annotation {CONTROL_PLANE_ANNOTATION} of {names.system} there names {len(named)} of the primaries",
+        "annotate the namespace with the cluster name of one primary",
+    )
+
+
+def version(seen: ClusterObservation, names: Names) -> str:
+    """The version of helloworld that runs there; empty where none does."""
+    pods = seen.pods_with(names.sample, app=expectations.HELLOWORLD)
+    versions = [pod.labels["version"] for pod in sorted(pods, key=lambda pod: not pod.ready) if "version" in pod.labels]
+    return versions[0] if versions else ""
+
+
+def revision(seen: ClusterObservation, names: Names) -> str:
+    """The revision that injects into the sample: its namespace names it, or a tag of it; else the only one there is."""
+    namespace = seen.namespace(names.sample)
+    label = namespace.labels.get(REVISION_LABEL, "") if namespace else ""
+    # Without one `istio-injection` selects the tag default, where there is one (Istio, "Revision tags").
+    tagged = (webhook.revision for webhook in seen.webhooks if webhook.tag == (label or "default"))
+    if found := next(tagged, label):
+        return found
+    revisions = [config.revision for config in seen.mesh_config]
+    return revisions[0] if len(revisions) == 1 else "default"
+
+
+def cni(clusters: Sequence[ClusterObservation]) -> bool:
+    """Whether the mesh uses Istio's CNI plugin."""
+    return any(workload.name == CNI_DAEMON_SET for seen in clusters for workload in seen.workloads)
+
+
+def _config(seen: ClusterObservation, of: str) -> MeshConfig:
+    return expectations.mesh_config(seen, of) or MeshConfig(revision=of, mesh={}, values={})
+
+
+def _values(seen: ClusterObservation, names: Names) -> Mapping[str, Any]:
+    """The values under `global` that a control plane was installed with; none on a remote, whose names are its own."""
+    if not expectations.istiod_workloads(seen):
+        return {}
+    found: Mapping[str, Any] = _config(seen, revision(seen, names)).values.get("global") or {}
+    return found
+
+
+def _injection(seen: ClusterObservation, names: Names) -> dict[str, str]:
+    """What the path of the mesh's own injection webhooks says, as far as it does."""
+    for webhook in expectations.injection_webhooks(seen, revision(seen, names)):
+        for rule in webhook.webhooks:
+            if said := _INJECTION_PATH.search(rule.path or rule.url):
+                return {key: value for key, value in said.groupdict().items() if value}
+    return {}
+
+
+def _proxies_say(seen: ClusterObservation, variable: str) -> list[str]:
+    proxies = [pod.container(expectations.PROXY) for pod in seen.pods]
+    return [proxy.env.get(variable, "") for proxy in proxies if proxy]
+
+
+def _mesh_id(config: MeshConfig) -> str:
+    """Istio's mesh id; without one it is the trust domain (Istio, mesh configuration `defaultConfig.meshId`)."""
+    given = (config.mesh.get("defaultConfig") or {}).get("meshId") or (config.values.get("global") or {}).get("meshID")
+    return str(given or config.mesh.get("trustDomain") or TRUST_DOMAIN)
+
+
+def _name(clusters: Sequence[Cluster]) -> str:
+    """As the presets are called; `mixed` where it is none of them."""
+    networks = len({cluster.network for cluster in clusters})
+    primaries = sum(cluster.is_primary for cluster in clusters)
+    model = {len(clusters): "multi-primary", 1: "primary-remote"}.get(primaries, "")
+    kind = {1: "single", len(clusters): "multi"}.get(networks, "")
+    suffix = f"-{len(clusters)}-clusters" if len(clusters) > 2 else ""  # noqa: PLR2004
+    return (f"{model}-{kind}-network" if model and kind else "mixed") + suffix
+
+
+def _told(clusters: Sequence[ClusterObservation]) -> list[str]:
+    return [seen.context or seen.name for seen in clusters]

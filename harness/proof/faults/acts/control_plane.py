@@ -1,0 +1,284 @@
+"""A control plane that does not run, does not serve, or is told that it is somebody else."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import yaml
+
+from harness.experiments.bench import ready_pods
+from harness.kube.client import Object
+from harness.mesh.context import environment_faults
+from harness.mesh.injection import dry_run
+from harness.mesh.readiness import pod_reasons
+from harness.model import expectations
+from harness.model.topology import Cluster
+from harness.observe.istio_objects import is_injection_webhook
+from harness.proof.faults.act import Stage
+from harness.proof.faults.acts.changes import Reference, changed, existing, present, undo
+from harness.proof.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
+from harness.proof.faults.acts.waits import await_rollout, await_true
+
+CNI = "istio-cni-node"
+NOWHERE = {"eastwest/nowhere": "true"}
+"""A label that no node and no pod has."""
+UNPULLABLE = "registry.invalid/pilot:none"
+"""RFC 6761: no name under `invalid` resolves."""
+
+
+@contextmanager
+def control_plane_down(stage: Stage) -> Iterator[None]:
+    """Give istiod an image that cannot be pulled."""
+    system, primary = stage.mesh.settings.system_namespace, stage.signer
+    deployment = Reference("apps/v1", "Deployment", ISTIOD, system)
+    spec = existing(stage, primary, deployment)["spec"]
+    containers = spec["template"]["spec"]["containers"]
+    broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
+    try:
+        run_istiod_as(stage, primary, _containers(spec, broken), ready=False)
+        await_true(stage, primary, "Wait until the image is found missing", lambda: _image_is_there(stage, primary))
+        yield
+    finally:
+        run_istiod_as(stage, primary, _containers(spec, containers))
+
+
+def _containers(spec: Object, containers: list[Object]) -> Object:
+    return {"spec": {"replicas": spec["replicas"], "template": {"spec": {"containers": containers}}}}
+
+
+def _image_is_there(stage: Stage, cluster: Cluster) -> str:
+    """Whether istiod's pods do not say yet that their image is missing."""
+    system = stage.mesh.settings.system_namespace
+    pods = stage.kube(cluster).list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
+    reasons = [reason for pod in pods for reason in pod_reasons(pod)]
+    return "" if any("Image" in reason for reason in reasons) else f"{len(pods)} pods, which do not say so yet"
+
+
+@contextmanager
+def cni_uncovered_node(stage: Stage) -> Iterator[None]:
+    """Keep Istio's CNI plugin from every node of West."""
+    cluster, namespace = stage.west, stage.mesh.settings.cni_namespace
+    daemon_set = Reference("apps/v1", "DaemonSet", CNI, namespace)
+    change = {"spec": {"template": {"spec": {"nodeSelector": NOWHERE}}}}
+
+    def pods(wanted: Callable[[int], bool]) -> str:
+        status = existing(stage, cluster, daemon_set)["status"]
+        ready, there = status.get("numberReady") or 0, stage.kube(cluster).list("v1", "Pod", namespace)
+        return "" if wanted(ready) and len(there) == ready else f"{ready} of {len(there)} pods are ready"
+
+    with changed(stage, cluster, daemon_set, change):
+        await_true(stage, cluster, "Wait until the CNI plugin's pods are gone", lambda: pods(lambda ready: not ready))
+        yield
+    await_true(stage, cluster, "Wait for the CNI plugin's pods", lambda: pods(bool))
+
+
+@contextmanager
+def webhook_not_serving(stage: Stage) -> Iterator[None]:
+    """Let istiod's Service select nothing."""
+    primary, system = stage.signer, stage.mesh.settings.system_namespace
+    service = Reference("v1", "Service", ISTIOD, system)
+    selector = existing(stage, primary, service)["spec"]["selector"]
+    change = {"spec": {"selector": {**dict.fromkeys(selector), **NOWHERE}}}
+    served = stage.mesh.topology.served_by(primary)
+    with changed(stage, primary, service, change), ExitStack() as stack:
+        await_true(stage, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(stage, primary, 0))
+        for cluster in served:
+            title = "Wait until nobody answers at istiod's Service"
+            await_true(stage, cluster, title, partial(_still_answers, stage, cluster))
+            stack.enter_context(_webhooks_anew(stage, cluster))
+        for cluster in served:
+            await_true(stage, cluster, "Wait until no pod is injected", partial(_injects, stage, cluster))
+        yield
+    await_true(stage, primary, "Wait until istiod's Service has endpoints", lambda: _serves(stage, primary, 1))
+
+
+def _still_answers(stage: Stage, cluster: Cluster) -> str:
+    """Whether a new connection to istiod's webhook succeeds: kube-proxy and gateways hear later that nobody is there.
+
+    An API server that connected in the meantime would keep the connection.
+    """
+    kube, sample = stage.kube(cluster), stage.mesh.settings.sample_namespace
+    url = f"https://{ISTIOD}.{stage.mesh.settings.system_namespace}.svc:443/"
+    command = ("curl", "-sk", "--max-time", "2", "-o", "/dev/null", url)
+    pods = [pod["metadata"]["name"] for pod in ready_pods(kube, sample, expectations.SLEEP)]
+    # What the proxy's container sends is not redirected to Envoy.
+    ended = [kube.exec(sample, pod, expectations.PROXY, command) for pod in pods]
+    return "istiod's webhook answers" if any(each.status == 0 for each in ended) else ""
+
+
+@contextmanager
+def _webhooks_anew(stage: Stage, cluster: Cluster) -> Iterator[None]:
+    """Let an API server connect to its injection webhooks anew.
+
+    It keeps connections for 90 s after their last use, and a connection outlives the endpoint that it was made to. One
+    is kept for each configuration of a webhook: a path with another spelling gets one of its own.
+    """
+    version, kind = "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"
+    with ExitStack() as stack:
+        for found in filter(is_injection_webhook, stage.kube(cluster).list(version, kind)):
+            rules = [{**rule, "clientConfig": respelt(rule["clientConfig"])} for rule in found["webhooks"]]
+            reference = Reference(version, kind, found["metadata"]["name"])
+            stack.enter_context(changed(stage, cluster, reference, {"webhooks": rules}))
+        yield
+
+
+def respelt(webhook: Object) -> Object:
+    """A webhook's client configuration that leads to the same place, spelt otherwise. Pure."""
+    if "service" in webhook:
+        service = webhook["service"]
+        return {**webhook, "service": {**service, "path": f"{service.get('path') or ''}/"}}
+    return {**webhook, "url": f"{webhook['url']}/"}
+
+
+def _injects(stage: Stage, cluster: Cluster) -> str:
+    found = dry_run(stage.kube(cluster), stage.mesh.settings.sample_namespace)
+    return "pods are still injected" if found.injected else ""
+
+
+def _serves(stage: Stage, cluster: Cluster, wanted: int) -> str:
+    slices = stage.kube(cluster).list(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        stage.mesh.settings.system_namespace,
+        label_selector=f"kubernetes.io/service-name={ISTIOD}",
+    )
+    found = sum(len(each.get("endpoints") or ()) for each in slices)
+    return "" if bool(found) is bool(wanted) else f"the Service has {found} endpoints"
+
+
+@contextmanager
+def proxy_rejects_config(stage: Stage) -> Iterator[None]:
+    """Apply an EnvoyFilter to the sample, on every primary, that is well formed and that no Envoy accepts."""
+    sample = stage.mesh.settings.sample_namespace
+    manifest: Object = {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "refused", "namespace": sample},
+        "spec": {
+            "configPatches": [
+                {
+                    "applyTo": "CLUSTER",
+                    "match": {
+                        "context": "SIDECAR_OUTBOUND",
+                        "cluster": {"service": f"{expectations.HELLOWORLD}.{sample}.svc.cluster.local"},
+                    },
+                    # Envoy, "Cluster.LbPolicy": only for clusters that bring a load balancer of their own.
+                    "patch": {"operation": "MERGE", "value": {"lb_policy": "CLUSTER_PROVIDED"}},
+                }
+            ]
+        },
+    }
+    with _on_primaries(stage, manifest):
+        yield
+
+
+@contextmanager
+def _on_primaries(stage: Stage, manifest: Object) -> Iterator[None]:
+    with ExitStack() as mending:
+        for primary in stage.mesh.topology.primaries:
+            mending.enter_context(present(stage, primary, manifest))
+        yield
+
+
+@contextmanager
+def trust_domains_differ(stage: Stage) -> Iterator[None]:
+    """Give West another trust domain; its control plane, gateway and workloads are started anew."""
+
+    def change(mesh: dict[str, Any]) -> None:
+        mesh["trustDomain"] = "west.local"
+
+    with _reconfigured(stage, stage.west, mesh=change):
+        yield
+
+
+@contextmanager
+def mesh_ids_differ(stage: Stage) -> Iterator[None]:
+    """Give West another mesh id; its control plane, gateway and workloads are started anew."""
+
+    def of_mesh(mesh: dict[str, Any]) -> None:
+        mesh.setdefault("defaultConfig", {})["meshId"] = "mesh2"
+
+    def of_values(values: dict[str, Any]) -> None:
+        values["global"]["meshID"] = "mesh2"
+
+    with _reconfigured(stage, stage.west, mesh=of_mesh, values=of_values):
+        yield
+
+
+@contextmanager
+def cluster_name_taken(stage: Stage) -> Iterator[None]:
+    """Call the primary West what East is called; its control plane, gateway and workloads are started anew."""
+    name = stage.east.cluster_name
+
+    def of_values(values: dict[str, Any]) -> None:
+        values["global"]["multiCluster"]["clusterName"] = name
+
+    with _reconfigured(stage, stage.west, values=of_values, variables={"CLUSTER_ID": name}):
+        yield
+
+
+def environment(deployment: Object, variables: Mapping[str, str]) -> Object:
+    """The merge patch that sets environment variables of a Deployment's containers. Pure."""
+    added = [{"name": name, "value": value} for name, value in variables.items()]
+    containers = [
+        {**each, "env": [*(found for found in each.get("env") or () if found["name"] not in variables), *added]}
+        for each in deployment["spec"]["template"]["spec"]["containers"]
+    ]
+    return _containers(deployment["spec"], containers)
+
+
+@contextmanager
+def _reconfigured(
+    stage: Stage,
+    primary: Cluster,
+    *,
+    mesh: Callable[[dict[str, Any]], None] | None = None,
+    values: Callable[[dict[str, Any]], None] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Change a primary's mesh configuration, what it injects with, and its environment; and start everything anew."""
+    edits = list(_edits(stage, primary, mesh, values, variables))
+    before = [(reference, undo(existing(stage, primary, reference), change)) for reference, change in edits]
+    try:
+        _edit(stage, primary, edits)
+        yield
+    finally:
+        _edit(stage, primary, before)
+
+
+def _edits(
+    stage: Stage,
+    primary: Cluster,
+    mesh: Callable[[dict[str, Any]], None] | None,
+    values: Callable[[dict[str, Any]], None] | None,
+    variables: Mapping[str, str] | None,
+) -> Iterator[tuple[Reference, Object]]:
+    """What to merge into which object: the control plane's Deployment is the last."""
+    system = stage.mesh.settings.system_namespace
+    if mesh:
+        reference = Reference("v1", "ConfigMap", "istio", system)
+        found = yaml.safe_load(existing(stage, primary, reference)["data"]["mesh"])
+        mesh(found)
+        yield reference, {"data": {"mesh": yaml.safe_dump(found)}}
+    if values:
+        reference = Reference("v1", "ConfigMap", "istio-sidecar-injector", system)
+        found = json.loads(existing(stage, primary, reference)["data"]["values"])
+        values(found)
+        yield reference, {"data": {"values": json.dumps(found)}}
+    reference = Reference("apps/v1", "Deployment", ISTIOD, system)
+    yield reference, environment(existing(stage, primary, reference), variables or {})
+
+
+def _edit(stage: Stage, primary: Cluster, edits: Sequence[tuple[Reference, Object]]) -> None:
+    *settings, (_, deployment) = edits
+    for (api_version, kind, name, namespace), change in settings:
+        with environment_faults():
+            stage.kube(primary).merge(api_version, kind, name, change, namespace)
+    # Proxies that it still serves by their former name need not come back: they are started anew.
+    run_istiod_as(stage, primary, deployment, ready=False)
+    await_rollout(stage, primary, stage.mesh.settings.system_namespace, ISTIOD)
+    restart_gateways(stage, (primary,))
+    restart_sample(stage, (primary,))
+    await_connected(stage, primary)

@@ -1,0 +1,63 @@
+"""Packets dropped and routes taken away on the nodes of clusters that the suite has made."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.clusters import containers, routes
+from harness.kube.access import ClusterAccess
+from harness.mesh.context import environment_faults
+from harness.model.topology import Cluster
+from harness.proof.faults.act import Stage
+
+
+@contextmanager
+def no_route(stage: Stage) -> Iterator[None]:
+    """Take the routes between the pods of West and of the clusters on its network away."""
+    topology, west = stage.mesh.topology, stage.west
+    group = [_made_here(stage, cluster) for cluster in topology.clusters if cluster.network == west.network]
+    routes.remove(group, stage.mesh.log)
+    try:
+        yield
+    finally:
+        routes.add(group, stage.mesh.log)
+
+
+@contextmanager
+def dropped(stage: Stage, cluster: Cluster, chain: str, *packets: str) -> Iterator[None]:
+    """Drop packets on every node of a cluster, those of connections that stand too; who sends them gets no answer.
+
+    Args:
+        stage: the mesh.
+        cluster: whose nodes.
+        chain: of iptables' table mangle: INPUT for what ends at the node, FORWARD for what it passes on to pods.
+        packets: which ones, as iptables is told.
+
+    Raises:
+        StepError: the suite has not made this cluster, or the rule could not be set.
+    """
+    nodes = _made_here(stage, cluster).nodes
+
+    def change(action: str) -> None:
+        rule = ("iptables", "--wait", "--table", "mangle", action, chain, *packets, "--jump", "DROP")
+        with environment_faults():
+            in_parallel(lambda node: containers.execute(node, *rule), nodes)
+
+    change("--insert")
+    try:
+        yield
+    finally:
+        change("--delete")
+
+
+def _made_here(stage: Stage, cluster: Cluster) -> ClusterAccess:
+    access = stage.kube(cluster).access
+    if not access.nodes:
+        raise StepError(f"{cluster.name} was not made by the suite, which changes nothing on the nodes of others")
+    return access
+
+
+def to_pods(addresses: Sequence[str], port: int) -> tuple[str, ...]:
+    """Packets for a port of these pods, as iptables is told. Pure."""
+    return ("--destination", ",".join(addresses), "--protocol", "tcp", "--destination-port", str(port))

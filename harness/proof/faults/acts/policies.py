@@ -1,0 +1,165 @@
+"""Policies and settings, made where they are read, and withdrawn."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import yaml
+
+from harness.base.parallel import in_parallel
+from harness.experiments.bench import ready_pods
+from harness.kube.client import TransportError
+from harness.model import expectations
+from harness.model.topology import Cluster
+from harness.observe import control_plane
+from harness.proof.faults import configuration
+from harness.proof.faults.act import Stage
+from harness.proof.faults.acts.changes import Reference, changed, existing, present
+from harness.proof.faults.acts.waits import ASK_SECONDS, ask, await_true, felt, pushed, sync_volumes
+
+NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
+MOUNT_SECONDS = 120.0
+"""For the kubelet to bring a mounted file up to date."""
+_MESH = ("pilot-discovery", "request", "GET", "/debug/mesh")
+_ROUTES = "config_dump?resource=dynamic_route_configs"
+
+
+def policies_differ(stage: Stage) -> AbstractContextManager[None]:
+    """Keep traffic local by a DestinationRule on East only."""
+    spec = configuration.local_only(stage.mesh.settings.sample_namespace)
+    clients = stage.mesh.topology.served_by(stage.east)
+    return felt(stage, clients, _applied(stage, [stage.east], NETWORKING, DestinationRule=spec))
+
+
+def all_local(stage: Stage) -> AbstractContextManager[None]:
+    """Keep traffic local by a DestinationRule."""
+    spec = configuration.local_only(stage.mesh.settings.sample_namespace)
+    topology = stage.mesh.topology
+    return felt(stage, topology.clusters, _applied(stage, topology.primaries, NETWORKING, DestinationRule=spec))
+
+
+def cluster_local(stage: Stage) -> AbstractContextManager[None]:
+    """Declare helloworld cluster-local."""
+    settings = configuration.cluster_local(stage.mesh.settings.sample_namespace)
+    return felt(stage, stage.mesh.topology.clusters, _configured(stage, settings))
+
+
+@contextmanager
+def not_discovered(stage: Stage) -> Iterator[None]:
+    """Let discoverySelectors leave West's sample namespace out."""
+    namespace = Reference("v1", "Namespace", stage.mesh.settings.sample_namespace)
+    change = {"metadata": {"labels": dict(configuration.OVERLOOKED)}}
+    # Nothing is overlooked until the namespace has its label: one change that clients feel.
+    labelled = changed(stage, stage.west, namespace, change)
+    with _configured(stage, configuration.overlooking()), felt(stage, stage.mesh.topology.clusters, labelled):
+        yield
+
+
+@contextmanager
+def shares_skewed(stage: Stage) -> Iterator[None]:
+    """Send one request in four to the second version, by a VirtualService."""
+    topology, sample = stage.mesh.topology, stage.mesh.settings.sample_namespace
+    specs = {
+        "DestinationRule": configuration.versions(topology, sample),
+        "VirtualService": configuration.skewed(topology, sample),
+    }
+    with _applied(stage, topology.primaries, NETWORKING, **specs):
+        in_parallel(lambda client: _await_routes(stage, client, weighted=True), topology.clusters)
+        yield
+    in_parallel(lambda client: _await_routes(stage, client, weighted=False), topology.clusters)
+
+
+def plaintext_accepted(stage: Stage) -> AbstractContextManager[None]:
+    """Let helloworld take plaintext, by a policy of its own."""
+    spec = configuration.plaintext_for_helloworld()
+    return pushed(stage, _applied(stage, stage.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
+
+
+@contextmanager
+def _applied(
+    stage: Stage, clusters: Iterable[Cluster], api_version: str, **specs: configuration.Spec
+) -> Iterator[None]:
+    """Create an object for helloworld of each kind, one after the other, on each of these clusters."""
+    metadata = {"name": expectations.HELLOWORLD, "namespace": stage.mesh.settings.sample_namespace}
+    with ExitStack() as mending:
+        for cluster in clusters:
+            for kind, spec in specs.items():
+                manifest = {"apiVersion": api_version, "kind": kind, "metadata": dict(metadata), "spec": spec}
+                mending.enter_context(present(stage, cluster, manifest))
+        yield
+
+
+@contextmanager
+def _configured(stage: Stage, settings: configuration.Spec) -> Iterator[None]:
+    """Add settings to the mesh configuration of every primary."""
+    with ExitStack() as mending:
+        for primary in stage.mesh.topology.primaries:
+            mending.enter_context(_mesh_config(stage, primary, settings))
+        yield
+
+
+@contextmanager
+def _mesh_config(stage: Stage, primary: Cluster, settings: configuration.Spec) -> Iterator[None]:
+    """Add settings to a primary's mesh configuration, and wait until istiod has them from the file that it mounts."""
+    system = stage.mesh.settings.system_namespace
+    reference = Reference("v1", "ConfigMap", "istio", system)
+    before = existing(stage, primary, reference)["data"]["mesh"]
+    text = yaml.safe_dump({**yaml.safe_load(before), **settings})
+    former = _in_use(stage, primary, settings)
+
+    def pending(*, as_before: bool) -> str:
+        found = _in_use(stage, primary, settings)
+        waiting = [name for name, values in found.items() if (values == former.get(name)) is not as_before]
+        for name in waiting:
+            sync_volumes(stage, primary, system, name)
+        return f"{', '.join(waiting)} has its former mesh configuration" if waiting else ""
+
+    title = "Wait until istiod has the mesh configuration"
+    with changed(stage, primary, reference, {"data": {"mesh": text}}):
+        await_true(stage, primary, title, lambda: pending(as_before=False), MOUNT_SECONDS)
+        yield
+    await_true(stage, primary, title, lambda: pending(as_before=True), MOUNT_SECONDS)
+
+
+def _in_use(stage: Stage, primary: Cluster, settings: configuration.Spec) -> dict[str, list[Any]]:
+    """The values that each istiod pod now has of these settings.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
+    found = {}
+    for pod in ready_pods(kube, system, "istiod"):
+        name = pod["metadata"]["name"]
+        answer = kube.exec(system, name, control_plane.CONTAINER, _MESH, timeout=ASK_SECONDS)
+        if answer.status:
+            raise TransportError(f"{name}: {answer.stderr}")
+        mesh = json.loads(answer.stdout)
+        found[name] = [mesh.get(key) for key in settings]
+    return found
+
+
+def _await_routes(stage: Stage, client: Cluster, *, weighted: bool) -> None:
+    """Wait until the proxies of a cluster's sleep share out helloworld's requests by routes, or do not."""
+    sample = stage.mesh.settings.sample_namespace
+
+    def pending() -> str:
+        there = [
+            routed_by_version(answer, sample) for answer in ask(stage, client, sample, expectations.SLEEP, _ROUTES)
+        ]
+        return "" if there and all(found is weighted for found in there) else "clients have their former routes"
+
+    await_true(stage, client, f"Wait until clients have {'weighted' if weighted else 'no weighted'} routes", pending)
+
+
+def routed_by_version(routes: Any, namespace: str) -> bool:
+    """Whether a proxy's routes lead to subsets of helloworld. Pure.
+
+    Args:
+        routes: the answer of Envoy's `config_dump?resource=dynamic_route_configs`.
+        namespace: helloworld's.
+    """
+    found = json.dumps(routes)
+    start = f"outbound|{expectations.HELLOWORLD_PORT}|"
+    return f"{start}|{expectations.HELLOWORLD}.{namespace}." not in found and start in found

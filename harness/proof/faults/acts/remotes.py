@@ -1,0 +1,213 @@
+"""What ties a remote to its primary, broken."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+from harness.base.errors import StepError
+from harness.kube.client import Object
+from harness.mesh.context import environment_faults
+from harness.mesh.gateways import NAME as GATEWAY
+from harness.mesh.gateways import address_pending, addresses
+from harness.model import expectations
+from harness.proof.faults.act import Stage
+from harness.proof.faults.acts.changes import Reference, bare, changed, delete, existing, present, undo
+from harness.proof.faults.acts.control_plane import NOWHERE, cluster_name_taken, environment
+from harness.proof.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
+from harness.proof.faults.acts.waits import await_true
+
+NOBODY = "192.0.2.1"
+"""RFC 5737: no host has it."""
+INJECTOR = "istio-sidecar-injector"
+PLACEHOLDER = "eastwest-placeholder"
+_ADDRESS_SECONDS = 60.0
+
+
+@contextmanager
+def external_off(stage: Stage) -> Iterator[None]:
+    """Take from the primary that it serves remotes."""
+    deployment = Reference("apps/v1", "Deployment", ISTIOD, stage.mesh.settings.system_namespace)
+    before = existing(stage, stage.signer, deployment)
+    alone = environment(before, {"EXTERNAL_ISTIOD": "false"})
+    try:
+        run_istiod_as(stage, stage.signer, alone)
+        yield
+    finally:
+        run_istiod_as(stage, stage.signer, undo(before, alone))
+
+
+@contextmanager
+def istiod_on_remote(stage: Stage) -> Iterator[None]:
+    """Put a control plane on the remote. It never gets ready: one that serves would take the remote's proxies over."""
+    found = existing(
+        stage, stage.signer, Reference("apps/v1", "Deployment", ISTIOD, stage.mesh.settings.system_namespace)
+    )
+    template = found["spec"]["template"]
+    container = next(each for each in template["spec"]["containers"] if each["name"] == "discovery")
+    pod = {"containers": [{key: container[key] for key in ("name", "image", "readinessProbe")} | {"args": ["version"]}]}
+    manifest: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {key: found["metadata"][key] for key in ("name", "namespace")} | {"labels": {"app": ISTIOD}},
+        "spec": {
+            "selector": {"matchLabels": {"app": ISTIOD}},
+            "template": {
+                "metadata": {"labels": {"app": ISTIOD, "sidecar.istio.io/inject": "false"}},
+                "spec": {**pod, "terminationGracePeriodSeconds": 0},
+            },
+        },
+    }
+    kube, system = stage.kube(stage.west), stage.mesh.settings.system_namespace
+
+    def pods(there: bool) -> str:
+        seen = kube.list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
+        return "" if bool(seen) is there else f"{len(seen)} pods of istiod"
+
+    with present(stage, stage.west, manifest):
+        await_true(stage, stage.west, "Wait for a pod of istiod", lambda: pods(True))
+        yield
+    await_true(stage, stage.west, "Wait until istiod's pods are gone", lambda: pods(False))
+
+
+@contextmanager
+def injection_path(stage: Stage) -> Iterator[None]:
+    """Let the remote be injected as if it were East, and start its workloads anew."""
+    with _sample_anew(stage, _injected_as_east(stage)):
+        yield
+
+
+@contextmanager
+def _sample_anew(stage: Stage, *changes: AbstractContextManager[None]) -> Iterator[None]:
+    """Make changes by which the remote's sidecars do not get ready, and start the sample anew, also without them."""
+    with ExitStack() as made:
+        for change in changes:
+            made.enter_context(change)
+        restart_sample(stage, (stage.west,), ready=False)
+        await_true(stage, stage.west, "Wait until its sidecars have started", lambda: _sidecars_pending(stage))
+        yield
+    restart_sample(stage, (stage.west,))
+
+
+def _injected_as_east(stage: Stage) -> AbstractContextManager[None]:
+    path = f"/inject/cluster/{stage.east.cluster_name}/net/{stage.west.network}"
+    webhook = Reference("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", INJECTOR)
+    rules = existing(stage, stage.west, webhook)["webhooks"]
+    wrong = [{**rule, "clientConfig": _at(rule["clientConfig"], path)} for rule in rules]
+    return changed(stage, stage.west, webhook, {"webhooks": wrong})
+
+
+def _at(client: Object, path: str) -> Object:
+    """A webhook's client configuration with another path."""
+    if "service" in client:
+        return {**client, "service": {**client["service"], "path": path}}
+    return {**client, "url": urlsplit(client["url"])._replace(path=path).geturl()}
+
+
+def _sidecars_pending(stage: Stage) -> str:
+    pods = stage.kube(stage.west).list("v1", "Pod", stage.mesh.settings.sample_namespace)
+    waiting = [pod["metadata"]["name"] for pod in pods if not _sidecar_runs(pod)]
+    return f"not started: {', '.join(waiting)}" if waiting or not pods else ""
+
+
+def _sidecar_runs(pod: Object) -> bool:
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return any(each["name"] == expectations.PROXY and "running" in (each.get("state") or {}) for each in containers)
+
+
+@contextmanager
+def cluster_names_equal(stage: Stage) -> Iterator[None]:
+    """Call West what East is called: a primary itself, a remote in its injection path and its remote secret."""
+    if stage.west.is_primary:
+        with cluster_name_taken(stage):
+            yield
+        return
+    with _sample_anew(stage, _secret_renamed(stage), _injected_as_east(stage)):
+        yield
+
+
+def _secret_renamed(stage: Stage) -> AbstractContextManager[None]:
+    """Key the remote's secret by the name of its primary's own cluster."""
+    system, label = stage.mesh.settings.system_namespace, "istio/multiCluster"
+    secrets = stage.kube(stage.signer).list("v1", "Secret", system, label_selector=f"{label}=true")
+    before = next(secret for secret in secrets if stage.west.cluster_name in (secret.get("data") or {}))
+    token = before["data"][stage.west.cluster_name]
+    change = {"data": {stage.west.cluster_name: None, stage.east.cluster_name: token}}
+    name = Reference("v1", "Secret", before["metadata"]["name"], system)
+    return changed(stage, stage.signer, name, change)
+
+
+@contextmanager
+def discovery_address(stage: Stage) -> Iterator[None]:
+    """Give the remote an address of its control plane at which nobody is; its connections end, and are made again."""
+    system = stage.mesh.settings.system_namespace
+    name = Reference("discovery.k8s.io/v1", "EndpointSlice", ISTIOD, system)
+    with changed(stage, stage.west, name, {"endpoints": [{"addresses": [NOBODY]}]}):
+        _cut(stage)
+        yield
+    await_connected(stage, stage.signer)
+
+
+def _cut(stage: Stage) -> None:
+    """End the connections of the remotes' proxies, which go through the primary's gateway."""
+    restart_gateways(stage, (stage.signer,))
+
+
+@contextmanager
+def discovery_address_stale(stage: Stage) -> Iterator[None]:
+    """Create the primary's gateway Service again, so that it gets another address; nobody has the former one.
+
+    The connections through it end before it has the new one: a cloud's load balancer goes with the Service, while
+    MetalLB's lets connections that stand go on.
+    """
+    primary, system = stage.signer, stage.mesh.settings.system_namespace
+    reference = Reference("v1", "Service", GATEWAY, system)
+    before = existing(stage, primary, reference)
+    former = addresses(before)[0]
+    anew = {**bare(before), "spec": {key: before["spec"][key] for key in ("type", "selector")}}
+    anew["spec"]["ports"] = [{key: each[key] for key in ("name", "port")} for each in before["spec"]["ports"]]
+    placeholder = {**anew, "metadata": {"name": PLACEHOLDER, "namespace": system}}
+    placeholder["spec"] = {**anew["spec"], "selector": NOWHERE, "loadBalancerIP": former}
+    try:
+        delete(stage, primary, reference)
+        _cut(stage)
+        # Load balancers hand freed addresses out again: somebody else has to ask for it first.
+        with present(stage, primary, placeholder):
+            _await_address(stage, PLACEHOLDER)
+            _create(stage, anew)
+            _await_address(stage, GATEWAY)
+        yield
+    finally:
+        delete(stage, primary, reference)
+        _create(stage, {**anew, "spec": {**anew["spec"], "loadBalancerIP": former}})
+        _await_address(stage, GATEWAY)
+        _require_address(stage, former)
+        await_connected(stage, primary)
+
+
+def _create(stage: Stage, manifest: Object) -> None:
+    with environment_faults():
+        stage.kube(stage.signer).create(manifest)
+
+
+def _await_address(stage: Stage, name: str) -> None:
+    kube, system = stage.kube(stage.signer), stage.mesh.settings.system_namespace
+    await_true(
+        stage,
+        stage.signer,
+        f"Wait until Service {name} has an address",
+        lambda: address_pending(kube.get("v1", "Service", name, system)),
+        _ADDRESS_SECONDS,
+    )
+
+
+def _require_address(stage: Stage, former: str) -> None:
+    """See that the gateway has its former address again.
+
+    Raises:
+        StepError: it has another, and the remote has to be installed again.
+    """
+    reference = Reference("v1", "Service", GATEWAY, stage.mesh.settings.system_namespace)
+    found = addresses(existing(stage, stage.signer, reference))
+    if found != [former]:
+        raise StepError(f"the gateway of {stage.signer.name} had the address {former}, and now has {', '.join(found)}")

@@ -1,0 +1,293 @@
+"""Waits for what can't be watched: what clients' proxies, gateways and istiod have come to know."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.base.errors import StepError
+from harness.base.parallel import in_parallel
+from harness.experiments.bench import ready_pods
+from harness.kube.client import Object, TransportError
+from harness.mesh.context import environment_faults
+from harness.mesh.readiness import await_deployment
+from harness.mesh.removal import still_there
+from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.model import expectations
+from harness.model.proxy import ControlPlane
+from harness.model.step import Phase
+from harness.model.topology import Cluster
+from harness.observe import api_objects, control_plane
+from harness.observe.proxies import CLUSTERS, admin
+from harness.proof.faults.act import Stage
+
+SECONDS = 60.0
+"""For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
+ASK_SECONDS = 15.0
+LOOKED_AT = "eastwest/looked-at"
+QUIET_SECONDS = 1.0
+"""Istio, pilot/pkg/features, PILOT_DEBOUNCE_AFTER: a change is sent once nothing has followed it for 100 ms."""
+_COUNTERS = "stats?format=json&filter=_manager.[cl]ds.update_success"
+DRAIN_SECONDS = 45.0
+"""Istio, ProxyConfig, drainDuration."""
+_DRAINING = "stats?format=json&filter=listener_manager.total_.*_draining"
+_PAUSE = 0.5
+Endpoint = tuple[str, int, int, int]
+"""Address, port, weight, priority."""
+
+
+def await_true(
+    stage: Stage, cluster: Cluster, title: str, pending: Callable[[], str], seconds: float = SECONDS
+) -> None:
+    """Ask again and again until nothing is pending.
+
+    Args:
+        stage: the mesh.
+        cluster: whom it concerns.
+        title: what is waited for.
+        pending: says what is still missing, empty when nothing is.
+        seconds: how long, before the run's scale.
+
+    Raises:
+        StepError: the time is over.
+    """
+    limit = seconds * stage.mesh.settings.timeout_scale
+    deadline = time.monotonic() + limit
+    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        while missing := _told(pending):
+            if time.monotonic() > deadline:
+                raise StepError(f"{missing} after {limit:.0f} s")
+            opened.waiting(missing)
+            time.sleep(_PAUSE)  # neither a proxy nor istiod can be watched
+
+
+def await_each(
+    stage: Stage, clusters: Iterable[Cluster], title: str, pending: Callable[[Cluster], str], seconds: float = SECONDS
+) -> None:
+    """`await_true` for several clusters side by side.
+
+    Raises:
+        StepError: the time is over for one of them.
+    """
+    in_parallel(lambda cluster: await_true(stage, cluster, title, lambda: pending(cluster), seconds), clusters)
+
+
+def _told(pending: Callable[[], str]) -> str:
+    try:
+        return pending()
+    except TransportError as failed:
+        return str(failed)
+
+
+def sync_volumes(stage: Stage, cluster: Cluster, namespace: str, pod: str) -> None:
+    """Let the kubelet look at a pod, and so bring what it mounts of ConfigMaps and Secrets up to date.
+
+    It does so whenever the pod's own object changes, and else after a minute or so.
+    """
+    stamp = {"metadata": {"annotations": {LOOKED_AT: datetime.now(UTC).isoformat()}}}
+    stage.kube(cluster).merge("v1", "Pod", pod, stamp, namespace)
+
+
+def ask(stage: Stage, cluster: Cluster, namespace: str, app: str, path: str) -> Iterator[Any]:
+    """What the Envoy of each ready pod of an app answers on its admin interface.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    kube = stage.kube(cluster)
+    for pod in ready_pods(kube, namespace, app):
+        limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+        yield admin(kube, namespace, pod["metadata"]["name"], (path,), limit).get(path)
+
+
+def endpoints(stage: Stage, client: Cluster) -> frozenset[Endpoint]:
+    """What the proxies of a cluster's sleep know of helloworld.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    sample = stage.mesh.settings.sample_namespace
+    answers = ask(stage, client, sample, expectations.SLEEP, CLUSTERS)
+    return frozenset(found for answer in answers for found in helloworld_endpoints(answer, sample))
+
+
+def helloworld_endpoints(answer: Any, namespace: str) -> frozenset[Endpoint]:
+    """Helloworld's endpoints in the answer of Envoy's `clusters?format=json`. Pure."""
+    prefix = f"outbound|{expectations.HELLOWORLD_PORT}||{expectations.HELLOWORLD}.{namespace}.svc."
+    return frozenset(
+        (
+            str(address.get("address")),
+            int(address.get("port_value") or 0),
+            int(host.get("weight") or 1),
+            int(host.get("priority") or 0),
+        )
+        for found in (answer or {}).get("cluster_statuses") or ()
+        if found["name"].startswith(prefix)
+        for host in found.get("host_statuses") or ()
+        if (address := (host.get("address") or {}).get("socket_address") or {})
+    )
+
+
+@contextmanager
+def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change; wait until these clients' proxies have other endpoints, and afterwards their former ones again.
+
+    Raises:
+        StepError: they don't in time.
+    """
+    before = {client: endpoints(stage, client) for client in clients}
+
+    def other(client: Cluster) -> str:
+        return "they are what they were" if endpoints(stage, client) == before[client] else ""
+
+    def former(client: Cluster) -> str:
+        return "" if (found := endpoints(stage, client)) == before[client] else f"endpoints are {sorted(found)}"
+
+    with change:
+        await_each(stage, before, "Wait until clients have other endpoints of helloworld", other)
+        yield
+    await_each(stage, before, "Wait until clients have their former endpoints of helloworld", former)
+
+
+@contextmanager
+def pushed(stage: Stage, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change after which proxies are what they were; wait until they have been told all the same.
+
+    Raises:
+        StepError: they haven't in time, or there is no end to what they are told.
+    """
+    before = {cluster: _updates(stage, cluster) for cluster in stage.mesh.topology.clusters}
+
+    def pending(cluster: Cluster) -> str:
+        return "they have heard nothing" if _updates(stage, cluster) == before[cluster] else ""
+
+    with change:
+        await_each(stage, before, "Wait until proxies are told of it", pending)
+        await_quiet(stage)
+        yield
+
+
+def await_quiet(stage: Stage) -> None:
+    """Wait until proxies have been told nothing new for longer than istiod gathers changes before it sends them.
+
+    Raises:
+        StepError: there is no end to what they are told.
+    """
+    heard = dict[Cluster, tuple[list[int], float]]()
+
+    def pending(cluster: Cluster) -> str:
+        found, now = _updates(stage, cluster), time.monotonic()
+        latest, since = heard.get(cluster, ([], now))
+        if found != latest:
+            since = now
+        heard[cluster] = (found, since)
+        return "they are still being told" if now - since < QUIET_SECONDS else ""
+
+    await_each(stage, stage.mesh.topology.clusters, "Wait until proxies are told nothing new", pending)
+
+
+def await_drained(stage: Stage) -> None:
+    """Wait until proxies are told nothing new, and helloworld's have no connection left by a former configuration.
+
+    Raises:
+        StepError: there is no end to it.
+    """
+    await_quiet(stage)
+
+    def pending(cluster: Cluster) -> str:
+        answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expectations.HELLOWORLD, _DRAINING)
+        return "filter chains are being drained" if any(map(counted, answers)) else ""
+
+    clusters = stage.mesh.topology.clusters
+    await_each(stage, clusters, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
+
+
+def _updates(stage: Stage, cluster: Cluster) -> list[int]:
+    """How often the proxies of a cluster's client, server and gateway have been told something.
+
+    Raises:
+        TransportError: one can't be asked.
+    """
+    settings = stage.mesh.settings
+    apps = [(settings.sample_namespace, expectations.SLEEP), (settings.sample_namespace, expectations.HELLOWORLD)]
+    if stage.mesh.topology.has_gateway(cluster):
+        apps.append((settings.system_namespace, expectations.GATEWAY))
+    return [counted(answer) for app in apps for answer in ask(stage, cluster, *app, _COUNTERS)]
+
+
+def counted(answer: Any) -> int:
+    """The sum of the counters in an answer of Envoy's `stats?format=json`. Pure."""
+    return sum(int(stat.get("value") or 0) for stat in (answer or {}).get("stats") or ())
+
+
+def connected(stage: Stage, primary: Cluster, cluster: Cluster) -> frozenset[str]:
+    """The proxies of a cluster that are connected to a primary's control planes.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    rows = (row for plane in control_planes(stage, primary) for row in plane.proxies)
+    return frozenset(row.proxy for row in rows if row.cluster_id == cluster.cluster_name)
+
+
+def control_planes(stage: Stage, primary: Cluster) -> list[ControlPlane]:
+    """What a primary's control planes say of themselves.
+
+    Raises:
+        TransportError: they can't be asked.
+    """
+    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
+    limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+    return [
+        control_plane.read_control_plane(kube, api_objects.pod(pod), limit)
+        for pod in ready_pods(kube, system, "istiod")
+    ]
+
+
+@contextmanager
+def cut_off(stage: Stage, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change; wait until a primary's remotes have lost it, and afterwards until their proxies are back.
+
+    Raises:
+        StepError: they don't in time.
+    """
+    remotes = [cluster for cluster in stage.mesh.topology.remotes if cluster.primary == primary.name]
+    before = {remote: connected(stage, primary, remote) for remote in remotes}
+
+    def lost(remote: Cluster) -> str:
+        return f"still connected: {', '.join(sorted(left))}" if (left := connected(stage, primary, remote)) else ""
+
+    def back(remote: Cluster) -> str:
+        away = before[remote] - connected(stage, primary, remote)
+        return f"not connected: {', '.join(sorted(away))}" if away else ""
+
+    with change:
+        await_each(stage, remotes, "Wait until its proxies have lost the control plane", lost, 2 * SECONDS)
+        yield
+    await_each(stage, remotes, "Wait until its proxies are connected again", back, 2 * SECONDS)
+
+
+def await_rollout(stage: Stage, cluster: Cluster, namespace: str, name: str) -> None:
+    """Wait until a Deployment is available as it now is, and none of its former pods is left.
+
+    Raises:
+        StepError: it isn't in time.
+    """
+    kube = stage.kube(cluster)
+    timeout = AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    title = f"Wait for Deployment {name}"
+    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        found = await_deployment(kube, namespace, name, timeout, opened)
+        for pod in _leaving(kube.list("v1", "Pod", namespace, label_selector=selector(found or {}))):
+            kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
+
+
+def selector(deployment: Object) -> str:
+    """A Deployment's selector as the API takes it. Pure."""
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _leaving(pods: Iterable[Object]) -> list[str]:
+    return [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]

@@ -1,0 +1,315 @@
+"""Makes the certificates of an observation again, under keys of its own, so that one of them can be made wrong.
+
+An observation holds no private keys. Roots and intermediates are made with new ones; leaves keep their public keys and
+are only signed again. Everything else of a certificate stays as it was, but for what a fault changes. Pure.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+
+from cryptography import x509 as crypto
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from harness.model import x509
+from harness.model.certificate import CaSecret, Certificate
+from harness.model.observation import Observation
+from harness.model.topology import Cluster
+from harness.proof.faults.edit import each, on, probes
+from harness.proof.faults.toy_keys import toy_key
+
+RSA_BITS = 4096
+USAGES = ("digital_signature", "content_commitment", "key_encipherment", "key_cert_sign")
+_ALL = (*USAGES, "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only")
+
+
+@dataclass(frozen=True)
+class Ca:
+    """A CA certificate and its key."""
+
+    certificate: Certificate
+    key: RSAPrivateKey
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a certificate is made with; None: as it was."""
+
+    owner: str = ""
+    """Whose key it has; for CAs."""
+    bits: int = RSA_BITS
+    ca: bool | None = None
+    path_length: int | None = None
+    any_path_length: bool = False
+    """Without pathlen."""
+    no_usage: bool = False
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    dns_names: tuple[str, ...] | None = None
+    uri: Callable[[str], str] | None = None
+    """Changes each URI."""
+    subject: str = ""
+    """RFC 4514."""
+
+
+def make(template: Certificate, shape: Shape, issuer: Ca | None) -> Certificate:
+    """Make a certificate like another one, but for its shape; self-signed without an issuer."""
+    issuer_pem = issuer.certificate.pem if issuer else ""
+    return _signed(template.pem, shape, issuer_pem, issuer.key if issuer else None)
+
+
+@cache
+def _signed(pem: str, shape: Shape, issuer_pem: str, issuer_key: RSAPrivateKey | None) -> Certificate:
+    """Made once: signing is slow, and most certificates of a mesh stay as they were whatever the fault is."""
+    old = crypto.load_pem_x509_certificate(pem.encode())
+    own = toy_key(shape.owner, shape.bits) if shape.owner else None
+    subject = crypto.Name.from_rfc4514_string(shape.subject) if shape.subject else old.subject
+    issued_by = crypto.load_pem_x509_certificate(issuer_pem.encode()).subject if issuer_pem else subject
+    builder = (
+        crypto.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issued_by)
+        .public_key(own.public_key() if own else old.public_key())
+        .serial_number(crypto.random_serial_number())
+        .not_valid_before(shape.not_before or old.not_valid_before_utc)
+        .not_valid_after(shape.not_after or old.not_valid_after_utc)
+    )
+    for extension in old.extensions:
+        if (value := _extension(extension.value, shape)) is not None:
+            builder = builder.add_extension(value, extension.critical)
+    signing = issuer_key or own
+    if signing is None:
+        raise ValueError("a certificate without an issuer needs a key of its own")
+    return x509.certificate(builder.sign(signing, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+def _extension(value: crypto.ExtensionType, shape: Shape) -> crypto.ExtensionType | None:
+    if isinstance(value, crypto.SubjectKeyIdentifier | crypto.AuthorityKeyIdentifier):
+        return None  # they name keys that are not used any more
+    if isinstance(value, crypto.KeyUsage):
+        return None if shape.no_usage else value
+    if isinstance(value, crypto.BasicConstraints):
+        ca = value.ca if shape.ca is None else shape.ca
+        length = None if shape.any_path_length or not ca else value.path_length
+        return crypto.BasicConstraints(ca, length)
+    if isinstance(value, crypto.SubjectAlternativeName) and (shape.dns_names is not None or shape.uri):
+        names: list[crypto.GeneralName] = []
+        for name in value:
+            if isinstance(name, crypto.UniformResourceIdentifier) and shape.uri:
+                names.append(crypto.UniformResourceIdentifier(shape.uri(name.value)))
+            elif not isinstance(name, crypto.DNSName) or shape.dns_names is None:
+                names.append(name)
+        return crypto.SubjectAlternativeName(names + [crypto.DNSName(name) for name in shape.dns_names or ()])
+    return value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the certificates of a mesh are made again: by default as they were."""
+
+    roots: Mapping[str, Shape]
+    """Cluster → root, where it is not the common one."""
+    intermediates: Mapping[str, Shape]
+    leaves: Mapping[str, Shape]
+    """Primary → the workloads' certificates that it signs."""
+    serving: Mapping[str, Shape]
+    """Primary → istiod's own certificate."""
+    root: Shape = Shape(owner="root")
+    """The common root."""
+
+
+AS_IT_WAS = Plan({}, {}, {}, {})
+
+
+@dataclass(frozen=True)
+class _Made:
+    root: Ca
+    intermediate: Ca
+
+
+def reissue(
+    observation: Observation,
+    *,
+    root: Shape | None = None,
+    roots: Mapping[str, Shape] | None = None,
+    intermediates: Mapping[str, Shape] | None = None,
+    leaves: Mapping[str, Shape] | None = None,
+    serving: Mapping[str, Shape] | None = None,
+) -> Observation:
+    """Make every certificate of a good observation again, as planned, wherever it appears.
+
+    Args:
+        observation: a good one: every cluster has a complete `cacerts`.
+        root: the common root, where it is changed.
+        roots: cluster → root of its own.
+        intermediates: cluster → intermediate.
+        leaves: primary → workloads' certificates it signs.
+        serving: primary → certificate of istiod.
+    """
+    plan = replace(
+        AS_IT_WAS,
+        root=root or AS_IT_WAS.root,
+        roots=roots or {},
+        intermediates=intermediates or {},
+        leaves=leaves or {},
+        serving=serving or {},
+    )
+    made = {cluster.name: _authorities(observation, cluster, plan) for cluster in observation.topology.clusters}
+    return _Reissue(observation, plan, made).everywhere()
+
+
+def _secret(observation: Observation, name: str) -> CaSecret:
+    secret = observation[name].ca_secret
+    if secret is None or secret.ca_cert is None or secret.root_cert is None:
+        raise LookupError(f"{name} has no complete cacerts")
+    return secret
+
+
+def _authorities(observation: Observation, cluster: Cluster, plan: Plan) -> _Made:
+    secret = _secret(observation, cluster.name)
+    shape = plan.roots.get(cluster.name, plan.root)
+    common = _root(_secret(observation, observation.topology.clusters[0].name).root_cert, shape)
+    wanted = plan.intermediates.get(cluster.name, Shape())
+    wanted = wanted if wanted.owner else replace(wanted, owner=cluster.name)
+    if secret.ca_cert is None:
+        raise LookupError(f"{cluster.name} has no intermediate")
+    return _Made(common, Ca(make(secret.ca_cert, wanted, common), toy_key(wanted.owner, wanted.bits)))
+
+
+def _root(template: Certificate | None, shape: Shape) -> Ca:
+    if template is None:
+        raise LookupError("there is no root")
+    return Ca(make(template, shape, None), toy_key(shape.owner, shape.bits))
+
+
+@dataclass(frozen=True)
+class _Reissue:
+    observation: Observation
+    plan: Plan
+    made: Mapping[str, _Made]
+
+    def everywhere(self) -> Observation:
+        """The observation with all certificates made again."""
+        changed = self.observation
+        for cluster in self.observation.topology.clusters:
+            changed = self._cluster(changed, cluster)
+        names = {cluster.name: cluster.primary for cluster in self.observation.topology.clusters}
+        return probes(
+            changed,
+            lambda probe: (
+                probe.model_copy(
+                    update={"certificates": self._all(names[probe.target], probe.certificates, probe.port != 15443)}  # noqa: PLR2004
+                )
+                if probe.certificates and probe.target in names
+                else probe
+            ),
+        )
+
+    def _cluster(self, observation: Observation, cluster: Cluster) -> Observation:
+        observed, primary = observation[cluster], cluster.primary
+        secret, own = _secret(self.observation, cluster.name), self.made[cluster.name]
+        chain = (own.intermediate.certificate, own.root.certificate)
+        return on(
+            observation,
+            cluster,
+            ca_secret=secret.model_copy(
+                update={"ca_cert": chain[0], "root_cert": chain[1], "cert_chain": chain, "key_matches": True}
+            ),
+            root_config_map=self._all(primary, observed.root_config_map or (), False),
+            webhooks=each(
+                observed.webhooks,
+                lambda webhook: webhook.model_copy(
+                    update={
+                        "webhooks": each(
+                            webhook.webhooks,
+                            lambda rule: rule.model_copy(
+                                update={"ca_bundle": self._all(primary, rule.ca_bundle, False)}
+                            ),
+                        )
+                    }
+                ),
+            ),
+            control_planes=each(
+                observed.control_planes,
+                lambda plane: plane.model_copy(update={"serving_chain": self._all(primary, plane.serving_chain, True)}),
+            ),
+            proxies=each(
+                observed.proxies,
+                lambda proxy: proxy.model_copy(
+                    update={
+                        "chain": self._all(primary, proxy.chain, False),
+                        "roots": self._all(primary, proxy.roots, False),
+                    }
+                ),
+            ),
+        )
+
+    def _all(self, primary: str, found: tuple[Certificate, ...], serving: bool) -> tuple[Certificate, ...]:
+        return tuple(self._one(primary, certificate, serving) for certificate in found)
+
+    def _one(self, primary: str, found: Certificate, serving: bool) -> Certificate:
+        secret, made = _secret(self.observation, primary), self.made[primary]
+        if secret.root_cert and found.sha256 == secret.root_cert.sha256:
+            return made.root.certificate
+        if secret.ca_cert and x509.same_key(found, secret.ca_cert):
+            return made.intermediate.certificate
+        shape = (self.plan.serving if serving else self.plan.leaves).get(primary, Shape())
+        return make(found, shape, made.intermediate)
+
+
+def self_signed_ca(observation: Observation, primary: Cluster, owner: str) -> Ca:
+    """The CA that istiod makes for itself where it finds no `cacerts`: O=cluster.local, ten years."""
+    template = _secret(observation, primary.name).root_cert
+    shape = Shape(
+        owner=owner,
+        bits=2048,
+        subject=f"O={observation.topology.trust_domain}",
+        not_before=observation.observed - timedelta(hours=1),
+        not_after=observation.observed + timedelta(days=3650),
+    )
+    return _root(template, shape)
+
+
+def signed_by_itself(observation: Observation, primary: Cluster, ca: Ca) -> Observation:
+    """Everything that a control plane signs comes from a CA of its own; `cacerts` stays as it is."""
+    names = {cluster.name for cluster in observation.topology.served_by(primary)}
+
+    def anew(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+        return (make(chain[0], Shape(), ca), ca.certificate) if chain else ()
+
+    for name in names:
+        observed = observation[name]
+        observation = on(
+            observation,
+            name,
+            root_config_map=(ca.certificate,),
+            webhooks=each(
+                observed.webhooks,
+                lambda webhook: webhook.model_copy(
+                    update={
+                        "webhooks": each(
+                            webhook.webhooks, lambda rule: rule.model_copy(update={"ca_bundle": (ca.certificate,)})
+                        )
+                    }
+                ),
+            ),
+            control_planes=each(
+                observed.control_planes,
+                lambda plane: plane.model_copy(update={"serving_chain": anew(plane.serving_chain)}),
+            ),
+            proxies=each(
+                observed.proxies,
+                lambda proxy: proxy.model_copy(update={"chain": anew(proxy.chain), "roots": (ca.certificate,)}),
+            ),
+        )
+    return probes(
+        observation,
+        lambda probe: (
+            probe.model_copy(update={"certificates": anew(probe.certificates)})
+            if probe.target in names and probe.certificates
+            else probe
+        ),
+    )

@@ -1,0 +1,294 @@
+"""A whole run on clusters that are up: form the mesh in one topology, observe it, remove it, compare."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from harness.base.parallel import in_parallel
+from harness.clusters import load_balancer, routes
+from harness.clusters.load_balancer import LoadBalancer
+from harness.clusters.run_record import Run
+from harness.experiments import experiment
+from harness.experiments.resilience import play
+from harness.judge.catalogue import catalogue, resilience
+from harness.kube import inventory
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube
+from harness.kube.inventory import Inventory
+from harness.machine.images import versions
+from harness.machine.suite_version import suite_version
+from harness.mesh import kept_mesh, procedure, removal, restart, workloads
+from harness.mesh.context import Mesh
+from harness.mesh.occupied import require_unoccupied
+from harness.mesh.pki import Pki
+from harness.mesh.resolve import described, resolve
+from harness.mesh.settings import MeshSettings
+from harness.model.observation import Asked, Observation
+from harness.model.step import Outcome, Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import Feature, Topology
+from harness.observe import observe
+from harness.runs.environment import Provisions
+from harness.runs.options import Options
+
+_NOT_DONE = (Outcome.FAILED, Outcome.ERROR)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Clusters that are up."""
+
+    run: Run
+    accesses: tuple[ClusterAccess, ...]
+    balancer: LoadBalancer | None
+    """None on existing clusters, which bring their own."""
+
+
+@dataclass(frozen=True)
+class MeshRun:
+    """One topology on a site."""
+
+    topology: Topology
+    site: Site
+    provisions: Provisions
+    options: Options
+    log: StepLog
+    started: datetime
+
+    def __call__(self, certificates: Pki, *, keep: bool) -> Observation:
+        """Form the mesh, observe it, remove it and see what is left.
+
+        Args:
+            certificates: of every cluster.
+            keep: leave the mesh where it is; the observation then has no cleanup.
+        """
+        with self.formed(certificates, keep=keep) as formed:
+            observation = formed.experimented(formed.observed(self.log), self._experiments, self.log)
+            observation = formed.stressed(observation, self._scenarios, self.log)
+        return observation if keep else formed.compared(observation, self.log)
+
+    @contextmanager
+    def formed(self, certificates: Pki, *, keep: bool = False) -> Iterator["FormedMesh"]:
+        """Form the mesh, give it to whoever observes or changes it, and remove it whatever happens.
+
+        Args:
+            certificates: of every cluster.
+            keep: leave the mesh where it is.
+        """
+        kubes = {access.name: Kube(access) for access in self.site.accesses}
+        self._remove_kept(kubes)
+        with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
+            in_parallel(lambda kube: procedure.require_kubernetes(kube, self._settings), kubes.values())
+            before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
+            if self.site.balancer is None:
+                for found in before.values():
+                    require_unoccupied(found, self._settings)
+        try:
+            for group in self._routed:
+                routes.add(group, self.log)
+            procedure.install(self.topology, kubes, self._settings, certificates, self.log)
+            workloads.deploy(self.topology, kubes, self._settings, self.log)
+            yield FormedMesh(self, Mesh(self.topology, kubes, self._settings, self.log), certificates, before)
+        finally:
+            if not keep:
+                self._removed(kubes, before)
+            elif self.site.balancer:
+                kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
+            else:
+                self._tell_by_hand("Keep the mesh", kubes, before)
+
+    @cached_property
+    def _settings(self) -> MeshSettings:
+        given = self.provisions
+        resolved = resolve(
+            self.options.distribution,
+            istio_version=given.istio_version,
+            istioctl=given.istioctl,
+            helm=given.helm,
+            images=given.images,
+            built=(versions.ISTIO_HUB, versions.ISTIO) if given.local else None,
+            sample_namespace=self.options.namespace,
+            timeout_scale=self.options.timeout_scale,
+            run_id=self.site.run.id,
+        )
+        return replace(resolved, experiments=bool(self._experiments), resilience=bool(self._scenarios))
+
+    @cached_property
+    def _experiments(self) -> frozenset[str]:
+        """The requirements whose experiments are made: those that are judged."""
+        return frozenset(
+            row.id
+            for row in catalogue().values()
+            if row.experiment and self.options.selects(row) and row.id not in self.options.skipped
+        )
+
+    @cached_property
+    def _scenarios(self) -> frozenset[str]:
+        """The scenarios that are played: those whose requirements are judged."""
+        judged = [
+            row for row in resilience().values() if self.options.selects(row) and row.id not in self.options.skipped
+        ]
+        return self.options.played & {row.scenario for row in judged}
+
+    @property
+    def _routed(self) -> list[list[ClusterAccess]]:
+        """Groups of clusters made here that share a network, and so need direct routes between their pods."""
+        if Feature.SINGLE_NETWORK not in self.topology.features or self.site.balancer is None:
+            return []
+        groups = [
+            [access for access in self.site.accesses if self.topology[access.name].network == network]
+            for network in self.topology.networks
+        ]
+        return [group for group in groups if len(group) > 1]
+
+    @property
+    def asked(self) -> Asked:
+        """What the run was asked to bring about."""
+        settings, balancer = self._settings, self.site.balancer
+        return Asked(
+            mode="install",
+            installer=settings.installer,
+            istio_version=settings.istio_version,
+            system_namespace=settings.system_namespace,
+            cni_namespace=settings.cni_namespace,
+            sample_namespace=settings.sample_namespace,
+            cni=settings.cni,
+            own_pki=self.options.pki is not None,
+            trust_domain=self.topology.trust_domain,
+            load_balancer=balancer.name if balancer else "the clusters' own",
+            images=settings.images,
+            distribution=settings.distribution,
+            resolved=described(settings),
+        )
+
+    def _remove_kept(self, kubes: Mapping[str, Kube]) -> None:
+        """Take away the mesh that an earlier run kept on these clusters."""
+        if kept := kept_mesh.read(self.site.run.directory):
+            earlier = replace(
+                self, topology=kept.topology, options=replace(self.options, namespace=kept.sample_namespace)
+            )
+            earlier._remove(kubes, kept.before)
+            kept_mesh.forget(self.site.run.directory)
+
+    def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        removal.remove(self.topology, kubes, self._settings, before, self.log)
+        for group in self._routed:
+            routes.remove(group, self.log)
+
+    def _removed(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
+        whole = False
+        try:
+            self._remove(kubes, before)
+            whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)
+        finally:
+            if not whole and self.site.balancer is None:
+                self._tell_by_hand("Name what may be left of the mesh", kubes, before)
+
+    def _tell_by_hand(self, title: str, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+        """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
+        with self.log.step(Phase.CLEANUP, title) as step:
+            told = (
+                removal.by_hand(kube.access.context, self.options.kubeconfigs, self._settings, before[kube.name])
+                for kube in kubes.values()
+            )
+            step.skip("\n".join(told))
+
+
+@dataclass(frozen=True)
+class FormedMesh:
+    """A mesh that stands, with the sample workloads on it; can be observed as often as one likes."""
+
+    run: MeshRun
+    mesh: Mesh
+    certificates: Pki
+    before: Mapping[str, Inventory]
+    """Of every cluster, from before the mesh."""
+
+    def observed(self, log: StepLog, *, requests: int | None = None, send: bool = True) -> Observation:
+        """What is there now.
+
+        Args:
+            log: its steps so far, and those of observing, become part of the observation.
+            requests: requests a client for the distribution of answers; default what the run was asked for.
+            send: whether probes and requests are sent; else only what is there is read.
+        """
+        run, mesh = self.run, self.mesh
+        observation = observe(
+            run.topology,
+            mesh.kubes,
+            run.asked,
+            environment=run.provisions.environment(existing=run.site.balancer is None),
+            suite=suite_version(),
+            run_id=run.site.run.id,
+            started=run.started,
+            deviations=mesh.settings.deviations,
+            log=log,
+            requests=run.options.requests if requests is None else requests,
+            send=send,
+            timeout_scale=run.options.timeout_scale,
+        )
+        said = run.site.balancer.complaints() if run.site.balancer else ()
+        return observation.model_copy(update={"load_balancer_log": said})
+
+    def deploy_experiments(self, log: StepLog) -> None:
+        """Deploy what experiments need, for they take it away at their end."""
+        mesh = replace(self.mesh, log=log, impaired=set())
+        in_parallel(lambda cluster: workloads.deploy_experiments(mesh, cluster), mesh.topology.clusters)
+
+    def experimented(self, observation: Observation, wanted: frozenset[str], log: StepLog) -> Observation:
+        """The observation with the experiments of these requirements, made now."""
+        if not wanted:
+            return observation
+        seen = experiment(
+            self.run.topology,
+            self.mesh.kubes,
+            self.mesh.settings,
+            pki=self.certificates,
+            observation=observation,
+            wanted=wanted,
+            log=log,
+        )
+        return observation.model_copy(update={"experiments": seen, "steps": log.steps})
+
+    def form_again(self, log: StepLog, *, from_nothing: bool = False) -> None:
+        """Run the procedure again, without what is there for experiments, and start every pod anew.
+
+        Args:
+            log: told of every step.
+            from_nothing: remove the mesh first.
+        """
+        run, mesh = self.run, self.mesh
+        if from_nothing:
+            self.removed(log)
+        procedure.install(run.topology, mesh.kubes, mesh.settings, self.certificates, log)
+        workloads.deploy(run.topology, mesh.kubes, replace(mesh.settings, experiments=False), log)
+        if not from_nothing:
+            restart.everything(replace(mesh, log=log, impaired=set()))
+
+    def removed(self, log: StepLog) -> None:
+        """Remove the mesh from every cluster."""
+        removal.remove(self.run.topology, self.mesh.kubes, self.mesh.settings, self.before, log)
+
+    def compared(self, observation: Observation, log: StepLog) -> Observation:
+        """An observation with what is left on the clusters now, after the mesh was removed."""
+        with log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
+            site = self.run.site
+            left = load_balancer.load_balancer_containers(site.run) if site.balancer else ()
+            cleanup = removal.observe_cleanup(self.mesh.kubes, self.before, left)
+        return observation.model_copy(update={"cleanup": cleanup, "steps": log.steps})
+
+    def stressed(self, observation: Observation, scenarios: frozenset[str], log: StepLog) -> Observation:
+        """The observation with these scenarios, played now."""
+        if not scenarios:
+            return observation
+        seen = play(
+            self.mesh,
+            self.certificates,
+            nodes={access.name: access.nodes for access in self.run.site.accesses},
+            observation=observation,
+            wanted=scenarios,
+        )
+        return observation.model_copy(update={"resilience": seen, "steps": log.steps})

@@ -1,0 +1,121 @@
+"""What a run would do, from the procedure itself: no cluster, no engine and no program is asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.base.parallel import in_order
+from harness.judge.catalogue import catalogue
+from harness.kube.inventory import Inventory
+from harness.machine.images import versions
+from harness.mesh import procedure, removal, workloads
+from harness.mesh.pki import Pki
+from harness.mesh.resolve import resolve
+from harness.mesh.settings import MeshSettings
+from harness.model.step import Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
+from harness.runs.options import Options
+from harness.runs.plan import certificates
+from harness.runs.plan.actions import Lines
+from harness.runs.plan.recorder import PlannedKube, PlannedStep, Recorder
+
+CREATE_CERTIFICATES = "Create the root and intermediate CA certificates"
+READ_CERTIFICATES = "Read the certificates"
+SEND = "Send 10 requests to the helloworld service"
+_ORDER = tuple(Phase)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do in one topology."""
+
+    topology: Topology
+    settings: MeshSettings
+    variables: Mapping[str, str]
+    """The script's variables that the user may set, with what the options say of them."""
+    steps: tuple[PlannedStep, ...]
+    """In the chapter's order: certificates on every cluster, the mesh, the sample, requests, removal."""
+
+
+def plan(topology: Topology, options: Options, *, experiments: bool = True) -> Plan:
+    """What a run would do in a topology: every step that changes something, and the chapter's own requests.
+
+    Args:
+        topology: the clusters.
+        options: of the run.
+        experiments: whether what experiments need is a part of it, where the run would make any.
+
+    Raises:
+        UserError: the procedure could not be gone through, for instance because the operator's manifests can't be read.
+    """
+    settings = _settings(options, experiments=experiments)
+    recorder = Recorder()
+    log = StepLog(recorder)
+    kubes = {cluster.name: PlannedKube(cluster, settings, recorder) for cluster in topology.clusters}
+    pki = Pki({name: certificates.paths(name) for name in kubes})
+    with in_order():
+        procedure.install(topology, kubes, settings, pki, log)
+        workloads.deploy(topology, kubes, settings, log)
+        formed = len(recorder.steps)
+        removal.remove(topology, kubes, settings, {name: Inventory(name, {}) for name in kubes}, log)
+    for failed in recorder.failed:
+        raise UserError(f"{failed.title}: this can't be planned.", failed.detail, "correct the distribution")
+    steps = [_certificates(topology, options.pki)]
+    steps += sorted(recorder.steps[:formed], key=lambda step: _ORDER.index(step.phase))
+    steps += _requests(topology, settings, kubes)
+    return Plan(topology, settings, _variables(options, kubes), (*steps, *recorder.steps[formed:]))
+
+
+def _settings(options: Options, *, experiments: bool) -> MeshSettings:
+    resolved = resolve(
+        options.distribution,
+        istio_version=options.istio_version or versions.ISTIO,
+        istioctl=Path("istioctl"),
+        helm=Path("helm"),
+        sample_namespace=options.namespace,
+        timeout_scale=options.timeout_scale,
+    )
+    wanted = any(
+        row.experiment and options.selects(row) and row.id not in options.skipped for row in catalogue().values()
+    )
+    return replace(resolved, experiments=experiments and wanted, resilience=options.resilience)
+
+
+def _variables(options: Options, kubes: Mapping[str, PlannedKube]) -> dict[str, str]:
+    contexts = dict(zip(kubes, options.contexts, strict=False))
+    found = {}
+    for name, kube in kubes.items():
+        context = contexts.get(name, "")
+        found[f"CTX_{kube.variable}"] = context or name
+        found[f"API_SERVER_{kube.variable}"] = options.peer_servers.get(context, "")
+    return found | {"CERTS": str(options.pki or "certificates")}
+
+
+def _certificates(topology: Topology, directory: Path | None) -> PlannedStep:
+    if directory:
+        return PlannedStep(Phase.CERTIFICATES, READ_CERTIFICATES, None, [Lines(f'ls "{certificates.DIRECTORY}"')])
+    commands = certificates.commands(cluster.name for cluster in topology.clusters)
+    return PlannedStep(Phase.CERTIFICATES, CREATE_CERTIFICATES, None, [Lines(commands)])
+
+
+def _requests(topology: Topology, settings: MeshSettings, kubes: Mapping[str, PlannedKube]) -> list[PlannedStep]:
+    """Chapter: "send 10 requests to the helloworld service"; answers of every version are to be seen."""
+    namespace = settings.sample_namespace
+    return [
+        PlannedStep(
+            Phase.OBSERVE,
+            SEND,
+            cluster.name,
+            [
+                Lines(
+                    "for _ in {0..9}; do\n"
+                    f'  {settings.cli} --context="{kubes[cluster.name].access.context}" exec -n {namespace} '
+                    f"deploy/sleep -c sleep -- curl -sS --max-time 5 helloworld.{namespace}:5000/hello\n"
+                    "done"
+                )
+            ],
+        )
+        for cluster in topology.clusters
+    ]

@@ -1,0 +1,199 @@
+"""A mesh that is there already, on clusters that exist: what it was meant to be is found out, then it is observed.
+
+Nothing is installed, stored or changed: what is created are access reviews and a pod as a dry run, which are only
+answered, and commands that are run in the sample's pods.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
+from harness.clusters import existing
+from harness.kube.access import ClusterAccess
+from harness.kube.client import Kube, explain_api_error
+from harness.machine.suite_version import suite_version
+from harness.model.cluster import ClusterObservation
+from harness.model.observation import Asked, Environment, Observation
+from harness.model.permissions import Permission
+from harness.model.step import Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import Topology
+from harness.observe import discovery, observe, required_permissions
+from harness.observe.cluster import read_cluster
+from harness.observe.discovery import Names
+from harness.observe.required_permissions import Wanted
+from harness.observe.session import CONNECT_SECONDS
+from harness.runs.options import Options
+
+DOCUMENTATION = "docs/verify-only-clusterrole.yaml"
+_WORKERS = 8
+
+
+def expect(options: Options) -> Topology:
+    """The topology of the mesh that the contexts lead to; what may not be done there is found out first.
+
+    Raises:
+        UserError: a cluster can't be reached, a permission is missing, or the clusters form no mesh.
+    """
+    with TemporaryDirectory(prefix="eastwest-") as directory:
+        names = [cluster.name for cluster in options.topologies[0].clusters]
+        kubes = {access.name: Kube(access) for access in take(options, names, Path(directory))}
+        require(in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values()), kubes)
+        return discovery.topology(_read(kubes, options), _names(options))
+
+
+def take(options: Options, names: Sequence[str], directory: Path) -> tuple[ClusterAccess, ...]:
+    """The clusters of the contexts; see `existing.take`."""
+    return existing.take(
+        names,
+        options.contexts,
+        kubeconfigs=options.kubeconfigs,
+        peer_servers=options.peer_servers,
+        directory=directory,
+        need_peers=False,
+    )
+
+
+def lacking(kube: Kube, namespaces: Sequence[str]) -> dict[Wanted, tuple[str, ...]]:
+    """What one may not do on a cluster, and in which of the namespaces.
+
+    Raises:
+        UserError: the API server does not say.
+    """
+    questions = [
+        (wanted.permission, place)
+        for wanted in required_permissions.NEEDED
+        for place in (("",) if wanted.everywhere else namespaces)
+    ]
+
+    def may(question: tuple[Permission, str]) -> bool:
+        answer = kube.create(required_permissions.review(*question))
+        return bool((answer.get("status") or {}).get("allowed"))
+
+    try:
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            answers = list(pool.map(may, questions))
+    except (ApiException, HTTPError) as failed:
+        why = explain_api_error(failed) if isinstance(failed, ApiException) else str(failed)
+        raise UserError(
+            f"It can't be found out what may be done on {kube.access.context}.", why, "see that its API server answers"
+        ) from None
+    allowed = {question for question, answer in zip(questions, answers, strict=True) if answer}
+    return required_permissions.missing(allowed, namespaces)
+
+
+def require(lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[str, Kube]) -> None:
+    """See that nothing is missing without which hardly anything can be judged.
+
+    Raises:
+        UserError: something is; names all of it, cluster by cluster.
+    """
+    found = [
+        f"{kube.access.context}: {words(wanted, places)}"
+        for kube, missing in zip(kubes.values(), lacked, strict=True)
+        for wanted, places in missing.items()
+        if wanted.required
+    ]
+    if found:
+        raise UserError(
+            "Permissions are missing; nothing has been done.",
+            "; ".join(found),
+            f"bind the ClusterRole in {DOCUMENTATION} to the users of these contexts",
+        )
+
+
+def words(wanted: Wanted, places: Sequence[str]) -> str:
+    """A missing permission in words."""
+    return str(wanted.permission) + (f" in {', '.join(places)}" if any(places) else "")
+
+
+def verify(
+    topology: Topology,
+    accesses: Sequence[ClusterAccess],
+    options: Options,
+    *,
+    environment: Environment,
+    run_id: str,
+    started: datetime,
+    log: StepLog,
+) -> Observation:
+    """Observe a mesh that is there.
+
+    Args:
+        topology: as `expect` has found it.
+        accesses: its clusters.
+        options: of the run.
+        environment: where it runs.
+        run_id: id of the run.
+        started: when it began.
+        log: told of every step.
+    """
+    kubes = {access.name: Kube(access) for access in accesses}
+    with log.step(Phase.ENVIRONMENT, "See what may be read on every cluster") as step:
+        lacked = in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values())
+        missing = [
+            f"{name}: {words(wanted, places)} ({wanted.purpose})"
+            for name, found in zip(kubes, lacked, strict=True)
+            for wanted, places in found.items()
+        ]
+        step.note(f"not permitted, and left out: {'; '.join(missing)}" if missing else "all there is to see")
+    seen = _read(kubes, options)
+    asked = Asked(
+        mode="verify-only",
+        installer="none",
+        istio_version=options.istio_version,
+        revision=discovery.revision(seen[0], _names(options)),
+        system_namespace=options.distribution.namespaces.system,
+        cni_namespace=options.distribution.namespaces.cni,
+        sample_namespace=options.namespace,
+        cni=discovery.cni(seen),
+        trust_domain=topology.trust_domain,
+        load_balancer="the clusters' own",
+        distribution=options.distribution.name,
+        images="registry",
+    )
+    return observe(
+        topology,
+        kubes,
+        asked,
+        environment=environment,
+        suite=suite_version(),
+        run_id=run_id,
+        started=started,
+        log=log,
+        requests=options.requests,
+        timeout_scale=options.timeout_scale,
+    )
+
+
+def _read(kubes: Mapping[str, Kube], options: Options) -> list[ClusterObservation]:
+    asked = Asked(
+        mode="verify-only",
+        installer="none",
+        istio_version="",
+        system_namespace=options.distribution.namespaces.system,
+        cni_namespace=options.distribution.namespaces.cni,
+        sample_namespace=options.namespace,
+        cni=False,
+        load_balancer="",
+        images="registry",
+    )
+    connect = CONNECT_SECONDS * options.timeout_scale
+    return [found.observed for found in in_parallel(lambda kube: read_cluster(kube, asked, connect), kubes.values())]
+
+
+def _names(options: Options) -> Names:
+    return Names(options.distribution.namespaces.system, options.namespace)
+
+
+def _namespaces(options: Options) -> tuple[str, ...]:
+    """Those that are read; each once."""
+    named = options.distribution.namespaces
+    return tuple(dict.fromkeys((named.system, options.namespace, named.cni)))
