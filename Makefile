@@ -43,7 +43,7 @@ test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is instal
 	    apt-get update -qq && apt-get install -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
 	  { echo "The report can't be tested in a browser."; echo "  why: there is no Chromium on PATH"; \
 	    echo "  fix: install it (Debian: apt-get install chromium)"; exit 4; }
-	$(PYTEST) suites/selftest/test_reports_browser.py $(ARGS)
+	$(PYTEST) suites/selftest/reports/test_html_browser.py $(ARGS)
 
 test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
 	$(PYTEST) suites/apiserver $(ARGS)

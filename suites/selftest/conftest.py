@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.model.observation import Observation, load
-from suites.selftest.good import TOPOLOGIES, good
+from suites.selftest.support.good import TOPOLOGIES, good
 
 RECORDED = Path(__file__).parent / "recorded"
 

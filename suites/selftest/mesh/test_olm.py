@@ -1,0 +1,198 @@
+"""The operator from a catalogue: what OLM does with a Subscription, played on a fake API server, and what it says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.kube.client import Object
+from harness.kube.inventory import Inventory
+from harness.mesh import olm, operator
+from harness.mesh.distributions.model import OlmSubscription
+from harness.model.step import Outcome
+from suites.selftest.mesh.test_sail import EAST, FakeKube, definition, mesh_of, outcome
+
+OLM = OlmSubscription(arrival="olm", package="servicemeshoperator3", channel="stable", source="redhat-operators")
+CSV, PLAN = "servicemeshoperator3.v3.0.15", "install-x7k2p"
+INSTALLED = {"installedCSV": CSV, "currentCSV": CSV, "state": "AtLatestKnown"}
+UNDER_WAY = {"currentCSV": CSV, "state": "UpgradePending", "installPlanRef": {"name": PLAN}}
+
+
+class PlayedOlm(FakeKube):
+    """An API server on which OLM goes a step further with each change that is waited for."""
+
+    def __init__(self, *acts: dict[tuple[str, str], dict[str, Any]]) -> None:
+        super().__init__()
+        self.acts = iter(acts)
+        self.told: list[str] = []
+
+    def play(self) -> bool:
+        """One act: statuses by kind and name; definitions come with a version that has succeeded."""
+        act = next(self.acts, None)
+        for (kind, name), status in (act or {}).items():
+            made = self.objects.setdefault((kind, name), {"kind": kind, "metadata": {"name": name}})
+            made["status"] = status
+            if kind == "ClusterServiceVersion" and status.get("phase") == "Succeeded":
+                self.apply(definition("Istio", "v1"))
+                self.apply(definition("IstioCNI", "v1"))
+        return act is not None
+
+    def watch(self, kind: str, name: str) -> Iterator[Object | None]:
+        """The object now, and after each act."""
+        yield self.get("", kind, name)
+        while self.play():
+            yield self.get("", kind, name)
+
+    def wait(self, _api: str, kind: str, name: str, _namespace: str | None = None, **options: Any) -> Object | None:
+        """Until nothing is pending or the play is over."""
+        for seen in self.watch(kind, name):
+            missing = options["pending"](seen)
+            if not missing:
+                return seen
+            self.told.append(missing)
+        return super().wait(_api, kind, name, _namespace, **options)
+
+
+def condition(kind: str, reason: str, message: str = "", status: str = "True") -> dict[str, str]:
+    """A condition as OLM writes it."""
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def subscribed(**status: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """An act in which the Subscription has a status."""
+    return {("Subscription", OLM.package): status}
+
+
+def installed(*acts: dict[tuple[str, str], dict[str, Any]]) -> tuple[PlayedOlm, Outcome, str]:
+    """The operator is installed while OLM plays these acts: the API server, and how the wait for it ended."""
+    kube = PlayedOlm(*acts)
+    mesh = mesh_of(kube, OLM, cli="oc")
+    assert operator.install_operator(mesh, EAST) is True
+    operator.await_operator(mesh, EAST)
+    return kube, *outcome(mesh)
+
+
+def test_a_subscription_is_made_and_waited_for_until_the_operator_runs() -> None:
+    """InstallPlan, ClusterServiceVersion, Succeeded; it is named by its version."""
+    running = ("ClusterServiceVersion", CSV)
+    kube, ended, told = installed(
+        subscribed(**UNDER_WAY),
+        {("InstallPlan", PLAN): {"phase": "Installing"}, running: {"phase": "Pending"}},
+        subscribed(**INSTALLED),
+        {running: {"phase": "Installing", "reason": "InstallWaiting", "message": "0 of 1 pods"}},
+        {running: {"phase": "Succeeded"}},
+    )
+    assert (ended, told) == (Outcome.DONE, CSV)
+    assert kube.objects["Subscription", OLM.package]["spec"] == {
+        "name": "servicemeshoperator3",
+        "channel": "stable",
+        "source": "redhat-operators",
+        "sourceNamespace": "openshift-marketplace",
+        "installPlanApproval": "Automatic",
+    }
+    assert kube.told == [
+        "Subscription servicemeshoperator3 is not installed (not yet taken up: does the cluster run OLM?)",
+        "Subscription servicemeshoperator3 is not installed (UpgradePending)",
+        "Subscription servicemeshoperator3 is not installed (UpgradePending)",
+        f"ClusterServiceVersion {CSV} has not succeeded (Pending)",
+        f"ClusterServiceVersion {CSV} has not succeeded (Installing: InstallWaiting: 0 of 1 pods)",
+    ]
+
+
+def test_an_install_plan_that_needs_approval_is_named_with_the_command() -> None:
+    """Another Subscription of the namespace says Manual; the suite approves nothing that is not its own."""
+    pending = condition("InstallPlanPending", "RequiresApproval")
+    kube, ended, told = installed(subscribed(**UNDER_WAY, conditions=[pending]))
+    assert ended is Outcome.FAILED
+    command = f"oc --namespace=openshift-operators patch installplan {PLAN} --type=merge"
+    assert f"""approve it: {command} --patch='{{"spec":{{"approved":true}}}}'""" in told
+    assert ("InstallPlan", PLAN) not in kube.objects
+    # Once the user has approved it, the run goes on.
+    _, ended, _ = installed(
+        subscribed(**UNDER_WAY, conditions=[pending]),
+        subscribed(**INSTALLED),
+        {("ClusterServiceVersion", CSV): {"phase": "Succeeded"}},
+    )
+    assert ended is Outcome.DONE
+
+
+@pytest.mark.parametrize(
+    ("acts", "reason"),
+    [
+        (
+            [subscribed(conditions=[condition("ResolutionFailed", "ConstraintsNotSatisfiable", "no such channel")])],
+            "ResolutionFailed: ConstraintsNotSatisfiable no such channel",
+        ),
+        (
+            [
+                subscribed(**UNDER_WAY, conditions=[condition("InstallPlanFailed", "InstallComponentFailed")]),
+                {
+                    ("InstallPlan", PLAN): {
+                        "phase": "Failed",
+                        "conditions": [condition("Installed", "InstallComponentFailed", "no OperatorGroup", "False")],
+                    }
+                },
+            ],
+            f"InstallPlan {PLAN} is Failed; Installed: InstallComponentFailed no OperatorGroup",
+        ),
+        (
+            [
+                subscribed(**UNDER_WAY),
+                {
+                    ("InstallPlan", PLAN): {
+                        "phase": "Installing",
+                        "bundleLookups": [
+                            {"conditions": [condition("BundleLookupPending", "JobIncomplete", "unpack job", "True")]}
+                        ],
+                    }
+                },
+            ],
+            "BundleLookupPending: JobIncomplete unpack job",
+        ),
+        (
+            [
+                subscribed(**UNDER_WAY),
+                {
+                    ("ClusterServiceVersion", CSV): {
+                        "phase": "Failed",
+                        "reason": "InstallCheckFailed",
+                        "message": "slow",
+                    }
+                },
+            ],
+            f"ClusterServiceVersion {CSV} has not succeeded (Failed: InstallCheckFailed: slow)",
+        ),
+        (
+            [
+                subscribed(**INSTALLED),
+                {("ClusterServiceVersion", CSV): {"phase": "Failed", "reason": "UnsupportedOperatorGroup"}},
+            ],
+            f"ClusterServiceVersion {CSV} has not succeeded (Failed: UnsupportedOperatorGroup)",
+        ),
+        ([subscribed(**INSTALLED)], "the ClusterServiceVersion does not exist"),
+    ],
+    ids=["resolution", "install plan", "bundle", "version while installing", "version", "no version"],
+)
+def test_why_it_is_not_installed_is_told_in_olms_words(acts: list[Any], reason: str) -> None:
+    """Subscription, InstallPlan or ClusterServiceVersion: whichever knows."""
+    _, ended, told = installed(*acts)
+    assert ended is Outcome.FAILED
+    assert reason in told
+
+
+def test_what_olm_installed_goes_with_the_subscription() -> None:
+    """OLM would keep it; one that never was installed is removed as well."""
+    for status in (INSTALLED, UNDER_WAY):
+        kube = PlayedOlm({**subscribed(**status), ("ClusterServiceVersion", CSV): {"phase": "Failed"}})
+        kube.apply(olm.subscription(OLM))
+        kube.play()
+        operator.remove_operator(mesh_of(kube, OLM), EAST, Inventory("east", {}))
+        assert kube.deleted == ["Subscription servicemeshoperator3", f"ClusterServiceVersion {CSV}"]
+    assert operator.operator_namespace(OLM) == ()
+
+
+def test_a_first_version_is_asked_for() -> None:
+    """Only where the profile names one."""
+    asked = olm.subscription(OLM.model_copy(update={"starting_csv": CSV}))
+    assert asked["spec"]["startingCSV"] == CSV
+    assert "startingCSV" not in olm.subscription(OLM)["spec"]

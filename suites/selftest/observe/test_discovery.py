@@ -1,0 +1,89 @@
+"""What a mesh that is there was meant to be."""
+
+from typing import Any
+
+import pytest
+
+from harness.base.errors import UserError
+from harness.model.cluster import ClusterObservation
+from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.observe import discovery
+from harness.observe.discovery import Names
+from suites.selftest.support.good import MIXED, TOPOLOGIES, good
+
+NAMES = Names("istio-system", "sample")
+PR = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+
+
+def _clusters(topology: Topology = PR, **changes: dict[str, Any]) -> list[ClusterObservation]:
+    """A good mesh's clusters, some with other fields."""
+    return [seen.model_copy(update=changes.get(seen.name, {})) for seen in good(topology).clusters]
+
+
+def _annotated(seen: ClusterObservation, annotations: dict[str, str], **labels: str) -> dict[str, Any]:
+    """The field `namespaces` with other annotations and labels."""
+    change = {"annotations": annotations, "labels": labels}
+    return {"namespaces": tuple(found.model_copy(update=change) for found in seen.namespaces)}
+
+
+@pytest.mark.parametrize("installer", ["istioctl", "sail"])
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_good_mesh_is_what_it_was_asked_to_be(name: str, installer: str) -> None:
+    """Names, networks, roles, versions, mesh id and trust domain."""
+    clusters = good(TOPOLOGIES[name], installer).clusters
+    found = discovery.topology(clusters, NAMES)
+    assert found.model_copy(update={"name": name}) == TOPOLOGIES[name]
+    assert found.name == (name if name != MIXED.name else "mixed-3-clusters")
+    assert discovery.cni(clusters)
+    assert discovery.revision(clusters[0], NAMES) == "default"
+
+
+def test_a_wrong_label_is_a_failure_and_no_expectation() -> None:
+    """The network that the mesh was configured with is expected."""
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+    east = _clusters(topology)[0]
+    changed = _clusters(topology, east=_annotated(east, {}, **{"topology.istio.io/network": "other"}))
+    assert discovery.topology(changed, NAMES).networks == ("network1", "network2")
+
+
+def test_what_does_not_run_is_expected_all_the_same() -> None:
+    """A cluster without helloworld should have had the version of its place."""
+    west = _clusters()[1]
+    pods = tuple(pod for pod in west.pods if pod.labels.get("app") != "helloworld")
+    assert discovery.topology(_clusters(west={"pods": pods}), NAMES) == PR
+
+
+def test_a_remote_says_which_primary_serves_it() -> None:
+    """Where there are several; a name that is none of them is refused."""
+    north = good(MIXED)["north"]
+    served = discovery.topology(
+        _clusters(MIXED, north=_annotated(north, {"topology.istio.io/controlPlaneClusters": "cluster2"})), NAMES
+    )
+    assert served["north"].primary == "west"
+    with pytest.raises(UserError, match="which control plane serves north"):
+        discovery.topology(_clusters(MIXED, north=_annotated(north, {})), NAMES)
+
+
+def test_no_control_plane() -> None:
+    with pytest.raises(UserError, match="No cluster has a control plane"):
+        discovery.topology(_clusters(east={"workloads": ()}), NAMES)
+
+
+def test_a_cluster_that_is_no_part_of_the_mesh() -> None:
+    nothing = {"pods": (), "webhooks": (), "mesh_config": ()}
+    with pytest.raises(UserError, match="name of west"):
+        discovery.topology(_clusters(west=nothing), NAMES)
+
+
+def test_two_clusters_of_one_name() -> None:
+    clusters = _clusters(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.SINGLE))
+    twin = clusters[1].model_copy(update={"mesh_config": clusters[0].mesh_config})
+    with pytest.raises(UserError, match="can't be told apart"):
+        discovery.topology([clusters[0], twin], NAMES)
+
+
+def test_a_revision_is_found_through_its_tag() -> None:
+    east = _clusters()[0]
+    webhook = east.webhooks[0].model_copy(update={"tag": "prod", "revision": "1-31"})
+    labelled = east.model_copy(update={"webhooks": (webhook,), **_annotated(east, {}, **{"istio.io/rev": "prod"})})
+    assert discovery.revision(labelled, NAMES) == "1-31"

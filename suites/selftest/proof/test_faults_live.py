@@ -1,0 +1,320 @@
+"""Faults on live clusters, without any: what is compared, chosen, waited for and written."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from harness.base.errors import StepError, UserError
+from harness.judge.catalogue import catalogue
+from harness.judge.diagnose import diagnose
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
+from harness.model.observation import Observation
+from harness.model.step import Phase
+from harness.model.step_log import StepLog
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.act import Stage
+from harness.proof.faults.edit import pods
+from harness.proof.faults.fault import Consequence, Fault
+from harness.proof.faults.mutations import faults
+from harness.proof.faults.selection import experiments_of, select
+from harness.proof.faults.trial import Notice, Result, Trial, compare
+from harness.proof.faults.whole import await_whole, judged, pending
+from reports import detection
+from reports.__main__ import main
+from reports.detection import DetectionMatrix, Untried
+from reports.html import faults as page
+from reports.model import Suite
+from suites.selftest.support.good import TOPOLOGIES
+
+TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+CAUSE = Cause(
+    id="chain-incomplete", title="T", cluster="west", object="o", field="f", expected="e", found="g", repair="r"
+)
+
+
+@contextmanager
+def no_act(_stage: Stage) -> Iterator[None]:
+    yield
+
+
+def _fault(**fields: object) -> Fault:
+    return replace(faults()["discovery-address-stale"], cause=CAUSE.id, act=no_act, **fields)  # type: ignore[arg-type]
+
+
+def _judgement(row: str, verdict: Verdict) -> Judgement:
+    finding = Finding(cluster="west", object="o", field="f", expected="e", found="g")
+    reservation = Reservation(verdict=verdict, reason="blocked by X: because") if verdict is not Verdict.FAIL else None
+    return Judgement(
+        id=row,
+        level=Level.MUST,
+        area="a",
+        title="t",
+        verdict=verdict,
+        findings=(finding,) if verdict is Verdict.FAIL else (),
+        reservations=(reservation,) if reservation and verdict is not Verdict.PASS else (),
+    )
+
+
+def _as_declared(fault: Fault) -> dict[str, Verdict]:
+    """Verdicts on the whole catalogue that are just what a fault declares."""
+    declared = fault.expected(TOPOLOGY)
+    verdicts = {row: Verdict.BLOCKED if row in declared else Verdict.PASS for row in catalogue()}
+    return verdicts | dict.fromkeys(fault.must_fail | fault.one_of, Verdict.FAIL)
+
+
+def _compared(fault: Fault, verdicts: Mapping[str, Verdict], *causes: Cause) -> Trial:
+    return compare(fault, TOPOLOGY, [_judgement(*each) for each in verdicts.items()], causes or (CAUSE,))
+
+
+def test_exactly_what_is_declared_is_caught() -> None:
+    fault = _fault()
+    trial = _compared(fault, _as_declared(fault))
+    assert (trial.result, trial.problems, trial.caught, trial.cause_named) == (Result.CAUGHT, (), True, True)
+    assert trial.notices.keys() == fault.expected(TOPOLOGY).keys()
+    assert trial.notices["CP-REMOTE-PROFILE"] is Notice.FAILED
+    assert trial.notices["TR-REACH"] is Notice.BLOCKED
+    assert not trial.explanations
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "notice"),
+    [
+        ("CP-REMOTE-PROFILE", Verdict.BLOCKED, Notice.MISSED),
+        ("CP-REMOTE-PROFILE", Verdict.PASS, Notice.MISSED),
+        ("TR-REACH", Verdict.PASS, Notice.MISSED),
+        ("TR-REACH", Verdict.SKIPPED, Notice.MISSED),
+        ("CERT-CHAIN", Verdict.FAIL, Notice.COLLATERAL),
+        ("CERT-CHAIN", Verdict.BLOCKED, Notice.COLLATERAL),
+    ],
+)
+def test_anything_else_is_said_plainly(row: str, verdict: Verdict, notice: Notice) -> None:
+    fault = _fault()
+    trial = _compared(fault, {**_as_declared(fault), row: verdict})
+    assert trial.notices[row] is notice
+    assert trial.problems == (f"{notice}: {row}",)
+    assert trial.result is Result.NOT_AS_DECLARED
+    assert trial.caught is (notice is not Notice.MISSED)
+    assert row in trial.explanations
+
+
+@pytest.mark.parametrize("row", ["CERT-CHAIN", "TR-REACH"])
+def test_what_could_not_be_judged_is_the_suites_failure(row: str) -> None:
+    fault = _fault()
+    trial = _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN})
+    assert (trial.notices[row], trial.error, trial.problems) == (Notice.UNKNOWN, f"unknown: {row}", ())
+    assert trial.result is Result.UNKNOWN
+    assert not trial.caught
+    # Without the verdict its cause may not be found either: that is no difference of the fault.
+    other = CAUSE.model_copy(update={"id": "gateway-down"})
+    assert _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN}, other).result is Result.UNKNOWN
+
+
+def test_one_of_several_must_fail() -> None:
+    fault = _fault(one_of=frozenset({"GW-ADDRESS", "GW-AVAILABLE"}))
+    verdicts = _as_declared(fault)
+    assert _compared(fault, {**verdicts, "GW-ADDRESS": Verdict.PASS}).result is Result.CAUGHT
+    neither = {**verdicts, "GW-ADDRESS": Verdict.PASS, "GW-AVAILABLE": Verdict.BLOCKED}
+    assert _compared(fault, neither).problems == ("missed: none of GW-ADDRESS, GW-AVAILABLE failed",)
+
+
+def test_what_follows_by_chance_may_be_absent() -> None:
+    """Whether it fails or not; what must fail, and what follows for certain, must."""
+    chance = Consequence(("GW-DATAPATH", "CP-REMOTE-PROFILE"), "as the gateway chooses", by_chance=True)
+    fault = _fault(consequences=(*_fault().consequences, chance))
+    verdicts = _as_declared(fault)
+    for verdict in (Verdict.FAIL, Verdict.BLOCKED, Verdict.PASS):
+        assert _compared(fault, {**verdicts, "GW-DATAPATH": verdict}).result is Result.CAUGHT
+    for row in ("CP-REMOTE-PROFILE", "TR-REACH"):
+        assert _compared(fault, {**verdicts, row: Verdict.PASS}).problems == (f"missed: {row}",)
+
+
+def test_the_first_cause_counts() -> None:
+    fault, other = _fault(), CAUSE.model_copy(update={"id": "gateway-down"})
+    verdicts = _as_declared(fault)
+    assert _compared(fault, verdicts, CAUSE, other).result is Result.CAUGHT
+    late = _compared(fault, verdicts, other, CAUSE)
+    assert late.problems == ("wrong cause: gateway-down, chain-incomplete was named instead of chain-incomplete",)
+
+
+def test_what_could_not_be_made_or_mended_is_unknown() -> None:
+    fault = _fault()
+    trial = _compared(fault, _as_declared(fault))
+    assert trial.model_copy(update={"mended": False}).result is Result.UNKNOWN
+    assert trial.model_copy(update={"error": "no act"}).result is Result.UNKNOWN
+    wrong = _compared(fault, {**_as_declared(fault), "TR-REACH": Verdict.PASS})
+    assert wrong.model_copy(update={"mended": False}).result is Result.NOT_AS_DECLARED
+
+
+def test_faults_are_chosen_by_topology_and_id() -> None:
+    single = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.SINGLE)
+    known = {name: replace(fault, act=no_act if fault.live else None) for name, fault in faults().items()}
+    everything = select(known, single)
+    assert {fault.id for fault in everything} == {f.id for f in known.values() if f.live and f.where(single)}
+    assert everything[-1].id == "left-behind"
+    assert [fault.id for fault in select(known, single, {"key-mismatch", "external-off"})] == ["key-mismatch"]
+    for wrong, why in (("root-weak", "recorded observations only"), ("no-such", "no fault of that id")):
+        with pytest.raises(UserError, match=why):
+            select(known, single, {wrong})
+
+
+def test_every_fault_of_a_topology_comes_before_the_next_topology(tmp_path: Path) -> None:
+    """A mesh is formed once; what removes it comes last."""
+    command = [sys.executable, "-m", "pytest", "suites/faults", "--topology=all", "--network=all", "--collect-only"]
+    shown = subprocess.run([*command, "-q", f"--output={tmp_path}"], capture_output=True, text=True, check=True).stdout
+    presets = [preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel]
+    found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", shown)
+    wanted = {topology.name: [fault.id for fault in select(faults(), topology)] for topology in presets}
+    for name, trials in groupby(found, key=itemgetter(0)):
+        assert [fault for _, fault in trials] == wanted.pop(name)
+    assert not wanted
+
+
+def test_experiments_are_made_only_for_faults_that_concern_them() -> None:
+    made = {name: experiments_of(fault) for name, fault in faults().items() if experiments_of(fault)}
+    assert made == {
+        "tcp-broken": {"TR-TCP"},
+        "grpc-broken": {"TR-GRPC"},
+        "plaintext-accepted": {"MTLS-STRICT"},
+        "authz-missing": {"AUTHZ-IDENTITY"},
+    }
+
+
+@pytest.mark.parametrize("topology", [name for name in TOPOLOGIES if name.endswith("-network")])
+def test_a_good_mesh_is_whole_though_nothing_was_sent(
+    topology: str, good_observations: Mapping[str, Observation]
+) -> None:
+    observation = good_observations[topology]
+    silent = observation.model_copy(update={"probes": (), "traffic": None, "experiments": None, "cleanup": None})
+    assert pending(observation) == pending(silent) == ()
+
+
+def test_what_is_not_whole_is_named(good_observations: Mapping[str, Observation]) -> None:
+    good = good_observations[TOPOLOGY.name].model_copy(update={"probes": (), "traffic": None})
+    east, sleep = good.topology.clusters[0], good["east"].pods_with("sample", app="sleep")[0]
+    going = pods(good, east, lambda pod: pod.model_copy(update={"deleting": pod.name == sleep.name}))
+    assert f"east: pod sample/{sleep.name} is going" in pending(going)
+    unready = pods(good, east, lambda pod: pod.model_copy(update={"ready": pod.ready and pod.name != sleep.name}))
+    assert f"east: pod sample/{sleep.name} is not ready" in pending(unready)
+    broken = faults()["network-unlabelled"].apply(good_observations[TOPOLOGY.name])
+    assert any(line.startswith("NET-LABEL: ") for line in pending(broken))
+
+
+def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
+    good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.proof.faults.whole.PAUSE_SECONDS", 0.0)
+    good = good_observations[TOPOLOGY.name]
+    broken = faults()["chain-incomplete"].apply(good)
+    looks = iter([broken, broken, good])
+    with StepLog().step(Phase.FAULTS, "wait") as step:
+        await_whole(lambda: next(looks), 60, step)
+        assert next(looks, None) is None
+        with pytest.raises(StepError, match=r"not whole after 0 s: CERT-CHAIN: .*"):
+            await_whole(lambda: broken, 0, step)
+
+
+def _matrix(*trials: Trial, untried: tuple[Untried, ...] = ()) -> DetectionMatrix:
+    return DetectionMatrix(
+        suite=Suite(version="1", commit="abc"),
+        date=datetime.now(UTC),
+        seconds=1.0,
+        complete=not untried,
+        reproduce="pytest suites/faults",
+        requirements=tuple(catalogue()),
+        trials=trials,
+        untried=untried,
+    )
+
+
+@pytest.fixture(scope="module")
+def trials(good_observations: Mapping[str, Observation]) -> tuple[Trial, ...]:
+    """Real ones, of recorded observations: two as declared, one not, one that could not be made."""
+    good = good_observations[TOPOLOGY.name].model_copy(update={"experiments": None})
+    found = []
+    for made, held in (
+        ("gateway-down", "gateway-down"),
+        ("chain-incomplete", "chain-incomplete"),
+        ("secret-missing", "key-mismatch"),
+    ):
+        broken = faults()[made].apply(good)
+        judgements = judged(broken, ("TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT", "CLEAN"))
+        trial = compare(faults()[held], good.topology, judgements, diagnose(broken, judgements))
+        found.append(trial.model_copy(update={"seconds_to_detect": 12.0}))
+    return (*found, found[0].model_copy(update={"fault": "half-broken", "error": "no | act", "mended": False}))
+
+
+def test_matrix_follows_its_schema_and_says_what_it_comes_to(trials: tuple[Trial, ...], tmp_path: Path) -> None:
+    assert [trial.result for trial in trials] == [
+        Result.CAUGHT,
+        Result.CAUGHT,
+        Result.NOT_AS_DECLARED,
+        Result.UNKNOWN,
+    ]
+    path = tmp_path / "made" / "detection.json"
+    detection.write(_matrix(*trials), path)
+    assert DetectionMatrix.model_validate_json(path.read_text()).trials == trials
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"kind": "DetectionMatrix"}, detection.published_schema())
+    assert "2 of 4 faults caught as declared" in detection.summary(_matrix(*trials))
+    shown = detection.markdown(_matrix(*trials))
+    assert "| gateway-down |" in shown
+    assert "no \\| act" in shown
+
+
+def test_matrices_of_several_runs_are_printed_as_one_text(
+    trials: tuple[Trial, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with what it comes to and how it was made, for a nightly has a run for each topology."""
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    for path, trial in zip(files, trials, strict=False):
+        detection.write(_matrix(trial), path)
+    assert main(["detection", *map(str, files)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("1 of 1 faults caught") == told.count("Made by `") == 2
+    assert f"| {trials[0].fault} |" in told
+    assert main(["detection", str(tmp_path / "none.json")]) == 4
+
+
+def test_published_schema_is_current() -> None:
+    assert detection.published_schema() == detection.schema(), (
+        "write it anew: python -m reports schema --of=DetectionMatrix > reports/schema/detection-matrix-v1.json"
+    )
+
+
+def test_exit_codes_are_those_of_the_suite(trials: tuple[Trial, ...]) -> None:
+    caught, also, wrong, unknown = trials
+    untried = (Untried(name="x", reason="y"),)
+    assert detection.exit_code(_matrix()) == 5
+    assert detection.exit_code(_matrix(caught, also)) == 0
+    assert detection.exit_code(_matrix(caught, untried=untried)) == 3
+    assert detection.exit_code(_matrix(caught, unknown)) == 3
+    assert detection.exit_code(_matrix(caught, unknown, wrong)) == 1
+
+
+def test_every_live_fault_has_an_act_and_no_other() -> None:
+    """A fault that is said to be made on live clusters can be."""
+    live = {fault.id for fault in faults().values() if fault.live}
+    assert {fault.id for fault in faults().values() if fault.act} == live
+
+
+def test_page_stands_alone_and_shows_every_trial(trials: tuple[Trial, ...]) -> None:
+    shown = page.render(_matrix(*trials, untried=(Untried(name="<b>x</b>", reason="y"),)))
+    assert "Not every fault is caught as declared" in shown
+    assert "&lt;b&gt;x&lt;/b&gt;" in shown
+    assert "<b>x</b>" not in shown
+    assert not re.search(r"(src|href)=.?https?:", shown)
+    for trial in trials:
+        assert f'id="t1-{trial.fault}"' in shown
+    assert shown.count('title="CERT-CHAIN: failed as declared"') == 1
+    assert "That is never a success" in page.render(_matrix())

@@ -1,0 +1,1 @@
+"""What the self-tests share: made observations, fakes, breakages."""
