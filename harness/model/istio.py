@@ -1,0 +1,94 @@
+"""Plain records of Istio's objects: its resources, webhooks, configuration and remote secrets."""
+
+from datetime import datetime
+from typing import Any
+
+from harness.model.base import Model
+from harness.model.certificate import Certificate
+from harness.model.kubernetes import Condition
+
+
+class SailResource(Model):
+    """An Istio, IstioCNI or IstioRevision resource of the Sail operator."""
+
+    api_version: str
+    kind: str
+    name: str
+    generation: int
+    observed_generation: int | None
+    created: datetime
+    spec: dict[str, Any]
+    state: str = ""
+    """`status.state`: one word that sums the conditions up."""
+    conditions: tuple[Condition, ...] = ()
+
+
+class WebhookRule(Model):
+    """One webhook of an injection webhook configuration."""
+
+    name: str
+    url: str = ""
+    """Set where it calls an address; else `service` is."""
+    service: str = ""
+    """namespace/name:port of the Service it calls."""
+    path: str = ""
+    ca_bundle: tuple[Certificate, ...] = ()
+    failure_policy: str = ""
+
+
+class InjectionWebhook(Model):
+    """A MutatingWebhookConfiguration that injects sidecars."""
+
+    name: str
+    revision: str
+    tag: str = ""
+    annotations: dict[str, str] = {}
+    """Those of sailoperator.io only: they explain a remote that is not ready."""
+    webhooks: tuple[WebhookRule, ...]
+
+
+class DryRun(Model):
+    """A pod sent to the API server as a server-side dry run in the sample namespace."""
+
+    injected: bool
+    """It came back with an istio-proxy container."""
+    error: str = ""
+    """What the API server said instead."""
+
+
+class ConfigObject(Model):
+    """An Istio configuration object: Gateway, VirtualService, DestinationRule, PeerAuthentication and the like."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    labels: dict[str, str] = {}
+    spec: dict[str, Any]
+    generation: int = 0
+
+
+class MeshConfig(Model):
+    """What the control plane's config maps say, of one revision."""
+
+    revision: str
+    mesh: dict[str, Any]
+    """The `mesh` entry of config map `istio`, parsed."""
+    values: dict[str, Any]
+    """The `values` entry of config map `istio-sidecar-injector`, parsed; only its `global`, `pilot`, `revision` and
+    `istiodRemote` parts."""
+
+
+class RemoteSecret(Model):
+    """A remote secret: the kubeconfig with which a control plane reads another cluster (never its token)."""
+
+    namespace: str
+    name: str
+    labelled: bool
+    """It carries istio/multiCluster=true, without which istiod does not see it."""
+    clusters: tuple[str, ...]
+    """The cluster names it is keyed by."""
+    servers: tuple[str, ...]
+    """API server URL for each of `clusters`."""
+    has_token: bool
+    created: datetime

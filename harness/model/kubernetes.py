@@ -1,0 +1,166 @@
+"""Plain records of Kubernetes' own objects, reduced to what matters for a mesh."""
+
+from datetime import datetime
+
+from harness.model.base import Model
+
+
+class Condition(Model):
+    """A status condition of an object."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition: datetime | None = None
+
+
+class Node(Model):
+    """A node."""
+
+    name: str
+    ready: bool
+    schedulable: bool
+    """Neither cordoned nor tainted NoSchedule."""
+    addresses: tuple[str, ...]
+    """InternalIP first."""
+    pod_cidrs: tuple[str, ...]
+    os_image: str
+    architecture: str
+    kubelet_version: str
+    container_runtime: str
+
+
+class Namespace(Model):
+    """A namespace; only those of the mesh and the sample."""
+
+    name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    phase: str
+
+
+class Container(Model):
+    """A container of a pod, with its status."""
+
+    name: str
+    image: str
+    image_id: str = ""
+    """As resolved by the node, with digest."""
+    pull_policy: str = ""
+    """Always, IfNotPresent or Never."""
+    init: bool = False
+    sidecar: bool = False
+    """An init container with restartPolicy Always: a native sidecar."""
+    ready: bool = False
+    restarts: int = 0
+    state: str = ""
+    """running, waiting or terminated."""
+    reason: str = ""
+    message: str = ""
+    last_end: str = ""
+    """How it ended before it was started again: reason, exit code, message."""
+    env: dict[str, str] = {}
+    """Literal values of variables whose names begin with ISTIO_META_, PILOT_, CLUSTER_ID, REVISION, EXTERNAL_ISTIOD,
+    CA_ADDR, TRUST_DOMAIN; of istio-proxy and discovery only."""
+
+
+class Pod(Model):
+    """A pod of the mesh's or the sample's namespaces."""
+
+    namespace: str
+    name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    """Those of istio.io, sidecar.istio.io and kubectl's restartedAt only."""
+    service_account: str
+    node: str
+    ip: str
+    phase: str
+    ready: bool
+    created: datetime
+    deleting: bool = False
+    containers: tuple[Container, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether none of its containers will run again: evicted ones stay listed."""
+        return self.phase in {"Succeeded", "Failed"}
+
+    def container(self, name: str) -> Container | None:
+        """The container, or init container, of that name."""
+        return next((container for container in self.containers if container.name == name), None)
+
+
+class Workload(Model):
+    """A Deployment or DaemonSet."""
+
+    kind: str
+    namespace: str
+    name: str
+    labels: dict[str, str]
+    desired: int
+    ready: int
+    """Pods that are ready and of the present template."""
+    conditions: tuple[Condition, ...] = ()
+    images: tuple[str, ...]
+    created: datetime
+    uid: str
+    generation: int
+
+    @property
+    def available(self) -> bool:
+        """Deployment: condition Available; DaemonSet: every wanted pod is ready."""
+        if self.kind == "DaemonSet":
+            return self.desired > 0 and self.ready >= self.desired
+        return self.desired > 0 and any(c.type == "Available" and c.status == "True" for c in self.conditions)
+
+
+class ServicePort(Model):
+    """A port of a Service."""
+
+    name: str
+    port: int
+    target_port: str
+    app_protocol: str = ""
+
+
+class Service(Model):
+    """A Service, with the pods behind it."""
+
+    namespace: str
+    name: str
+    type: str
+    labels: dict[str, str]
+    selector: dict[str, str]
+    cluster_ip: str
+    ports: tuple[ServicePort, ...]
+    ingress: tuple[str, ...] = ()
+    """Load balancer addresses as published: IP addresses or host names."""
+    resolved: tuple[str, ...] = ()
+    """The same as IP addresses."""
+    ready_endpoints: tuple[str, ...] = ()
+    """Addresses of its ready endpoints (EndpointSlices)."""
+
+
+class ApiEvent(Model):
+    """A Kubernetes event of type Warning in one of the mesh's namespaces, shortened."""
+
+    namespace: str
+    object: str
+    """Kind/name."""
+    reason: str
+    message: str
+    count: int
+    last_seen: datetime | None
+
+
+class ContainerLog(Model):
+    """The few lines of a container's log that name a fault; read only where something is not as it should be."""
+
+    namespace: str
+    pod: str
+    container: str
+    lines: tuple[str, ...]
+    """Warnings and errors, without times and secrets, the newest last, repeated ones once; of a container that has
+    ended its last lines; or why its log could not be read."""
