@@ -1,7 +1,9 @@
 """A plan in words, with the commands of every step, and as a script for bash. Pure."""
 
+import json
 from textwrap import indent
 
+from harness.mesh.injection import probe_pod
 from harness.model.step import Phase
 from harness.runs.plan import Plan
 from harness.runs.plan.actions import joined
@@ -35,11 +37,10 @@ injected() {{
 apiVersion: v1
 kind: Pod
 metadata:
-  name: eastwest-injection
+  name: {pod[metadata][name]}
   namespace: $2
   labels: {{${{3:-}}}}
-spec:
-  containers: [{{name: probe, image: probe}}]
+spec: {spec}
 EOF
 }}
 
@@ -80,6 +81,7 @@ def script(plan: Plan) -> str:
     """A script for bash that does what the plan says: without an argument the mesh, with `cleanup` its removal."""
     formed = [step for step in plan.steps if step.phase is not Phase.CLEANUP]
     removed = [step for step in plan.steps if step.phase is Phase.CLEANUP]
+    pod = probe_pod("")
     parts = [
         "#!/usr/bin/env bash",
         f"# {plan.topology.name}. Usage: bash SCRIPT [cleanup]",
@@ -87,7 +89,7 @@ def script(plan: Plan) -> str:
         "set -euo pipefail",
         "umask 077",
         *(f"{name}=${{{name}:-{value}}}" for name, value in plan.variables.items()),
-        _FUNCTIONS.format(cli=plan.settings.cli),
+        _FUNCTIONS.format(cli=plan.settings.cli, pod=pod, spec=json.dumps(pod["spec"])),
         "cleanup() {",
         *(_scripted(step, plan) for step in removed),
         "}",

@@ -16,7 +16,7 @@ from harness.kube.client import Kube
 from harness.model import expectations
 from harness.model.cluster import InjectionWebhook, Workload
 from harness.model.observation import Observation
-from harness.observe import control_plane, discovery, dry_run
+from harness.observe import control_plane, discovery
 from harness.observe.cluster import _Source
 from harness.proof.faults.edit import edit, on
 from harness.proof.faults.effects import endpoints
@@ -158,11 +158,6 @@ def test_a_log_that_may_not_be_read_takes_nothing_else_away(good_observations: M
         raise ApiException(status=403)
 
     assert control_plane._log_lines(cast(Kube, SimpleNamespace(logs=refused)), pod) == ()
-
-
-def test_a_dry_run_leaves_the_user_to_the_cluster() -> None:
-    """OpenShift's SCC gives each namespace a range of users, and refuses every other."""
-    assert "runAsUser" not in str(dry_run.manifest("sample"))
 
 
 def test_a_new_root_is_never_given_to_one_cluster_alone(good_observations: Mapping[str, Observation]) -> None:

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from kubernetes.client import ApiException
 
 from harness.kube.client import ExecResult, Kube
+from harness.mesh.injection import is_injected, probe_pod
 from harness.model.proxy import ProxySync
 from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies
 from harness.observe.cluster import resolved
-from harness.observe.dry_run import manifest, outcome
 from suites.selftest.support.certificates import key, pki
 
 RAW: dict[str, Any] = json.loads((Path(__file__).parents[1] / "recorded" / "observe.json").read_text())
@@ -128,9 +128,9 @@ def test_a_configuration_object() -> None:
 
 
 def test_a_dry_run_pod_is_injected_by_container_or_by_native_sidecar() -> None:
-    assert not outcome(manifest("sample")).injected
-    assert outcome(RAW["pod"]).injected
-    assert outcome({"spec": {"containers": [{"name": "none"}, {"name": "istio-proxy"}]}}).injected
+    assert not is_injected(probe_pod("sample"))
+    assert is_injected(RAW["pod"])
+    assert is_injected({"spec": {"containers": [{"name": "none"}, {"name": "istio-proxy"}]}})
 
 
 def test_a_proxy_says_who_it_is_and_what_it_knows() -> None:

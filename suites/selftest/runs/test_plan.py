@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from harness.kube.client import Kube
+from harness.mesh.injection import probe_pod
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.plan import CREATE_CERTIFICATES, SEND, Plan, plan
 from harness.runs.plan.shell import script, text
@@ -122,6 +123,12 @@ def test_every_plan_can_be_printed(topology: str, network: str, distribution: st
     printed = text(planned)
     assert all(step.title in printed for step in planned.steps)
     subprocess.run(["bash", "-n"], input=script(planned), text=True, check=True)
+
+
+def test_the_script_tries_injection_with_the_pod_of_a_run() -> None:
+    """One that a namespace with Pod Security "Restricted" admits."""
+    pod = script(_plan()).partition("<<EOF | grep 'name: istio-proxy'\n")[2].partition("\nEOF")[0]
+    assert yaml.safe_load(pod.replace("${3:-}", ""))["spec"] == probe_pod("sample")["spec"]
 
 
 def test_the_remote_is_given_the_address_of_the_primary() -> None:
