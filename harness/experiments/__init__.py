@@ -1,19 +1,15 @@
 """The few requirements that must act to be seen: each acts on the sample namespace, records what it sees, and mends."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from harness.base.errors import StepError
 from harness.experiments import authorization, echo, mutual_tls, rerun
 from harness.experiments.bench import set_up, take_down
-from harness.kube.client import Kube
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
-from harness.mesh.settings import MeshSettings
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
-from harness.model.step_log import StepLog
-from harness.model.topology import Topology
 from harness.observe.reading import explain
 
 TCP, GRPC, STRICT, AUTHORIZATION, RERUN = "TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
@@ -22,31 +18,18 @@ IDS = frozenset({TCP, GRPC, STRICT, AUTHORIZATION, RERUN})
 Seen = TypeVar("Seen")
 
 
-def experiment(
-    topology: Topology,
-    kubes: Mapping[str, Kube],
-    settings: MeshSettings,
-    *,
-    pki: Pki,
-    observation: Observation,
-    wanted: frozenset[str],
-    log: StepLog,
-) -> Experiments:
+def experiment(mesh: Mesh, *, pki: Pki, observation: Observation, wanted: frozenset[str]) -> Experiments:
     """Make the experiments, one after the other; whatever happens, what they applied is withdrawn.
 
     Never raises for a fault of the mesh. On a mesh whose loop does not pass none is made: it would show nothing new.
 
     Args:
-        topology: the clusters.
-        kubes: each cluster of the topology, by its name.
-        settings: those that the mesh was installed with.
+        mesh: the mesh.
         pki: the certificates that it was installed with.
         observation: what was observed before.
         wanted: the requirements whose experiments are made.
-        log: told of every step.
     """
     stage = _Stage(wanted & IDS)
-    mesh = Mesh(topology, kubes, settings, log)
     try:
         if reason := unfit(observation):
             return Experiments(prevented=dict.fromkeys(sorted(stage.wanted), reason))

@@ -54,13 +54,14 @@ def make(mesh: Mesh, pki: Pki) -> Rerun:
     Each cluster is given another one's certificates: the chapter creates `cacerts` only where it is not there, and a
     procedure that replaces it could otherwise not be told from one that does not.
     """
-    log, topology, settings = mesh.log, mesh.topology, mesh.settings
+    log = mesh.log
     with log.step(Phase.EXPERIMENTS, "Record what the run has applied"), environment_faults():
         before = _snapshots(mesh)
     again, began = StepLog(), time.monotonic()
     with log.step(Phase.EXPERIMENTS, "Run the procedure again"), environment_faults():
-        procedure.install(topology, mesh.kubes, settings, exchanged(pki), again)
-        workloads.deploy(topology, mesh.kubes, settings, again)
+        rerun = mesh.restarted(again)
+        procedure.install(rerun, exchanged(pki))
+        workloads.deploy(rerun)
     seconds = time.monotonic() - began
     with log.step(Phase.EXPERIMENTS, "Compare what the run has applied with what it was"), environment_faults():
         after = _snapshots(mesh)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -31,7 +31,7 @@ HOPELESS_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Mesh:
-    """A mesh that is being installed or removed."""
+    """What every stage that acts on a mesh needs. A run makes it once and passes it on."""
 
     topology: Topology
     kubes: Mapping[str, Kube]
@@ -45,8 +45,17 @@ class Mesh:
         """The API server of a cluster."""
         return self.kubes[cluster.name]
 
+    def restarted(self, log: StepLog, **settings: Any) -> "Mesh":
+        """The same mesh for work that does not depend on the steps before it: no cluster counts as impaired.
+
+        Args:
+            log: told of every step from now on.
+            settings: fields of the settings that differ.
+        """
+        return replace(self, log=log, settings=replace(self.settings, **settings), impaired=set())
+
     def deadline(self, cluster: Cluster, seconds: float) -> float:
-        """Seconds to wait: little where an earlier step has failed, since what depends on it rarely comes about."""
+        """Seconds to wait: few where an earlier step has failed, because what depends on it rarely succeeds."""
         scaled = seconds * self.settings.timeout_scale
         return min(scaled, HOPELESS_SECONDS) if self.impaired & {cluster.name, cluster.primary} else scaled
 

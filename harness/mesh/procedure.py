@@ -4,8 +4,6 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 "Installing a primary-remote multi-network mesh"; Istio, "Install Primary-Remote" for the single network.
 """
 
-from collections.abc import Mapping
-
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube.client import Kube
@@ -22,31 +20,28 @@ from harness.mesh.pki import CaFiles, Pki
 from harness.mesh.remote_secrets import install_remote_secret
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
-from harness.model.step_log import OpenStep, StepLog
-from harness.model.topology import Cluster, Feature, Topology
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster, Feature
 
 CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
 
-def install(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSettings, pki: Pki, log: StepLog) -> None:
-    """Install the mesh. What the mesh fails to do is recorded in the log, and the rest is done all the same.
+def install(mesh: Mesh, pki: Pki) -> None:
+    """Install the mesh. A step that fails is recorded in the log, and the steps after it are taken all the same.
 
     Idempotent. Clusters are worked on side by side where the chapter's order allows it: primaries first, then the
     remotes that they serve, then the remote secrets between primaries.
 
     Args:
-        topology: clusters, roles, networks.
-        kubes: the API server of every cluster, by its name.
-        settings: what is installed, and how.
+        mesh: what is installed, where, and how.
         pki: the certificates of every cluster.
-        log: told of every step.
 
     Raises:
         UserError: the installer lacks something that the clusters must have already.
     """
-    mesh = Mesh(topology, kubes, settings, log)
+    topology, settings = mesh.topology, mesh.settings
     if settings.installer == "sail" and not settings.brings_operator:
-        sail.require_operator(kubes.values(), settings)
+        sail.require_operator(mesh.kubes.values(), settings)
     in_parallel(lambda cluster: _prepare(mesh, cluster, pki.clusters[cluster.name]), topology.clusters)
     in_parallel(lambda cluster: _join(mesh, cluster), topology.remotes)
     pairs = [(primary, watched) for primary in topology.primaries for watched in topology.watched_by(primary)]

@@ -24,8 +24,8 @@ from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import REMOVAL_SECONDS, MeshSettings
 from harness.model.observation import Cleanup, InventoryChange
 from harness.model.step import Phase
-from harness.model.step_log import OpenStep, StepLog
-from harness.model.topology import Cluster, Topology
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 OWN_MANAGERS = (
     "eastwest",
@@ -51,28 +51,19 @@ DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
 
 
-def remove(
-    topology: Topology,
-    kubes: Mapping[str, Kube],
-    settings: MeshSettings,
-    before: Mapping[str, Inventory],
-    log: StepLog,
-) -> None:
-    """Remove the mesh and the sample from every cluster. Idempotent; what fails is recorded in the log.
+def remove(mesh: Mesh, before: Mapping[str, Inventory]) -> None:
+    """Remove the mesh and the sample from every cluster. Idempotent; a step that fails is recorded in the log.
 
     First the four deletions of the chapter; what they leave behind when no control plane runs any more, on any cluster,
     that would make it again.
 
     Args:
-        topology: the clusters.
-        kubes: their API servers, by name.
-        settings: those the mesh was installed with.
+        mesh: the mesh. Steps that failed before do not shorten the waits: what they left is removed like the rest.
         before: inventories from before the run, by the cluster's name.
-        log: told of every step.
     """
-    mesh = Mesh(topology, kubes, settings, log)
-    in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), topology.clusters)
-    in_parallel(lambda cluster: _remove_rest(mesh, cluster, before[cluster.name]), topology.clusters)
+    mesh = mesh.restarted(mesh.log)
+    in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), mesh.topology.clusters)
+    in_parallel(lambda cluster: _remove_rest(mesh, cluster, before[cluster.name]), mesh.topology.clusters)
 
 
 def observe_cleanup(

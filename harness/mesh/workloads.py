@@ -3,10 +3,8 @@
 Source: chapter "Verifying traffic on a multi-cluster topology"; what they consist of is that of Istio's samples.
 """
 
-from collections.abc import Mapping
-
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, Object
+from harness.kube.client import Object
 from harness.mesh import manifests
 from harness.mesh.certificates import ensure_namespace, label_namespace
 from harness.mesh.context import Mesh, step
@@ -15,26 +13,27 @@ from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
 from harness.model.step import Phase
-from harness.model.step_log import OpenStep, StepLog
-from harness.model.topology import Cluster, Topology
+from harness.model.step_log import OpenStep
+from harness.model.topology import Cluster
 
 PUBLISHED = ("v1", "v2")
 """The versions of helloworld that there are images of."""
 
 
-def deploy(topology: Topology, kubes: Mapping[str, Kube], settings: MeshSettings, log: StepLog) -> None:
+def deploy(mesh: Mesh) -> None:
     """Deploy the sample on every cluster, side by side, and wait until it is available.
 
-    Idempotent. What does not come about is recorded in the log, and the rest is done all the same.
+    Idempotent. A step that fails is recorded in the log, and the steps after it are taken all the same.
     """
-    mesh = Mesh(topology, kubes, settings, log)
-    in_parallel(lambda cluster: _deploy(mesh, cluster), topology.clusters)
+    in_parallel(lambda cluster: _deploy(mesh, cluster), mesh.topology.clusters)
 
 
 def _deploy(mesh: Mesh, cluster: Cluster) -> None:
     create_namespace(mesh, cluster)
     label_for_injection(mesh, cluster)
-    await_injector(mesh, cluster)
+    if await_injector(mesh, cluster):
+        # The control plane answers: a step that failed before, such as one of the gateway, keeps no pod from starting.
+        mesh = mesh.restarted(mesh.log)
     create_service(mesh, cluster)
     deploy_helloworld(mesh, cluster)
     deploy_sleep(mesh, cluster)
@@ -60,10 +59,11 @@ def label_for_injection(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None
 
 
 @step(Phase.WORKLOADS)
-def await_injector(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+def await_injector(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
     """Wait for sidecar injection to answer."""
     timeout = mesh.deadline(cluster, INJECTION_SECONDS)
     await_injection(mesh.kube(cluster), mesh.settings.sample_namespace, timeout, opened)
+    return True
 
 
 @step(Phase.WORKLOADS)

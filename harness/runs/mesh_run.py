@@ -88,9 +88,10 @@ class MeshRun:
         try:
             for group in self._routed:
                 routes.add(group, self.log)
-            procedure.install(self.topology, kubes, self._settings, certificates, self.log)
-            workloads.deploy(self.topology, kubes, self._settings, self.log)
-            yield FormedMesh(self, Mesh(self.topology, kubes, self._settings, self.log), certificates, before)
+            mesh = self._mesh(kubes)
+            procedure.install(mesh, certificates)
+            workloads.deploy(mesh)
+            yield FormedMesh(self, mesh.restarted(self.log), certificates, before)
         finally:
             if not keep:
                 self._removed(kubes, before)
@@ -98,6 +99,9 @@ class MeshRun:
                 kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
             else:
                 self._tell_by_hand("Keep the mesh", kubes, before)
+
+    def _mesh(self, kubes: Mapping[str, Kube]) -> Mesh:
+        return Mesh(self.topology, kubes, self._settings, self.log)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -173,7 +177,7 @@ class MeshRun:
             kept_mesh.forget(self.site.run.directory)
 
     def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
-        removal.remove(self.topology, kubes, self._settings, before, self.log)
+        removal.remove(self._mesh(kubes), before)
         for group in self._routed:
             routes.remove(group, self.log)
 
@@ -235,42 +239,34 @@ class FormedMesh:
 
     def deploy_experiments(self, log: StepLog) -> None:
         """Deploy what experiments need, for they take it away at their end."""
-        mesh = replace(self.mesh, log=log, impaired=set())
+        mesh = self.mesh.restarted(log)
         in_parallel(lambda cluster: workloads.deploy_experiments(mesh, cluster), mesh.topology.clusters)
 
     def experimented(self, observation: Observation, wanted: frozenset[str], log: StepLog) -> Observation:
         """The observation with the experiments of these requirements, made now."""
         if not wanted:
             return observation
-        seen = experiment(
-            self.run.topology,
-            self.mesh.kubes,
-            self.mesh.settings,
-            pki=self.certificates,
-            observation=observation,
-            wanted=wanted,
-            log=log,
-        )
+        seen = experiment(self.mesh.restarted(log), pki=self.certificates, observation=observation, wanted=wanted)
         return observation.model_copy(update={"experiments": seen, "steps": log.steps})
 
     def form_again(self, log: StepLog, *, from_nothing: bool = False) -> None:
-        """Run the procedure again, without what is there for experiments, and start every pod anew.
+        """Run the procedure again, without the workloads for experiments, and restart every pod.
 
         Args:
             log: told of every step.
             from_nothing: remove the mesh first.
         """
-        run, mesh = self.run, self.mesh
+        mesh = self.mesh.restarted(log, experiments=False)
         if from_nothing:
             self.removed(log)
-        procedure.install(run.topology, mesh.kubes, mesh.settings, self.certificates, log)
-        workloads.deploy(run.topology, mesh.kubes, replace(mesh.settings, experiments=False), log)
+        procedure.install(mesh, self.certificates)
+        workloads.deploy(mesh)
         if not from_nothing:
-            restart.everything(replace(mesh, log=log, impaired=set()))
+            restart.everything(mesh.restarted(log))
 
     def removed(self, log: StepLog) -> None:
         """Remove the mesh from every cluster."""
-        removal.remove(self.run.topology, self.mesh.kubes, self.mesh.settings, self.before, log)
+        removal.remove(self.mesh.restarted(log), self.before)
 
     def compared(self, observation: Observation, log: StepLog) -> Observation:
         """An observation with what is left on the clusters now, after the mesh was removed."""

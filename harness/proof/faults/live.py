@@ -119,7 +119,7 @@ class Proof:
     def _stage(self, log: StepLog) -> Stage:
         if self._good is None:
             raise RuntimeError("begin() comes first")
-        mesh = replace(self.formed.mesh, log=log, impaired=set())
+        mesh = self.formed.mesh.restarted(log)
         return Stage(mesh, self.formed.certificates, self._good)
 
     def _observed(self, log: StepLog, experiments: frozenset[str], requests: int | None = None) -> Observation:

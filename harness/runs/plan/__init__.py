@@ -10,6 +10,7 @@ from harness.judge.catalogue import catalogue
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
 from harness.mesh import procedure, removal, workloads
+from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
@@ -52,14 +53,14 @@ def plan(topology: Topology, options: Options, *, experiments: bool = True) -> P
     """
     settings = _settings(options, experiments=experiments)
     recorder = Recorder()
-    log = StepLog(recorder)
     kubes = {cluster.name: PlannedKube(cluster, settings, recorder) for cluster in topology.clusters}
     pki = Pki({name: certificates.paths(name) for name in kubes})
+    mesh = Mesh(topology, kubes, settings, StepLog(recorder))
     with in_order():
-        procedure.install(topology, kubes, settings, pki, log)
-        workloads.deploy(topology, kubes, settings, log)
+        procedure.install(mesh, pki)
+        workloads.deploy(mesh)
         formed = len(recorder.steps)
-        removal.remove(topology, kubes, settings, {name: Inventory(name, {}) for name in kubes}, log)
+        removal.remove(mesh, {name: Inventory(name, {}) for name in kubes})
     for failed in recorder.failed:
         raise UserError(f"{failed.title}: this can't be planned.", failed.detail, "correct the distribution")
     steps = [_certificates(topology, options.pki)]

@@ -228,13 +228,10 @@ def test_taken_down(
     interrupted = isinstance(broken, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
         found = experiment(
-            PRIMARY_REMOTE,
-            cast(Mapping[str, Kube], kubes),
-            SETTINGS,
+            _mesh(kubes),
             pki=pki.Pki({}),
             observation=good,
             wanted=frozenset({TCP, RERUN, "TR-REACH"}),
-            log=StepLog(),
         )
         assert set(found.errors) == {TCP, RERUN}
         assert not found.prevented
@@ -249,13 +246,10 @@ def test_prevented(good_observations: Mapping[str, Observation], monkeypatch: py
 
     monkeypatch.setattr("harness.experiments.set_up", fail)
     found = experiment(
-        PRIMARY_REMOTE,
-        cast(Mapping[str, Kube], _kubes()),
-        SETTINGS,
+        _mesh(_kubes()),
         pki=pki.Pki({}),
         observation=good_observations["primary-remote-multi-network"],
         wanted=frozenset({TCP}),
-        log=StepLog(),
     )
     assert found.prevented == {TCP: "its experiment: ImagePullBackOff on east; and on west"}
     assert not found.errors

@@ -14,10 +14,10 @@ from harness.base.command import CommandError
 from harness.base.errors import StepError
 from harness.kube.client import Kube, Object
 from harness.mesh import gateways, injection, pki, procedure, workloads
-from harness.mesh.context import title_of
-from harness.mesh.settings import MeshSettings
+from harness.mesh.context import HOPELESS_SECONDS, Mesh, title_of
+from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Step
-from harness.model.step_log import StepLog
+from harness.model.step_log import OpenStep, StepLog
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
 
 MP, PR = ControlPlaneModel.MULTI_PRIMARY, ControlPlaneModel.PRIMARY_REMOTE
@@ -141,9 +141,13 @@ def istioctl(monkeypatch: pytest.MonkeyPatch) -> Istioctl:
 def _installed(topology: Topology, kubes: dict[str, FakeKube] | None = None) -> tuple[dict[str, FakeKube], list[Step]]:
     kubes = kubes or {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
-    log = StepLog()
-    procedure.install(topology, cast(dict[str, Kube], kubes), SETTINGS, certificates, log)
-    return kubes, list(log.steps)
+    mesh = _mesh(topology, kubes)
+    procedure.install(mesh, certificates)
+    return kubes, list(mesh.log.steps)
+
+
+def _mesh(topology: Topology, kubes: dict[str, FakeKube]) -> Mesh:
+    return Mesh(topology, cast(dict[str, Kube], kubes), SETTINGS, StepLog())
 
 
 def _titles(steps: list[Step], cluster: str) -> list[str]:
@@ -326,9 +330,9 @@ def test_workloads_in_the_chapters_order() -> None:
     """Each cluster its own version; a third one is v1's image under another name."""
     topology = preset(MP, MULTI, clusters=3)
     kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
-    log = StepLog()
-    workloads.deploy(topology, cast(dict[str, Kube], kubes), SETTINGS, log)
-    assert _titles(list(log.steps), "west") == [
+    mesh = _mesh(topology, kubes)
+    workloads.deploy(mesh)
+    assert _titles(list(mesh.log.steps), "west") == [
         "Create a sample application namespace",
         "Label the application namespace to support sidecar injection",
         "Wait for sidecar injection to answer",
@@ -348,3 +352,33 @@ def test_workloads_in_the_chapters_order() -> None:
     assert third["image"].endswith("examples-helloworld-v1:1.0")
     assert third["env"] == [{"name": "SERVICE_VERSION", "value": "v3"}]
     assert kubes["east"].objects["Namespace", "", "sample"]["metadata"]["labels"]["istio-injection"] == "enabled"
+
+
+@pytest.mark.parametrize("injects", [True, False])
+def test_waits_are_short_after_a_failed_installation(
+    injects: bool, istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample is deployed with the record of what failed; that injection answers shows that its pods may start."""
+    topology, waits = preset(MP, MULTI), list[tuple[str, float]]()
+
+    def await_injection(kube: FakeKube, _namespace: str, timeout: float, _step: OpenStep) -> None:
+        waits.append((kube.name, timeout))
+        if not injects:
+            raise StepError("no webhook added a proxy to the pod")
+
+    def await_deployment(kube: FakeKube, _namespace: str, _name: str, timeout: float, _step: OpenStep) -> None:
+        waits.append((kube.name, timeout))
+
+    monkeypatch.setattr(workloads, "await_injection", await_injection)
+    monkeypatch.setattr(workloads, "await_deployment", await_deployment)
+    kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+    kubes["east"].never = {"Deployment"}
+    mesh = _mesh(topology, kubes)
+    procedure.install(mesh, pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes}))
+    assert [step.cluster for step in mesh.log.steps if step.outcome is Outcome.FAILED][:1] == ["east"]
+    workloads.deploy(mesh)
+    east, west = ([timeout for cluster, timeout in waits if cluster == name] for name in ("east", "west"))
+    started = AVAILABLE_SECONDS if injects else HOPELESS_SECONDS
+    assert east == [HOPELESS_SECONDS, started, started]
+    if injects:
+        assert west == [INJECTION_SECONDS, AVAILABLE_SECONDS, AVAILABLE_SECONDS]

@@ -14,6 +14,7 @@ from harness.kube import inventory
 from harness.kube.client import Kube, Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import removal
+from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome
 from harness.model.step_log import StepLog
@@ -93,7 +94,7 @@ def _remove(
     monkeypatch.setattr(inventory, "take", lambda kube: _inventory(kube.name, *before, *after))
     log = StepLog()
     inventories = {name: _inventory(name, *before) for name in kubes}
-    removal.remove(TOPOLOGY, cast(dict[str, Kube], kubes), SETTINGS, inventories, log)
+    removal.remove(Mesh(TOPOLOGY, cast(dict[str, Kube], kubes), SETTINGS, log), inventories)
     return log
 
 
