@@ -179,18 +179,6 @@ def helloworld_pods(observed: ClusterObservation, namespace: str) -> tuple[Pod, 
     return tuple(pod for pod in observed.pods_with(namespace, app=HELLOWORLD) if pod.ready and pod.ip)
 
 
-def sleep_available(observation: Observation, cluster: Cluster) -> bool:
-    """Whether the client that sends probes and requests is there."""
-    workload = observation[cluster].workload(observation.asked.sample_namespace, SLEEP)
-    return workload is not None and workload.available
-
-
-def sleep_proxies(observation: Observation, cluster: Cluster) -> tuple[Proxy, ...]:
-    """The proxies of a cluster's sleep pods."""
-    namespace = observation.asked.sample_namespace
-    return tuple(p for p in observation[cluster].proxies if p.namespace == namespace and p.role == SLEEP)
-
-
 def has_proxy(pod: Pod) -> bool:
     """Whether a sidecar or gateway proxy runs in the pod."""
     return pod.container(PROXY) is not None
@@ -230,18 +218,6 @@ def endpoints_by_cluster(
             return None
         found.setdefault(owner, []).append(endpoint)
     return found
-
-
-def promised_weights(observation: Observation, client: Cluster) -> dict[str, int]:
-    """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told."""
-    proxy = next(iter(sleep_proxies(observation, client)), None)
-    known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
-    healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
-    owned = endpoints_by_cluster(observation, client, healthy) or {}
-    return {
-        observation.topology[name].version: sum(endpoint.weight for endpoint in endpoints)
-        for name, endpoints in owned.items()
-    }
 
 
 def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:

@@ -15,7 +15,7 @@ from harness.base.container_log import last_words, telling_lines
 from harness.base.parallel import in_parallel
 from harness.kube.client import Kube
 from harness.model import expectations
-from harness.model.cluster import ClusterObservation, Condition, Container, ContainerLog, Pod
+from harness.model.cluster import ClusterObservation, Condition, Container, ContainerLog
 from harness.model.traffic import Traffic
 from harness.observe import api_objects
 from harness.observe.reading import explain
@@ -76,13 +76,11 @@ def requesters(observed: ClusterObservation, traffic: Traffic | None) -> Iterato
     if traffic is None or not _went_wrong(traffic):
         return
     gateways = {(proxy.namespace, proxy.pod) for proxy in expectations.gateway_proxies(observed)}
+    clients = {s.pod for s in (*traffic.coverage, *traffic.distribution) if s.client == observed.name}
     for pod in observed.pods:
-        if expectations.has_proxy(pod) and (_is_client(pod) or (pod.namespace, pod.name) in gateways):
+        asked = pod.name in clients and pod.ready
+        if expectations.has_proxy(pod) and (asked or (pod.namespace, pod.name) in gateways):
             yield Source(pod.namespace, pod.name, expectations.PROXY)
-
-
-def _is_client(pod: Pod) -> bool:
-    return pod.labels.get("app") == expectations.SLEEP and pod.ready
 
 
 def _went_wrong(traffic: Traffic) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
 from harness.model.topology import Cluster, Topology
@@ -109,43 +109,34 @@ def _api_server_probe(topology: Topology, source: Cluster, credential: Credentia
     return PlannedProbe(ProbeKind.API_SERVER, source.name, target, host, port, credential=credential)
 
 
-def source_of(observed: ClusterObservation, sample_namespace: str) -> Source | None:
+def source_of(observed: ClusterObservation, asked: Asked) -> Source | None:
     """Where a cluster's probes are best sent from.
 
-    The proxy's container of sleep: it has the tools, and what its user sends is not redirected to Envoy. Else that of
-    any other pod of the mesh; else sleep itself without a sidecar, whose traffic isn't redirected either; else istiod.
+    The proxy's container of the client: it has the tools, and what its user sends is not redirected to Envoy. Else
+    that of any other pod of the mesh; else the client itself without a sidecar, whose traffic isn't redirected either;
+    else istiod. Never the application's container beside a proxy: Envoy would answer in place of what is probed.
     """
-    candidates = [
-        (
-            not _runs_in(pod, expectations.PROXY),
-            pod.labels.get("app") != expectations.SLEEP,
-            not pod.ready,
-            pod.name,
-            pod,
-        )
+    mine = {pod.name for pod in clients.client_pods(observed, asked)}
+
+    def of_client(pod: Pod) -> bool:
+        return pod.namespace == asked.sample_namespace and pod.name in mine
+
+    def plain(pod: Pod) -> bool:
+        return of_client(pod) and not expectations.has_proxy(pod) and any(c.state == "running" for c in pod.containers)
+
+    usable = [
+        pod
         for pod in observed.pods
-        if not pod.deleting
-        and (_runs_in(pod, expectations.PROXY) or _plain_sleep(pod, sample_namespace) or _runs_in(pod, "discovery"))
+        if not pod.deleting and (_runs_in(pod, expectations.PROXY) or plain(pod) or _runs_in(pod, "discovery"))
     ]
-    if not candidates:
+    if not usable:
         return None
-    pod = min(candidates, key=lambda found: found[:4])[4]
+    pod = min(usable, key=lambda p: (not _runs_in(p, expectations.PROXY), not of_client(p), not p.ready, p.name))
     names = [container.name for container in pod.containers if container.state == "running"]
-    container = next(
-        (name for name in (expectations.PROXY, expectations.SLEEP, "discovery") if name in names), names[0]
-    )
-    return Source(pod.namespace, pod.name, container)
+    best = (expectations.PROXY, clients.client_container(pod), "discovery")
+    return Source(pod.namespace, pod.name, next((name for name in best if name in names), names[0]))
 
 
 def _runs_in(pod: Pod, container: str) -> bool:
     found = pod.container(container)
     return found is not None and found.state == "running"
-
-
-def _plain_sleep(pod: Pod, sample_namespace: str) -> bool:
-    return (
-        pod.namespace == sample_namespace
-        and pod.labels.get("app") == expectations.SLEEP
-        and pod.container(expectations.PROXY) is None
-        and any(container.state == "running" for container in pod.containers)
-    )

@@ -141,7 +141,7 @@ class Session:
         seen = self._seen()
         credentials = {name: objects.credentials for name, objects in self._objects.items()}
         planned = probe_plan.plan(self._topology, self._asked, seen, credentials)
-        found = {name: probe_plan.source_of(cluster, self._asked.sample_namespace) for name, cluster in seen.items()}
+        found = {name: probe_plan.source_of(cluster, self._asked) for name, cluster in seen.items()}
         sources = {name: source for name, source in found.items() if source}
         return probes.send(self._kubes, planned, sources, self._asked.trust_domain, self._scale)
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from harness.kube.client import Kube, TransportError
 from harness.model import expectations, odds
-from harness.model.cluster import ClusterObservation
+from harness.model.clients import client_container, client_pods
+from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
-from harness.model.topology import Topology
+from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Convergence, Sequence
 from harness.observe import envoy
 from harness.observe.proxies import CLUSTERS, admin
@@ -31,7 +32,7 @@ _LITTLE_PATIENCE = 5
 
 @dataclass(frozen=True)
 class Client:
-    """A ready sleep pod, and what it is to ask."""
+    """A ready client pod, and what it is to ask."""
 
     cluster: str
     kube: Kube
@@ -66,28 +67,27 @@ def clients(
     kubes: Mapping[str, Kube],
     timeout_scale: float,
 ) -> tuple[Client, ...]:
-    """The first ready sleep pod of each cluster that has one."""
-    namespace, found = asked.sample_namespace, []
-    for cluster in topology.clusters:
-        ready = [pod for pod in observed[cluster.name].pods_with(namespace, app=expectations.SLEEP) if pod.ready]
-        for pod in sorted(ready, key=lambda pod: pod.name)[:1]:
-            container = next((c.name for c in pod.containers if not c.init and c.name != expectations.PROXY), "")
-            found.append(
-                Client(
-                    cluster=cluster.name,
-                    kube=kubes[cluster.name],
-                    namespace=namespace,
-                    pod=pod.name,
-                    container=expectations.SLEEP if pod.container(expectations.SLEEP) else container,
-                    url=f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello",
-                    versions=tuple(other.version for other in topology.clusters),
-                    apart=expectations.versions_apart(topology, cluster),
-                    limit=max(1, round(REQUEST_SECONDS * timeout_scale)),
-                    short_limit=max(1, round(SHORT_REQUEST_SECONDS * timeout_scale)),
-                    timeout=15 * timeout_scale,
-                )
-            )
-    return tuple(found)
+    """The first ready client pod of each cluster that has one."""
+    namespace = asked.sample_namespace
+
+    def sent_from(cluster: Cluster, pod: Pod) -> Client:
+        return Client(
+            cluster=cluster.name,
+            kube=kubes[cluster.name],
+            namespace=namespace,
+            pod=pod.name,
+            container=client_container(pod),
+            url=f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello",
+            versions=tuple(other.version for other in topology.clusters),
+            apart=expectations.versions_apart(topology, cluster),
+            limit=max(1, round(REQUEST_SECONDS * timeout_scale)),
+            short_limit=max(1, round(SHORT_REQUEST_SECONDS * timeout_scale)),
+            timeout=15 * timeout_scale,
+        )
+
+    pods = ((cluster, client_pods(observed[cluster.name], asked)) for cluster in topology.clusters)
+    first = ((cluster, next((pod for pod in found if pod.ready), None)) for cluster, found in pods)
+    return tuple(sent_from(cluster, pod) for cluster, pod in first if pod)
 
 
 def coverage(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> Odds:
@@ -108,7 +108,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
     """Send small sequences until every version has answered, time is up, or it is clear that it won't happen.
 
     Args:
-        client: the sleep pod.
+        client: the pod that sends.
         began: since when it is timed: `time.monotonic()` of the moment when the workloads were ready.
         timeout_scale: factor for all times.
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from harness.model import expectations
+from harness.model import balancing
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Request, Sequence
@@ -150,7 +150,7 @@ def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[Share, 
 
 
 def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[Share, ...]:
-    weights = expectations.promised_weights(observation, client)
+    weights = balancing.promised_weights(observation, client)
     return _shares({version: weights[version] for version in versions if weights.get(version)}, versions)
 
 

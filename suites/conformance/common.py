@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -122,7 +122,7 @@ def cover(
 
 def missing(observation: Observation, evidence: Evidence, source: Cluster, what: str) -> None:
     """Note that a probe or request was not sent: blocked where there is no client, else unknown."""
-    if expectations.sleep_available(observation, source):
+    if clients.client_available(observation, source):
         evidence.unknown(f"{source.name}: {what} was not tried")
     else:
-        evidence.blocked("WL-PLACED", f"{source.name} has no sleep to try {what} from")
+        evidence.blocked("WL-PLACED", f"{source.name} has no client to try {what} from")

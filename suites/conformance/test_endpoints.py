@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
@@ -93,13 +93,13 @@ def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
 
 
 def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
-    """The proxies of all sleep pods with their endpoints of helloworld."""
+    """The proxies of all client pods with their endpoints of helloworld."""
     sample = observation.asked.sample_namespace
     for client, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
-        pods = observed.pods_with(sample, app=expectations.SLEEP)
+        pods = clients.client_pods(observed, observation.asked)
         if not pods:
-            evidence.blocked("WL-PLACED", f"{client.name} has no sleep")
-        read = {proxy.pod: proxy for proxy in expectations.sleep_proxies(observation, client)}
+            evidence.blocked("WL-PLACED", f"{client.name} has no client")
+        read = {proxy.pod: proxy for proxy in clients.client_proxies(observation, client)}
         for pod in pods:
             container = pod.container(expectations.PROXY)
             proxy = read.get(pod.name)

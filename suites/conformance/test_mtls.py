@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -75,9 +75,12 @@ def _unrecorded(
 
 
 def _client_identities(observation: Observation) -> set[str]:
-    sample, domain = observation.asked.sample_namespace, expectations.trust_domain(observation)
-    pods = [pod for observed in observation.clusters for pod in observed.pods_with(sample, app=expectations.SLEEP)]
-    return {expectations.spiffe_id(domain, sample, account) for account in {pod.service_account for pod in pods}}
+    asked, domain = observation.asked, expectations.trust_domain(observation)
+    pods = [pod for observed in observation.clusters for pod in clients.client_pods(observed, asked)]
+    return {
+        expectations.spiffe_id(domain, asked.sample_namespace, account)
+        for account in {pod.service_account for pod in pods}
+    }
 
 
 def _called_from_elsewhere(observation: Observation, cluster: Cluster) -> bool:

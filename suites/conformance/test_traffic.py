@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, odds
+from harness.model import balancing, expectations, odds
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -293,7 +293,7 @@ def _promised_shares(
     """Each label's share by the weights of the healthy endpoints in the client's proxies; `label` is by version."""
     weights: Counter[str] = Counter()
     for _ in evidence.readable(observation, Subject.PROXIES, among=(client,)):
-        for version, weight in expectations.promised_weights(observation, client).items():
+        for version, weight in balancing.promised_weights(observation, client).items():
             weights[label[version]] += weight
     whole = sum(weights.values())
     if not whole:

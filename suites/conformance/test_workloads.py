@@ -1,8 +1,8 @@
 """Workloads: each version where the chapter puts it, each pod in the mesh."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
-from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model import clients, expectations
+from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -11,10 +11,11 @@ AREA = "workloads"
 
 @requirement("WL-PLACED", Level.MUST, area=AREA)
 def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
-    """Helloworld is a Service everywhere and one version of it runs on each cluster; sleep runs everywhere.
+    """Helloworld is a Service everywhere and one version of it runs on each cluster; a client runs everywhere.
 
     Only if v1 runs on the first cluster alone, v2 on the second alone, and so on, does an answer say which cluster gave
-    it. All of them must be Available.
+    it. All of them must be Available. The client is the chapter's sleep; on a mesh that the suite did not install it
+    may be curl, or another injected pod of the namespace with curl in its image.
 
     Source: chapter, "Deploy sample applications and verify traffic on a multi-cluster topology".
     """
@@ -30,17 +31,12 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
             found=there,
         )
         own = f"{expectations.HELLOWORLD}-{cluster.version}"
-        for name in (own, expectations.SLEEP):
-            workload = observed.workload(sample, name)
-            reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions) if workload else ""
-            evidence.expect(
-                bool(workload and workload.available),
-                cluster=cluster,
-                object=f"Deployment {sample}/{name}",
-                field="condition",
-                expected="Available",
-                found="Available" if workload and workload.available else reasons or "no such Deployment",
-            )
+        client = clients.client_app(observed, observation.asked)
+        there = clients.client_available(observation, cluster)
+        _judge_available(evidence, cluster, f"{sample}/{own}", observed.workload(sample, own))
+        _judge_available(
+            evidence, cluster, f"{sample}/{client}", clients.client_workload(observed, observation.asked), also=there
+        )
         others = [
             workload.name
             for workload in observed.workloads
@@ -59,10 +55,27 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
         )
 
 
+def _judge_available(
+    evidence: Evidence, cluster: Cluster, name: str, workload: Workload | None, *, also: bool = False
+) -> None:
+    available = also or bool(workload and workload.available)
+    reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions) if workload else ""
+    evidence.expect(
+        available,
+        cluster=cluster,
+        object=f"Deployment {name}",
+        field="condition",
+        expected="Available",
+        found="Available" if available else reasons or "no such Deployment",
+    )
+
+
 @requirement("WL-INJECTED", Level.MUST, area=AREA)
 def test_wl_injected(observation: Observation, evidence: Evidence) -> None:
     """The sample namespace is labelled for injection, and every pod has a ready sidecar of its cluster and network.
 
+    Pods may be injected by another way on a mesh that the suite did not install: there the namespace's label is
+    reported, each pod of helloworld and of the client must have its sidecar, and any revision that runs may serve it.
     A pod without a sidecar is not in the mesh; one that was injected for another cluster or network gets endpoints that
     it can't reach. Examined of each pod: the container istio-proxy (an init container that keeps running, since Istio
     1.27), the cluster, network and revision it was injected with, and that with the CNI plugin there is no istio-init.
@@ -72,11 +85,25 @@ def test_wl_injected(observation: Observation, evidence: Evidence) -> None:
     asked = observation.asked
     for cluster, observed in evidence.readable(observation, Subject.NAMESPACES, Subject.PODS):
         _judge_namespace(observation, evidence, cluster, observed)
-        pods = observed.pods_with(asked.sample_namespace)
+        pods = _meant(observation, evidence, cluster)
         if not pods:
             evidence.blocked("WL-PLACED", f"no pod runs in {asked.sample_namespace} on {cluster.name}")
         for pod in pods:
             _judge_pod(observation, evidence, cluster, pod)
+
+
+def _meant(observation: Observation, evidence: Evidence, cluster: Cluster) -> tuple[Pod, ...]:
+    """The pods that must have a sidecar; on a mesh of others what else stands in the namespace is reported."""
+    asked, observed = observation.asked, observation[cluster]
+    pods = observed.pods_with(asked.sample_namespace)
+    if asked.mode == "install":
+        return pods
+    own = {expectations.HELLOWORLD, clients.client_app(observed, asked)}
+    for pod in pods:
+        if clients.app(pod) not in own:
+            state = "with" if expectations.has_proxy(pod) else "without"
+            evidence.fact(f"{cluster.name}: {pod.name} {state} a sidecar stands beside the sample")
+    return tuple(pod for pod in pods if clients.app(pod) in own)
 
 
 def _judge_namespace(
@@ -87,6 +114,10 @@ def _judge_namespace(
     labels = namespace.labels if namespace else {}
     found = {key: labels[key] for key in ("istio-injection", "istio.io/rev") if key in labels}
     selecting = expectations.revision_labels(observed, revision)
+    if observation.asked.mode == "verify-only":
+        told = ", ".join(f"{key}={value}" for key, value in found.items()) or "no label for injection"
+        evidence.fact(f"{cluster.name}: Namespace {name} has {told}")
+        return
     evidence.expect(
         labels.get("istio-injection") == "enabled" or labels.get("istio.io/rev") in selecting,
         cluster=cluster,
@@ -121,12 +152,20 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
             found="present" if init else "absent",
         )
     network = sidecar.env.get("ISTIO_META_NETWORK") or pod.labels.get(expectations.NETWORK_LABEL, "")
-    revision = pod.annotations.get("istio.io/rev", observation.asked.revision)
+    wanted_revision, revision = _revisions(observation, cluster, pod)
     for field, wanted, found in (
         ("cluster id", cluster.cluster_name, sidecar.env.get("ISTIO_META_CLUSTER_ID", "")),
         ("network", cluster.network, network),
-        ("revision", observation.asked.revision, revision),
+        ("revision", wanted_revision, revision),
     ):
         evidence.expect(
             found == wanted, cluster=cluster, object=name, field=field, expected=wanted, found=found or "none"
         )
+
+
+def _revisions(observation: Observation, cluster: Cluster, pod: Pod) -> tuple[str, str]:
+    """The revision that a pod should be injected by, and its own: on a mesh of others any one that runs."""
+    asked = observation.asked.revision
+    found = pod.annotations.get("istio.io/rev", asked)
+    running = {plane.revision for plane in observation[cluster.primary].control_planes}
+    return (found if observation.asked.mode == "verify-only" and found in running else asked), found

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome
@@ -91,9 +91,9 @@ def requests_logged(observation: Observation, *words: str) -> Iterator[str]:
 def known_endpoints(observation: Observation) -> Iterator[str]:
     """Where each client's proxy would send requests to helloworld, and what it holds against an endpoint."""
     for observed in observation.clusters:
-        for proxy in observed.proxies:
+        for proxy in clients.client_proxies(observation, observation.topology[observed.name]):
             found = expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace)
-            if proxy.role == expectations.SLEEP and found:
+            if found:
                 told = (
                     f"{e.address}:{e.port}" + (f" ({', '.join(e.flags) or 'unhealthy'})" if not e.healthy else "")
                     for e in found.endpoints

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import few, known_endpoints, logged_by_control
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import istiod, kubectl, noted, restart, restart_control_plane
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
@@ -16,7 +16,7 @@ from harness.model.topology import Cluster
 def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
     none = EndpointSet(cluster="", endpoints=())
     for cluster, _ in read(observation, Subject.PROXIES):
-        for proxy in expectations.sleep_proxies(observation, cluster):
+        for proxy in clients.client_proxies(observation, cluster):
             yield cluster, proxy, expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace) or none
 
 

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import events, failed_steps, few, logged, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 
@@ -61,6 +61,8 @@ def injection_off(observation: Observation) -> Iterator[Found]:
     """
     sample, revision = observation.asked.sample_namespace, observation.asked.revision
     for cluster, observed in read(observation, Subject.NAMESPACES):
+        if observation.asked.mode == "verify-only" and all(map(expectations.has_proxy, observed.pods_with(sample))):
+            continue  # injected by a label of the pods, or by default
         namespace = observed.namespace(sample)
         labels = namespace.labels if namespace else {}
         selected = labels.get("istio.io/rev") in expectations.revision_labels(observed, revision)
@@ -179,12 +181,13 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
     """
     sample = observation.asked.sample_namespace
     for cluster, observed in read(observation, Subject.WORKLOADS, Subject.PODS):
-        for app, name in (
-            (expectations.HELLOWORLD, f"{expectations.HELLOWORLD}-{cluster.version}"),
-            (expectations.SLEEP, expectations.SLEEP),
+        client, own = clients.client_app(observed, observation.asked), f"{expectations.HELLOWORLD}-{cluster.version}"
+        for app, name, workload in (
+            (expectations.HELLOWORLD, own, observed.workload(sample, own)),
+            (client, client, clients.client_workload(observed, observation.asked)),
         ):
-            workload = observed.workload(sample, name)
-            if workload is not None and workload.available:
+            is_client = app == client and clients.client_available(observation, cluster)
+            if is_client or (workload is not None and workload.available):
                 continue
             pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
             evidence = few(

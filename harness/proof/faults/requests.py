@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-from harness.model import expectations, odds
+from harness.model import clients, expectations, odds
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Convergence, HostStats, Request, Sequence, Traffic
@@ -160,7 +160,7 @@ class _Client:
 
     def _hosts(self, tried: Mapping[str, list[int]]) -> Iterator[HostStats]:
         """Counters of every endpoint that the client's proxy knows, one a cluster."""
-        proxies = expectations.sleep_proxies(self.observation, self.client)
+        proxies = clients.client_proxies(self.observation, self.client)
         known = (
             expectations.helloworld_endpoints(proxies[0], self.observation.asked.sample_namespace) if proxies else None
         )

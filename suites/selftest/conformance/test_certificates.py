@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from harness.model import expectations
+from harness.model import clients
 from harness.model.certificate import CaSecret
 from harness.model.observation import Observation
 from harness.model.topology import Topology
@@ -80,7 +80,7 @@ def _no_trust_bundle(observation: Observation) -> Observation:
 
 def _leaf(observation: Observation, identity: str = "", **options: object) -> Observation:
     cluster = last(observation.topology)
-    proxy = expectations.sleep_proxies(observation, cluster)[0]
+    proxy = clients.client_proxies(observation, cluster)[0]
     signer = pki().signer(cluster.primary)
     leaf = certificates.workload(signer, identity or proxy.chain[0].uris[0], **options)  # type: ignore[arg-type]
     proxies = edit(observation[cluster].proxies, lambda found: found == proxy, chain=(leaf, *proxy.chain[1:]))

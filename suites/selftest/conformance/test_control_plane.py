@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.judge.requirement import Verdict
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import ConfigObject, DryRun, InjectionWebhook, Node, SailResource
 from harness.model.observation import Observation
 from harness.model.step import Outcome
@@ -103,7 +103,7 @@ def _sync(observation: Observation, change: Callable[[dict[str, str]], dict[str,
     topology = observation.topology
     primary = topology[last(topology).primary]
     planes = observation[primary].control_planes
-    sleep = expectations.sleep_proxies(observation, last(topology))[0]
+    sleep = clients.client_proxies(observation, last(topology))[0]
     rows = tuple(
         row.model_copy(update={"types": change(row.types)})
         if (row.proxy, row.cluster_id) == (f"{sleep.pod}.{sleep.namespace}", last(topology).cluster_name)

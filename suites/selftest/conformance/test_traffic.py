@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from harness.judge.requirement import Verdict
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import Container, Pod
 from harness.model.observation import InventoryChange, Observation
 from harness.model.proxy import EndpointSet, ProxyEndpoint
@@ -67,7 +67,7 @@ def _endpoints(
     observation: Observation, change: Callable[[tuple[ProxyEndpoint, ...]], tuple[ProxyEndpoint, ...]]
 ) -> Observation:
     cluster = first(observation.topology)
-    found = expectations.sleep_proxies(observation, cluster)[0].endpoints[0]
+    found = clients.client_proxies(observation, cluster)[0].endpoints[0]
     changed = EndpointSet(cluster=found.cluster, endpoints=change(found.endpoints))
     return with_sleep_proxy(observation, cluster, endpoints=(changed,))
 

@@ -49,21 +49,22 @@ def test_each_topology_has_its_probes(
 
 
 def test_probes_are_sent_from_sleeps_proxy_else_from_another_pod() -> None:
-    east = good(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)).clusters[0]
+    observation = good(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI))
+    east, asked = observation.clusters[0], observation.asked
     running = {"state": "running"}
     pods = tuple(
         pod.model_copy(update={"containers": tuple(c.model_copy(update=running) for c in pod.containers)})
         for pod in east.pods
     )
     east = east.model_copy(update={"pods": pods})
-    source = source_of(east, "sample")
+    source = source_of(east, asked)
     assert source is not None
     assert (source.pod.split("-")[0], source.container) == ("sleep", "istio-proxy")
     without = east.model_copy(update={"pods": tuple(pod for pod in east.pods if pod.labels.get("app") != "sleep")})
-    other = source_of(without, "sample")
+    other = source_of(without, asked)
     assert other is not None
     assert other.container == "istio-proxy"
-    assert source_of(east.model_copy(update={"pods": ()}), "sample") is None
+    assert source_of(east.model_copy(update={"pods": ()}), asked) is None
 
 
 def test_a_shell_understands_the_script_of_all_kinds_of_probes() -> None:
