@@ -77,6 +77,8 @@ class MeshConfig(Model):
     values: dict[str, Any]
     """The `values` entry of config map `istio-sidecar-injector`, parsed; only its `global`, `pilot`, `revision` and
     `istiodRemote` parts."""
+    networks: dict[str, Any] = {}
+    """The networks of the `meshNetworks` entry of config map `istio`, by their names."""
 
 
 class RemoteSecret(Model):

@@ -107,6 +107,8 @@ class Workload(Model):
     created: datetime
     uid: str
     generation: int
+    pod_labels: dict[str, str] = {}
+    """Those of its pod template; empty where the observation is older than this field."""
 
     @property
     def available(self) -> bool:
@@ -123,6 +125,8 @@ class ServicePort(Model):
     port: int
     target_port: str
     app_protocol: str = ""
+    node_port: int = 0
+    """0 where it has none."""
 
 
 class Service(Model):
@@ -139,6 +143,10 @@ class Service(Model):
     """Load balancer addresses as published: IP addresses or host names."""
     resolved: tuple[str, ...] = ()
     """The same as IP addresses."""
+    external_ips: tuple[str, ...] = ()
+    """`spec.externalIPs`."""
+    node_addresses: tuple[str, ...] = ()
+    """Type NodePort: the external addresses of the nodes that its annotation traffic.istio.io/nodeSelector selects."""
     ready_endpoints: tuple[str, ...] = ()
     """Addresses of its ready endpoints (EndpointSlices)."""
 

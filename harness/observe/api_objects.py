@@ -1,5 +1,6 @@
 """Distils Kubernetes' own objects, as the API server's JSON says them, into the observation's models. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from harness.model.cluster import (
 )
 
 PROXY = "istio-proxy"
+NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _ENV_OF = (PROXY, "discovery")
 _ENV_PREFIXES = (
     "ISTIO_META_",
@@ -174,7 +176,8 @@ def workload(raw: Object, kind: str) -> Workload:
         desired = int(spec.get("replicas", 1))
         counts = status.get("readyReplicas"), status.get("updatedReplicas")
     stale = int(status.get("observedGeneration") or 0) < int(metadata(raw).get("generation") or 0)
-    template = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    template = spec.get("template") or {}
+    pod = template.get("spec") or {}
     return Workload(
         kind=kind,
         namespace=metadata(raw)["namespace"],
@@ -183,10 +186,11 @@ def workload(raw: Object, kind: str) -> Workload:
         desired=desired,
         ready=0 if stale else min(int(count or 0) for count in counts),
         conditions=conditions(raw),
-        images=tuple(container.get("image", "") for container in template),
+        images=tuple(container.get("image", "") for container in pod.get("containers") or []),
         created=created(raw),
         uid=metadata(raw).get("uid", ""),
         generation=int(metadata(raw).get("generation") or 0),
+        pod_labels=dict((template.get("metadata") or {}).get("labels") or {}),
     )
 
 
@@ -217,6 +221,7 @@ def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -
         cluster_ip=spec.get("clusterIP") or "",
         ports=tuple(_service_port(port) for port in spec.get("ports") or []),
         ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
+        external_ips=tuple(spec.get("externalIPs") or ()),
         ready_endpoints=endpoints.get(key, ()),
     )
 
@@ -227,7 +232,32 @@ def _service_port(port: Mapping[str, Any]) -> ServicePort:
         port=port["port"],
         target_port=str(port.get("targetPort", "")),
         app_protocol=port.get("appProtocol") or "",
+        node_port=int(port.get("nodePort") or 0),
     )
+
+
+def node_addresses(raw: Object, nodes: Iterable[Object]) -> tuple[str, ...]:
+    """The external addresses of the nodes at which istiod takes a NodePort Service for a gateway.
+
+    Only nodes with an ExternalIP count (Istio, pilot's node events); which of them, the annotation
+    traffic.istio.io/nodeSelector says, a JSON object of labels. Without the annotation there is none.
+    """
+    text = (metadata(raw).get("annotations") or {}).get(NODE_SELECTOR)
+    if (raw.get("spec") or {}).get("type") != "NodePort" or text is None:
+        return ()
+    try:
+        selector = json.loads(text or "{}")
+    except ValueError:
+        selector = {}  # so does istiod with what it can't parse
+    wanted = selector.items() if isinstance(selector, dict) else ()
+    chosen = (each for each in nodes if all(labels(each).get(key) == value for key, value in wanted))
+    return tuple(filter(None, (_external_address(each) for each in chosen)))
+
+
+def _external_address(raw: Object) -> str:
+    """A node's first ExternalIP; empty where it has none."""
+    addresses = (raw.get("status") or {}).get("addresses") or []
+    return next((str(found["address"]) for found in addresses if found["type"] == "ExternalIP"), "")
 
 
 def event(raw: Object) -> ApiEvent:

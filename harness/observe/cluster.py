@@ -1,16 +1,18 @@
 """Reads the API objects of one cluster, every subject by itself and all of them side by side."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
 from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
 from harness.kube.client import Kube, Object, metadata
-from harness.model import experiment
+from harness.model import expectations, experiment
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
     ApiEvent,
@@ -66,6 +68,7 @@ def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObj
         reader.unreachable(reader.readings[0].detail)
         return ClusterObjects(reader, blank.model_copy(update={"readings": reader.readings}))
     source = _Source(kube, asked)
+    source.find_gateways()
 
     def read(question: Question) -> tuple[str, Any]:
         subject, field_name, function, default = question
@@ -87,7 +90,9 @@ def read_pods(kube: Kube, asked: Asked) -> tuple[Pod, ...]:
         ApiException: as the API server refused it.
         urllib3.exceptions.HTTPError: it did not answer.
     """
-    return _Source(kube, asked).pods()
+    source = _Source(kube, asked)
+    source.find_gateways()
+    return source.pods()
 
 
 class _Source:
@@ -99,8 +104,33 @@ class _Source:
         self._namespaces = tuple(
             dict.fromkeys((asked.system_namespace, asked.cni_namespace, asked.sample_namespace)),
         )
+        self._gateways: tuple[Object, ...] = ()
+        """The Services of east-west gateways in other namespaces."""
         self.secrets_read: list[Object] = []
         """The remote secrets as they are; in memory only."""
+
+    def find_gateways(self) -> None:
+        """Find the east-west gateways that stand outside of the mesh's namespaces, where that may be read."""
+        try:
+            found = self._items("/api/v1/services", labelSelector=expectations.NETWORK_LABEL)
+        except (ApiException, HTTPError):
+            return
+        self._gateways = tuple(raw for raw in found if metadata(raw)["namespace"] not in self._namespaces)
+
+    def _elsewhere(self, api: str, plural: str) -> list[Object]:
+        """The objects of the namespaces in which other gateways stand, as far as they may be read."""
+        found: list[Object] = []
+        for name in dict.fromkeys(metadata(raw)["namespace"] for raw in self._gateways):
+            with suppress(ApiException):
+                found += self._items(f"{api}/namespaces/{name}/{plural}")
+        return found
+
+    def _is_behind(self, namespace: str, pod_labels: Mapping[str, str]) -> bool:
+        """Whether one of those gateways' Services selects pods with these labels."""
+        selectors = (
+            raw["spec"].get("selector") or {} for raw in self._gateways if metadata(raw)["namespace"] == namespace
+        )
+        return any(selector and selector.items() <= pod_labels.items() for selector in selectors)
 
     def questions(self) -> tuple[Question, ...]:
         """Everything that is read; the slowest first."""
@@ -141,7 +171,8 @@ class _Source:
         return tuple(api_objects.node(raw) for raw in self._items("/api/v1/nodes"))
 
     def namespaces(self) -> tuple[Namespace, ...]:
-        found = [self._kube.read(f"/api/v1/namespaces/{name}") for name in self._namespaces]
+        names = dict.fromkeys((*self._namespaces, *(metadata(raw)["namespace"] for raw in self._gateways)))
+        found = [self._kube.read(f"/api/v1/namespaces/{name}") for name in names]
         return tuple(api_objects.namespace(raw) for raw in found if raw)
 
     def ca_secret(self) -> CaSecret:
@@ -154,20 +185,33 @@ class _Source:
         return istio_objects.readable_certificates((raw.get("data") or {}).get("root-cert.pem", "")) if raw else None
 
     def workloads(self) -> tuple[Workload, ...]:
-        return tuple(
+        api, kinds = "/apis/apps/v1", (("Deployment", "deployments"), ("DaemonSet", "daemonsets"))
+        of_mesh = [
             api_objects.workload(raw, kind)
-            for kind, plural in (("Deployment", "deployments"), ("DaemonSet", "daemonsets"))
-            for raw in self._of_mesh("/apis/apps/v1", plural, labelSelector=_OF_SAMPLE)
-        )
+            for kind, plural in kinds
+            for raw in self._of_mesh(api, plural, labelSelector=_OF_SAMPLE)
+        ]
+        others = (api_objects.workload(raw, kind) for kind, plural in kinds for raw in self._elsewhere(api, plural))
+        return (*of_mesh, *(found for found in others if self._is_behind(found.namespace, found.pod_labels)))
 
     def pods(self) -> tuple[Pod, ...]:
-        return tuple(api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods", labelSelector=_OF_SAMPLE))
+        of_mesh = [api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods", labelSelector=_OF_SAMPLE)]
+        others = (api_objects.pod(raw) for raw in self._elsewhere("/api/v1", "pods"))
+        return (*of_mesh, *(found for found in others if self._is_behind(found.namespace, found.labels)))
 
     def services(self) -> tuple[Service, ...]:
-        endpoints = api_objects.ready_endpoints(self._of_mesh("/apis/discovery.k8s.io/v1", "endpointslices"))
-        raws = self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE)
-        found = (api_objects.service(raw, endpoints) for raw in raws)
-        return tuple(service.model_copy(update={"resolved": resolved(service.ingress)}) for service in found)
+        slices = ("/apis/discovery.k8s.io/v1", "endpointslices")
+        endpoints = api_objects.ready_endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
+        raws = [*self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE), *self._gateways]
+        selected = any(api_objects.NODE_SELECTOR in (metadata(raw).get("annotations") or {}) for raw in raws)
+        nodes = self._items("/api/v1/nodes") if selected else []
+        return tuple(
+            found.model_copy(
+                update={"resolved": resolved(found.ingress), "node_addresses": api_objects.node_addresses(raw, nodes)}
+            )
+            for raw in raws
+            for found in (api_objects.service(raw, endpoints),)
+        )
 
     def sail(self) -> tuple[SailResource, ...]:
         found = (istio_objects.sail_resource(*item) for item in self._custom(istio_objects.SAIL_KINDS))

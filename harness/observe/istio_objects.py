@@ -120,18 +120,33 @@ def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
     """The configuration of each revision, from the config maps of the system namespace."""
     mesh: dict[str, dict[str, Any]] = {}
     values: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = {}
     for raw in config_maps:
         name, data = metadata(raw)["name"], raw.get("data") or {}
         revision = labels(raw).get("istio.io/rev") or _revision(name)
         if "mesh" in data and name.split("-")[0] == "istio":
             mesh[revision] = _mapping(yaml.safe_load(data["mesh"]))
+            networks[revision] = _networks(data.get("meshNetworks") or "")
         if "values" in data and name.startswith(_INJECTOR):
             found = _mapping(json.loads(data["values"]))
             values[revision] = {key: found[key] for key in _VALUES if key in found}
     return tuple(
-        MeshConfig(revision=revision, mesh=mesh.get(revision, {}), values=values.get(revision, {}))
+        MeshConfig(
+            revision=revision,
+            mesh=mesh.get(revision, {}),
+            values=values.get(revision, {}),
+            networks=networks.get(revision, {}),
+        )
         for revision in sorted({*mesh, *values})
     )
+
+
+def _networks(text: str) -> dict[str, Any]:
+    """The networks of Istio's MeshNetworks; none where it is no YAML, which istiod passes over, too."""
+    try:
+        return _mapping(_mapping(yaml.safe_load(text)).get("networks"))
+    except yaml.YAMLError:
+        return {}
 
 
 def _revision(name: str) -> str:

@@ -49,6 +49,7 @@ NEEDED: tuple[Wanted, ...] = (
     *_of("namespaces", "get", "labels of networks and injection", required=True),
     *_of("pods", "list", "control planes, gateways, workloads", required=True),
     *_of("services", "list", "gateways and their addresses", required=True),
+    *_of("services", "list", "gateways in other namespaces", everywhere=True),
     *_of("deployments", "list", "control planes, gateways, workloads", "apps", required=True),
     *_of("configmaps", "list", "the mesh's configuration", required=True),
     *_of("pods/exec", "get create", "requests from sleep; what proxies say of themselves", required=True),

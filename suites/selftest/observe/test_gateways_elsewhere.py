@@ -1,0 +1,94 @@
+"""What is read of east-west gateways that stand outside of the mesh's namespaces, and of their Services."""
+
+from typing import Any
+
+from kubernetes.client import ApiException
+
+from harness.model.observation import Asked
+from harness.model.reading import ReadOutcome, Subject
+from harness.observe import api_objects
+from harness.observe.cluster import read_cluster
+from suites.selftest.observe.test_api_objects import RAW
+from suites.selftest.support.leaking_cluster import fake_cluster, listed
+
+ASKED = Asked(mode="verify-only", installer="none", istio_version="", cni=False, load_balancer="", images="registry")
+SELECTOR = {"app": "cross"}
+META = {"namespace": "gateways", "uid": "1", "creationTimestamp": "2026-11-23T21:50:16Z"}
+SERVICE: dict[str, Any] = {
+    "metadata": {**META, "name": "cross", "labels": {"topology.istio.io/network": "n"}},
+    "spec": {
+        "type": "NodePort",
+        "selector": SELECTOR,
+        "externalIPs": ["192.0.2.7"],
+        "ports": [{"port": 443, "targetPort": 15443, "nodePort": 30443}],
+    },
+}
+
+
+def _pod(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {**RAW["pod"], "metadata": {**META, "name": name, "labels": labels}}
+
+
+def _node(name: str, labels: dict[str, str], *addresses: tuple[str, str]) -> dict[str, Any]:
+    status = {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}
+    return {"metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def test_a_gateway_in_a_namespace_of_its_own_is_read() -> None:
+    """Its Service, the pods that it selects and their workload; what else is in that namespace is none of ours."""
+    template = {"metadata": {"labels": {**SELECTOR, "more": "x"}}}
+    daemon_set = {"metadata": {**META, "name": "cross"}, "spec": {"template": template}}
+    kube = fake_cluster(
+        "east",
+        {
+            "/api/v1/services": listed(SERVICE),
+            "/api/v1/namespaces/gateways": {"metadata": {"name": "gateways"}},
+            "/api/v1/namespaces/gateways/pods": listed(_pod("cross-1", SELECTOR), _pod("ingress-1", {"app": "other"})),
+            "/apis/apps/v1/namespaces/gateways/daemonsets": listed(
+                daemon_set, {"metadata": {**META, "name": "other"}, "spec": {}}
+            ),
+        },
+    )
+    seen = read_cluster(kube, ASKED, 1).observed
+    (service,) = seen.services
+    assert (service.namespace, service.external_ips) == ("gateways", ("192.0.2.7",))
+    assert (service.ports[0].port, service.ports[0].target_port, service.ports[0].node_port) == (443, "15443", 30443)
+    assert [pod.name for pod in seen.pods] == ["cross-1"]
+    assert [(found.kind, found.name) for found in seen.workloads] == [("DaemonSet", "cross")]
+    assert "gateways" in {namespace.name for namespace in seen.namespaces}
+
+
+def test_what_may_not_be_read_elsewhere_takes_nothing_away() -> None:
+    """The pods of the mesh's own namespaces were read, even if those of the gateway's may not be."""
+    kube = fake_cluster("east", {"/api/v1/services": listed(SERVICE)})
+    plain = kube.read.side_effect  # type: ignore[attr-defined]
+
+    def read(path: str, **query: str) -> Any:
+        if "/namespaces/gateways/" in path:
+            raise ApiException(status=403)
+        return plain(path, **query)
+
+    kube.read.side_effect = read  # type: ignore[attr-defined]
+    outcomes = {reading.subject: reading.outcome for reading in read_cluster(kube, ASKED, 1).reader.readings}
+    assert outcomes[Subject.PODS] is ReadOutcome.READ
+
+
+def test_a_node_port_gateway_is_at_the_external_addresses_of_selected_nodes() -> None:
+    """Istio takes a node's first ExternalIP, of the nodes with the labels in the annotation; without it none."""
+    nodes = [
+        _node("a", {"edge": "yes"}, ("InternalIP", "10.0.0.1"), ("ExternalIP", "192.0.2.1"), ("ExternalIP", "::1")),
+        _node("b", {"edge": "no"}, ("ExternalIP", "192.0.2.2")),
+        _node("c", {"edge": "yes"}, ("InternalIP", "10.0.0.3")),
+    ]
+    found = {
+        text: api_objects.node_addresses(
+            {**SERVICE, "metadata": {**SERVICE["metadata"], "annotations": {api_objects.NODE_SELECTOR: text}}}, nodes
+        )
+        for text in ('{"edge": "yes"}', "{}", "no JSON")
+    }
+    assert found == {
+        '{"edge": "yes"}': ("192.0.2.1",),
+        "{}": ("192.0.2.1", "192.0.2.2"),
+        "no JSON": ("192.0.2.1", "192.0.2.2"),
+    }
+    assert api_objects.node_addresses(SERVICE, nodes) == ()
