@@ -89,6 +89,9 @@ def _verdicts(output: Console, topology: TopologyReport, verbosity: Verbosity) -
     if topology.not_run and verbosity > Verbosity.QUIET:
         left = Text(", ".join(f"{each.requirement} ({each.reason})" for each in topology.not_run), "dim")
         table.add_row("not run", Text(str(len(topology.not_run)), "dim"), left)
+    if topology.not_applicable and verbosity > Verbosity.QUIET:
+        ids = Text(", ".join(f"{each.requirement} ({each.reason})" for each in topology.not_applicable), "dim")
+        table.add_row("not applicable", Text(str(len(topology.not_applicable)), "dim"), ids)
     _print(output, table)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
+from harness.judge.requirement import Verdict
 from reports.model import ConformanceReport, ReportedCause, TopologyReport
 
 Key = TypeVar("Key", bound=Hashable)
@@ -41,8 +42,8 @@ def _result(report: ConformanceReport | TopologyReport) -> str:
 def _topology(old: TopologyReport, new: TopologyReport) -> Iterator[str]:
     yield from _changed("result", _result(old), _result(new))
     yield from _mapping(
-        {each.id: each.verdict.value for each in old.requirements},
-        {each.id: each.verdict.value for each in new.requirements},
+        _verdicts(old),
+        _verdicts(new),
         "not run",
     )
     yield from _mapping(_causes(old), _causes(new), "absent", "cause ")
@@ -55,6 +56,11 @@ def _topology(old: TopologyReport, new: TopologyReport) -> Iterator[str]:
         "left out ",
     )
     yield from _mapping(dict.fromkeys(old.deviations, "yes"), dict.fromkeys(new.deviations, "yes"), "no", "deviation ")
+
+
+def _verdicts(topology: TopologyReport) -> dict[str, str]:
+    judged = {each.id: each.verdict.value for each in topology.requirements}
+    return judged | {each.requirement: Verdict.NOT_APPLICABLE.value for each in topology.not_applicable}
 
 
 def _causes(topology: TopologyReport) -> dict[tuple[str, str, str], str]:

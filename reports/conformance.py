@@ -24,6 +24,7 @@ from reports.model import (
     ConformanceReport,
     Counts,
     Distribution,
+    NotApplicable,
     NotRun,
     ReportedCause,
     ReportedCluster,
@@ -48,6 +49,7 @@ BINDING: dict[FailOn, frozenset[Level]] = {
     "any": frozenset(Level),
 }
 EXIT_CODES = {Result.CONFORMANT: 0, Result.NOT_CONFORMANT: 1, Result.UNKNOWN: 3, Result.NOTHING_JUDGED: 5}
+NOT_JUDGED = frozenset({Verdict.SKIPPED, Verdict.NOT_APPLICABLE})
 _GRAVEST_FIRST = (Result.NOT_CONFORMANT, Result.UNKNOWN, Result.NOTHING_JUDGED, Result.CONFORMANT)
 
 
@@ -84,7 +86,7 @@ def result_of(judgements: Iterable[tuple[Level, Verdict]], fail_on: FailOn = "mu
         judgements: level and verdict of each requirement that was run.
         fail_on: which levels bind.
     """
-    judged = [(level, verdict) for level, verdict in judgements if verdict is not Verdict.SKIPPED]
+    judged = [(level, verdict) for level, verdict in judgements if verdict not in NOT_JUDGED]
     verdicts = {verdict for _, verdict in judged}
     binding = {verdict for level, verdict in judged if level in BINDING[fail_on]} or verdicts
     if binding & {Verdict.FAIL, Verdict.BLOCKED}:
@@ -171,6 +173,7 @@ def _topology(result: TopologyResult, fail_on: FailOn) -> TopologyReport:
         requirements=tuple(_requirement(judgement, result.causes) for judgement in judgements),
         causes=tuple(ReportedCause(**cause.model_dump(), definition=cause_link(cause.id)) for cause in result.causes),
         not_run=tuple(NotRun(requirement=left_out, reason=reason) for left_out, reason in result.not_run),
+        not_applicable=tuple(NotApplicable(requirement=each, reason=reason) for each, reason in result.not_applicable),
         deviations=observation.deviations,
         errors=observation.errors,
     )

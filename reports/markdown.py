@@ -38,6 +38,9 @@ def render(report: ConformanceReport) -> str:
         lines += _requirements(topology)
         if topology.not_run:
             lines += ["", "Not run: " + "; ".join(f"{n.requirement} ({_escaped(n.reason)})" for n in topology.not_run)]
+        if topology.not_applicable:
+            without = "; ".join(f"{each.requirement} ({_escaped(each.reason)})" for each in topology.not_applicable)
+            lines += ["", f"Not applicable: {without}"]
     return "\n".join([*lines, "", "Reproduce:", "", *_code(report.reproduce), ""])
 
 

@@ -139,6 +139,15 @@ class NotRun(Model):
     """Why it was left out."""
 
 
+class NotApplicable(Model):
+    """A requirement about something that this mesh or this topology does not have."""
+
+    requirement: str
+    """Its id."""
+    reason: str
+    """What it needs and does not find."""
+
+
 class ReportedCluster(Model):
     """One cluster of the mesh; versions are those observed, not those configured."""
 
@@ -243,6 +252,8 @@ class TopologyReport(Model):
     """What is at fault, the most fundamental first."""
     not_run: tuple[NotRun, ...]
     """What applies and was left out."""
+    not_applicable: tuple[NotApplicable, ...] = ()
+    """What does not apply here; it counts neither as passed nor as left out."""
     deviations: tuple[str, ...]
     """What was added to the chapter's procedure."""
     errors: tuple[str, ...]

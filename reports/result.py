@@ -1,12 +1,13 @@
 """What reports are made from: plain data, handed over when everything has been judged."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement
+from harness.judge.requirement import Judgement, Verdict
 from harness.model.base import Model
 from harness.model.observation import Observation, SuiteVersion
 
@@ -18,11 +19,13 @@ class TopologyResult(Model):
 
     observation: Observation
     judgements: tuple[Judgement, ...]
-    """In the catalogue's order."""
+    """In the catalogue's order, without those that are not applicable."""
     causes: tuple[Cause, ...] = ()
     """The most fundamental first."""
     not_run: tuple[tuple[str, str], ...] = ()
     """Id and reason of each requirement that applies and was left out of the run."""
+    not_applicable: tuple[tuple[str, str], ...] = ()
+    """Id and reason of each requirement about what this mesh or topology does not have."""
     label: str = ""
     """What tells two observations of one topology apart; default the topology's name."""
 
@@ -30,6 +33,19 @@ class TopologyResult(Model):
     def name(self) -> str:
         """The name under which it is reported."""
         return self.label or self.observation.topology.name
+
+
+def lacking(judgements: Iterable[Judgement]) -> tuple[tuple[str, str], ...]:
+    """Id and reason of each requirement that turned out not to be applicable."""
+    prefix = f"{Verdict.NOT_APPLICABLE}: "
+    return tuple(
+        (
+            each.id,
+            "; ".join(dict.fromkeys(r.reason.removeprefix(prefix) for r in each.reservations)),
+        )
+        for each in judgements
+        if each.verdict is Verdict.NOT_APPLICABLE
+    )
 
 
 class RunInfo(Model):

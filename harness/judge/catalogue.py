@@ -10,14 +10,6 @@ from types import MappingProxyType
 
 from harness.judge import requirement
 from harness.judge.requirement import Requirement
-from harness.model.topology import Feature
-
-FEATURES = {
-    Feature.MULTI_PRIMARY: "multi-primary",
-    Feature.PRIMARY_REMOTE: "primary-remote",
-    Feature.SINGLE_NETWORK: "single network",
-    Feature.MULTI_NETWORK: "multi-network",
-}
 
 
 @cache
@@ -56,17 +48,18 @@ def page(requirements: Iterable[Requirement]) -> str:
         "# Requirements",
         "Made from the docstrings in `suites/conformance` and `suites/resilience` by "
         "`python -m harness.judge.catalogue`. Ids are stable for ever. "
-        "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it.",
+        "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it. "
+        "On a mesh that lacks what a requirement *needs* it is not applicable: listed, and not judged.",
     ]
     area = ""
     for each in sorted(requirements, key=lambda each: each.area):
         if each.area != area:
             area = each.area
             parts.append(f"## {area[0].upper()}{area[1:]}")
-        where = " or ".join(name for feature, name in FEATURES.items() if feature in each.features) or "every topology"
+        needs = "".join(f", needs {feature}" for feature in each.needs)
         acts = ", by an experiment in the sample namespace" if each.experiment else ""
         acts += f", only with `--resilience`, by the scenario `{each.scenario}`" if each.scenario else ""
-        parts.append(f"### {each.id}\n\n*{each.level}, {where}{acts}*")
+        parts.append(f"### {each.id}\n\n*{each.level}, {each.topologies}{needs}{acts}*")
         parts.append(inspect.cleandoc(each.text))
     return "\n\n".join(parts) + "\n"
 

@@ -1,8 +1,8 @@
-"""Requirements, the five verdicts, and the one place where an observation becomes a judgement.
+"""Requirements, the six verdicts, and the one place where an observation becomes a judgement.
 
 A requirement is a function of an observation: it looks, notes facts and findings, touches no cluster. `judge` turns
-what it noted into a verdict. Order of precedence: fail, unknown, blocked, skipped, pass; and a requirement that
-examined nothing is unknown, never passed.
+what it noted into a verdict. Order of precedence: fail, unknown, blocked, skipped, pass, not applicable; and a
+requirement that examined nothing is unknown, never passed.
 """
 
 import time
@@ -13,8 +13,16 @@ from enum import StrEnum
 
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature, Topology
+
+TOPOLOGIES = {
+    Feature.MULTI_PRIMARY: "multi-primary",
+    Feature.PRIMARY_REMOTE: "primary-remote",
+    Feature.SINGLE_NETWORK: "single network",
+    Feature.MULTI_NETWORK: "multi-network",
+}
 
 
 class Level(StrEnum):
@@ -36,9 +44,11 @@ class Verdict(StrEnum):
     BLOCKED = "blocked"
     """It could not be judged, because something it depends on is broken."""
     SKIPPED = "skipped"
-    """It was not judged, on purpose or for want of permission; the reason says which."""
+    """It was not judged, by choice or because reading was not permitted; the reason says which."""
     UNKNOWN = "unknown"
     """The suite itself failed."""
+    NOT_APPLICABLE = "not applicable"
+    """The mesh lacks the feature that it is about; the reason names it. Listed apart, never counted."""
 
 
 class Finding(Model):
@@ -63,7 +73,7 @@ class Reservation(Model):
     """Why something was not judged."""
 
     verdict: Verdict
-    """BLOCKED, SKIPPED or UNKNOWN."""
+    """BLOCKED, SKIPPED, UNKNOWN or NOT_APPLICABLE."""
     reason: str
 
 
@@ -132,6 +142,15 @@ class Evidence:
         """The suite failed to find out."""
         self.reservations.append(Reservation(verdict=Verdict.UNKNOWN, reason=reason))
 
+    def not_applicable(self, reason: str) -> None:
+        """It is about something that this mesh, or this part of it, does not have.
+
+        A requirement that notes nothing else is not applicable. Next to anything else the note changes no verdict.
+        """
+        self.reservations.append(
+            Reservation(verdict=Verdict.NOT_APPLICABLE, reason=f"{Verdict.NOT_APPLICABLE}: {reason}")
+        )
+
     def readable(
         self, observation: Observation, *subjects: Subject, among: tuple[Cluster, ...] | None = None
     ) -> Iterator[tuple[Cluster, ClusterObservation]]:
@@ -190,6 +209,8 @@ class Requirement:
     check: Check
     scenario: str = ""
     """The scenario that it judges, and without which it is not judged; empty for none."""
+    needs: tuple[MeshFeature, ...] = ()
+    """What a mesh must have for it to apply, the first to be named first."""
 
     @property
     def title(self) -> str:
@@ -200,6 +221,16 @@ class Requirement:
         """Whether the topology has what it is about."""
         return not self.features or bool(self.features & topology.features)
 
+    @property
+    def topologies(self) -> str:
+        """Where it applies, in words: `multi-primary or multi-network`, `every topology`."""
+        return " or ".join(name for feature, name in TOPOLOGIES.items() if feature in self.features) or "every topology"
+
+    def lacks(self, observation: Observation) -> str:
+        """The first feature, in words, that it needs and the observed mesh does not have; empty where it applies."""
+        found = mesh_features(observation)
+        return next((feature.value for feature in self.needs if feature not in found), "")
+
 
 def requirement(
     id: str,  # noqa: A002 - the catalogue's word
@@ -208,16 +239,26 @@ def requirement(
     area: str,
     experiment: bool = False,
     scenario: str = "",
+    needs: tuple[MeshFeature, ...] = (),
 ) -> Callable[[Check], Check]:
     """Declare a test function to be a requirement of the catalogue.
 
     The function is given the observation and an `Evidence`; its docstring is the requirement's documentation, and its
     name is `test_` and the id in lower case with underscores.
+
+    Args:
+        id: stable id.
+        level: how binding it is.
+        features: it applies where the topology has one of these; everywhere when none is given.
+        area: the part of the mesh it is about.
+        experiment: see `Requirement.experiment`.
+        scenario: see `Requirement.scenario`.
+        needs: it applies where the mesh as observed has all of these.
     """
 
     def declare(check: Check) -> Check:
         check.requirement = Requirement(  # type: ignore[attr-defined]
-            id, level, area, frozenset(features), experiment, check.__doc__ or "", check, scenario
+            id, level, area, frozenset(features), experiment, check.__doc__ or "", check, scenario, needs
         )
         return check
 
@@ -241,7 +282,10 @@ def judge(requirement: Requirement, observation: Observation | None, evidence: E
     evidence, clock = evidence or Evidence(), time.perf_counter()
     try:
         if observation is not None:
-            requirement.check(observation, evidence)
+            if missing := requirement.lacks(observation):
+                evidence.not_applicable(f"needs {missing}")
+            else:
+                requirement.check(observation, evidence)
     except Exception as broken:  # noqa: BLE001 - whatever breaks in a check is the suite's failure, not the mesh's
         where = traceback.extract_tb(broken.__traceback__)[-1]
         evidence.unknown(f"{type(broken).__name__}: {broken} ({where.name}, line {where.lineno})")
@@ -267,4 +311,6 @@ def _verdict(evidence: Evidence) -> Verdict:
     for verdict in (Verdict.UNKNOWN, Verdict.BLOCKED, Verdict.SKIPPED):
         if verdict in reserved:
             return verdict
+    if Verdict.NOT_APPLICABLE in reserved and not evidence.facts:
+        return Verdict.NOT_APPLICABLE
     return Verdict.PASS

@@ -88,7 +88,7 @@ def repetition(observation: Observation, number: int, seconds: float) -> Repetit
     alarms = tuple(
         Alarm(requirement=each.id, verdict=each.verdict, explanation=each.explanation)
         for each in judgements
-        if each.verdict is not Verdict.PASS
+        if each.verdict not in {Verdict.PASS, Verdict.NOT_APPLICABLE}
     )
     return Repetition(number=number, seconds=round(seconds, 1), judged=len(rows), alarms=alarms)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from harness.judge.requirement import Evidence, Level, Requirement, Verdict, judge
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 
 
@@ -23,13 +24,14 @@ def observation(good_observations: Mapping[str, Observation]) -> Observation:
 
 
 def test_precedence(observation: Observation) -> None:
-    """Fail before unknown, before blocked, before skipped, before pass."""
+    """Fail before unknown, before blocked, before skipped, before pass, before not applicable."""
     notes: tuple[tuple[Verdict, Callable[[Evidence], None]], ...] = (
         (Verdict.FAIL, lambda evidence: _expect(evidence, False)),
         (Verdict.UNKNOWN, lambda evidence: evidence.unknown("why")),
         (Verdict.BLOCKED, lambda evidence: evidence.blocked("OTHER", "why")),
         (Verdict.SKIPPED, lambda evidence: evidence.skipped("why")),
         (Verdict.PASS, lambda evidence: _expect(evidence, True)),
+        (Verdict.NOT_APPLICABLE, lambda evidence: evidence.not_applicable("why")),
     )
     for index, (verdict, _) in enumerate(notes):
 
@@ -38,6 +40,26 @@ def test_precedence(observation: Observation) -> None:
                 note(evidence)
 
         assert _judged(observation, check) is verdict
+
+
+def test_feature_that_the_mesh_lacks(observation: Observation) -> None:
+    """Its check is not called, and the first feature that is missing is named; an installed mesh has them all."""
+    needs = (MeshFeature.SAMPLE, MeshFeature.OPERATOR, MeshFeature.PLUGGED_IN_CA)
+    row = Requirement("ID", Level.MUST, "area", frozenset(), False, "Title.", _fails, needs=needs)
+    clusters = tuple(each.model_copy(update={"sail": ()}) for each in observation.clusters)
+    foreign = observation.model_copy(
+        update={"asked": observation.asked.model_copy(update={"mode": "verify-only"}), "clusters": clusters}
+    )
+
+    found = judge(row, foreign)
+
+    assert found.verdict is Verdict.NOT_APPLICABLE
+    assert found.explanation == f"not applicable: needs {MeshFeature.OPERATOR}"
+    assert judge(row, observation).verdict is Verdict.FAIL
+
+
+def _fails(_observation: Observation, evidence: Evidence) -> None:
+    _expect(evidence, False)
 
 
 def test_vacuous_is_unknown(observation: Observation) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import jsonschema
 import pytest
 import yaml
 
-from harness.judge.requirement import Level, Verdict
+from harness.judge.requirement import Evidence, Level, Requirement, Verdict, judge
 from harness.model.observation import Observation
-from reports import badge, conformance, html, markdown
+from reports import badge, closing, conformance, html, markdown
 from reports.__main__ import main
 from reports.compare import differences
 from reports.document import read
 from reports.model import ConformanceReport, Result
-from reports.result import FailOn, TopologyResult
+from reports.result import FailOn, TopologyResult, lacking
+from reports.terminal import console
 from suites.selftest.support.results import COMMAND, judged, run_info, verdict, without_address
 
 MULTI_PRIMARY, PRIMARY_REMOTE = "multi-primary-multi-network", "primary-remote-multi-network"
@@ -112,6 +114,30 @@ def test_less_than_everything_is_partial(healthy: TopologyResult) -> None:
         assert "Conformant, partial" in report.summary
         assert "partial" in badge.render(report)
         assert "Conformant, partial" in markdown.render(report)
+
+
+def test_not_applicable_is_listed_and_not_counted(healthy: TopologyResult) -> None:
+    """It makes nothing partial, changes no count, and every form says it with its reason."""
+    whole = conformance.build([healthy], run_info())
+    lacks = Evidence()
+    lacks.not_applicable("needs an operator")
+    row = Requirement("CP-OPERATED", M, "control plane", frozenset(), False, "Title.", lambda *_: None)
+    judgement = judge(row, None, lacks)
+    result = healthy.model_copy(update={"not_applicable": lacking([*healthy.judgements, judgement])})
+
+    report = conformance.build([result], run_info())
+
+    assert judgement.verdict is Verdict.NOT_APPLICABLE
+    assert (report.partial, report.summary) == (False, whole.summary)
+    assert report.topologies[0].counts == whole.topologies[0].counts
+    page = html.render(report, [result], run_info())
+    stream = StringIO()
+    closing.show(console(stream), report, [result], {})
+    for text in (report.model_dump_json(), markdown.render(report), page, stream.getvalue()):
+        assert "CP-OPERATED" in text
+        assert "needs an operator" in text
+    assert differences(whole, report) == (f"{MULTI_PRIMARY}: CP-OPERATED: not run → not applicable",)
+    assert conformance.result_of([(M, Verdict.NOT_APPLICABLE)]) is NONE
 
 
 def test_summary_can_be_quoted(healthy: TopologyResult, broken: TopologyResult) -> None:

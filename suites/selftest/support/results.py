@@ -10,7 +10,7 @@ from harness.model.observation import Observation, SuiteVersion
 from harness.model.step import Outcome, Phase, Step
 from harness.model.topology import Cluster
 from harness.model.traffic import Request
-from reports.result import FailOn, RunInfo, TopologyResult
+from reports.result import FailOn, RunInfo, TopologyResult, lacking
 from suites.selftest.support.breakage import gateway_is, last
 
 COMMAND = "pytest --topology=multi-primary"
@@ -25,7 +25,13 @@ def judged(observation: Observation, not_run: tuple[tuple[str, str], ...] = ()) 
         if requirement.applies_to(observation.topology) and requirement.id not in left_out
     )
     causes = diagnose(observation, judgements)
-    return TopologyResult(observation=observation, judgements=judgements, causes=causes, not_run=not_run)
+    return TopologyResult(
+        observation=observation,
+        judgements=tuple(each for each in judgements if each.verdict is not Verdict.NOT_APPLICABLE),
+        causes=causes,
+        not_run=not_run,
+        not_applicable=lacking(judgements),
+    )
 
 
 def without_address(observation: Observation) -> Observation:

@@ -1,0 +1,87 @@
+"""Which features a mesh has. Pure.
+
+Features are found in what was observed. A feature counts as absent only where everything that would show it was read:
+what could not be read is the business of the requirement that reads it.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
+from harness.model.observation import Observation
+from harness.model.topology import Feature
+
+
+class MeshFeature(StrEnum):
+    """What a mesh may or may not have; the value says it in words, after "needs"."""
+
+    PLUGGED_IN_CA = "a CA from the secret cacerts"
+    GATEWAY_FOR_NETWORK = "an east-west gateway"
+    OPERATOR = "an operator's Istio resource"
+    NAMESPACE_INJECTION = "an injection label on the sample's namespace"
+    SAMPLE = "the sample: helloworld and a client"
+    SIDECAR_CLIENT = "a client with a sidecar"
+
+
+def mesh_features(observation: Observation) -> frozenset[MeshFeature]:
+    """The features of the mesh that was observed.
+
+    On a mesh that the run installed every feature counts as present: one that is missing there is a fault.
+    """
+    if observation.asked.mode == "install":
+        return frozenset(MeshFeature)
+    return frozenset(feature for feature, has in _FOUND.items() if has(observation))
+
+
+def _anywhere(subject: Subject, shows: Callable[[Observation, ClusterObservation], object]) -> "_Test":
+    """Whether some cluster shows it, or may show it because the subject was not read there."""
+
+    def test(observation: Observation) -> bool:
+        return any(
+            not _was_read(observed, subject) or bool(shows(observation, observed)) for observed in observation.clusters
+        )
+
+    return test
+
+
+def _was_read(observed: ClusterObservation, subject: Subject) -> bool:
+    reading = observed.reading(subject)
+    return reading is not None and reading.outcome is ReadOutcome.READ
+
+
+def _has_gateway(observation: Observation) -> bool:
+    # Several networks need gateways between them: a missing one is a fault.
+    if Feature.MULTI_NETWORK in observation.topology.features:
+        return True
+    return _anywhere(Subject.SERVICES, lambda _, observed: expectations.gateway_service(observed))(observation)
+
+
+def _injects_by_namespace(observation: Observation, observed: ClusterObservation) -> bool:
+    namespace = observed.namespace(observation.asked.sample_namespace)
+    return namespace is not None and bool({"istio-injection", "istio.io/rev"} & namespace.labels.keys())
+
+
+def _has_sample(observation: Observation, observed: ClusterObservation) -> bool:
+    namespace = observation.asked.sample_namespace
+    helloworld = any(w.namespace == namespace and expectations.is_helloworld(w) for w in observed.workloads)
+    return helloworld or observed.workload(namespace, expectations.SLEEP) is not None
+
+
+def _has_sidecar_client(observation: Observation, observed: ClusterObservation) -> bool:
+    pods = observed.pods_with(observation.asked.sample_namespace, app=expectations.SLEEP)
+    return any(expectations.has_proxy(pod) for pod in pods)
+
+
+_Test = Callable[[Observation], bool]
+
+_FOUND: dict[MeshFeature, _Test] = {
+    MeshFeature.PLUGGED_IN_CA: _anywhere(
+        Subject.CA_SECRET, lambda _, observed: observed.ca_secret and observed.ca_secret.exists
+    ),
+    MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
+    MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
+    MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
+    MeshFeature.SAMPLE: _anywhere(Subject.WORKLOADS, _has_sample),
+    MeshFeature.SIDECAR_CLIENT: _anywhere(Subject.PODS, _has_sidecar_client),
+}

@@ -1,0 +1,65 @@
+"""Which features are found in a mesh that somebody else installed."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from harness.model import expectations
+from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
+from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.observation import Observation
+from harness.model.topology import Feature
+
+Change = Callable[[ClusterObservation], Mapping[str, object]]
+
+WITHOUT: dict[MeshFeature, tuple[Subject, Change]] = {
+    MeshFeature.PLUGGED_IN_CA: (Subject.CA_SECRET, lambda _: {"ca_secret": None}),
+    MeshFeature.GATEWAY_FOR_NETWORK: (Subject.SERVICES, lambda _: {"services": ()}),
+    MeshFeature.OPERATOR: (Subject.SAIL, lambda _: {"sail": ()}),
+    MeshFeature.NAMESPACE_INJECTION: (
+        Subject.NAMESPACES,
+        lambda observed: {"namespaces": tuple(n.model_copy(update={"labels": {}}) for n in observed.namespaces)},
+    ),
+    MeshFeature.SAMPLE: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
+    MeshFeature.SIDECAR_CLIENT: (Subject.PODS, lambda _: {"pods": ()}),
+}
+
+ABSENT: dict[MeshFeature, Callable[[Observation], bool]] = {
+    MeshFeature.OPERATOR: lambda good: good.asked.installer != "sail",
+    MeshFeature.GATEWAY_FOR_NETWORK: lambda good: not expectations.gateways(good.topology),
+}
+"""What some of the good meshes do not have."""
+
+
+@pytest.fixture
+def foreign(good_observations: Mapping[str, Observation]) -> dict[str, Observation]:
+    """Good meshes that the suite found."""
+    return {
+        name: each.model_copy(update={"asked": each.asked.model_copy(update={"mode": "verify-only"})})
+        for name, each in good_observations.items()
+    }
+
+
+def _changed(observation: Observation, change: Change) -> Observation:
+    clusters = tuple(each.model_copy(update=dict(change(each))) for each in observation.clusters)
+    return observation.model_copy(update={"clusters": clusters})
+
+
+def _unread(observed: ClusterObservation, subject: Subject) -> Mapping[str, object]:
+    kept = tuple(each for each in observed.readings if each.subject != subject)
+    return {"readings": (*kept, Reading(subject=subject, outcome=ReadOutcome.FORBIDDEN))}
+
+
+@pytest.mark.parametrize("feature", MeshFeature)
+def test_absent_only_where_it_was_looked_for(feature: MeshFeature, foreign: dict[str, Observation]) -> None:
+    """What was read and is nowhere is absent; what was not read counts as present, as does all of an installed mesh."""
+    subject, change = WITHOUT[feature]
+    for name, observation in foreign.items():
+        there = not ABSENT.get(feature, lambda _: False)(observation)
+        assert (feature in mesh_features(observation)) is there, name
+        without = _changed(observation, change)
+        needed = feature is MeshFeature.GATEWAY_FOR_NETWORK and Feature.MULTI_NETWORK in observation.topology.features
+        assert (feature in mesh_features(without)) is needed, name
+        assert feature in mesh_features(_changed(without, lambda observed: _unread(observed, subject))), name
+        installed = without.model_copy(update={"asked": without.asked.model_copy(update={"mode": "install"})})
+        assert feature in mesh_features(installed), name
