@@ -30,6 +30,11 @@ def check_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def interruption() -> threading.Event | None:
+    """Set when the parallel work of this thread is interrupted; None where its work is not parallel."""
+    return _INTERRUPTED.get()
+
+
 @contextmanager
 def in_order() -> Iterator[None]:
     """Inside, this thread does one item after the other: for plans, which are read from top to bottom."""

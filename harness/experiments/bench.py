@@ -1,6 +1,5 @@
 """What experiments stand on: the pods that send, the wait for them and for what their proxies know; and its removal."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
+from harness.base.waiting import WaitError, wait_until
 from harness.kube.client import Kube, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
@@ -25,7 +25,6 @@ READY_SECONDS = 60.0
 PROPAGATION_SECONDS = 10.0
 """For configuration to reach a proxy: istiod takes a second."""
 ASK_SECONDS = 15.0
-_PAUSE = 0.2
 _KINDS = (
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
@@ -82,14 +81,14 @@ class Bench:
         Returns:
             `cluster: pod` of those that are not.
         """
-        deadline = time.monotonic() + self.seconds(PROPAGATION_SECONDS)
 
         def one(item: tuple[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> str:
             (cluster, pod), there = item
-            while not there(cluster, pod):
-                if time.monotonic() > deadline:
-                    return f"{cluster.name}: {pod}"
-                time.sleep(_PAUSE)  # a proxy can't be watched
+            name = f"{cluster.name}: {pod}"
+            try:
+                wait_until(lambda: "" if there(cluster, pod) else name, self.seconds(PROPAGATION_SECONDS))
+            except WaitError as expired:
+                return expired.last
             return ""
 
         return tuple(name for name in in_parallel(one, waiting.items()) if name)

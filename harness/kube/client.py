@@ -32,6 +32,7 @@ from websocket import WebSocketException
 from harness.base import command as programs
 from harness.base.errors import StepError
 from harness.base.parallel import LOOK_SECONDS, check_interrupted
+from harness.base.waiting import pause
 from harness.kube.access import ClusterAccess
 from harness.model.step_log import OpenStep
 
@@ -340,8 +341,7 @@ class Kube:
                 # A watch may break off at any time (Kubernetes API concepts, "410 Gone"): look again, watch again.
                 if not known:
                     raise
-                check_interrupted()
-                time.sleep(RETRY_SECONDS)  # while the API server does not answer there is nothing to watch
+                pause(RETRY_SECONDS)  # while the API server does not answer there is nothing to watch
 
     def wait(
         self,

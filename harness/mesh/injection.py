@@ -1,19 +1,17 @@
 """Sidecar injection as the API server does it: a pod that is sent as a dry run."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.base.errors import StepError
+from harness.base.waiting import wait_until
 from harness.kube.client import Kube, Object, explain_api_error
 from harness.model.expectations import PROXY
 from harness.model.step_log import OpenStep
 
 NAME = "eastwest-injection-dry-run"
-PAUSE_SECONDS = 0.3
 INJECT = {"sidecar.istio.io/inject": "true"}
 """Asks for injection where the namespace's label does not."""
 
@@ -77,12 +75,16 @@ def await_injection(
     refused, not queued.
 
     Raises:
-        StepError: it did not in time; says what the API server answered.
+        WaitError: it did not in time; says what the API server answered.
     """
-    deadline = time.monotonic() + timeout
-    while not (found := dry_run(kube, namespace, labels)).injected:
-        last = found.error or "no webhook added a proxy to the pod"
-        if time.monotonic() > deadline:
-            raise StepError(f"pods of namespace {namespace} are not injected after {timeout:.0f} s: {last}")
-        step.waiting(f"injection into namespace {namespace}: {last}")
-        time.sleep(PAUSE_SECONDS)  # no object changes when a webhook begins to answer: nothing to watch
+
+    def pending() -> str:
+        found = dry_run(kube, namespace, labels)
+        return "" if found.injected else found.error or "no webhook added a proxy to the pod"
+
+    wait_until(
+        pending,
+        timeout,
+        unmet=f"pods of namespace {namespace} are not injected",
+        waiting=lambda last: step.waiting(f"injection into namespace {namespace}: {last}"),
+    )

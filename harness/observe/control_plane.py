@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from harness.base.container_log import telling_lines
 from harness.base.parallel import in_parallel
 from harness.base.redaction import redact
+from harness.base.waiting import pause
 from harness.kube.client import ExecResult, Kube, TransportError
 from harness.model import x509
 from harness.model.certificate import Certificate
@@ -74,7 +75,7 @@ def _acknowledged(kube: Kube, pod: Pod, proxies: tuple[ProxySync, ...], timeout:
     """What proxies have acknowledged, those that were sent something just now being given a moment for it."""
     deadline = time.monotonic() + ACKNOWLEDGED_SECONDS
     while any("STALE" in row.types.values() for row in proxies) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)  # istiod can't be watched
+        pause(_PAUSE)  # istiod can't be watched
         proxies = envoy.proxy_syncs(_json(_whole(pod, _SYNCS, _request(kube, pod, _SYNCS, timeout))))
     return proxies
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
+from harness.base.waiting import pause
 from harness.kube.client import Kube, TransportError
 from harness.model import expectations
 from harness.model.cluster import Pod
@@ -125,7 +125,7 @@ def peers(
     for _ in range(_FLUSHES):
         if all(logged.get(name) for name in called):
             break
-        time.sleep(_FLUSH_SECONDS)
+        pause(_FLUSH_SECONDS)
         logged = _access_logs(destinations, since())
     if any(callers is not None for callers in logged.values()):
         return _identities(destinations, logged, "access log"), ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from harness.base.waiting import pause
 from harness.kube.client import Kube, TransportError
 from harness.model import expectations, odds
 from harness.model.clients import client_container, client_pods
@@ -138,7 +139,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
             changed = now
         endpoints = seen
         # Nothing tells a client that a version became reachable: it has to ask again.
-        time.sleep(_PAUSE)
+        pause(_PAUSE)
     converged = expectations.all_answered(client.apart, first)
     seconds = max(first.values()) if converged else round(time.monotonic() - began, 3)
     return Convergence(client=client.cluster, seconds=seconds, first_answer=first, converged=converged, requests=sent)

@@ -20,12 +20,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
+from harness.base.waiting import wait_until
 
 NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 PROJECT = Path(__file__).parents[2]
@@ -106,14 +106,17 @@ def _outside(archive: Path, passed_on: Sequence[str]) -> int:
 
 def _remove(scratch: Path) -> None:
     """Remove the directory, as soon as the kernel has ended what wrote into it."""
-    deadline = time.monotonic() + REMOVAL_SECONDS
-    while scratch.exists():
+
+    def pending() -> str:
         try:
             shutil.rmtree(scratch)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+        except FileNotFoundError:
+            return ""
+        except OSError as busy:
+            return str(busy)
+        return ""
+
+    wait_until(pending, REMOVAL_SECONDS)
 
 
 def _inside(scratch: Path, archive: Path, passed_on: Sequence[str]) -> int:

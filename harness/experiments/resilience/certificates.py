@@ -5,13 +5,12 @@ steps), pilot/pkg/bootstrap/istio_ca.go handleEvent (what istiod takes over with
 with ISTIO_MULTIROOT_MESH, where one bundle of roots contains the other).
 """
 
-import time
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
+from harness.base.waiting import wait_until
 from harness.experiments.resilience import readings
 from harness.experiments.resilience.stage import Stage
 from harness.mesh import pki
@@ -179,9 +178,4 @@ def _await(stage: Stage, opened: OpenStep, pending: Callable[[], str]) -> None:
     Raises:
         StepError: the time is over; says what is pending.
     """
-    deadline = time.monotonic() + stage.seconds(RELOAD_SECONDS)
-    while missing := pending():
-        opened.waiting(missing)
-        if time.monotonic() > deadline:
-            raise StepError(f"{missing} after {stage.seconds(RELOAD_SECONDS):.0f} s")
-        time.sleep(_PAUSE)  # neither a proxy nor a file in a pod can be watched
+    wait_until(pending, stage.seconds(RELOAD_SECONDS), pause_seconds=_PAUSE, waiting=opened.waiting)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import yaml
 
 from harness.base.errors import StepError
+from harness.base.waiting import WaitError, wait_until
 from harness.experiments.resilience import readings
 from harness.experiments.resilience.stage import Stage
 from harness.kube.client import Object
@@ -17,6 +18,8 @@ from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
 TOKEN_SECONDS = 30.0
+BEGIN_SECONDS = 2.0
+"""For istiod to begin: until then it tells the state before the change."""
 SYNC_SECONDS = 60.0
 LINGER_SECONDS = 6.0
 _PAUSE = 0.3
@@ -137,19 +140,19 @@ def _reading(stage: Stage, primary: Cluster) -> SyncReading:
 
 def _await_synced(stage: Stage, primary: Cluster, watched: Cluster, opened: OpenStep) -> None:
     """Wait until the control plane has taken the new secret in: first it is at it, then synced again."""
-    deadline, quick = time.monotonic() + stage.seconds(SYNC_SECONDS), time.monotonic() + 2.0
-    while True:
+    quick = time.monotonic() + BEGIN_SECONDS
+
+    def pending() -> str:
         reading = _reading(stage, primary)
         states = {row.id: row.sync_status for row in reading.clusters}
-        # Right after the change it may not have begun.
-        if states.get(watched.cluster_name) == readings.SYNCED and time.monotonic() > quick:
+        state = states.get(watched.cluster_name) or "unknown"
+        if state == readings.SYNCED and time.monotonic() > quick:
             stage.syncs.append(reading)
-            stage.note("synced", primary, watched.cluster_name)
-            return
-        opened.waiting(f"{watched.cluster_name} is {states.get(watched.cluster_name) or 'unknown'}")
-        if time.monotonic() > deadline:
-            raise StepError(f"{watched.cluster_name} is {states.get(watched.cluster_name) or 'unknown'} to istiod")
-        time.sleep(_PAUSE)  # istiod tells only when it is asked
+            return ""
+        return f"{watched.cluster_name} is {state} to istiod"
+
+    wait_until(pending, stage.seconds(SYNC_SECONDS), pause_seconds=_PAUSE, waiting=opened.waiting)
+    stage.note("synced", primary, watched.cluster_name)
 
 
 def _await_used(stage: Stage, watched: Cluster, secret: str) -> bool:
@@ -178,11 +181,14 @@ def _revoked(stage: Stage, watched: Cluster, token: str) -> bool:
 
 def _await_refused(stage: Stage, watched: Cluster, token: str) -> bool:
     """Wait until an API server takes a token no more: it remembers for 10 s that it did. Whether that came about."""
-    deadline = time.monotonic() + stage.seconds(TOKEN_SECONDS)
-    while _accepted(stage, watched, token):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_PAUSE)  # an API server forgets a token without telling
+    try:
+        wait_until(
+            lambda: "the token is accepted" if _accepted(stage, watched, token) else "",
+            stage.seconds(TOKEN_SECONDS),
+            pause_seconds=_PAUSE,
+        )
+    except WaitError:
+        return False
     return True
 
 

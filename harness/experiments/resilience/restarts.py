@@ -1,8 +1,7 @@
 """Parts of the mesh are restarted: the east-west gateways, and the control planes."""
 
-import time
-
 from harness.base.errors import StepError
+from harness.base.waiting import WaitError, wait_until
 from harness.experiments.resilience import readings
 from harness.experiments.resilience.stage import Stage
 from harness.mesh.gateways import NAME
@@ -55,11 +54,14 @@ def control_planes(stage: Stage) -> None:
 
 def _await_proxies(stage: Stage, primary: Cluster, before: frozenset[str]) -> None:
     with stage.step("Wait until every proxy is connected again", primary) as opened:
-        deadline = time.monotonic() + stage.seconds(RECONNECT_SECONDS)
-        while missing := before - readings.proxies(stage, primary):
-            opened.waiting(f"not connected: {', '.join(sorted(missing))}")
-            if time.monotonic() > deadline:
-                stage.note("not connected", primary, ", ".join(sorted(missing)))
-                return
-            time.sleep(_PAUSE)  # istiod tells who is connected only when it is asked
+        try:
+            wait_until(
+                lambda: ", ".join(sorted(before - readings.proxies(stage, primary))),
+                stage.seconds(RECONNECT_SECONDS),
+                pause_seconds=_PAUSE,
+                waiting=lambda missing: opened.waiting(f"not connected: {missing}"),
+            )
+        except WaitError as expired:
+            stage.note("not connected", primary, expired.last)
+            return
     stage.note("connected", primary)

@@ -1,12 +1,12 @@
 """What a scenario is given: a mesh that serves, the requests under way, and a place to note what it does and sees."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from harness.base.errors import StepError
+from harness.base.waiting import pause
 from harness.experiments.resilience.traffic import Traffic
 from harness.kube.client import Kube, Object
 from harness.mesh.context import Mesh, environment_faults
@@ -94,7 +94,7 @@ class Stage:
 
     def linger(self, seconds: float) -> None:
         """Let requests go on for a while."""
-        time.sleep(seconds)  # what is looked for is what does not happen meanwhile
+        pause(seconds)  # what is looked for is what does not happen meanwhile
 
     def await_whole(self, seconds: float = WHOLE_SECONDS) -> None:
         """Wait until no request fails and every version answers every client; note from when on it was so.

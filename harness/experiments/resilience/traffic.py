@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from harness.base.parallel import check_interrupted
 from harness.experiments.bench import ready_pods
 from harness.kube.client import Kube, TransportError
 from harness.mesh.context import FAULTS
@@ -111,7 +112,7 @@ class Traffic:
         self._url = f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello"
         self._clients = [Client(kube.name, kube) for kube in kubes]
         self._threads = [threading.Thread(target=self._send, args=(client,), daemon=True) for client in self._clients]
-        self._stopping = False
+        self._stopping = threading.Event()
         self._came = threading.Condition()
         self._began = time.monotonic()
 
@@ -123,7 +124,7 @@ class Traffic:
 
     def stop(self) -> None:
         """Send no more; waits for answers that are still to come."""
-        self._stopping = True
+        self._stopping.set()
         for client in self._clients:
             self._end(client)
         for thread in self._threads:
@@ -150,6 +151,7 @@ class Traffic:
         """Wait until something holds of the streams and the present time; whether it came to hold in time."""
         deadline = time.monotonic() + timeout
         while not holds(self.streams(), self.now):
+            check_interrupted()
             if time.monotonic() > deadline:
                 return False
             with self._came:
@@ -164,15 +166,15 @@ class Traffic:
                 return  # the pod is gone, and the script with it
 
     def _send(self, client: Client) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 self._send_from_pod(client)
                 reason = "the script ended"
             except (TransportError, *FAULTS) as broken:
                 reason = explain(broken)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
-            time.sleep(_RETRY)  # the next pod is ready before this one is gone, as Deployments go
+            self._stopping.wait(_RETRY)  # the next pod is ready before this one is gone, as Deployments go
             client.interrupted(self.now, reason)
 
     def _send_from_pod(self, client: Client) -> None:

@@ -4,14 +4,15 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.cache import locked
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
+from harness.base.waiting import WaitError, wait_until
 from harness.machine.engine import oci_wrapper
 from harness.machine.engine.debian import install_packages, require_debian_root
 from harness.model.step import Phase
@@ -107,9 +108,8 @@ def stop_engine(log: StepLog) -> bool:
         with log.step(Phase.CLEANUP, "Stop the container engine") as step:
             step.waiting("dockerd to end")
             os.kill(pid, 15)
-            deadline = time.monotonic() + START_SECONDS
-            while _running_pid() is not None and time.monotonic() < deadline:
-                time.sleep(0.2)
+            with suppress(WaitError):
+                wait_until(lambda: "dockerd runs" if _running_pid() else "", START_SECONDS)
         _pid_path().unlink(missing_ok=True)
         _config_path().unlink(missing_ok=True)
         return True
@@ -244,14 +244,16 @@ def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait_for_version(seconds: float, process: "subprocess.Popen[bytes] | None" = None) -> str | None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if version := engine_version():
-            return version
-        if process is not None and process.poll() is not None:
-            return None
-        time.sleep(0.2)
-    return None
+    version: str | None = None
+
+    def pending() -> str:
+        nonlocal version
+        version = engine_version()
+        return "" if version else "no answer"
+
+    with suppress(WaitError):
+        wait_until(pending, seconds, hopeless=lambda: "it ended" if process and process.poll() is not None else "")
+    return version
 
 
 def _last_log_line() -> str:

@@ -2,7 +2,6 @@
 
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from harness.base.cache import digest_of, entry
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
+from harness.base.waiting import WaitError, wait_until
 from harness.machine.images import versions
 from harness.machine.images.layers import (
     Image,
@@ -135,17 +135,16 @@ def _containerd(program: Path, root: Path, scratch: Path) -> Iterator[Path]:
         subprocess.Popen([program, "--config", config], stdout=output, stderr=output) as process,
     ):
         try:
-            deadline = time.monotonic() + IMPORT_SECONDS
-            while not _answers(program, socket):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    lines = log.read_text(errors="replace").strip().splitlines()
-                    raise UserError(
-                        "The node image could not be filled",
-                        lines[-1] if lines else "containerd ended",
-                        "try again as root",
-                    )
-                time.sleep(0.1)
+            wait_until(
+                lambda: "" if _answers(program, socket) else "containerd does not answer",
+                IMPORT_SECONDS,
+                hopeless=lambda: "" if process.poll() is None else "it ended",
+            )
             yield socket
+        except WaitError as failed:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else str(failed)
+            raise UserError("The node image could not be filled", reason, "try again as root") from None
         finally:
             process.terminate()
 

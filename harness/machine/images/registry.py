@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import IO, Literal
 from harness.base.cache import digest_of, locked
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
+from harness.base.waiting import WaitError, wait_until
 from harness.machine.images.layers import (
     MANIFEST_TYPE,
     Image,
@@ -269,15 +269,16 @@ def _host_address(name: str) -> str:
 
 
 def _wait(registry: Registry) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    last = ""
-    while time.monotonic() < deadline:
+    def pending() -> str:
         try:
             with _Client(registry) as client:
                 client._ask("GET", "/v2/", accept=(200,))
         except (OSError, http.client.HTTPException, json.JSONDecodeError) as failed:
-            last = str(failed)
-            time.sleep(0.1)
-        else:
-            return
-    raise UserError("The local registry does not answer", last, f"see `docker logs {registry.name}`")
+            return str(failed) or type(failed).__name__
+        return ""
+
+    try:
+        wait_until(pending, START_SECONDS)
+    except WaitError as expired:
+        reason, repair = expired.last, f"see `docker logs {registry.name}`"
+        raise UserError("The local registry does not answer", reason, repair) from None

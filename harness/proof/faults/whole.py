@@ -1,9 +1,8 @@
 """Whether a mesh that was mended is whole again, and the wait until it is."""
 
-import time
 from collections.abc import Callable, Iterable
 
-from harness.base.errors import StepError
+from harness.base.waiting import wait_until
 from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model import expectations
@@ -57,12 +56,11 @@ def await_whole(look: Callable[[], Observation], timeout: float, step: OpenStep)
         step: told what is pending.
 
     Raises:
-        StepError: the time is over; says what is still pending.
+        WaitError: the time is over; says what is still pending.
     """
-    deadline = time.monotonic() + timeout
-    while left := pending(look()):
-        said = "; ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
-        if time.monotonic() > deadline:
-            raise StepError(f"not whole after {timeout:.0f} s: {said}")
-        step.waiting(said)
-        time.sleep(PAUSE_SECONDS)  # what istiod and proxies know can't be watched
+
+    def few() -> str:
+        left = pending(look())
+        return "; ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+
+    wait_until(few, timeout, unmet="not whole", pause_seconds=PAUSE_SECONDS, waiting=step.waiting)

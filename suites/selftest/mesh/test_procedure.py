@@ -13,7 +13,7 @@ from kubernetes.client import ApiException
 from harness.base.command import CommandError
 from harness.base.errors import StepError
 from harness.kube.client import Kube, Object
-from harness.mesh import gateways, injection, pki, procedure, workloads
+from harness.mesh import gateways, pki, procedure, workloads
 from harness.mesh.context import HOPELESS_SECONDS, Mesh, title_of
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Step
@@ -317,7 +317,6 @@ def test_a_gateway_without_injection_is_created_all_the_same(
 ) -> None:
     """Its pods come when injection does; until then the Deployment shows what is missing."""
     monkeypatch.setattr(gateways, "INJECTION_SECONDS", 0.0)
-    monkeypatch.setattr(injection, "PAUSE_SECONDS", 0.0)
     kubes = {name: FakeKube(name) for name in ("east", "west")}
     kubes["east"].injects = False
     _, steps = _installed(preset(MP, MULTI), kubes)

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
+from harness.base.waiting import wait_until
 from harness.experiments.bench import ready_pods
 from harness.kube.client import Object, TransportError
 from harness.mesh.context import environment_faults
@@ -53,13 +53,8 @@ def await_true(
         StepError: the time is over.
     """
     limit = seconds * stage.mesh.settings.timeout_scale
-    deadline = time.monotonic() + limit
     with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
-        while missing := _told(pending):
-            if time.monotonic() > deadline:
-                raise StepError(f"{missing} after {limit:.0f} s")
-            opened.waiting(missing)
-            time.sleep(_PAUSE)  # neither a proxy nor istiod can be watched
+        wait_until(lambda: _told(pending), limit, pause_seconds=_PAUSE, waiting=opened.waiting)
 
 
 def await_each(
