@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from harness.model.base import Model
+from harness.model.origin import Origin
 
 
 class PublicKey(Model):
@@ -75,3 +76,5 @@ class CaSecret(Model):
     """Whether ca-key.pem belongs to ca-cert.pem; None where one of them is missing or can't be parsed."""
     problems: tuple[str, ...] = ()
     """What could not be parsed, one line each."""
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""

@@ -6,6 +6,7 @@ from typing import Any
 from harness.model.base import Model
 from harness.model.certificate import Certificate
 from harness.model.kubernetes import Condition
+from harness.model.origin import Origin
 
 
 class SailResource(Model):
@@ -21,6 +22,8 @@ class SailResource(Model):
     state: str = ""
     """`status.state`: one word that sums the conditions up."""
     conditions: tuple[Condition, ...] = ()
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class WebhookRule(Model):
@@ -45,6 +48,8 @@ class InjectionWebhook(Model):
     annotations: dict[str, str] = {}
     """Those of sailoperator.io only: they explain a remote that is not ready."""
     webhooks: tuple[WebhookRule, ...]
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class DryRun(Model):
@@ -66,6 +71,8 @@ class ConfigObject(Model):
     labels: dict[str, str] = {}
     spec: dict[str, Any]
     generation: int = 0
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class MeshConfig(Model):
@@ -79,6 +86,8 @@ class MeshConfig(Model):
     `istiodRemote` parts."""
     networks: dict[str, Any] = {}
     """The networks of the `meshNetworks` entry of config map `istio`, by their names."""
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class RemoteSecret(Model):
@@ -94,3 +103,5 @@ class RemoteSecret(Model):
     """API server URL for each of `clusters`."""
     has_token: bool
     created: datetime
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""

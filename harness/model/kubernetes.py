@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from harness.model.base import Model
+from harness.model.origin import Origin
 
 
 class Condition(Model):
@@ -38,6 +39,8 @@ class Namespace(Model):
     labels: dict[str, str]
     annotations: dict[str, str]
     phase: str
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class Container(Model):
@@ -109,6 +112,8 @@ class Workload(Model):
     generation: int
     pod_labels: dict[str, str] = {}
     """Those of its pod template; empty where the observation is older than this field."""
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
     @property
     def available(self) -> bool:
@@ -149,6 +154,8 @@ class Service(Model):
     """Type NodePort: the external addresses of the nodes that its annotation traffic.istio.io/nodeSelector selects."""
     ready_endpoints: tuple[str, ...] = ()
     """Addresses of its ready endpoints (EndpointSlices)."""
+    origin: Origin | None = None
+    """What declares it; None where that was not observed."""
 
 
 class ApiEvent(Model):

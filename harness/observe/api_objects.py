@@ -18,6 +18,7 @@ from harness.model.cluster import (
     ServicePort,
     Workload,
 )
+from harness.model.origin import origin
 
 PROXY = "istio-proxy"
 NODE_SELECTOR = "traffic.istio.io/nodeSelector"
@@ -96,6 +97,7 @@ def namespace(raw: Object) -> Namespace:
             key: value for key, value in (metadata(raw).get("annotations") or {}).items() if "last-applied" not in key
         },
         phase=(raw.get("status") or {}).get("phase", ""),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -191,6 +193,7 @@ def workload(raw: Object, kind: str) -> Workload:
         uid=metadata(raw).get("uid", ""),
         generation=int(metadata(raw).get("generation") or 0),
         pod_labels=dict((template.get("metadata") or {}).get("labels") or {}),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -223,6 +226,7 @@ def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -
         ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
         external_ips=tuple(spec.get("externalIPs") or ()),
         ready_endpoints=endpoints.get(key, ()),
+        origin=origin(metadata(raw)),
     )
 
 

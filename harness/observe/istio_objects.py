@@ -17,6 +17,7 @@ from harness.model.cluster import (
     SailResource,
     WebhookRule,
 )
+from harness.model.origin import Origin, origin
 from harness.observe.api_objects import conditions, created, labels
 
 CONFIG_KINDS = (
@@ -57,6 +58,7 @@ def sail_resource(raw: Object, api_version: str, kind: str) -> SailResource:
         spec=raw.get("spec") or {},
         state=status.get("state") or "",
         conditions=conditions(raw),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -70,6 +72,7 @@ def config_object(raw: Object, api_version: str, kind: str) -> ConfigObject:
         labels=labels(raw),
         spec=raw.get("spec") or {},
         generation=int(metadata(raw).get("generation") or 0),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -92,6 +95,7 @@ def injection_webhook(raw: Object) -> InjectionWebhook:
             if key.startswith("sailoperator.io/")
         },
         webhooks=tuple(_webhook_rule(rule) for rule in raw.get("webhooks") or []),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -121,11 +125,13 @@ def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
     mesh: dict[str, dict[str, Any]] = {}
     values: dict[str, dict[str, Any]] = {}
     networks: dict[str, dict[str, Any]] = {}
+    origins: dict[str, Origin | None] = {}
     for raw in config_maps:
         name, data = metadata(raw)["name"], raw.get("data") or {}
         revision = labels(raw).get("istio.io/rev") or _revision(name)
         if "mesh" in data and name.split("-")[0] == "istio":
             mesh[revision] = _mapping(yaml.safe_load(data["mesh"]))
+            origins[revision] = origin(metadata(raw))
             networks[revision] = _networks(data.get("meshNetworks") or "")
         if "values" in data and name.startswith(_INJECTOR):
             found = _mapping(json.loads(data["values"]))
@@ -136,6 +142,7 @@ def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
             mesh=mesh.get(revision, {}),
             values=values.get(revision, {}),
             networks=networks.get(revision, {}),
+            origin=origins.get(revision),
         )
         for revision in sorted({*mesh, *values})
     )

@@ -12,6 +12,7 @@ from harness.kube.client import Object, metadata
 from harness.model import x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import RemoteSecret
+from harness.model.origin import origin
 from harness.observe.api_objects import created, labels
 
 CA_SECRET = "cacerts"  # noqa: S105 - a name
@@ -68,6 +69,7 @@ def ca_secret(raw: Object | None) -> CaSecret:
         cert_chain=chain,
         key_matches=matches,
         problems=tuple(problems),
+        origin=origin(metadata(raw)),
     )
 
 
@@ -87,6 +89,7 @@ def remote_secret(raw: Object) -> RemoteSecret:
         servers=tuple(credential.server for credential in found),
         has_token=bool(found) and all(credential.token for credential in found),
         created=created(raw),
+        origin=origin(metadata(raw)),
     )
 
 

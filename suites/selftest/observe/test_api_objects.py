@@ -16,7 +16,7 @@ from kubernetes.client import ApiException
 from harness.kube.client import ExecResult, Kube
 from harness.mesh.injection import is_injected, probe_pod
 from harness.model.proxy import ProxySync
-from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies
+from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies, secrets
 from harness.observe.cluster import resolved
 from suites.selftest.support.certificates import key, pki
 
@@ -357,3 +357,23 @@ def test_callers_of_metrics() -> None:
 def test_the_answers_of_several_paths_are_told_apart() -> None:
     output = '\n@@eastwest@@ server_info\n{"state": "LIVE"}\n@@eastwest@@ clusters?format=json\n'
     assert proxies.split(output) == {"server_info": '{"state": "LIVE"}\n', "clusters?format=json": ""}
+
+
+def test_where_each_kind_of_object_is_declared() -> None:
+    """Only what declares it is kept of annotations, owner references and managed fields."""
+    helm = {"meta.helm.sh/release-name": "mesh", "meta.helm.sh/release-namespace": "istio-system", "secret": "hunter2"}
+    raw: dict[str, Any] = {"metadata": {"name": "istio", "namespace": "istio-system", "annotations": helm}}
+    config_map = {**raw, "data": {"mesh": "trustDomain: cluster.local"}}
+    found = (
+        api_objects.workload(raw, "Deployment"),
+        api_objects.service(raw, {}),
+        istio_objects.sail_resource(raw, "sailoperator.io/v1", "Istio"),
+        istio_objects.config_object(raw, "networking.istio.io/v1", "Gateway"),
+        istio_objects.injection_webhook(raw),
+        *istio_objects.mesh_configs([config_map]),
+        secrets.ca_secret(raw),
+        secrets.remote_secret(raw),
+    )
+    for each in (*found, api_objects.namespace(raw)):
+        assert str(each.origin) == "Helm release istio-system/mesh", type(each)
+    assert not any("hunter2" in each.model_dump_json() for each in found)
