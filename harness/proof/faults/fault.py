@@ -8,7 +8,7 @@ from harness.experiments import IDS, unfit
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
-from harness.proof.faults.act import Act
+from harness.proof.live.live_mesh import Act
 
 EXPERIMENTS = tuple(sorted(IDS))
 Where = Callable[[Topology], bool]

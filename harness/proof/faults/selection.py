@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from harness.base.errors import UserError
+from harness.experiments import IDS
 from harness.model.topology import Topology
-from harness.proof.faults.fault import EXPERIMENTS, Fault
-
-LAST = frozenset({"CLEAN"})
-"""What is only seen when the mesh has been removed."""
-NEVER_LIVE = frozenset({"IDEMPOTENT"})
+from harness.proof.faults.fault import Fault
+from harness.proof.live.whole import AFTER_REMOVAL, NEVER_LIVE
 
 
 def select(known: Mapping[str, Fault], topology: Topology, wanted: Collection[str] = ()) -> tuple[Fault, ...]:
@@ -36,10 +34,10 @@ def select(known: Mapping[str, Fault], topology: Topology, wanted: Collection[st
 
 
 def removes(fault: Fault) -> bool:
-    """Whether it is only seen when the mesh has been removed."""
-    return bool(fault.must_fail & LAST)
+    """Whether it shows only after the mesh was removed."""
+    return bool(fault.must_fail & AFTER_REMOVAL)
 
 
 def experiments_of(fault: Fault) -> frozenset[str]:
     """The requirements whose experiments are made for a fault: those that it concerns, since experiments are slow."""
-    return fault.must_fail.intersection(EXPERIMENTS) - NEVER_LIVE
+    return fault.must_fail.intersection(IDS) - NEVER_LIVE

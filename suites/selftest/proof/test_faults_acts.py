@@ -23,19 +23,17 @@ from harness.model import expectations
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, preset
-from harness.proof.faults.act import Act, Stage
 from harness.proof.faults.acts import (
     api_servers,
-    changes,
     experiments,
     gateways,
     network,
     policies,
     remote_secrets,
-    restarts,
-    waits,
 )
 from harness.proof.faults.mutations import faults
+from harness.proof.live import changes, restarts, waits
+from harness.proof.live.live_mesh import Act, LiveMesh
 from suites.selftest.support.fake_kube import FakeKube, merged
 
 SYSTEM, SAMPLE = "istio-system", "sample"
@@ -135,11 +133,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "restart_istiod", lambda *_: None)
 
 
-def _stage(observation: Observation) -> tuple[Stage, Mapping[str, FakeKube]]:
+def _live(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube]]:
     topology = observation.topology
     kubes = {c.name: FakeKube(c.name, *_objects(c.name, c.network)) for c in topology.clusters}
     mesh = Mesh(topology, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
-    return Stage(mesh, Pki({}), observation), kubes
+    return LiveMesh(mesh, Pki({}), observation), kubes
 
 
 def _state(kubes: Mapping[str, FakeKube]) -> dict[str, Any]:
@@ -161,9 +159,9 @@ def test_what_an_act_touches_is_put_back(
     fault: str, topology: str, made_observations: Mapping[str, Observation]
 ) -> None:
     """The same objects stand there afterwards, also when something fails while the fault is in force."""
-    stage, kubes = _stage(made_observations[topology])
+    live, kubes = _live(made_observations[topology])
     act, before = cast(Act, faults()[fault].act), _state(kubes)
-    with pytest.raises(BoomError), act(stage):
+    with pytest.raises(BoomError), act(live):
         broken = _state(kubes)
         raise BoomError
     assert any(_spec(broken[name]) != _spec(before[name]) for name in kubes)
@@ -175,11 +173,11 @@ def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
     made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What changes nothing in a proxy is waited for by how often it was told something."""
-    stage, _ = _stage(made_observations["primary-remote-multi-network"])
+    live, _ = _live(made_observations["primary-remote-multi-network"])
     told = {"east": chain([3, 3, 3, 4, 5], repeat(6)), "west": chain([7, 8], repeat(9))}
     latest: dict[str, int] = {}
 
-    def ask(_stage: Stage, cluster: Cluster, _namespace: str, app: str, _path: str) -> Iterator[Any]:
+    def ask(_live: LiveMesh, cluster: Cluster, _namespace: str, app: str, _path: str) -> Iterator[Any]:
         if app == expectations.SLEEP:
             latest[cluster.name] = next(told[cluster.name])
         yield {"stats": [{"name": "listener_manager.lds.update_success", "value": latest[cluster.name]}]}
@@ -187,7 +185,7 @@ def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
     monkeypatch.setattr(waits, "ask", ask)
     monkeypatch.setattr(waits, "_PAUSE", 0.01)
     monkeypatch.setattr(waits, "QUIET_SECONDS", 0.1)
-    with waits.pushed(stage, nullcontext()):
+    with waits.pushed(live, nullcontext()):
         assert latest == {"east": 6, "west": 9}
 
 
@@ -207,19 +205,19 @@ def test_undoing_a_merge_patch_restores_every_field() -> None:
 
 def test_an_object_that_does_not_go_is_left_as_it_is(made_observations: Mapping[str, Observation]) -> None:
     """What finalizers hold is not created a second time."""
-    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    live, kubes = _live(made_observations["primary-remote-multi-network"])
     kubes["east"].objects["Secret", SYSTEM, "reader-token"]["metadata"]["finalizers"] = ["hold"]
     reference = changes.Reference("v1", "Secret", "reader-token", SYSTEM)
-    with pytest.raises(StepError, match="still there: finalizers hold"), changes.absent(stage, stage.east, reference):
+    with pytest.raises(StepError, match="still there: finalizers hold"), changes.absent(live, live.east, reference):
         pass
     assert kubes["east"].writes == [f"delete Secret/{SYSTEM}/reader-token"]
 
 
 def test_what_was_taken_away_meanwhile_needs_no_mending(made_observations: Mapping[str, Observation]) -> None:
     """An experiment takes its Services away at its end, while the fault that changed one is still in force."""
-    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    live, kubes = _live(made_observations["primary-remote-multi-network"])
     reference = changes.Reference("v1", "Secret", "reader-token", SYSTEM)
-    with changes.changed(stage, stage.east, reference, {"metadata": {"labels": {"team": "b"}}}):
+    with changes.changed(live, live.east, reference, {"metadata": {"labels": {"team": "b"}}}):
         kubes["east"].delete(*reference)
     assert kubes["east"].get(*reference) is None
 
@@ -228,23 +226,23 @@ def test_only_pods_of_the_run_are_started_anew(
     made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others' workloads may stand in the namespace of the sample."""
-    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    live, kubes = _live(made_observations["primary-remote-multi-network"])
     for name, run in (("sleep", "r1"), ("shop", "")):
         deployment = _object("apps/v1", "Deployment", name, SAMPLE)
         deployment["metadata"]["labels"][RUN_LABEL] = run
         kubes["east"].create(deployment)
     ended: list[str] = []
     monkeypatch.setattr(restarts, "restart_deployment", lambda _kube, _namespace, name, *_, **__: ended.append(name))
-    restarts.restart_sample(stage, (stage.east,))
+    restarts.restart_sample(live, (live.east,))
     assert ended == ["sleep"]
 
 
 def test_a_webhook_that_was_deleted_meanwhile_may_go(made_observations: Mapping[str, Observation]) -> None:
     """Mending takes the finalizer away, and the object that waited for it goes."""
-    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    live, kubes = _live(made_observations["primary-remote-multi-network"])
     kube, name = kubes["west"], "istio-sidecar-injector"
     api = "admissionregistration.k8s.io/v1"
-    with cast(Act, faults()["left-behind"].act)(stage):
+    with cast(Act, faults()["left-behind"].act)(live):
         kube.delete(api, "MutatingWebhookConfiguration", name)
         held = kube.get(api, "MutatingWebhookConfiguration", name) or {}
         assert held["metadata"]["deletionTimestamp"]
@@ -276,8 +274,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]
 @pytest.mark.usefixtures("at_once")
 def test_packets_pass_again(commands: list[tuple[str, ...]], made_observations: Mapping[str, Observation]) -> None:
     """The rule that was inserted is deleted, word for word, whatever happens in between."""
-    stage, _ = _stage(made_observations["primary-remote-multi-network"])
-    with pytest.raises(BoomError), api_servers.down(stage):
+    live, _ = _live(made_observations["primary-remote-multi-network"])
+    with pytest.raises(BoomError), api_servers.down(live):
         (inserted,) = commands
         raise BoomError
     assert inserted[0] == "west-node" and "--insert" in inserted
@@ -288,10 +286,10 @@ def test_nodes_of_others_are_not_touched(
     commands: list[tuple[str, ...]], made_observations: Mapping[str, Observation]
 ) -> None:
     """On clusters that the suite has not made the act says that it can't be made."""
-    stage, kubes = _stage(made_observations["primary-remote-multi-network"])
+    live, kubes = _live(made_observations["primary-remote-multi-network"])
     access = kubes["west"].access
     kubes["west"].access = type(access)(access.name, access.context, access.kubeconfig, access.peer_server)
-    with pytest.raises(StepError, match="not made by the suite"), network.dropped(stage, stage.west, "INPUT"):
+    with pytest.raises(StepError, match="not made by the suite"), network.dropped(live, live.west, "INPUT"):
         pass
     assert not commands
 

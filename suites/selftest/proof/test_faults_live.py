@@ -23,13 +23,13 @@ from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.proof.faults.act import Stage
 from harness.proof.faults.edit import pods
 from harness.proof.faults.fault import Consequence, Fault
 from harness.proof.faults.mutations import faults
 from harness.proof.faults.selection import experiments_of, select
 from harness.proof.faults.trial import Notice, Result, Trial, compare
-from harness.proof.faults.whole import await_whole, judged, pending
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.whole import await_whole, judged, pending
 from reports import detection
 from reports.__main__ import main
 from reports.detection import DetectionMatrix, Untried
@@ -44,7 +44,7 @@ CAUSE = Cause(
 
 
 @contextmanager
-def no_act(_stage: Stage) -> Iterator[None]:
+def no_act(_live: LiveMesh) -> Iterator[None]:
     yield
 
 
@@ -203,7 +203,7 @@ def test_what_is_not_whole_is_named(good_observations: Mapping[str, Observation]
     good = good_observations[TOPOLOGY.name].model_copy(update={"probes": (), "traffic": None})
     east, sleep = good.topology.clusters[0], good["east"].pods_with("sample", app="sleep")[0]
     going = pods(good, east, lambda pod: pod.model_copy(update={"deleting": pod.name == sleep.name}))
-    assert f"east: pod sample/{sleep.name} is going" in pending(going)
+    assert f"east: pod sample/{sleep.name} is terminating" in pending(going)
     unready = pods(good, east, lambda pod: pod.model_copy(update={"ready": pod.ready and pod.name != sleep.name}))
     assert f"east: pod sample/{sleep.name} is not ready" in pending(unready)
     broken = faults()["network-unlabelled"].apply(good_observations[TOPOLOGY.name])
@@ -213,7 +213,7 @@ def test_what_is_not_whole_is_named(good_observations: Mapping[str, Observation]
 def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
     good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.proof.faults.whole.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.proof.live.whole.PAUSE_SECONDS", 0.0)
     good = good_observations[TOPOLOGY.name]
     broken = faults()["chain-incomplete"].apply(good)
     looks = iter([broken, broken, good])

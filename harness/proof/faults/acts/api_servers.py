@@ -7,30 +7,30 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.clusters.kind import API_SERVER_PORT
-from harness.proof.faults.act import Stage
 from harness.proof.faults.acts.network import dropped
-from harness.proof.faults.acts.waits import await_true
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.waits import await_true
 
 _TRY_SECONDS = 2.0
 
 
 @contextmanager
-def down(stage: Stage) -> Iterator[None]:
+def down(live: LiveMesh) -> Iterator[None]:
     """Let West's API server answer nobody but its own node, whose pods go on running."""
     packets = ("!", "--in-interface", "lo", "--protocol", "tcp", "--destination-port", str(API_SERVER_PORT))
-    with dropped(stage, stage.west, "INPUT", *packets):
-        _await(stage, answering=False)
+    with dropped(live, live.west, "INPUT", *packets):
+        _await(live, answering=False)
         yield
-    _await(stage, answering=True)
+    _await(live, answering=True)
 
 
-def _await(stage: Stage, *, answering: bool) -> None:
+def _await(live: LiveMesh, *, answering: bool) -> None:
     def pending() -> str:
         try:
-            stage.kube(stage.west).version(_TRY_SECONDS)
+            live.kube(live.west).version(_TRY_SECONDS)
         except (ApiException, HTTPError) as failed:
             return f"it does not answer: {type(failed).__name__}" if answering else ""
         return "" if answering else "it still answers"
 
     title = f"Wait until the API server {'answers again' if answering else 'does not answer any more'}"
-    await_true(stage, stage.west, title, pending)
+    await_true(live, live.west, title, pending)

@@ -16,10 +16,10 @@ from harness.mesh.readiness import pod_reasons
 from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.observe.istio_objects import is_injection_webhook
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, changed, existing, present, undo
-from harness.proof.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
-from harness.proof.faults.acts.waits import await_rollout, await_true
+from harness.proof.live.changes import Reference, changed, existing, present, undo
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
+from harness.proof.live.waits import await_rollout, await_true
 
 CNI = "istio-cni-node"
 NOWHERE = {"eastwest/nowhere": "true"}
@@ -29,78 +29,78 @@ UNPULLABLE = "registry.invalid/pilot:none"
 
 
 @contextmanager
-def control_plane_down(stage: Stage) -> Iterator[None]:
+def control_plane_down(live: LiveMesh) -> Iterator[None]:
     """Give istiod an image that cannot be pulled."""
-    system, primary = stage.mesh.settings.system_namespace, stage.signer
+    system, primary = live.mesh.settings.system_namespace, live.signer
     deployment = Reference("apps/v1", "Deployment", ISTIOD, system)
-    spec = existing(stage, primary, deployment)["spec"]
+    spec = existing(live, primary, deployment)["spec"]
     containers = spec["template"]["spec"]["containers"]
     broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
     try:
-        run_istiod_as(stage, primary, _containers(spec, broken), ready=False)
-        await_true(stage, primary, "Wait until the image is found missing", lambda: _image_is_there(stage, primary))
+        run_istiod_as(live, primary, _containers(spec, broken), ready=False)
+        await_true(live, primary, "Wait until the image is found missing", lambda: _image_is_there(live, primary))
         yield
     finally:
-        run_istiod_as(stage, primary, _containers(spec, containers))
+        run_istiod_as(live, primary, _containers(spec, containers))
 
 
 def _containers(spec: Object, containers: list[Object]) -> Object:
     return {"spec": {"replicas": spec["replicas"], "template": {"spec": {"containers": containers}}}}
 
 
-def _image_is_there(stage: Stage, cluster: Cluster) -> str:
+def _image_is_there(live: LiveMesh, cluster: Cluster) -> str:
     """Whether istiod's pods do not say yet that their image is missing."""
-    system = stage.mesh.settings.system_namespace
-    pods = stage.kube(cluster).list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
+    system = live.mesh.settings.system_namespace
+    pods = live.kube(cluster).list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
     reasons = [reason for pod in pods for reason in pod_reasons(pod)]
     return "" if any("Image" in reason for reason in reasons) else f"{len(pods)} pods, which do not say so yet"
 
 
 @contextmanager
-def cni_uncovered_node(stage: Stage) -> Iterator[None]:
+def cni_uncovered_node(live: LiveMesh) -> Iterator[None]:
     """Keep Istio's CNI plugin from every node of West."""
-    cluster, namespace = stage.west, stage.mesh.settings.cni_namespace
+    cluster, namespace = live.west, live.mesh.settings.cni_namespace
     daemon_set = Reference("apps/v1", "DaemonSet", CNI, namespace)
     change = {"spec": {"template": {"spec": {"nodeSelector": NOWHERE}}}}
 
     def pods(wanted: Callable[[int], bool]) -> str:
-        status = existing(stage, cluster, daemon_set)["status"]
-        ready, there = status.get("numberReady") or 0, stage.kube(cluster).list("v1", "Pod", namespace)
+        status = existing(live, cluster, daemon_set)["status"]
+        ready, there = status.get("numberReady") or 0, live.kube(cluster).list("v1", "Pod", namespace)
         return "" if wanted(ready) and len(there) == ready else f"{ready} of {len(there)} pods are ready"
 
-    with changed(stage, cluster, daemon_set, change):
-        await_true(stage, cluster, "Wait until the CNI plugin's pods are gone", lambda: pods(lambda ready: not ready))
+    with changed(live, cluster, daemon_set, change):
+        await_true(live, cluster, "Wait until the CNI plugin's pods are gone", lambda: pods(lambda ready: not ready))
         yield
-    await_true(stage, cluster, "Wait for the CNI plugin's pods", lambda: pods(bool))
+    await_true(live, cluster, "Wait for the CNI plugin's pods", lambda: pods(bool))
 
 
 @contextmanager
-def webhook_not_serving(stage: Stage) -> Iterator[None]:
+def webhook_not_serving(live: LiveMesh) -> Iterator[None]:
     """Let istiod's Service select nothing."""
-    primary, system = stage.signer, stage.mesh.settings.system_namespace
+    primary, system = live.signer, live.mesh.settings.system_namespace
     service = Reference("v1", "Service", ISTIOD, system)
-    selector = existing(stage, primary, service)["spec"]["selector"]
+    selector = existing(live, primary, service)["spec"]["selector"]
     change = {"spec": {"selector": {**dict.fromkeys(selector), **NOWHERE}}}
-    served = stage.mesh.topology.served_by(primary)
-    with changed(stage, primary, service, change), ExitStack() as stack:
-        await_true(stage, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(stage, primary, 0))
+    served = live.mesh.topology.served_by(primary)
+    with changed(live, primary, service, change), ExitStack() as stack:
+        await_true(live, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(live, primary, 0))
         for cluster in served:
             title = "Wait until nobody answers at istiod's Service"
-            await_true(stage, cluster, title, partial(_still_answers, stage, cluster))
-            stack.enter_context(_webhooks_anew(stage, cluster))
+            await_true(live, cluster, title, partial(_still_answers, live, cluster))
+            stack.enter_context(_webhooks_anew(live, cluster))
         for cluster in served:
-            await_true(stage, cluster, "Wait until no pod is injected", partial(_injects, stage, cluster))
+            await_true(live, cluster, "Wait until no pod is injected", partial(_injects, live, cluster))
         yield
-    await_true(stage, primary, "Wait until istiod's Service has endpoints", lambda: _serves(stage, primary, 1))
+    await_true(live, primary, "Wait until istiod's Service has endpoints", lambda: _serves(live, primary, 1))
 
 
-def _still_answers(stage: Stage, cluster: Cluster) -> str:
+def _still_answers(live: LiveMesh, cluster: Cluster) -> str:
     """Whether a new connection to istiod's webhook succeeds: kube-proxy and gateways hear later that nobody is there.
 
     An API server that connected in the meantime would keep the connection.
     """
-    kube, sample = stage.kube(cluster), stage.mesh.settings.sample_namespace
-    url = f"https://{ISTIOD}.{stage.mesh.settings.system_namespace}.svc:443/"
+    kube, sample = live.kube(cluster), live.mesh.settings.sample_namespace
+    url = f"https://{ISTIOD}.{live.mesh.settings.system_namespace}.svc:443/"
     command = ("curl", "-sk", "--max-time", "2", "-o", "/dev/null", url)
     pods = [pod["metadata"]["name"] for pod in ready_pods(kube, sample, expectations.SLEEP)]
     # What the proxy's container sends is not redirected to Envoy.
@@ -109,7 +109,7 @@ def _still_answers(stage: Stage, cluster: Cluster) -> str:
 
 
 @contextmanager
-def _webhooks_anew(stage: Stage, cluster: Cluster) -> Iterator[None]:
+def _webhooks_anew(live: LiveMesh, cluster: Cluster) -> Iterator[None]:
     """Let an API server connect to its injection webhooks anew.
 
     It keeps connections for 90 s after their last use, and a connection outlives the endpoint that it was made to. One
@@ -117,10 +117,10 @@ def _webhooks_anew(stage: Stage, cluster: Cluster) -> Iterator[None]:
     """
     version, kind = "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"
     with ExitStack() as stack:
-        for found in filter(is_injection_webhook, stage.kube(cluster).list(version, kind)):
+        for found in filter(is_injection_webhook, live.kube(cluster).list(version, kind)):
             rules = [{**rule, "clientConfig": respelt(rule["clientConfig"])} for rule in found["webhooks"]]
             reference = Reference(version, kind, found["metadata"]["name"])
-            stack.enter_context(changed(stage, cluster, reference, {"webhooks": rules}))
+            stack.enter_context(changed(live, cluster, reference, {"webhooks": rules}))
         yield
 
 
@@ -132,16 +132,16 @@ def respelt(webhook: Object) -> Object:
     return {**webhook, "url": f"{webhook['url']}/"}
 
 
-def _injects(stage: Stage, cluster: Cluster) -> str:
-    found = dry_run(stage.kube(cluster), stage.mesh.settings.sample_namespace)
+def _injects(live: LiveMesh, cluster: Cluster) -> str:
+    found = dry_run(live.kube(cluster), live.mesh.settings.sample_namespace)
     return "pods are still injected" if found.injected else ""
 
 
-def _serves(stage: Stage, cluster: Cluster, wanted: int) -> str:
-    slices = stage.kube(cluster).list(
+def _serves(live: LiveMesh, cluster: Cluster, wanted: int) -> str:
+    slices = live.kube(cluster).list(
         "discovery.k8s.io/v1",
         "EndpointSlice",
-        stage.mesh.settings.system_namespace,
+        live.mesh.settings.system_namespace,
         label_selector=f"kubernetes.io/service-name={ISTIOD}",
     )
     found = sum(len(each.get("endpoints") or ()) for each in slices)
@@ -149,9 +149,9 @@ def _serves(stage: Stage, cluster: Cluster, wanted: int) -> str:
 
 
 @contextmanager
-def proxy_rejects_config(stage: Stage) -> Iterator[None]:
+def proxy_rejects_config(live: LiveMesh) -> Iterator[None]:
     """Apply an EnvoyFilter to the sample, on every primary, that is well formed and that no Envoy accepts."""
-    sample = stage.mesh.settings.sample_namespace
+    sample = live.mesh.settings.sample_namespace
     manifest: Object = {
         "apiVersion": "networking.istio.io/v1alpha3",
         "kind": "EnvoyFilter",
@@ -170,31 +170,31 @@ def proxy_rejects_config(stage: Stage) -> Iterator[None]:
             ]
         },
     }
-    with _on_primaries(stage, manifest):
+    with _on_primaries(live, manifest):
         yield
 
 
 @contextmanager
-def _on_primaries(stage: Stage, manifest: Object) -> Iterator[None]:
+def _on_primaries(live: LiveMesh, manifest: Object) -> Iterator[None]:
     with ExitStack() as mending:
-        for primary in stage.mesh.topology.primaries:
-            mending.enter_context(present(stage, primary, manifest))
+        for primary in live.mesh.topology.primaries:
+            mending.enter_context(present(live, primary, manifest))
         yield
 
 
 @contextmanager
-def trust_domains_differ(stage: Stage) -> Iterator[None]:
+def trust_domains_differ(live: LiveMesh) -> Iterator[None]:
     """Give West another trust domain; its control plane, gateway and workloads are started anew."""
 
     def change(mesh: dict[str, Any]) -> None:
         mesh["trustDomain"] = "west.local"
 
-    with _reconfigured(stage, stage.west, mesh=change):
+    with _reconfigured(live, live.west, mesh=change):
         yield
 
 
 @contextmanager
-def mesh_ids_differ(stage: Stage) -> Iterator[None]:
+def mesh_ids_differ(live: LiveMesh) -> Iterator[None]:
     """Give West another mesh id; its control plane, gateway and workloads are started anew."""
 
     def of_mesh(mesh: dict[str, Any]) -> None:
@@ -203,19 +203,19 @@ def mesh_ids_differ(stage: Stage) -> Iterator[None]:
     def of_values(values: dict[str, Any]) -> None:
         values["global"]["meshID"] = "mesh2"
 
-    with _reconfigured(stage, stage.west, mesh=of_mesh, values=of_values):
+    with _reconfigured(live, live.west, mesh=of_mesh, values=of_values):
         yield
 
 
 @contextmanager
-def cluster_name_taken(stage: Stage) -> Iterator[None]:
+def cluster_name_taken(live: LiveMesh) -> Iterator[None]:
     """Call the primary West what East is called; its control plane, gateway and workloads are started anew."""
-    name = stage.east.cluster_name
+    name = live.east.cluster_name
 
     def of_values(values: dict[str, Any]) -> None:
         values["global"]["multiCluster"]["clusterName"] = name
 
-    with _reconfigured(stage, stage.west, values=of_values, variables={"CLUSTER_ID": name}):
+    with _reconfigured(live, live.west, values=of_values, variables={"CLUSTER_ID": name}):
         yield
 
 
@@ -231,7 +231,7 @@ def environment(deployment: Object, variables: Mapping[str, str]) -> Object:
 
 @contextmanager
 def _reconfigured(
-    stage: Stage,
+    live: LiveMesh,
     primary: Cluster,
     *,
     mesh: Callable[[dict[str, Any]], None] | None = None,
@@ -239,46 +239,46 @@ def _reconfigured(
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Change a primary's mesh configuration, what it injects with, and its environment; and start everything anew."""
-    edits = list(_edits(stage, primary, mesh, values, variables))
-    before = [(reference, undo(existing(stage, primary, reference), change)) for reference, change in edits]
+    edits = list(_edits(live, primary, mesh, values, variables))
+    before = [(reference, undo(existing(live, primary, reference), change)) for reference, change in edits]
     try:
-        _edit(stage, primary, edits)
+        _edit(live, primary, edits)
         yield
     finally:
-        _edit(stage, primary, before)
+        _edit(live, primary, before)
 
 
 def _edits(
-    stage: Stage,
+    live: LiveMesh,
     primary: Cluster,
     mesh: Callable[[dict[str, Any]], None] | None,
     values: Callable[[dict[str, Any]], None] | None,
     variables: Mapping[str, str] | None,
 ) -> Iterator[tuple[Reference, Object]]:
     """What to merge into which object: the control plane's Deployment is the last."""
-    system = stage.mesh.settings.system_namespace
+    system = live.mesh.settings.system_namespace
     if mesh:
         reference = Reference("v1", "ConfigMap", "istio", system)
-        found = yaml.safe_load(existing(stage, primary, reference)["data"]["mesh"])
+        found = yaml.safe_load(existing(live, primary, reference)["data"]["mesh"])
         mesh(found)
         yield reference, {"data": {"mesh": yaml.safe_dump(found)}}
     if values:
         reference = Reference("v1", "ConfigMap", "istio-sidecar-injector", system)
-        found = json.loads(existing(stage, primary, reference)["data"]["values"])
+        found = json.loads(existing(live, primary, reference)["data"]["values"])
         values(found)
         yield reference, {"data": {"values": json.dumps(found)}}
     reference = Reference("apps/v1", "Deployment", ISTIOD, system)
-    yield reference, environment(existing(stage, primary, reference), variables or {})
+    yield reference, environment(existing(live, primary, reference), variables or {})
 
 
-def _edit(stage: Stage, primary: Cluster, edits: Sequence[tuple[Reference, Object]]) -> None:
+def _edit(live: LiveMesh, primary: Cluster, edits: Sequence[tuple[Reference, Object]]) -> None:
     *settings, (_, deployment) = edits
     for (api_version, kind, name, namespace), change in settings:
         with environment_faults():
-            stage.kube(primary).merge(api_version, kind, name, change, namespace)
+            live.kube(primary).merge(api_version, kind, name, change, namespace)
     # Proxies that it still serves by their former name need not come back: they are started anew.
-    run_istiod_as(stage, primary, deployment, ready=False)
-    await_rollout(stage, primary, stage.mesh.settings.system_namespace, ISTIOD)
-    restart_gateways(stage, (primary,))
-    restart_sample(stage, (primary,))
-    await_connected(stage, primary)
+    run_istiod_as(live, primary, deployment, ready=False)
+    await_rollout(live, primary, live.mesh.settings.system_namespace, ISTIOD)
+    restart_gateways(live, (primary,))
+    restart_sample(live, (primary,))
+    await_connected(live, primary)

@@ -10,50 +10,50 @@ from harness.experiments import authorization
 from harness.experiments.policy import API_VERSION, LISTENERS, active_chains
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT
 from harness.model.topology import Cluster
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, changed, existing
-from harness.proof.faults.acts.waits import ask, await_true
+from harness.proof.live.changes import Reference, changed, existing
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.waits import ask, await_true
 
 _DYNAMIC_LISTENERS = "config_dump?resource=dynamic_listeners&mask=name"
 _WATCH_SECONDS = 2
 
 
 @contextmanager
-def tcp_broken(stage: Stage) -> Iterator[None]:
+def tcp_broken(live: LiveMesh) -> Iterator[None]:
     """Name the port of the TCP service on West http: its own proxy then parses what arrives."""
-    west = stage.west
+    west = live.west
 
     def parsed(answer: Any) -> bool:
         return speaks_http(active_chains(answer), TCP_PORT)
 
-    with _port_named(stage, west, f"{ECHO}-{west.version}", TCP_PORT, "http-parsed"):
-        _await_echo(stage, west, LISTENERS, parsed, "its proxy parses the TCP port")
+    with _port_named(live, west, f"{ECHO}-{west.version}", TCP_PORT, "http-parsed"):
+        _await_echo(live, west, LISTENERS, parsed, "its proxy parses the TCP port")
         yield
 
 
 @contextmanager
-def grpc_broken(stage: Stage) -> Iterator[None]:
+def grpc_broken(live: LiveMesh) -> Iterator[None]:
     """Name the port of the gRPC service tcp, on every cluster: clients then know connections, not calls."""
-    clusters = stage.mesh.topology.clusters
+    clusters = live.mesh.topology.clusters
 
     def settle(cluster: Cluster) -> None:
-        address = existing(stage, cluster, _service(stage, ECHO))["spec"]["clusterIP"]
+        address = existing(live, cluster, _service(live, ECHO))["spec"]["clusterIP"]
         # A TCP service has a listener at its own address; HTTP is told apart by names.
         name = f"{address}_{GRPC_PORT}"
         title = "its proxy knows the gRPC port as TCP"
-        _await_echo(stage, cluster, _DYNAMIC_LISTENERS, lambda answer: name in str(answer), title)
+        _await_echo(live, cluster, _DYNAMIC_LISTENERS, lambda answer: name in str(answer), title)
 
     with ExitStack() as mending:
         for cluster in clusters:
-            mending.enter_context(_port_named(stage, cluster, ECHO, GRPC_PORT, "tcp-calls"))
+            mending.enter_context(_port_named(live, cluster, ECHO, GRPC_PORT, "tcp-calls"))
         in_parallel(settle, clusters)
         yield
 
 
 @contextmanager
-def authz_missing(stage: Stage) -> Iterator[None]:
+def authz_missing(live: LiveMesh) -> Iterator[None]:
     """Delete the experiment's policy on West's primary whenever it is applied."""
-    kube, namespace = stage.kube(stage.signer), stage.mesh.settings.sample_namespace
+    kube, namespace = live.kube(live.signer), live.mesh.settings.sample_namespace
     policy = Reference(API_VERSION, "AuthorizationPolicy", authorization.NAME, namespace)
     over = threading.Event()
 
@@ -82,24 +82,24 @@ def speaks_http(chains: list[Any], port: int) -> bool:
     )
 
 
-def _service(stage: Stage, name: str) -> Reference:
-    return Reference("v1", "Service", name, stage.mesh.settings.sample_namespace)
+def _service(live: LiveMesh, name: str) -> Reference:
+    return Reference("v1", "Service", name, live.mesh.settings.sample_namespace)
 
 
-def _port_named(stage: Stage, cluster: Cluster, service: str, number: int, name: str) -> AbstractContextManager[None]:
+def _port_named(live: LiveMesh, cluster: Cluster, service: str, number: int, name: str) -> AbstractContextManager[None]:
     """Give a port of a Service another name, from which Istio takes its protocol."""
-    reference = _service(stage, service)
-    ports = existing(stage, cluster, reference)["spec"]["ports"]
+    reference = _service(live, service)
+    ports = existing(live, cluster, reference)["spec"]["ports"]
     renamed = [{**port, "name": name} if port["port"] == number else port for port in ports]
-    return changed(stage, cluster, reference, {"spec": {"ports": renamed}})
+    return changed(live, cluster, reference, {"spec": {"ports": renamed}})
 
 
-def _await_echo(stage: Stage, cluster: Cluster, path: str, settled: Callable[[Any], bool], title: str) -> None:
+def _await_echo(live: LiveMesh, cluster: Cluster, path: str, settled: Callable[[Any], bool], title: str) -> None:
     """Wait until the proxy of a cluster's echo server answers so."""
-    sample = stage.mesh.settings.sample_namespace
+    sample = live.mesh.settings.sample_namespace
 
     def pending() -> str:
-        answers = list(ask(stage, cluster, sample, ECHO, path))
+        answers = list(ask(live, cluster, sample, ECHO, path))
         return "" if answers and all(map(settled, answers)) else f"{ECHO} has its former configuration"
 
-    await_true(stage, cluster, f"Wait until {title}", pending)
+    await_true(live, cluster, f"Wait until {title}", pending)

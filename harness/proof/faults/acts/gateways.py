@@ -15,31 +15,31 @@ from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import envoy
 from harness.observe.proxies import CLUSTERS, LISTENERS
-from harness.proof.faults.act import Act, Stage
-from harness.proof.faults.acts.changes import Reference, absent, changed, existing
 from harness.proof.faults.acts.network import dropped, to_pods
-from harness.proof.faults.acts.restarts import restart_gateways, restart_istiod
-from harness.proof.faults.acts.waits import ask, await_rollout, await_true, cut_off, felt
+from harness.proof.live.changes import Reference, absent, changed, existing
+from harness.proof.live.live_mesh import Act, LiveMesh
+from harness.proof.live.restarts import restart_gateways, restart_istiod
+from harness.proof.live.waits import ask, await_rollout, await_true, cut_off, felt
 
 SERVICES, ISTIOD = "cross-network-gateway", "istiod-gateway"
 """The Gateways of the chapter: manifests expose-services and expose-istiod."""
 
 
 @contextmanager
-def gateway_down(stage: Stage) -> Iterator[None]:
+def gateway_down(live: LiveMesh) -> Iterator[None]:
     """Scale the last gateway's Deployment to 0."""
-    cluster, system = _gateway(stage), stage.mesh.settings.system_namespace
+    cluster, system = _gateway(live), live.mesh.settings.system_namespace
     deployment = Reference("apps/v1", "Deployment", NAME, system)
     try:
-        with changed(stage, cluster, deployment, {"spec": {"replicas": 0}}):
-            await_rollout(stage, cluster, system, NAME)
+        with changed(live, cluster, deployment, {"spec": {"replicas": 0}}):
+            await_rollout(live, cluster, system, NAME)
             yield
     finally:
-        await_rollout(stage, cluster, system, NAME)
+        await_rollout(live, cluster, system, NAME)
 
 
 @contextmanager
-def gateway_no_address(stage: Stage) -> Iterator[None]:
+def gateway_no_address(live: LiveMesh) -> Iterator[None]:
     """Make the last gateway's Service one without a load balancer; afterwards with the same address as before.
 
     Control planes that use the gateway are started anew: until then they know its former address (Istio,
@@ -47,142 +47,142 @@ def gateway_no_address(stage: Stage) -> Iterator[None]:
     control plane through it, connections that stand end: a cloud's load balancer goes with the Service, while MetalLB's
     lets them go on.
     """
-    cluster, reference = _gateway(stage), _service(stage)
-    before = existing(stage, cluster, reference)
+    cluster, reference = _gateway(live), _service(live)
+    before = existing(live, cluster, reference)
     former, ports = addresses(before), before["spec"]["ports"]
     bare = [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
     with ExitStack() as mending:
         if former and expectations.is_address(former[0]):
             # For as long as this lasts the load balancer is to give no other.
-            mending.enter_context(changed(stage, cluster, reference, {"spec": {"loadBalancerIP": former[0]}}))
-        mending.callback(_await_addresses, stage, cluster, former)
-        hidden = _hidden(stage, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
-        change = felt(stage, _neighbours(stage, cluster), hidden)
-        if stage.mesh.topology.serves_remotes(cluster):
-            change = cut_off(stage, cluster, _disconnected(stage, cluster, change))
+            mending.enter_context(changed(live, cluster, reference, {"spec": {"loadBalancerIP": former[0]}}))
+        mending.callback(_await_addresses, live, cluster, former)
+        hidden = _hidden(live, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
+        change = felt(live, _neighbours(live, cluster), hidden)
+        if live.mesh.topology.serves_remotes(cluster):
+            change = cut_off(live, cluster, _disconnected(live, cluster, change))
         mending.enter_context(change)
         yield
 
 
 @contextmanager
-def _disconnected(stage: Stage, cluster: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
+def _disconnected(live: LiveMesh, cluster: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
     """A change, after which the connections through a gateway end with its pod."""
     with change:
-        restart_gateways(stage, (cluster,))
+        restart_gateways(live, (cluster,))
         yield
 
 
 @contextmanager
-def _hidden(stage: Stage, cluster: Cluster, change: Object) -> Iterator[None]:
-    with changed(stage, cluster, _service(stage), change):
-        _await_addresses(stage, cluster, [])
-        for primary in {neighbour.primary for neighbour in _neighbours(stage, cluster)}:
-            restart_istiod(stage, stage.mesh.topology[primary])
+def _hidden(live: LiveMesh, cluster: Cluster, change: Object) -> Iterator[None]:
+    with changed(live, cluster, _service(live), change):
+        _await_addresses(live, cluster, [])
+        for primary in {neighbour.primary for neighbour in _neighbours(live, cluster)}:
+            restart_istiod(live, live.mesh.topology[primary])
         yield
 
 
-def gateway_unlabelled(stage: Stage) -> AbstractContextManager[None]:
+def gateway_unlabelled(live: LiveMesh) -> AbstractContextManager[None]:
     """Take the network label from the last gateway's Service."""
-    cluster = _gateway(stage)
+    cluster = _gateway(live)
     change = {"metadata": {"labels": {expectations.NETWORK_LABEL: None}}}
-    return felt(stage, _neighbours(stage, cluster), changed(stage, cluster, _service(stage), change))
+    return felt(live, _neighbours(live, cluster), changed(live, cluster, _service(live), change))
 
 
 def filtered(port: int) -> Act:
     """Drop packets to a port of a gateway: 15443 of West's, the ports of istiod at the primary of West."""
 
-    def act(stage: Stage) -> AbstractContextManager[None]:
-        cluster = stage.west if port == expectations.MESH_PORT else stage.signer
-        system = stage.mesh.settings.system_namespace
-        pods = ready_pods(stage.kube(cluster), system, NAME)
+    def act(live: LiveMesh) -> AbstractContextManager[None]:
+        cluster = live.west if port == expectations.MESH_PORT else live.signer
+        system = live.mesh.settings.system_namespace
+        pods = ready_pods(live.kube(cluster), system, NAME)
         packets = to_pods([pod["status"]["podIP"] for pod in pods], port)
-        change = dropped(stage, cluster, "FORWARD", *packets)
-        return cut_off(stage, cluster, change) if port == expectations.XDS_PORT else change
+        change = dropped(live, cluster, "FORWARD", *packets)
+        return cut_off(live, cluster, change) if port == expectations.XDS_PORT else change
 
     return act
 
 
 @contextmanager
-def services_not_exposed(stage: Stage) -> Iterator[None]:
+def services_not_exposed(live: LiveMesh) -> Iterator[None]:
     """Take the Gateway with AUTO_PASSTHROUGH from West's primary."""
-    primary = stage.signer
-    closed = [c for c in stage.mesh.topology.served_by(primary) if stage.mesh.topology.has_gateway(c)]
-    with absent(stage, primary, _exposed(stage, SERVICES)):
-        in_parallel(lambda cluster: _await_listening(stage, cluster, wanted=False), closed)
-        clients = {client for cluster in closed for client in _neighbours(stage, cluster)}
-        in_parallel(lambda client: _await_drained(stage, client, closed), clients)
+    primary = live.signer
+    closed = [c for c in live.mesh.topology.served_by(primary) if live.mesh.topology.has_gateway(c)]
+    with absent(live, primary, _exposed(live, SERVICES)):
+        in_parallel(lambda cluster: _await_listening(live, cluster, wanted=False), closed)
+        clients = {client for cluster in closed for client in _neighbours(live, cluster)}
+        in_parallel(lambda client: _await_drained(live, client, closed), clients)
         yield
-    in_parallel(lambda cluster: _await_listening(stage, cluster, wanted=True), closed)
+    in_parallel(lambda cluster: _await_listening(live, cluster, wanted=True), closed)
 
 
-def istiod_not_exposed(stage: Stage) -> AbstractContextManager[None]:
+def istiod_not_exposed(live: LiveMesh) -> AbstractContextManager[None]:
     """Take the Gateway of 15012 and 15017 from the primary of West."""
-    return cut_off(stage, stage.signer, absent(stage, stage.signer, _exposed(stage, ISTIOD)))
+    return cut_off(live, live.signer, absent(live, live.signer, _exposed(live, ISTIOD)))
 
 
-def _await_drained(stage: Stage, client: Cluster, closed: list[Cluster]) -> None:
+def _await_drained(live: LiveMesh, client: Cluster, closed: list[Cluster]) -> None:
     """Wait until a cluster's clients have no connection through gateways that do not listen any more.
 
     A gateway keeps those that it has for its drain time, 45 s (Istio, ProxyConfig.drainDuration).
     """
-    sample = stage.mesh.settings.sample_namespace
+    sample = live.mesh.settings.sample_namespace
     behind = {
         address
         for cluster in closed
         if cluster.network != client.network
-        for address in expectations.gateway_addresses(stage.good[cluster])
+        for address in expectations.gateway_addresses(live.good[cluster])
     }
 
     def pending() -> str:
         found = 0
-        for answer in ask(stage, client, sample, expectations.SLEEP, CLUSTERS):
+        for answer in ask(live, client, sample, expectations.SLEEP, CLUSTERS):
             hosts = envoy.host_counters(
                 answer, expectations.HELLOWORLD_PORT, f"{expectations.HELLOWORLD}.{sample}.svc."
             )
             found += sum(counters.get("cx_active", 0) for (address, _), counters in hosts.items() if address in behind)
         return f"{found} connections" if found else ""
 
-    await_true(stage, client, "Wait until no connection is left from before", pending)
+    await_true(live, client, "Wait until no connection is left from before", pending)
 
 
-def _gateway(stage: Stage) -> Cluster:
-    return expectations.gateways(stage.mesh.topology)[-1]
+def _gateway(live: LiveMesh) -> Cluster:
+    return expectations.gateways(live.mesh.topology)[-1]
 
 
-def _neighbours(stage: Stage, cluster: Cluster) -> list[Cluster]:
+def _neighbours(live: LiveMesh, cluster: Cluster) -> list[Cluster]:
     """The clusters that need this gateway for traffic."""
-    return [other for other in stage.mesh.topology.others(cluster) if other.network != cluster.network]
+    return [other for other in live.mesh.topology.others(cluster) if other.network != cluster.network]
 
 
-def _service(stage: Stage) -> Reference:
-    return Reference("v1", "Service", NAME, stage.mesh.settings.system_namespace)
+def _service(live: LiveMesh) -> Reference:
+    return Reference("v1", "Service", NAME, live.mesh.settings.system_namespace)
 
 
-def _exposed(stage: Stage, name: str) -> Reference:
-    return Reference("networking.istio.io/v1", "Gateway", name, stage.mesh.settings.system_namespace)
+def _exposed(live: LiveMesh, name: str) -> Reference:
+    return Reference("networking.istio.io/v1", "Gateway", name, live.mesh.settings.system_namespace)
 
 
-def _await_addresses(stage: Stage, cluster: Cluster, wanted: list[str]) -> None:
+def _await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None:
     title = f"Wait until the gateway has {'its former' if wanted else 'no'} address"
 
     def pending(seen: Object | None) -> str:
         found = addresses(seen)
         return "" if found == wanted else f"its addresses are {', '.join(found) or 'none'}"
 
-    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
-        timeout = ADDRESS_SECONDS * stage.mesh.settings.timeout_scale
-        stage.kube(cluster).wait(*_service(stage), pending=pending, timeout=timeout, step=opened)
+    with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        timeout = ADDRESS_SECONDS * live.mesh.settings.timeout_scale
+        live.kube(cluster).wait(*_service(live), pending=pending, timeout=timeout, step=opened)
 
 
-def _await_listening(stage: Stage, cluster: Cluster, *, wanted: bool) -> None:
+def _await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool) -> None:
     """Wait until a gateway's Envoy listens on 15443, or does not."""
-    system = stage.mesh.settings.system_namespace
+    system = live.mesh.settings.system_namespace
 
     def pending() -> str:
-        answers = [envoy.listeners(answer) for answer in ask(stage, cluster, system, NAME, LISTENERS)]
+        answers = [envoy.listeners(answer) for answer in ask(live, cluster, system, NAME, LISTENERS)]
         if not answers:
             raise StepError(f"no gateway is ready on {cluster.name}")
         there = [any(found.port == expectations.MESH_PORT for found in listeners) for listeners in answers]
         return "" if all(listening is wanted for listening in there) else "the gateway has its former listeners"
 
-    await_true(stage, cluster, f"Wait until the gateway {'listens' if wanted else 'is closed'}", pending)
+    await_true(live, cluster, f"Wait until the gateway {'listens' if wanted else 'is closed'}", pending)

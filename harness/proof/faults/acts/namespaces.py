@@ -6,33 +6,33 @@ from contextlib import contextmanager
 from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model.topology import Cluster
-from harness.proof.faults.act import Stage
+from harness.proof.live.live_mesh import LiveMesh
 
 
 @contextmanager
-def network_unlabelled(stage: Stage) -> Iterator[None]:
+def network_unlabelled(live: LiveMesh) -> Iterator[None]:
     """Take the network label from West's system namespace."""
-    with _metadata(stage, stage.west, "labels", NETWORK_LABEL, None):
+    with _metadata(live, live.west, "labels", NETWORK_LABEL, None):
         yield
 
 
 @contextmanager
-def network_same_name(stage: Stage) -> Iterator[None]:
+def network_same_name(live: LiveMesh) -> Iterator[None]:
     """Give West's system namespace the name of East's network."""
-    with _metadata(stage, stage.west, "labels", NETWORK_LABEL, stage.east.network):
+    with _metadata(live, live.west, "labels", NETWORK_LABEL, live.east.network):
         yield
 
 
 @contextmanager
-def unannotated(stage: Stage) -> Iterator[None]:
+def unannotated(live: LiveMesh) -> Iterator[None]:
     """Take the annotation that names its control plane from the remote's system namespace."""
-    with _metadata(stage, stage.west, "annotations", CONTROL_PLANE_ANNOTATION, None):
+    with _metadata(live, live.west, "annotations", CONTROL_PLANE_ANNOTATION, None):
         yield
 
 
 @contextmanager
-def _metadata(stage: Stage, cluster: Cluster, field: str, key: str, value: str | None) -> Iterator[None]:
-    kube, namespace = stage.kube(cluster), stage.mesh.settings.system_namespace
+def _metadata(live: LiveMesh, cluster: Cluster, field: str, key: str, value: str | None) -> Iterator[None]:
+    kube, namespace = live.kube(cluster), live.mesh.settings.system_namespace
     found = kube.get("v1", "Namespace", namespace) or {}
     before = (found["metadata"].get(field) or {}).get(key)
     kube.merge("v1", "Namespace", namespace, {"metadata": {field: {key: value}}})

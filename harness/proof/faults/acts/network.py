@@ -9,27 +9,27 @@ from harness.clusters import containers, routes
 from harness.kube.access import ClusterAccess
 from harness.mesh.context import environment_faults
 from harness.model.topology import Cluster
-from harness.proof.faults.act import Stage
+from harness.proof.live.live_mesh import LiveMesh
 
 
 @contextmanager
-def no_route(stage: Stage) -> Iterator[None]:
+def no_route(live: LiveMesh) -> Iterator[None]:
     """Take the routes between the pods of West and of the clusters on its network away."""
-    topology, west = stage.mesh.topology, stage.west
-    group = [_made_here(stage, cluster) for cluster in topology.clusters if cluster.network == west.network]
-    routes.remove(group, stage.mesh.log)
+    topology, west = live.mesh.topology, live.west
+    group = [_made_here(live, cluster) for cluster in topology.clusters if cluster.network == west.network]
+    routes.remove(group, live.mesh.log)
     try:
         yield
     finally:
-        routes.add(group, stage.mesh.log)
+        routes.add(group, live.mesh.log)
 
 
 @contextmanager
-def dropped(stage: Stage, cluster: Cluster, chain: str, *packets: str) -> Iterator[None]:
+def dropped(live: LiveMesh, cluster: Cluster, chain: str, *packets: str) -> Iterator[None]:
     """Drop packets on every node of a cluster, those of connections that stand too; who sends them gets no answer.
 
     Args:
-        stage: the mesh.
+        live: the mesh.
         cluster: whose nodes.
         chain: of iptables' table mangle: INPUT for what ends at the node, FORWARD for what it passes on to pods.
         packets: which ones, as iptables is told.
@@ -37,7 +37,7 @@ def dropped(stage: Stage, cluster: Cluster, chain: str, *packets: str) -> Iterat
     Raises:
         StepError: the suite has not made this cluster, or the rule could not be set.
     """
-    nodes = _made_here(stage, cluster).nodes
+    nodes = _made_here(live, cluster).nodes
 
     def change(action: str) -> None:
         rule = ("iptables", "--wait", "--table", "mangle", action, chain, *packets, "--jump", "DROP")
@@ -51,8 +51,8 @@ def dropped(stage: Stage, cluster: Cluster, chain: str, *packets: str) -> Iterat
         change("--delete")
 
 
-def _made_here(stage: Stage, cluster: Cluster) -> ClusterAccess:
-    access = stage.kube(cluster).access
+def _made_here(live: LiveMesh, cluster: Cluster) -> ClusterAccess:
+    access = live.kube(cluster).access
     if not access.nodes:
         raise StepError(f"{cluster.name} was not made by the suite, which changes nothing on the nodes of others")
     return access

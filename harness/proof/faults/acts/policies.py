@@ -14,9 +14,9 @@ from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.observe import control_plane
 from harness.proof.faults import configuration
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, changed, existing, present
-from harness.proof.faults.acts.waits import ASK_SECONDS, ask, await_true, felt, pushed, sync_volumes
+from harness.proof.live.changes import Reference, changed, existing, present
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.waits import ASK_SECONDS, ask, await_true, felt, pushed, sync_volumes
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
 MOUNT_SECONDS = 120.0
@@ -25,110 +25,110 @@ _MESH = ("pilot-discovery", "request", "GET", "/debug/mesh")
 _ROUTES = "config_dump?resource=dynamic_route_configs"
 
 
-def policies_differ(stage: Stage) -> AbstractContextManager[None]:
+def policies_differ(live: LiveMesh) -> AbstractContextManager[None]:
     """Keep traffic local by a DestinationRule on East only."""
-    spec = configuration.local_only(stage.mesh.settings.sample_namespace)
-    clients = stage.mesh.topology.served_by(stage.east)
-    return felt(stage, clients, _applied(stage, [stage.east], NETWORKING, DestinationRule=spec))
+    spec = configuration.local_only(live.mesh.settings.sample_namespace)
+    clients = live.mesh.topology.served_by(live.east)
+    return felt(live, clients, _applied(live, [live.east], NETWORKING, DestinationRule=spec))
 
 
-def all_local(stage: Stage) -> AbstractContextManager[None]:
+def all_local(live: LiveMesh) -> AbstractContextManager[None]:
     """Keep traffic local by a DestinationRule."""
-    spec = configuration.local_only(stage.mesh.settings.sample_namespace)
-    topology = stage.mesh.topology
-    return felt(stage, topology.clusters, _applied(stage, topology.primaries, NETWORKING, DestinationRule=spec))
+    spec = configuration.local_only(live.mesh.settings.sample_namespace)
+    topology = live.mesh.topology
+    return felt(live, topology.clusters, _applied(live, topology.primaries, NETWORKING, DestinationRule=spec))
 
 
-def cluster_local(stage: Stage) -> AbstractContextManager[None]:
+def cluster_local(live: LiveMesh) -> AbstractContextManager[None]:
     """Declare helloworld cluster-local."""
-    settings = configuration.cluster_local(stage.mesh.settings.sample_namespace)
-    return felt(stage, stage.mesh.topology.clusters, _configured(stage, settings))
+    settings = configuration.cluster_local(live.mesh.settings.sample_namespace)
+    return felt(live, live.mesh.topology.clusters, _configured(live, settings))
 
 
 @contextmanager
-def not_discovered(stage: Stage) -> Iterator[None]:
+def not_discovered(live: LiveMesh) -> Iterator[None]:
     """Let discoverySelectors leave West's sample namespace out."""
-    namespace = Reference("v1", "Namespace", stage.mesh.settings.sample_namespace)
+    namespace = Reference("v1", "Namespace", live.mesh.settings.sample_namespace)
     change = {"metadata": {"labels": dict(configuration.OVERLOOKED)}}
     # Nothing is overlooked until the namespace has its label: one change that clients feel.
-    labelled = changed(stage, stage.west, namespace, change)
-    with _configured(stage, configuration.overlooking()), felt(stage, stage.mesh.topology.clusters, labelled):
+    labelled = changed(live, live.west, namespace, change)
+    with _configured(live, configuration.overlooking()), felt(live, live.mesh.topology.clusters, labelled):
         yield
 
 
 @contextmanager
-def shares_skewed(stage: Stage) -> Iterator[None]:
+def shares_skewed(live: LiveMesh) -> Iterator[None]:
     """Send one request in four to the second version, by a VirtualService."""
-    topology, sample = stage.mesh.topology, stage.mesh.settings.sample_namespace
+    topology, sample = live.mesh.topology, live.mesh.settings.sample_namespace
     specs = {
         "DestinationRule": configuration.versions(topology, sample),
         "VirtualService": configuration.skewed(topology, sample),
     }
-    with _applied(stage, topology.primaries, NETWORKING, **specs):
-        in_parallel(lambda client: _await_routes(stage, client, weighted=True), topology.clusters)
+    with _applied(live, topology.primaries, NETWORKING, **specs):
+        in_parallel(lambda client: _await_routes(live, client, weighted=True), topology.clusters)
         yield
-    in_parallel(lambda client: _await_routes(stage, client, weighted=False), topology.clusters)
+    in_parallel(lambda client: _await_routes(live, client, weighted=False), topology.clusters)
 
 
-def plaintext_accepted(stage: Stage) -> AbstractContextManager[None]:
+def plaintext_accepted(live: LiveMesh) -> AbstractContextManager[None]:
     """Let helloworld take plaintext, by a policy of its own."""
     spec = configuration.plaintext_for_helloworld()
-    return pushed(stage, _applied(stage, stage.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
+    return pushed(live, _applied(live, live.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
 
 
 @contextmanager
 def _applied(
-    stage: Stage, clusters: Iterable[Cluster], api_version: str, **specs: configuration.Spec
+    live: LiveMesh, clusters: Iterable[Cluster], api_version: str, **specs: configuration.Spec
 ) -> Iterator[None]:
     """Create an object for helloworld of each kind, one after the other, on each of these clusters."""
-    metadata = {"name": expectations.HELLOWORLD, "namespace": stage.mesh.settings.sample_namespace}
+    metadata = {"name": expectations.HELLOWORLD, "namespace": live.mesh.settings.sample_namespace}
     with ExitStack() as mending:
         for cluster in clusters:
             for kind, spec in specs.items():
                 manifest = {"apiVersion": api_version, "kind": kind, "metadata": dict(metadata), "spec": spec}
-                mending.enter_context(present(stage, cluster, manifest))
+                mending.enter_context(present(live, cluster, manifest))
         yield
 
 
 @contextmanager
-def _configured(stage: Stage, settings: configuration.Spec) -> Iterator[None]:
+def _configured(live: LiveMesh, settings: configuration.Spec) -> Iterator[None]:
     """Add settings to the mesh configuration of every primary."""
     with ExitStack() as mending:
-        for primary in stage.mesh.topology.primaries:
-            mending.enter_context(_mesh_config(stage, primary, settings))
+        for primary in live.mesh.topology.primaries:
+            mending.enter_context(_mesh_config(live, primary, settings))
         yield
 
 
 @contextmanager
-def _mesh_config(stage: Stage, primary: Cluster, settings: configuration.Spec) -> Iterator[None]:
+def _mesh_config(live: LiveMesh, primary: Cluster, settings: configuration.Spec) -> Iterator[None]:
     """Add settings to a primary's mesh configuration, and wait until istiod has them from the file that it mounts."""
-    system = stage.mesh.settings.system_namespace
+    system = live.mesh.settings.system_namespace
     reference = Reference("v1", "ConfigMap", "istio", system)
-    before = existing(stage, primary, reference)["data"]["mesh"]
+    before = existing(live, primary, reference)["data"]["mesh"]
     text = yaml.safe_dump({**yaml.safe_load(before), **settings})
-    former = _in_use(stage, primary, settings)
+    former = _in_use(live, primary, settings)
 
     def pending(*, as_before: bool) -> str:
-        found = _in_use(stage, primary, settings)
+        found = _in_use(live, primary, settings)
         waiting = [name for name, values in found.items() if (values == former.get(name)) is not as_before]
         for name in waiting:
-            sync_volumes(stage, primary, system, name)
+            sync_volumes(live, primary, system, name)
         return f"{', '.join(waiting)} has its former mesh configuration" if waiting else ""
 
     title = "Wait until istiod has the mesh configuration"
-    with changed(stage, primary, reference, {"data": {"mesh": text}}):
-        await_true(stage, primary, title, lambda: pending(as_before=False), MOUNT_SECONDS)
+    with changed(live, primary, reference, {"data": {"mesh": text}}):
+        await_true(live, primary, title, lambda: pending(as_before=False), MOUNT_SECONDS)
         yield
-    await_true(stage, primary, title, lambda: pending(as_before=True), MOUNT_SECONDS)
+    await_true(live, primary, title, lambda: pending(as_before=True), MOUNT_SECONDS)
 
 
-def _in_use(stage: Stage, primary: Cluster, settings: configuration.Spec) -> dict[str, list[Any]]:
+def _in_use(live: LiveMesh, primary: Cluster, settings: configuration.Spec) -> dict[str, list[Any]]:
     """The values that each istiod pod now has of these settings.
 
     Raises:
         TransportError: one can't be asked.
     """
-    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
+    kube, system = live.kube(primary), live.mesh.settings.system_namespace
     found = {}
     for pod in ready_pods(kube, system, "istiod"):
         name = pod["metadata"]["name"]
@@ -140,17 +140,15 @@ def _in_use(stage: Stage, primary: Cluster, settings: configuration.Spec) -> dic
     return found
 
 
-def _await_routes(stage: Stage, client: Cluster, *, weighted: bool) -> None:
+def _await_routes(live: LiveMesh, client: Cluster, *, weighted: bool) -> None:
     """Wait until the proxies of a cluster's sleep share out helloworld's requests by routes, or do not."""
-    sample = stage.mesh.settings.sample_namespace
+    sample = live.mesh.settings.sample_namespace
 
     def pending() -> str:
-        there = [
-            routed_by_version(answer, sample) for answer in ask(stage, client, sample, expectations.SLEEP, _ROUTES)
-        ]
+        there = [routed_by_version(answer, sample) for answer in ask(live, client, sample, expectations.SLEEP, _ROUTES)]
         return "" if there and all(found is weighted for found in there) else "clients have their former routes"
 
-    await_true(stage, client, f"Wait until clients have {'weighted' if weighted else 'no weighted'} routes", pending)
+    await_true(live, client, f"Wait until clients have {'weighted' if weighted else 'no weighted'} routes", pending)
 
 
 def routed_by_version(routes: Any, namespace: str) -> bool:

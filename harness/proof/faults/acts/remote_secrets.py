@@ -11,10 +11,10 @@ from harness.base.errors import StepError
 from harness.kube.client import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.remote_secrets import READER
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, absent, bare, changed, existing, present
-from harness.proof.faults.acts.restarts import restart_istiod
-from harness.proof.faults.acts.waits import await_drained, await_true, control_planes, felt
+from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.restarts import restart_istiod
+from harness.proof.live.waits import await_drained, await_true, control_planes, felt
 
 LABEL = "istio/multiCluster"
 NOWHERE = "https://192.0.2.1:6443"
@@ -23,128 +23,128 @@ OTHER_NAME = "cluster9"
 _RBAC = "rbac.authorization.k8s.io/v1"
 
 
-def missing(stage: Stage) -> AbstractContextManager[None]:
+def missing(live: LiveMesh) -> AbstractContextManager[None]:
     """Delete the remote secret."""
-    return _unwatched(stage, absent(stage, stage.east, _secret(stage)))
+    return _unwatched(live, absent(live, live.east, _secret(live)))
 
 
-def misplaced(stage: Stage) -> AbstractContextManager[None]:
+def misplaced(live: LiveMesh) -> AbstractContextManager[None]:
     """Move the remote secret into the namespace default."""
-    return _unwatched(stage, _moved(stage, "default"))
+    return _unwatched(live, _moved(live, "default"))
 
 
-def unlabelled(stage: Stage) -> AbstractContextManager[None]:
+def unlabelled(live: LiveMesh) -> AbstractContextManager[None]:
     """Take the label by which istiod finds it from the remote secret."""
     change = {"metadata": {"labels": {LABEL: None}}}
-    return _unwatched(stage, changed(stage, stage.east, _secret(stage), change))
+    return _unwatched(live, changed(live, live.east, _secret(live), change))
 
 
 @contextmanager
-def unreachable(stage: Stage) -> Iterator[None]:
+def unreachable(live: LiveMesh) -> Iterator[None]:
     """Let the remote secret name a server that does not answer.
 
     Afterwards the control plane is started anew: the first change of the secret after that one would be its last (seen
     with Istio 1.31, whose secret controller waits in informerFactory.Shutdown for watches of the server that never
     answered, and meanwhile for nothing else).
     """
-    key, kubeconfig = _kubeconfig(stage)
+    key, kubeconfig = _kubeconfig(live)
     for entry in kubeconfig["clusters"]:
         entry["cluster"]["server"] = NOWHERE
-    with changed(stage, stage.east, _secret(stage), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}}):
-        _await_status(stage, stage.west.cluster_name, "timeout")
+    with changed(live, live.east, _secret(live), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}}):
+        _await_status(live, live.west.cluster_name, "timeout")
         yield
-    restart_istiod(stage, stage.east)
-    _await_status(stage, stage.west.cluster_name, "synced")
+    restart_istiod(live, live.east)
+    _await_status(live, live.west.cluster_name, "synced")
 
 
 @contextmanager
-def revoked(stage: Stage) -> Iterator[None]:
+def revoked(live: LiveMesh) -> Iterator[None]:
     """Delete the Secret on West that makes the token valid."""
-    token = _token(stage)
-    with absent(stage, stage.west, _token_secret(stage, token)):
-        _await_token(stage, token, valid=False)
+    token = _token(live)
+    with absent(live, live.west, _token_secret(live, token)):
+        _await_token(live, token, valid=False)
         yield
-    _await_token(stage, token, valid=True)
+    _await_token(live, token, valid=True)
 
 
 @contextmanager
-def powerless(stage: Stage) -> Iterator[None]:
+def powerless(live: LiveMesh) -> Iterator[None]:
     """Delete the role bindings of the account behind the token."""
     with environment_faults():
-        bindings = [found for found in stage.kube(stage.west).list(_RBAC, "ClusterRoleBinding") if _binds(stage, found)]
+        bindings = [found for found in live.kube(live.west).list(_RBAC, "ClusterRoleBinding") if _binds(live, found)]
     with ExitStack() as mending:
         for found in bindings:
             binding = Reference(_RBAC, "ClusterRoleBinding", found["metadata"]["name"])
-            mending.enter_context(absent(stage, stage.west, binding))
-        _await_permission(stage, "list", allowed=False)
+            mending.enter_context(absent(live, live.west, binding))
+        _await_permission(live, "list", allowed=False)
         yield
-    _await_permission(stage, "list", allowed=True)
+    _await_permission(live, "list", allowed=True)
 
 
 @contextmanager
-def powerful(stage: Stage) -> Iterator[None]:
+def powerful(live: LiveMesh) -> Iterator[None]:
     """Bind the account behind the token to cluster-admin."""
     binding = {
         "apiVersion": _RBAC,
         "kind": "ClusterRoleBinding",
         "metadata": {"name": "eastwest-reader-is-admin"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [_subject(stage)],
+        "subjects": [_subject(live)],
     }
-    with present(stage, stage.west, binding):
-        _await_permission(stage, "create", allowed=True)
+    with present(live, live.west, binding):
+        _await_permission(live, "create", allowed=True)
         yield
-    _await_permission(stage, "create", allowed=False)
+    _await_permission(live, "create", allowed=False)
 
 
 @contextmanager
-def wrong_name(stage: Stage) -> Iterator[None]:
+def wrong_name(live: LiveMesh) -> Iterator[None]:
     """Key the remote secret by another cluster's name; the proxies lose the endpoints there, and have them again.
 
     Clients' connections to a remote's helloworld go on by the configuration that its proxy had when they were made,
     until they are drained: only then is what it has now what requests meet.
     """
-    key, _ = _kubeconfig(stage)
-    value = existing(stage, stage.east, _secret(stage))["data"][key]
-    with changed(stage, stage.east, _secret(stage), {"data": {key: None, OTHER_NAME: value}}):
-        _await_status(stage, OTHER_NAME, "synced")
-        await_drained(stage)
+    key, _ = _kubeconfig(live)
+    value = existing(live, live.east, _secret(live))["data"][key]
+    with changed(live, live.east, _secret(live), {"data": {key: None, OTHER_NAME: value}}):
+        _await_status(live, OTHER_NAME, "synced")
+        await_drained(live)
         yield
-    _await_status(stage, stage.west.cluster_name, "synced")
-    await_drained(stage)
+    _await_status(live, live.west.cluster_name, "synced")
+    await_drained(live)
 
 
-def _unwatched(stage: Stage, change: AbstractContextManager[None]) -> AbstractContextManager[None]:
+def _unwatched(live: LiveMesh, change: AbstractContextManager[None]) -> AbstractContextManager[None]:
     """A change by which East's clients lose the endpoints on West."""
-    return felt(stage, stage.mesh.topology.served_by(stage.east), change)
+    return felt(live, live.mesh.topology.served_by(live.east), change)
 
 
 @contextmanager
-def _moved(stage: Stage, namespace: str) -> Iterator[None]:
-    before = existing(stage, stage.east, _secret(stage))
+def _moved(live: LiveMesh, namespace: str) -> Iterator[None]:
+    before = existing(live, live.east, _secret(live))
     copy = bare(before)
     copy["metadata"]["namespace"] = namespace
-    with present(stage, stage.east, copy), absent(stage, stage.east, _secret(stage)):
+    with present(live, live.east, copy), absent(live, live.east, _secret(live)):
         yield
 
 
-def _secret(stage: Stage) -> Reference:
+def _secret(live: LiveMesh) -> Reference:
     """East's remote secret for West, as it was when the mesh was good.
 
     Raises:
         StepError: there was none.
     """
-    name = stage.west.cluster_name
-    for found in stage.good[stage.east].remote_secrets:
+    name = live.west.cluster_name
+    for found in live.good[live.east].remote_secrets:
         if name in found.clusters:
             return Reference("v1", "Secret", found.name, found.namespace)
-    raise StepError(f"{stage.east.name} has no remote secret for {name}")
+    raise StepError(f"{live.east.name} has no remote secret for {name}")
 
 
-def _kubeconfig(stage: Stage) -> tuple[str, Any]:
+def _kubeconfig(live: LiveMesh) -> tuple[str, Any]:
     """The key of the remote secret, and the kubeconfig that it holds."""
-    key = stage.west.cluster_name
-    data = existing(stage, stage.east, _secret(stage))["data"]
+    key = live.west.cluster_name
+    data = existing(live, live.east, _secret(live))["data"]
     return key, yaml.safe_load(base64.b64decode(data[key]))
 
 
@@ -152,58 +152,58 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _token(stage: Stage) -> str:
-    _, kubeconfig = _kubeconfig(stage)
+def _token(live: LiveMesh) -> str:
+    _, kubeconfig = _kubeconfig(live)
     return str(kubeconfig["users"][0]["user"]["token"])
 
 
-def _token_secret(stage: Stage, token: str) -> Reference:
+def _token_secret(live: LiveMesh, token: str) -> Reference:
     """The Secret on West that holds this token; it is valid as long as that stands (Kubernetes, "Secrets").
 
     Raises:
         StepError: there is none: the token is a short-lived one.
     """
-    system = stage.mesh.settings.system_namespace
+    system = live.mesh.settings.system_namespace
     with environment_faults():
-        for found in stage.kube(stage.west).list("v1", "Secret", system):
+        for found in live.kube(live.west).list("v1", "Secret", system):
             if (found.get("data") or {}).get("token") == _encoded(token):
                 return Reference("v1", "Secret", found["metadata"]["name"], system)
-    raise StepError(f"no Secret on {stage.west.name} holds the token of the remote secret")
+    raise StepError(f"no Secret on {live.west.name} holds the token of the remote secret")
 
 
-def _subject(stage: Stage) -> Object:
-    return {"kind": "ServiceAccount", "name": READER, "namespace": stage.mesh.settings.system_namespace}
+def _subject(live: LiveMesh) -> Object:
+    return {"kind": "ServiceAccount", "name": READER, "namespace": live.mesh.settings.system_namespace}
 
 
-def _binds(stage: Stage, binding: Object) -> bool:
+def _binds(live: LiveMesh, binding: Object) -> bool:
     return any(
-        all(subject.get(field) == value for field, value in _subject(stage).items())
+        all(subject.get(field) == value for field, value in _subject(live).items())
         for subject in binding.get("subjects") or ()
     )
 
 
-def _await_status(stage: Stage, name: str, wanted: str) -> None:
+def _await_status(live: LiveMesh, name: str, wanted: str) -> None:
     """Wait until East's control planes report a remote cluster so."""
 
     def pending() -> str:
         reported = [
             next((row.sync_status for row in plane.clusters if row.id == name), "unknown")
-            for plane in control_planes(stage, stage.east)
+            for plane in control_planes(live, live.east)
         ]
         return "" if reported and set(reported) == {wanted} else f"{name} is {', '.join(reported) or 'not reported'}"
 
-    await_true(stage, stage.east, f"Wait until the control plane reports {name} {wanted}", pending)
+    await_true(live, live.east, f"Wait until the control plane reports {name} {wanted}", pending)
 
 
-def _await_token(stage: Stage, token: str, *, valid: bool) -> None:
+def _await_token(live: LiveMesh, token: str, *, valid: bool) -> None:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
     # The API server remembers a token that it has accepted for ten seconds.
     title = f"Wait until the token is {'valid' if valid else 'not valid any more'}"
-    _await_review(stage, title, review, lambda status: bool(status.get("authenticated")) is valid)
+    _await_review(live, title, review, lambda status: bool(status.get("authenticated")) is valid)
 
 
-def _await_permission(stage: Stage, verb: str, *, allowed: bool) -> None:
-    system = stage.mesh.settings.system_namespace
+def _await_permission(live: LiveMesh, verb: str, *, allowed: bool) -> None:
+    system = live.mesh.settings.system_namespace
     spec = {
         "user": f"system:serviceaccount:{system}:{READER}",
         "groups": ["system:serviceaccounts", f"system:serviceaccounts:{system}", "system:authenticated"],
@@ -211,14 +211,14 @@ def _await_permission(stage: Stage, verb: str, *, allowed: bool) -> None:
     }
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
     title = f"Wait until the account {'may' if allowed else 'may not'} {verb} pods"
-    _await_review(stage, title, review, lambda status: bool(status.get("allowed")) is allowed)
+    _await_review(live, title, review, lambda status: bool(status.get("allowed")) is allowed)
 
 
-def _await_review(stage: Stage, title: str, review: Object, settled: Callable[[Object], bool]) -> None:
+def _await_review(live: LiveMesh, title: str, review: Object, settled: Callable[[Object], bool]) -> None:
     """Ask West's API server until it answers so."""
 
     def pending() -> str:
-        answer = stage.kube(stage.west).create({**review, "metadata": {}})
+        answer = live.kube(live.west).create({**review, "metadata": {}})
         return "" if settled(answer.get("status") or {}) else "the API server still answers as before"
 
-    await_true(stage, stage.west, title, pending)
+    await_true(live, live.west, title, pending)

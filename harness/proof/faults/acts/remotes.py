@@ -10,11 +10,11 @@ from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME as GATEWAY
 from harness.mesh.gateways import address_pending, addresses
 from harness.model import expectations
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, bare, changed, delete, existing, present, undo
 from harness.proof.faults.acts.control_plane import NOWHERE, cluster_name_taken, environment
-from harness.proof.faults.acts.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
-from harness.proof.faults.acts.waits import await_true
+from harness.proof.live.changes import Reference, bare, changed, delete, existing, present, undo
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
+from harness.proof.live.waits import await_true
 
 NOBODY = "192.0.2.1"
 """RFC 5737: no host has it."""
@@ -24,24 +24,22 @@ _ADDRESS_SECONDS = 60.0
 
 
 @contextmanager
-def external_off(stage: Stage) -> Iterator[None]:
+def external_off(live: LiveMesh) -> Iterator[None]:
     """Take from the primary that it serves remotes."""
-    deployment = Reference("apps/v1", "Deployment", ISTIOD, stage.mesh.settings.system_namespace)
-    before = existing(stage, stage.signer, deployment)
+    deployment = Reference("apps/v1", "Deployment", ISTIOD, live.mesh.settings.system_namespace)
+    before = existing(live, live.signer, deployment)
     alone = environment(before, {"EXTERNAL_ISTIOD": "false"})
     try:
-        run_istiod_as(stage, stage.signer, alone)
+        run_istiod_as(live, live.signer, alone)
         yield
     finally:
-        run_istiod_as(stage, stage.signer, undo(before, alone))
+        run_istiod_as(live, live.signer, undo(before, alone))
 
 
 @contextmanager
-def istiod_on_remote(stage: Stage) -> Iterator[None]:
+def istiod_on_remote(live: LiveMesh) -> Iterator[None]:
     """Put a control plane on the remote. It never gets ready: one that serves would take the remote's proxies over."""
-    found = existing(
-        stage, stage.signer, Reference("apps/v1", "Deployment", ISTIOD, stage.mesh.settings.system_namespace)
-    )
+    found = existing(live, live.signer, Reference("apps/v1", "Deployment", ISTIOD, live.mesh.settings.system_namespace))
     template = found["spec"]["template"]
     container = next(each for each in template["spec"]["containers"] if each["name"] == "discovery")
     pod = {"containers": [{key: container[key] for key in ("name", "image", "readinessProbe")} | {"args": ["version"]}]}
@@ -57,43 +55,43 @@ def istiod_on_remote(stage: Stage) -> Iterator[None]:
             },
         },
     }
-    kube, system = stage.kube(stage.west), stage.mesh.settings.system_namespace
+    kube, system = live.kube(live.west), live.mesh.settings.system_namespace
 
     def pods(there: bool) -> str:
         seen = kube.list("v1", "Pod", system, label_selector=f"app={ISTIOD}")
         return "" if bool(seen) is there else f"{len(seen)} pods of istiod"
 
-    with present(stage, stage.west, manifest):
-        await_true(stage, stage.west, "Wait for a pod of istiod", lambda: pods(True))
+    with present(live, live.west, manifest):
+        await_true(live, live.west, "Wait for a pod of istiod", lambda: pods(True))
         yield
-    await_true(stage, stage.west, "Wait until istiod's pods are gone", lambda: pods(False))
+    await_true(live, live.west, "Wait until istiod's pods are gone", lambda: pods(False))
 
 
 @contextmanager
-def injection_path(stage: Stage) -> Iterator[None]:
+def injection_path(live: LiveMesh) -> Iterator[None]:
     """Let the remote be injected as if it were East, and start its workloads anew."""
-    with _sample_anew(stage, _injected_as_east(stage)):
+    with _sample_anew(live, _injected_as_east(live)):
         yield
 
 
 @contextmanager
-def _sample_anew(stage: Stage, *changes: AbstractContextManager[None]) -> Iterator[None]:
+def _sample_anew(live: LiveMesh, *changes: AbstractContextManager[None]) -> Iterator[None]:
     """Make changes by which the remote's sidecars do not get ready, and start the sample anew, also without them."""
     with ExitStack() as made:
         for change in changes:
             made.enter_context(change)
-        restart_sample(stage, (stage.west,), ready=False)
-        await_true(stage, stage.west, "Wait until its sidecars have started", lambda: _sidecars_pending(stage))
+        restart_sample(live, (live.west,), ready=False)
+        await_true(live, live.west, "Wait until its sidecars have started", lambda: _sidecars_pending(live))
         yield
-    restart_sample(stage, (stage.west,))
+    restart_sample(live, (live.west,))
 
 
-def _injected_as_east(stage: Stage) -> AbstractContextManager[None]:
-    path = f"/inject/cluster/{stage.east.cluster_name}/net/{stage.west.network}"
+def _injected_as_east(live: LiveMesh) -> AbstractContextManager[None]:
+    path = f"/inject/cluster/{live.east.cluster_name}/net/{live.west.network}"
     webhook = Reference("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", INJECTOR)
-    rules = existing(stage, stage.west, webhook)["webhooks"]
+    rules = existing(live, live.west, webhook)["webhooks"]
     wrong = [{**rule, "clientConfig": _at(rule["clientConfig"], path)} for rule in rules]
-    return changed(stage, stage.west, webhook, {"webhooks": wrong})
+    return changed(live, live.west, webhook, {"webhooks": wrong})
 
 
 def _at(client: Object, path: str) -> Object:
@@ -103,8 +101,8 @@ def _at(client: Object, path: str) -> Object:
     return {**client, "url": urlsplit(client["url"])._replace(path=path).geturl()}
 
 
-def _sidecars_pending(stage: Stage) -> str:
-    pods = stage.kube(stage.west).list("v1", "Pod", stage.mesh.settings.sample_namespace)
+def _sidecars_pending(live: LiveMesh) -> str:
+    pods = live.kube(live.west).list("v1", "Pod", live.mesh.settings.sample_namespace)
     waiting = [pod["metadata"]["name"] for pod in pods if not _sidecar_runs(pod)]
     return f"not started: {', '.join(waiting)}" if waiting or not pods else ""
 
@@ -116,98 +114,98 @@ def _sidecar_runs(pod: Object) -> bool:
 
 
 @contextmanager
-def cluster_names_equal(stage: Stage) -> Iterator[None]:
+def cluster_names_equal(live: LiveMesh) -> Iterator[None]:
     """Call West what East is called: a primary itself, a remote in its injection path and its remote secret."""
-    if stage.west.is_primary:
-        with cluster_name_taken(stage):
+    if live.west.is_primary:
+        with cluster_name_taken(live):
             yield
         return
-    with _sample_anew(stage, _secret_renamed(stage), _injected_as_east(stage)):
+    with _sample_anew(live, _secret_renamed(live), _injected_as_east(live)):
         yield
 
 
-def _secret_renamed(stage: Stage) -> AbstractContextManager[None]:
+def _secret_renamed(live: LiveMesh) -> AbstractContextManager[None]:
     """Key the remote's secret by the name of its primary's own cluster."""
-    system, label = stage.mesh.settings.system_namespace, "istio/multiCluster"
-    secrets = stage.kube(stage.signer).list("v1", "Secret", system, label_selector=f"{label}=true")
-    before = next(secret for secret in secrets if stage.west.cluster_name in (secret.get("data") or {}))
-    token = before["data"][stage.west.cluster_name]
-    change = {"data": {stage.west.cluster_name: None, stage.east.cluster_name: token}}
+    system, label = live.mesh.settings.system_namespace, "istio/multiCluster"
+    secrets = live.kube(live.signer).list("v1", "Secret", system, label_selector=f"{label}=true")
+    before = next(secret for secret in secrets if live.west.cluster_name in (secret.get("data") or {}))
+    token = before["data"][live.west.cluster_name]
+    change = {"data": {live.west.cluster_name: None, live.east.cluster_name: token}}
     name = Reference("v1", "Secret", before["metadata"]["name"], system)
-    return changed(stage, stage.signer, name, change)
+    return changed(live, live.signer, name, change)
 
 
 @contextmanager
-def discovery_address(stage: Stage) -> Iterator[None]:
+def discovery_address(live: LiveMesh) -> Iterator[None]:
     """Give the remote an address of its control plane at which nobody is; its connections end, and are made again."""
-    system = stage.mesh.settings.system_namespace
+    system = live.mesh.settings.system_namespace
     name = Reference("discovery.k8s.io/v1", "EndpointSlice", ISTIOD, system)
-    with changed(stage, stage.west, name, {"endpoints": [{"addresses": [NOBODY]}]}):
-        _cut(stage)
+    with changed(live, live.west, name, {"endpoints": [{"addresses": [NOBODY]}]}):
+        _cut(live)
         yield
-    await_connected(stage, stage.signer)
+    await_connected(live, live.signer)
 
 
-def _cut(stage: Stage) -> None:
+def _cut(live: LiveMesh) -> None:
     """End the connections of the remotes' proxies, which go through the primary's gateway."""
-    restart_gateways(stage, (stage.signer,))
+    restart_gateways(live, (live.signer,))
 
 
 @contextmanager
-def discovery_address_stale(stage: Stage) -> Iterator[None]:
+def discovery_address_stale(live: LiveMesh) -> Iterator[None]:
     """Create the primary's gateway Service again, so that it gets another address; nobody has the former one.
 
     The connections through it end before it has the new one: a cloud's load balancer goes with the Service, while
     MetalLB's lets connections that stand go on.
     """
-    primary, system = stage.signer, stage.mesh.settings.system_namespace
+    primary, system = live.signer, live.mesh.settings.system_namespace
     reference = Reference("v1", "Service", GATEWAY, system)
-    before = existing(stage, primary, reference)
+    before = existing(live, primary, reference)
     former = addresses(before)[0]
     anew = {**bare(before), "spec": {key: before["spec"][key] for key in ("type", "selector")}}
     anew["spec"]["ports"] = [{key: each[key] for key in ("name", "port")} for each in before["spec"]["ports"]]
     placeholder = {**anew, "metadata": {"name": PLACEHOLDER, "namespace": system}}
     placeholder["spec"] = {**anew["spec"], "selector": NOWHERE, "loadBalancerIP": former}
     try:
-        delete(stage, primary, reference)
-        _cut(stage)
+        delete(live, primary, reference)
+        _cut(live)
         # Load balancers hand freed addresses out again: somebody else has to ask for it first.
-        with present(stage, primary, placeholder):
-            _await_address(stage, PLACEHOLDER)
-            _create(stage, anew)
-            _await_address(stage, GATEWAY)
+        with present(live, primary, placeholder):
+            _await_address(live, PLACEHOLDER)
+            _create(live, anew)
+            _await_address(live, GATEWAY)
         yield
     finally:
-        delete(stage, primary, reference)
-        _create(stage, {**anew, "spec": {**anew["spec"], "loadBalancerIP": former}})
-        _await_address(stage, GATEWAY)
-        _require_address(stage, former)
-        await_connected(stage, primary)
+        delete(live, primary, reference)
+        _create(live, {**anew, "spec": {**anew["spec"], "loadBalancerIP": former}})
+        _await_address(live, GATEWAY)
+        _require_address(live, former)
+        await_connected(live, primary)
 
 
-def _create(stage: Stage, manifest: Object) -> None:
+def _create(live: LiveMesh, manifest: Object) -> None:
     with environment_faults():
-        stage.kube(stage.signer).create(manifest)
+        live.kube(live.signer).create(manifest)
 
 
-def _await_address(stage: Stage, name: str) -> None:
-    kube, system = stage.kube(stage.signer), stage.mesh.settings.system_namespace
+def _await_address(live: LiveMesh, name: str) -> None:
+    kube, system = live.kube(live.signer), live.mesh.settings.system_namespace
     await_true(
-        stage,
-        stage.signer,
+        live,
+        live.signer,
         f"Wait until Service {name} has an address",
         lambda: address_pending(kube.get("v1", "Service", name, system)),
         _ADDRESS_SECONDS,
     )
 
 
-def _require_address(stage: Stage, former: str) -> None:
+def _require_address(live: LiveMesh, former: str) -> None:
     """See that the gateway has its former address again.
 
     Raises:
         StepError: it has another, and the remote has to be installed again.
     """
-    reference = Reference("v1", "Service", GATEWAY, stage.mesh.settings.system_namespace)
-    found = addresses(existing(stage, stage.signer, reference))
+    reference = Reference("v1", "Service", GATEWAY, live.mesh.settings.system_namespace)
+    found = addresses(existing(live, live.signer, reference))
     if found != [former]:
-        raise StepError(f"the gateway of {stage.signer.name} had the address {former}, and now has {', '.join(found)}")
+        raise StepError(f"the gateway of {live.signer.name} had the address {former}, and now has {', '.join(found)}")

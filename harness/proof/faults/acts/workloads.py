@@ -12,9 +12,9 @@ from harness.mesh.removal import still_there
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model import expectations
 from harness.model.step import Phase
-from harness.proof.faults.act import Stage
-from harness.proof.faults.acts.changes import Reference, absent, changed, present
-from harness.proof.faults.acts.waits import await_rollout, felt, selector
+from harness.proof.live.changes import Reference, absent, changed, present
+from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.waits import await_rollout, felt, selector
 
 FINALIZER = "eastwest.example.com/held"
 INJECT = "sidecar.istio.io/inject"
@@ -22,56 +22,56 @@ EXCLUDED_PORTS = "traffic.sidecar.istio.io/excludeInboundPorts"
 
 
 @contextmanager
-def misplaced(stage: Stage) -> Iterator[None]:
+def misplaced(live: LiveMesh) -> Iterator[None]:
     """Deploy West's version of helloworld on East too."""
-    settings, version = stage.mesh.settings, stage.west.version
+    settings, version = live.mesh.settings, live.west.version
     (deployment,) = workloads.helloworld(settings, version)
-    clients = stage.mesh.topology.clusters
-    with felt(stage, clients, _deployed(stage, deployment)):
+    clients = live.mesh.topology.clusters
+    with felt(live, clients, _deployed(live, deployment)):
         yield
 
 
 @contextmanager
-def _deployed(stage: Stage, deployment: Object) -> Iterator[None]:
-    name, namespace = deployment["metadata"]["name"], stage.mesh.settings.sample_namespace
-    with present(stage, stage.east, deployment):
-        await_rollout(stage, stage.east, namespace, name)
+def _deployed(live: LiveMesh, deployment: Object) -> Iterator[None]:
+    name, namespace = deployment["metadata"]["name"], live.mesh.settings.sample_namespace
+    with present(live, live.east, deployment):
+        await_rollout(live, live.east, namespace, name)
         yield
-    kube = stage.kube(stage.east)
-    with stage.mesh.log.step(Phase.FAULTS, f"Wait until the pods of {name} are gone", stage.east.name) as opened:
-        timeout = AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    kube = live.kube(live.east)
+    with live.mesh.log.step(Phase.FAULTS, f"Wait until the pods of {name} are gone", live.east.name) as opened:
+        timeout = AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
         for pod in kube.list("v1", "Pod", namespace, label_selector=selector(deployment)):
             reference = Reference("v1", "Pod", pod["metadata"]["name"], namespace)
             kube.wait(*reference, pending=still_there, timeout=timeout, step=opened)
 
 
-def service_missing(stage: Stage) -> AbstractContextManager[None]:
+def service_missing(live: LiveMesh) -> AbstractContextManager[None]:
     """Delete helloworld's Service on West."""
-    service = Reference("v1", "Service", expectations.HELLOWORLD, stage.mesh.settings.sample_namespace)
-    return felt(stage, stage.mesh.topology.clusters, absent(stage, stage.west, service))
+    service = Reference("v1", "Service", expectations.HELLOWORLD, live.mesh.settings.sample_namespace)
+    return felt(live, live.mesh.topology.clusters, absent(live, live.west, service))
 
 
 @contextmanager
-def sidecar_missing(stage: Stage) -> Iterator[None]:
+def sidecar_missing(live: LiveMesh) -> Iterator[None]:
     """Let West's helloworld say that it wants no sidecar."""
-    name, namespace = f"{expectations.HELLOWORLD}-{stage.west.version}", stage.mesh.settings.sample_namespace
+    name, namespace = f"{expectations.HELLOWORLD}-{live.west.version}", live.mesh.settings.sample_namespace
     change = {"spec": {"template": {"metadata": {"labels": {INJECT: "false"}}}}}
     try:
-        with changed(stage, stage.west, Reference("apps/v1", "Deployment", name, namespace), change):
-            await_rollout(stage, stage.west, namespace, name)
+        with changed(live, live.west, Reference("apps/v1", "Deployment", name, namespace), change):
+            await_rollout(live, live.west, namespace, name)
             yield
     finally:
-        await_rollout(stage, stage.west, namespace, name)
+        await_rollout(live, live.west, namespace, name)
 
 
-def half_broken(stage: Stage) -> AbstractContextManager[None]:
+def half_broken(live: LiveMesh) -> AbstractContextManager[None]:
     """Put a second pod behind helloworld's Service on West, on which nobody listens at its port."""
-    return felt(stage, stage.mesh.topology.clusters, _running(stage, _refusing_pod(stage)))
+    return felt(live, live.mesh.topology.clusters, _running(live, _refusing_pod(live)))
 
 
-def _refusing_pod(stage: Stage) -> Object:
+def _refusing_pod(live: LiveMesh) -> Object:
     """A pod of helloworld that is ready, injected, and refuses connections: its port goes past the sidecar. Pure."""
-    settings, version = stage.mesh.settings, stage.west.version
+    settings, version = live.mesh.settings, live.west.version
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -97,7 +97,7 @@ def _refusing_pod(stage: Stage) -> Object:
 
 
 @contextmanager
-def _running(stage: Stage, pod: Object) -> Iterator[None]:
+def _running(live: LiveMesh, pod: Object) -> Iterator[None]:
     metadata = pod["metadata"]
     reference = Reference("v1", "Pod", metadata["name"], metadata["namespace"])
 
@@ -105,17 +105,17 @@ def _running(stage: Stage, pod: Object) -> Iterator[None]:
         ready = condition(seen, "Ready")
         return "" if ready.get("status") == "True" else f"{reference.name} is not ready: {ready.get('message', '')}"
 
-    with present(stage, stage.west, pod):
-        with stage.mesh.log.step(Phase.FAULTS, f"Wait for pod {reference.name}", stage.west.name) as opened:
-            timeout = AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
-            stage.kube(stage.west).wait(*reference, pending=pending, timeout=timeout, step=opened)
+    with present(live, live.west, pod):
+        with live.mesh.log.step(Phase.FAULTS, f"Wait for pod {reference.name}", live.west.name) as opened:
+            timeout = AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
+            live.kube(live.west).wait(*reference, pending=pending, timeout=timeout, step=opened)
         yield
 
 
 @contextmanager
-def left_behind(stage: Stage) -> Iterator[None]:
+def left_behind(live: LiveMesh) -> Iterator[None]:
     """Let a finalizer that nobody serves hold West's injection webhook, for a cleanup to run into."""
-    kube, name = stage.kube(stage.west), stage.good[stage.west].webhooks[0].name
+    kube, name = live.kube(live.west), live.good[live.west].webhooks[0].name
     webhook = Reference("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", name)
     api_version, kind, _, _ = webhook
     with environment_faults():
@@ -129,5 +129,5 @@ def left_behind(stage: Stage) -> Iterator[None]:
             except NotFoundError:
                 found = {"metadata": {}}
         if found["metadata"].get("deletionTimestamp"):
-            with stage.mesh.log.step(Phase.FAULTS, f"Wait until {kind} {name} is gone", stage.west.name) as opened:
+            with live.mesh.log.step(Phase.FAULTS, f"Wait until {kind} {name} is gone", live.west.name) as opened:
                 kube.wait(*webhook, pending=still_there, timeout=30, step=opened)

@@ -10,7 +10,7 @@ from harness.mesh.context import environment_faults
 from harness.mesh.removal import still_there
 from harness.model.step import Phase
 from harness.model.topology import Cluster
-from harness.proof.faults.act import Stage
+from harness.proof.live.live_mesh import LiveMesh
 
 GONE_SECONDS = 60.0
 _WRITTEN_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
@@ -26,14 +26,14 @@ class Reference(NamedTuple):
 
 
 @contextmanager
-def changed(stage: Stage, cluster: Cluster, reference: Reference, change: Object) -> Iterator[None]:
+def changed(live: LiveMesh, cluster: Cluster, reference: Reference, change: Object) -> Iterator[None]:
     """Change an object with a JSON merge patch, and put the same fields back.
 
     Raises:
         StepError: there is no such object.
     """
-    kube = stage.kube(cluster)
-    before = existing(stage, cluster, reference)
+    kube = live.kube(cluster)
+    before = existing(live, cluster, reference)
     api_version, kind, name, namespace = reference
     with environment_faults():
         kube.merge(api_version, kind, name, change, namespace)
@@ -47,60 +47,60 @@ def changed(stage: Stage, cluster: Cluster, reference: Reference, change: Object
 
 
 @contextmanager
-def absent(stage: Stage, cluster: Cluster, reference: Reference) -> Iterator[None]:
+def absent(live: LiveMesh, cluster: Cluster, reference: Reference) -> Iterator[None]:
     """Delete an object, and create it again as it was.
 
     Raises:
         StepError: there is no such object, or it does not go.
     """
-    before = existing(stage, cluster, reference)
+    before = existing(live, cluster, reference)
     try:
-        delete(stage, cluster, reference)
+        delete(live, cluster, reference)
         yield
     finally:
         with environment_faults():
             # One that did not go is still what it was.
-            if stage.kube(cluster).get(*reference) is None:
-                stage.kube(cluster).create(bare(before))
+            if live.kube(cluster).get(*reference) is None:
+                live.kube(cluster).create(bare(before))
 
 
 @contextmanager
-def present(stage: Stage, cluster: Cluster, manifest: Object) -> Iterator[None]:
+def present(live: LiveMesh, cluster: Cluster, manifest: Object) -> Iterator[None]:
     """Create an object that is not there, and delete it again."""
     metadata = manifest["metadata"]
     reference = Reference(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace"))
     with environment_faults():
-        stage.kube(cluster).create(stage.mesh.labelled(manifest))
+        live.kube(cluster).create(live.mesh.labelled(manifest))
     try:
         yield
     finally:
-        delete(stage, cluster, reference)
+        delete(live, cluster, reference)
 
 
-def existing(stage: Stage, cluster: Cluster, reference: Reference) -> Object:
+def existing(live: LiveMesh, cluster: Cluster, reference: Reference) -> Object:
     """The object as it is.
 
     Raises:
         StepError: there is none.
     """
     with environment_faults():
-        found = stage.kube(cluster).get(*reference)
+        found = live.kube(cluster).get(*reference)
     if found is None:
         raise StepError(f"{reference.kind} {reference.name} does not exist on {cluster.name}")
     return found
 
 
-def delete(stage: Stage, cluster: Cluster, reference: Reference) -> None:
+def delete(live: LiveMesh, cluster: Cluster, reference: Reference) -> None:
     """Delete an object and wait until it is gone.
 
     Raises:
         StepError: it does not go.
     """
     title = f"Delete {reference.kind} {reference.name}"
-    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
-        kube = stage.kube(cluster)
+    with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+        kube = live.kube(cluster)
         kube.delete(*reference)
-        timeout = GONE_SECONDS * stage.mesh.settings.timeout_scale
+        timeout = GONE_SECONDS * live.mesh.settings.timeout_scale
         kube.wait(*reference, pending=still_there, timeout=timeout, step=opened)
 
 

@@ -1,8 +1,9 @@
-"""Whether a mesh that was mended is whole again, and the wait until it is."""
+"""Whether a mesh is whole again after a change was undone, and the wait until it is."""
 
 from collections.abc import Callable, Iterable
 
 from harness.base.waiting import wait_until
+from harness.experiments import IDS
 from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model import expectations
@@ -11,25 +12,43 @@ from harness.model.step_log import OpenStep
 
 PAUSE_SECONDS = 1.0
 SHOWN = 3
-"""As many of the things that are pending are named while waiting."""
+"""As many of the pending things are named while waiting."""
+NEVER_LIVE = frozenset({"IDEMPOTENT"})
+"""Not judged on a mesh that is changed: it compares two runs of the procedure."""
+AFTER_REMOVAL = frozenset({"CLEAN"})
+"""Judged only after the mesh was removed."""
 
 
 def judged(observation: Observation, leave_out: Iterable[str] = ()) -> tuple[Judgement, ...]:
-    """The verdict on every requirement that applies."""
+    """The verdict on every requirement that applies, except those left out. Pure."""
     rows = [row for row in catalogue().values() if row.applies_to(observation.topology) and row.id not in leave_out]
     return tuple(judge(row, observation) for row in rows)
 
 
-def pending(observation: Observation) -> tuple[str, ...]:
-    """What is not whole yet, as far as it can be read without sending a request. Pure.
+def judged_while_it_stands(
+    observation: Observation, experiments: frozenset[str] = frozenset(), *, removed: bool = False
+) -> tuple[Judgement, ...]:
+    """The verdicts on a mesh that is changed on purpose. Pure.
 
-    Workloads available, every pod ready and none going, every proxy synced, every remote cluster synced, every client
-    with its endpoints: all that requirements look at. What they could not examine for want of requests is left aside.
+    Args:
+        observation: of the mesh.
+        experiments: requirements whose experiments were made; the others' are left out.
+        removed: the mesh was removed, so that the cleanup is judged as well.
+    """
+    leave_out = (frozenset(IDS) - experiments) | NEVER_LIVE | (frozenset() if removed else AFTER_REMOVAL)
+    return judged(observation, leave_out)
+
+
+def pending(observation: Observation) -> tuple[str, ...]:
+    """What is not whole yet, as far as it shows without sending a request. Pure.
+
+    Every pod is ready and none is terminating, every proxy can be asked, and no requirement fails or is blocked; what
+    requirements could not examine without requests is left aside.
     """
     asked = observation.asked
     ours = {asked.system_namespace, asked.cni_namespace, asked.sample_namespace}
     found = [
-        f"{observed.name}: pod {pod.namespace}/{pod.name} {'is going' if pod.deleting else 'is not ready'}"
+        f"{observed.name}: pod {pod.namespace}/{pod.name} {'is terminating' if pod.deleting else 'is not ready'}"
         for observed in observation.clusters
         for pod in observed.pods
         if pod.namespace in ours and (pod.deleting or not (pod.ready or pod.ended))
@@ -53,10 +72,10 @@ def await_whole(look: Callable[[], Observation], timeout: float, step: OpenStep)
     Args:
         look: reads the mesh without sending requests.
         timeout: seconds.
-        step: told what is pending.
+        step: notified of what is pending.
 
     Raises:
-        WaitError: the time is over; says what is still pending.
+        WaitError: the time is over; names what is still pending.
     """
 
     def few() -> str:
@@ -64,3 +83,12 @@ def await_whole(look: Callable[[], Observation], timeout: float, step: OpenStep)
         return "; ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
 
     wait_until(few, timeout, unmet="not whole", pause_seconds=PAUSE_SECONDS, waiting=step.waiting)
+
+
+def broken(judgements: Iterable[Judgement]) -> list[str]:
+    """Every requirement that failed, is blocked or unknown, with its first reason. Pure."""
+    return [
+        f"{judgement.id} {judgement.verdict}: {judgement.explanation.splitlines()[0]}"
+        for judgement in judgements
+        if judgement.verdict in {Verdict.FAIL, Verdict.BLOCKED, Verdict.UNKNOWN}
+    ]

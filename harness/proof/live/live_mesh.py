@@ -1,9 +1,4 @@
-"""A fault as an act on a live mesh: what it is given, and what it is.
-
-An act is a context manager: it breaks one thing and waits until that is so, and on leaving it mends it and waits until
-the thing it broke is whole again. It waits for what it has touched alone; whether the mesh as a whole has come back is
-for whoever makes the act to see.
-"""
+"""What an act on a live mesh is given, and what an act is."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,14 +12,14 @@ from harness.model.topology import Cluster
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A mesh that stands and is known to be good, to be broken."""
+class LiveMesh:
+    """A mesh that serves traffic and was seen to be good."""
 
     mesh: Mesh
     certificates: Pki
-    """Those that the mesh was formed with."""
+    """The certificates that the mesh was installed with."""
     good: Observation
-    """Of this mesh, before anything was broken."""
+    """Of this mesh, before anything was changed."""
 
     @property
     def east(self) -> Cluster:
@@ -46,4 +41,7 @@ class Stage:
         return self.mesh.kube(cluster)
 
 
-Act = Callable[[Stage], AbstractContextManager[None]]
+Act = Callable[[LiveMesh], AbstractContextManager[None]]
+"""A context manager that changes one thing and waits until the change is in force; on exit it puts the thing back and
+waits until it is as before. It waits only for what it has changed: whether the whole mesh has recovered is checked by
+whoever runs the act."""

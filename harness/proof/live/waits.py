@@ -20,7 +20,7 @@ from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import api_objects, control_plane
 from harness.observe.proxies import CLUSTERS, admin
-from harness.proof.faults.act import Stage
+from harness.proof.live.live_mesh import LiveMesh
 
 SECONDS = 60.0
 """For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
@@ -38,12 +38,12 @@ Endpoint = tuple[str, int, int, int]
 
 
 def await_true(
-    stage: Stage, cluster: Cluster, title: str, pending: Callable[[], str], seconds: float = SECONDS
+    live: LiveMesh, cluster: Cluster, title: str, pending: Callable[[], str], seconds: float = SECONDS
 ) -> None:
     """Ask again and again until nothing is pending.
 
     Args:
-        stage: the mesh.
+        live: the mesh.
         cluster: whom it concerns.
         title: what is waited for.
         pending: says what is still missing, empty when nothing is.
@@ -52,20 +52,20 @@ def await_true(
     Raises:
         StepError: the time is over.
     """
-    limit = seconds * stage.mesh.settings.timeout_scale
-    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+    limit = seconds * live.mesh.settings.timeout_scale
+    with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
         wait_until(lambda: _told(pending), limit, pause_seconds=_PAUSE, waiting=opened.waiting)
 
 
 def await_each(
-    stage: Stage, clusters: Iterable[Cluster], title: str, pending: Callable[[Cluster], str], seconds: float = SECONDS
+    live: LiveMesh, clusters: Iterable[Cluster], title: str, pending: Callable[[Cluster], str], seconds: float = SECONDS
 ) -> None:
     """`await_true` for several clusters side by side.
 
     Raises:
         StepError: the time is over for one of them.
     """
-    in_parallel(lambda cluster: await_true(stage, cluster, title, lambda: pending(cluster), seconds), clusters)
+    in_parallel(lambda cluster: await_true(live, cluster, title, lambda: pending(cluster), seconds), clusters)
 
 
 def _told(pending: Callable[[], str]) -> str:
@@ -75,35 +75,35 @@ def _told(pending: Callable[[], str]) -> str:
         return str(failed)
 
 
-def sync_volumes(stage: Stage, cluster: Cluster, namespace: str, pod: str) -> None:
+def sync_volumes(live: LiveMesh, cluster: Cluster, namespace: str, pod: str) -> None:
     """Let the kubelet look at a pod, and so bring what it mounts of ConfigMaps and Secrets up to date.
 
     It does so whenever the pod's own object changes, and else after a minute or so.
     """
     stamp = {"metadata": {"annotations": {LOOKED_AT: datetime.now(UTC).isoformat()}}}
-    stage.kube(cluster).merge("v1", "Pod", pod, stamp, namespace)
+    live.kube(cluster).merge("v1", "Pod", pod, stamp, namespace)
 
 
-def ask(stage: Stage, cluster: Cluster, namespace: str, app: str, path: str) -> Iterator[Any]:
+def ask(live: LiveMesh, cluster: Cluster, namespace: str, app: str, path: str) -> Iterator[Any]:
     """What the Envoy of each ready pod of an app answers on its admin interface.
 
     Raises:
         TransportError: one can't be asked.
     """
-    kube = stage.kube(cluster)
+    kube = live.kube(cluster)
     for pod in ready_pods(kube, namespace, app):
-        limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+        limit = ASK_SECONDS * live.mesh.settings.timeout_scale
         yield admin(kube, namespace, pod["metadata"]["name"], (path,), limit).get(path)
 
 
-def endpoints(stage: Stage, client: Cluster) -> frozenset[Endpoint]:
+def endpoints(live: LiveMesh, client: Cluster) -> frozenset[Endpoint]:
     """What the proxies of a cluster's sleep know of helloworld.
 
     Raises:
         TransportError: they can't be asked.
     """
-    sample = stage.mesh.settings.sample_namespace
-    answers = ask(stage, client, sample, expectations.SLEEP, CLUSTERS)
+    sample = live.mesh.settings.sample_namespace
+    answers = ask(live, client, sample, expectations.SLEEP, CLUSTERS)
     return frozenset(found for answer in answers for found in helloworld_endpoints(answer, sample))
 
 
@@ -125,45 +125,45 @@ def helloworld_endpoints(answer: Any, namespace: str) -> frozenset[Endpoint]:
 
 
 @contextmanager
-def felt(stage: Stage, clients: Iterable[Cluster], change: AbstractContextManager[None]) -> Iterator[None]:
+def felt(live: LiveMesh, clients: Iterable[Cluster], change: AbstractContextManager[None]) -> Iterator[None]:
     """Make a change; wait until these clients' proxies have other endpoints, and afterwards their former ones again.
 
     Raises:
         StepError: they don't in time.
     """
-    before = {client: endpoints(stage, client) for client in clients}
+    before = {client: endpoints(live, client) for client in clients}
 
     def other(client: Cluster) -> str:
-        return "they are what they were" if endpoints(stage, client) == before[client] else ""
+        return "they are what they were" if endpoints(live, client) == before[client] else ""
 
     def former(client: Cluster) -> str:
-        return "" if (found := endpoints(stage, client)) == before[client] else f"endpoints are {sorted(found)}"
+        return "" if (found := endpoints(live, client)) == before[client] else f"endpoints are {sorted(found)}"
 
     with change:
-        await_each(stage, before, "Wait until clients have other endpoints of helloworld", other)
+        await_each(live, before, "Wait until clients have other endpoints of helloworld", other)
         yield
-    await_each(stage, before, "Wait until clients have their former endpoints of helloworld", former)
+    await_each(live, before, "Wait until clients have their former endpoints of helloworld", former)
 
 
 @contextmanager
-def pushed(stage: Stage, change: AbstractContextManager[None]) -> Iterator[None]:
+def pushed(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
     """Make a change after which proxies are what they were; wait until they have been told all the same.
 
     Raises:
         StepError: they haven't in time, or there is no end to what they are told.
     """
-    before = {cluster: _updates(stage, cluster) for cluster in stage.mesh.topology.clusters}
+    before = {cluster: _updates(live, cluster) for cluster in live.mesh.topology.clusters}
 
     def pending(cluster: Cluster) -> str:
-        return "they have heard nothing" if _updates(stage, cluster) == before[cluster] else ""
+        return "they have heard nothing" if _updates(live, cluster) == before[cluster] else ""
 
     with change:
-        await_each(stage, before, "Wait until proxies are told of it", pending)
-        await_quiet(stage)
+        await_each(live, before, "Wait until proxies are told of it", pending)
+        await_quiet(live)
         yield
 
 
-def await_quiet(stage: Stage) -> None:
+def await_quiet(live: LiveMesh) -> None:
     """Wait until proxies have been told nothing new for longer than istiod gathers changes before it sends them.
 
     Raises:
@@ -172,43 +172,43 @@ def await_quiet(stage: Stage) -> None:
     heard = dict[Cluster, tuple[list[int], float]]()
 
     def pending(cluster: Cluster) -> str:
-        found, now = _updates(stage, cluster), time.monotonic()
+        found, now = _updates(live, cluster), time.monotonic()
         latest, since = heard.get(cluster, ([], now))
         if found != latest:
             since = now
         heard[cluster] = (found, since)
         return "they are still being told" if now - since < QUIET_SECONDS else ""
 
-    await_each(stage, stage.mesh.topology.clusters, "Wait until proxies are told nothing new", pending)
+    await_each(live, live.mesh.topology.clusters, "Wait until proxies are told nothing new", pending)
 
 
-def await_drained(stage: Stage) -> None:
+def await_drained(live: LiveMesh) -> None:
     """Wait until proxies are told nothing new, and helloworld's have no connection left by a former configuration.
 
     Raises:
         StepError: there is no end to it.
     """
-    await_quiet(stage)
+    await_quiet(live)
 
     def pending(cluster: Cluster) -> str:
-        answers = ask(stage, cluster, stage.mesh.settings.sample_namespace, expectations.HELLOWORLD, _DRAINING)
+        answers = ask(live, cluster, live.mesh.settings.sample_namespace, expectations.HELLOWORLD, _DRAINING)
         return "filter chains are being drained" if any(map(counted, answers)) else ""
 
-    clusters = stage.mesh.topology.clusters
-    await_each(stage, clusters, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
+    clusters = live.mesh.topology.clusters
+    await_each(live, clusters, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
 
 
-def _updates(stage: Stage, cluster: Cluster) -> list[int]:
+def _updates(live: LiveMesh, cluster: Cluster) -> list[int]:
     """How often the proxies of a cluster's client, server and gateway have been told something.
 
     Raises:
         TransportError: one can't be asked.
     """
-    settings = stage.mesh.settings
+    settings = live.mesh.settings
     apps = [(settings.sample_namespace, expectations.SLEEP), (settings.sample_namespace, expectations.HELLOWORLD)]
-    if stage.mesh.topology.has_gateway(cluster):
+    if live.mesh.topology.has_gateway(cluster):
         apps.append((settings.system_namespace, expectations.GATEWAY))
-    return [counted(answer) for app in apps for answer in ask(stage, cluster, *app, _COUNTERS)]
+    return [counted(answer) for app in apps for answer in ask(live, cluster, *app, _COUNTERS)]
 
 
 def counted(answer: Any) -> int:
@@ -216,24 +216,24 @@ def counted(answer: Any) -> int:
     return sum(int(stat.get("value") or 0) for stat in (answer or {}).get("stats") or ())
 
 
-def connected(stage: Stage, primary: Cluster, cluster: Cluster) -> frozenset[str]:
+def connected(live: LiveMesh, primary: Cluster, cluster: Cluster) -> frozenset[str]:
     """The proxies of a cluster that are connected to a primary's control planes.
 
     Raises:
         TransportError: they can't be asked.
     """
-    rows = (row for plane in control_planes(stage, primary) for row in plane.proxies)
+    rows = (row for plane in control_planes(live, primary) for row in plane.proxies)
     return frozenset(row.proxy for row in rows if row.cluster_id == cluster.cluster_name)
 
 
-def control_planes(stage: Stage, primary: Cluster) -> list[ControlPlane]:
+def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
     """What a primary's control planes say of themselves.
 
     Raises:
         TransportError: they can't be asked.
     """
-    kube, system = stage.kube(primary), stage.mesh.settings.system_namespace
-    limit = ASK_SECONDS * stage.mesh.settings.timeout_scale
+    kube, system = live.kube(primary), live.mesh.settings.system_namespace
+    limit = ASK_SECONDS * live.mesh.settings.timeout_scale
     return [
         control_plane.read_control_plane(kube, api_objects.pod(pod), limit)
         for pod in ready_pods(kube, system, "istiod")
@@ -241,38 +241,38 @@ def control_planes(stage: Stage, primary: Cluster) -> list[ControlPlane]:
 
 
 @contextmanager
-def cut_off(stage: Stage, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
+def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
     """Make a change; wait until a primary's remotes have lost it, and afterwards until their proxies are back.
 
     Raises:
         StepError: they don't in time.
     """
-    remotes = [cluster for cluster in stage.mesh.topology.remotes if cluster.primary == primary.name]
-    before = {remote: connected(stage, primary, remote) for remote in remotes}
+    remotes = [cluster for cluster in live.mesh.topology.remotes if cluster.primary == primary.name]
+    before = {remote: connected(live, primary, remote) for remote in remotes}
 
     def lost(remote: Cluster) -> str:
-        return f"still connected: {', '.join(sorted(left))}" if (left := connected(stage, primary, remote)) else ""
+        return f"still connected: {', '.join(sorted(left))}" if (left := connected(live, primary, remote)) else ""
 
     def back(remote: Cluster) -> str:
-        away = before[remote] - connected(stage, primary, remote)
+        away = before[remote] - connected(live, primary, remote)
         return f"not connected: {', '.join(sorted(away))}" if away else ""
 
     with change:
-        await_each(stage, remotes, "Wait until its proxies have lost the control plane", lost, 2 * SECONDS)
+        await_each(live, remotes, "Wait until its proxies have lost the control plane", lost, 2 * SECONDS)
         yield
-    await_each(stage, remotes, "Wait until its proxies are connected again", back, 2 * SECONDS)
+    await_each(live, remotes, "Wait until its proxies are connected again", back, 2 * SECONDS)
 
 
-def await_rollout(stage: Stage, cluster: Cluster, namespace: str, name: str) -> None:
+def await_rollout(live: LiveMesh, cluster: Cluster, namespace: str, name: str) -> None:
     """Wait until a Deployment is available as it now is, and none of its former pods is left.
 
     Raises:
         StepError: it isn't in time.
     """
-    kube = stage.kube(cluster)
-    timeout = AVAILABLE_SECONDS * stage.mesh.settings.timeout_scale
+    kube = live.kube(cluster)
+    timeout = AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
     title = f"Wait for Deployment {name}"
-    with stage.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
+    with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
         found = await_deployment(kube, namespace, name, timeout, opened)
         for pod in _leaving(kube.list("v1", "Pod", namespace, label_selector=selector(found or {}))):
             kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
