@@ -163,6 +163,19 @@ def pushed(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[Non
         yield
 
 
+@contextmanager
+def quiet(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change, and wait until proxies receive nothing new; wait again after it was undone.
+
+    Raises:
+        StepError: proxies receive updates without end.
+    """
+    with change:
+        await_quiet(live)
+        yield
+    await_quiet(live)
+
+
 def await_quiet(live: LiveMesh) -> None:
     """Wait until proxies have been told nothing new for longer than istiod gathers changes before it sends them.
 

@@ -126,7 +126,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "await_true", lambda *_: None)
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
     monkeypatch.setattr(waits, "connected", lambda *_: frozenset())
-    monkeypatch.setattr(gateways, "_await_addresses", lambda *_: None)
+    monkeypatch.setattr(gateways, "await_addresses", lambda *_: None)
     monkeypatch.setattr(remote_secrets, "await_drained", lambda *_: None)
     monkeypatch.setattr(gateways, "restart_gateways", lambda *_: None)
     for module in (gateways, remote_secrets):

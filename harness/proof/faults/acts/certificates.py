@@ -44,12 +44,12 @@ def root_differs(live: LiveMesh) -> Iterator[None]:
     other = pki.make(live.mesh.topology).clusters[live.west.name]
     own = live.certificates.clusters[live.west.name]
     try:
-        _write(live, live.west, other.entries)
-        _renewed(live, live.west, other.root_cert)
+        write_cacerts(live, live.west, other.entries)
+        renewed(live, live.west, other.root_cert)
         yield
     finally:
-        _write(live, live.west, own.entries)
-        _renewed(live, live.west, own.root_cert)
+        write_cacerts(live, live.west, own.entries)
+        renewed(live, live.west, own.root_cert)
 
 
 @contextmanager
@@ -72,14 +72,14 @@ def cacerts_late(live: LiveMesh) -> Iterator[None]:
         ours = live.kube(primary).get(*self_signed) is None
     try:
         delete(live, primary, secret)
-        _renewed(live, primary, None)
+        renewed(live, primary, None)
         _create(live, primary, before)
         yield
     finally:
         _create(live, primary, before)
         if ours:
             delete(live, primary, self_signed)
-        _renewed(live, primary, own.root_cert)
+        renewed(live, primary, own.root_cert)
 
 
 @contextmanager
@@ -109,11 +109,11 @@ def intermediate_shared(live: LiveMesh) -> Iterator[None]:
     """Give West the intermediate of East; what West's control plane has certified is certified anew."""
     own, shared = (live.certificates.clusters[cluster.name] for cluster in (live.west, live.east))
     try:
-        _write(live, live.west, shared.entries)
+        write_cacerts(live, live.west, shared.entries)
         _certify_anew(live, live.west)
         yield
     finally:
-        _write(live, live.west, own.entries)
+        write_cacerts(live, live.west, own.entries)
         _certify_anew(live, live.west)
 
 
@@ -155,13 +155,13 @@ def key_mismatch(live: LiveMesh) -> Iterator[None]:
 def _cacerts(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) -> Iterator[None]:
     """Other entries in `cacerts`; a control plane that runs there has looked at them."""
     try:
-        _write(live, cluster, entries)
+        write_cacerts(live, cluster, entries)
         yield
     finally:
-        _write(live, cluster, live.certificates.clusters[cluster.name].entries)
+        write_cacerts(live, cluster, live.certificates.clusters[cluster.name].entries)
 
 
-def _write(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) -> None:
+def write_cacerts(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) -> None:
     data = {name: b64encode(entries[name].encode()).decode() if name in entries else None for name in FILES}
     system, since = live.mesh.settings.system_namespace, time.monotonic()
     with environment_faults():
@@ -208,7 +208,7 @@ def _create(live: LiveMesh, cluster: Cluster, before: Object) -> None:
             kube.create({**before, "metadata": kept})
 
 
-def _renewed(live: LiveMesh, primary: Cluster, root: str | None) -> None:
+def renewed(live: LiveMesh, primary: Cluster, root: str | None) -> None:
     """Start everything anew that a control plane has certified: itself, then gateways, then workloads.
 
     Args:

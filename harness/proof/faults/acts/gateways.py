@@ -55,7 +55,7 @@ def gateway_no_address(live: LiveMesh) -> Iterator[None]:
         if former and expectations.is_address(former[0]):
             # For as long as this lasts the load balancer is to give no other.
             mending.enter_context(changed(live, cluster, reference, {"spec": {"loadBalancerIP": former[0]}}))
-        mending.callback(_await_addresses, live, cluster, former)
+        mending.callback(await_addresses, live, cluster, former)
         hidden = _hidden(live, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
         change = felt(live, _neighbours(live, cluster), hidden)
         if live.mesh.topology.serves_remotes(cluster):
@@ -75,7 +75,7 @@ def _disconnected(live: LiveMesh, cluster: Cluster, change: AbstractContextManag
 @contextmanager
 def _hidden(live: LiveMesh, cluster: Cluster, change: Object) -> Iterator[None]:
     with changed(live, cluster, _service(live), change):
-        _await_addresses(live, cluster, [])
+        await_addresses(live, cluster, [])
         for primary in {neighbour.primary for neighbour in _neighbours(live, cluster)}:
             restart_istiod(live, live.mesh.topology[primary])
         yield
@@ -162,7 +162,7 @@ def _exposed(live: LiveMesh, name: str) -> Reference:
     return Reference("networking.istio.io/v1", "Gateway", name, live.mesh.settings.system_namespace)
 
 
-def _await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None:
+def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None:
     title = f"Wait until the gateway has {'its former' if wanted else 'no'} address"
 
     def pending(seen: Object | None) -> str:

@@ -16,7 +16,7 @@ from harness.proof.live.live_mesh import LiveMesh
 def no_route(live: LiveMesh) -> Iterator[None]:
     """Take the routes between the pods of West and of the clusters on its network away."""
     topology, west = live.mesh.topology, live.west
-    group = [_made_here(live, cluster) for cluster in topology.clusters if cluster.network == west.network]
+    group = [made_here(live, cluster) for cluster in topology.clusters if cluster.network == west.network]
     routes.remove(group, live.mesh.log)
     try:
         yield
@@ -37,7 +37,7 @@ def dropped(live: LiveMesh, cluster: Cluster, chain: str, *packets: str) -> Iter
     Raises:
         StepError: the suite has not made this cluster, or the rule could not be set.
     """
-    nodes = _made_here(live, cluster).nodes
+    nodes = made_here(live, cluster).nodes
 
     def change(action: str) -> None:
         rule = ("iptables", "--wait", "--table", "mangle", action, chain, *packets, "--jump", "DROP")
@@ -51,7 +51,7 @@ def dropped(live: LiveMesh, cluster: Cluster, chain: str, *packets: str) -> Iter
         change("--delete")
 
 
-def _made_here(live: LiveMesh, cluster: Cluster) -> ClusterAccess:
+def made_here(live: LiveMesh, cluster: Cluster) -> ClusterAccess:
     access = live.kube(cluster).access
     if not access.nodes:
         raise StepError(f"{cluster.name} was not made by the suite, which changes nothing on the nodes of others")

@@ -29,20 +29,20 @@ def policies_differ(live: LiveMesh) -> AbstractContextManager[None]:
     """Keep traffic local by a DestinationRule on East only."""
     spec = configuration.local_only(live.mesh.settings.sample_namespace)
     clients = live.mesh.topology.served_by(live.east)
-    return felt(live, clients, _applied(live, [live.east], NETWORKING, DestinationRule=spec))
+    return felt(live, clients, applied(live, [live.east], NETWORKING, DestinationRule=spec))
 
 
 def all_local(live: LiveMesh) -> AbstractContextManager[None]:
     """Keep traffic local by a DestinationRule."""
     spec = configuration.local_only(live.mesh.settings.sample_namespace)
     topology = live.mesh.topology
-    return felt(live, topology.clusters, _applied(live, topology.primaries, NETWORKING, DestinationRule=spec))
+    return felt(live, topology.clusters, applied(live, topology.primaries, NETWORKING, DestinationRule=spec))
 
 
 def cluster_local(live: LiveMesh) -> AbstractContextManager[None]:
     """Declare helloworld cluster-local."""
     settings = configuration.cluster_local(live.mesh.settings.sample_namespace)
-    return felt(live, live.mesh.topology.clusters, _configured(live, settings))
+    return felt(live, live.mesh.topology.clusters, configured(live, settings))
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def not_discovered(live: LiveMesh) -> Iterator[None]:
     change = {"metadata": {"labels": dict(configuration.OVERLOOKED)}}
     # Nothing is overlooked until the namespace has its label: one change that clients feel.
     labelled = changed(live, live.west, namespace, change)
-    with _configured(live, configuration.overlooking()), felt(live, live.mesh.topology.clusters, labelled):
+    with configured(live, configuration.overlooking()), felt(live, live.mesh.topology.clusters, labelled):
         yield
 
 
@@ -64,7 +64,7 @@ def shares_skewed(live: LiveMesh) -> Iterator[None]:
         "DestinationRule": configuration.versions(topology, sample),
         "VirtualService": configuration.skewed(topology, sample),
     }
-    with _applied(live, topology.primaries, NETWORKING, **specs):
+    with applied(live, topology.primaries, NETWORKING, **specs):
         in_parallel(lambda client: _await_routes(live, client, weighted=True), topology.clusters)
         yield
     in_parallel(lambda client: _await_routes(live, client, weighted=False), topology.clusters)
@@ -73,11 +73,11 @@ def shares_skewed(live: LiveMesh) -> Iterator[None]:
 def plaintext_accepted(live: LiveMesh) -> AbstractContextManager[None]:
     """Let helloworld take plaintext, by a policy of its own."""
     spec = configuration.plaintext_for_helloworld()
-    return pushed(live, _applied(live, live.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
+    return pushed(live, applied(live, live.mesh.topology.primaries, SECURITY, PeerAuthentication=spec))
 
 
 @contextmanager
-def _applied(
+def applied(
     live: LiveMesh, clusters: Iterable[Cluster], api_version: str, **specs: configuration.Spec
 ) -> Iterator[None]:
     """Create an object for helloworld of each kind, one after the other, on each of these clusters."""
@@ -91,7 +91,7 @@ def _applied(
 
 
 @contextmanager
-def _configured(live: LiveMesh, settings: configuration.Spec) -> Iterator[None]:
+def configured(live: LiveMesh, settings: configuration.Spec) -> Iterator[None]:
     """Add settings to the mesh configuration of every primary."""
     with ExitStack() as mending:
         for primary in live.mesh.topology.primaries:

@@ -1,0 +1,1 @@
+"""What variants change on a live mesh."""
