@@ -11,7 +11,7 @@ from harness.base.errors import UserError
 from harness.judge import requirement
 from harness.runs.options import OPTIONS
 
-pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.verdicts"]
+pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.variants", "fixtures.verdicts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

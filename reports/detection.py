@@ -149,10 +149,11 @@ def _row(trial: Trial) -> str:
         wrong,
         detected,
     )
-    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for a cell of a Markdown table."""
     for character in "\\`*_[]|":
         text = text.replace(character, "\\" + character)
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())

@@ -16,6 +16,9 @@ DETECTION_MARKDOWN = "detection.md"
 FAULTS_HTML = "faults.html"
 FAULTS = "faults"
 """Observations of broken meshes, by topology and fault."""
+VARIANTS_JSON = "variants.json"
+VARIANTS = "variants"
+"""Observations of valid meshes, by topology and variant."""
 
 
 def observation(output: Path, name: str) -> Path:

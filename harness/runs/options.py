@@ -69,6 +69,7 @@ OPTIONS = (
     OptionSpec("level", "", "judge only these levels: MUST, SHOULD, EXTENDED (comma separated)"),
     OptionSpec("skip-requirement", "", "ID:REASON: do not judge it, and say why", repeatable=True),
     OptionSpec("fault", "", "make only these faults (comma separated): suites/faults"),
+    OptionSpec("variant", "", "make only these variants (comma separated): suites/variants"),
     OptionSpec("resilience", "", "also change the mesh while it serves, and judge what must hold meanwhile", flag=True),
     OptionSpec("scenario", "", "with --resilience: play only these scenarios (comma separated)"),
     OptionSpec("output", "output", "directory for everything that is written"),
@@ -114,6 +115,8 @@ class Options:
     """Requirement id → why it is not judged."""
     faults: frozenset[str]
     """Ids of the faults that suites/faults makes; all where empty."""
+    variants: frozenset[str]
+    """Ids of the variants that suites/variants makes; all where empty."""
     resilience: bool
     scenarios: frozenset[str]
     """Played with --resilience, if their requirements are judged: all of them unless some are named."""
@@ -211,6 +214,7 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         levels=frozenset(Level(level) for level in _some_of("level", listed("level"), tuple(Level))),
         skipped=_skipped(_raw_list(raw("skip-requirement")), known_requirements),
         faults=frozenset(listed("fault")),
+        variants=frozenset(listed("variant")),
         resilience=_resilience(raw, listed("scenario")),
         scenarios=frozenset(_some_of("scenario", listed("scenario"), SCENARIOS) or SCENARIOS),
         output=Path(text("output")),

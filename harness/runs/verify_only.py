@@ -45,8 +45,21 @@ def expect(options: Options) -> Topology:
     with TemporaryDirectory(prefix="eastwest-") as directory:
         names = [cluster.name for cluster in options.topologies[0].clusters]
         kubes = {access.name: Kube(access) for access in take(options, names, Path(directory))}
-        require(in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values()), kubes)
-        return discovery.topology(_read(kubes, options), _names(options))
+        return discover(kubes, options)
+
+
+def discover(kubes: Mapping[str, Kube], options: Options) -> Topology:
+    """The topology of the mesh on these clusters; missing permissions are found first.
+
+    Args:
+        kubes: by the names that the clusters are to have.
+        options: of the run.
+
+    Raises:
+        UserError: a permission is missing, or the clusters form no mesh.
+    """
+    require(in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values()), kubes)
+    return discovery.topology(_read(kubes, options), _names(options))
 
 
 def take(options: Options, names: Sequence[str], directory: Path) -> tuple[ClusterAccess, ...]:

@@ -1,27 +1,18 @@
 """Acts put back exactly what they touch, however what they surround ends."""
 
-import base64
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import chain, repeat
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import yaml
 
 from harness.base.errors import StepError
 from harness.clusters import containers
-from harness.kube.client import Kube, Object
-from harness.mesh import manifests
-from harness.mesh.context import RUN_LABEL, Mesh
-from harness.mesh.pki import Pki
-from harness.mesh.remote_secrets import READER
-from harness.mesh.settings import MeshSettings
+from harness.kube.client import Object
+from harness.mesh.context import RUN_LABEL
 from harness.model import expectations
 from harness.model.observation import Observation
-from harness.model.step_log import StepLog
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.acts import (
     api_servers,
@@ -35,10 +26,9 @@ from harness.proof.faults.mutations import faults
 from harness.proof.live import changes, restarts, waits
 from harness.proof.live.live_mesh import Act, LiveMesh
 from suites.selftest.support.fake_kube import FakeKube, merged
+from suites.selftest.support.live_mesh import SAMPLE, SYSTEM, live_mesh, made_object, spec, state
 
-SYSTEM, SAMPLE = "istio-system", "sample"
 PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
-SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="r1")
 BY_OBJECTS = (
     "gateway-no-address",
     "gateway-unlabelled",
@@ -71,54 +61,6 @@ class BoomError(Exception):
     """What happens while a fault is in force."""
 
 
-def _object(api_version: str, kind: str, name: str, namespace: str = "", **fields: Any) -> Object:
-    metadata = {"name": name, "labels": {"team": "a"}, **({"namespace": namespace} if namespace else {})}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _objects(cluster: str, network: str) -> list[Object]:
-    """What an act may touch, as it stands on a cluster."""
-    service = manifests.render("east-west-gateway-service", namespace=SYSTEM, network=network)[0]
-    for port, number in zip(service["spec"]["ports"], range(30000, 30010), strict=False):
-        port["nodePort"] = number
-    service["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}
-    kubeconfig = yaml.safe_dump(
-        {"clusters": [{"cluster": {"server": "https://west:6443"}}], "users": [{"user": {"token": "t"}}]}
-    )
-    remote_secret = _object(
-        "v1", "Secret", "istio-remote-secret-cluster2", SYSTEM, data={"cluster2": _encoded(kubeconfig)}
-    )
-    remote_secret["metadata"]["labels"] = {"istio/multiCluster": "true"}
-    reader = {"kind": "ServiceAccount", "name": READER, "namespace": SYSTEM}
-    echo = [
-        {**found, "spec": {**found["spec"], "clusterIP": "10.0.0.5"}}
-        for version in ("v1", "v2")
-        for found in manifests.render("echo-service", namespace=SAMPLE, version=version)
-        + manifests.render("echo", namespace=SAMPLE, version=version, image="echo")
-        if found["kind"] == "Service"
-    ]
-    return [
-        service,
-        *manifests.render("expose-services", namespace=SYSTEM),
-        *manifests.render("expose-istiod", namespace=SYSTEM),
-        *manifests.render("helloworld-service", namespace=SAMPLE),
-        *echo,
-        _object("v1", "Namespace", SAMPLE),
-        _object(
-            "v1", "ConfigMap", "istio", SYSTEM, data={"mesh": "# as istioctl writes it\nrootNamespace: istio-system"}
-        ),
-        remote_secret,
-        _object("v1", "Secret", "reader-token", SYSTEM, data={"token": _encoded("t")}),
-        _object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "reader", subjects=[reader]),
-        _object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "other", subjects=[{**reader, "name": "other"}]),
-        _object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "istio-sidecar-injector"),
-    ]
-
-
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for without a watch has come about."""
@@ -133,23 +75,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "restart_istiod", lambda *_: None)
 
 
-def _live(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube]]:
-    topology = observation.topology
-    kubes = {c.name: FakeKube(c.name, *_objects(c.name, c.network)) for c in topology.clusters}
-    mesh = Mesh(topology, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
-    return LiveMesh(mesh, Pki({}), observation), kubes
-
-
-def _state(kubes: Mapping[str, FakeKube]) -> dict[str, Any]:
-    return {name: copy.deepcopy(kube.objects) for name, kube in kubes.items()}
-
-
-def _spec(objects: Mapping[Any, Object]) -> dict[Any, Object]:
-    return {
-        key: {field: value for field, value in found.items() if field != "status"} for key, found in objects.items()
-    }
-
-
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     ("fault", "topology"),
@@ -159,21 +84,21 @@ def test_what_an_act_touches_is_put_back(
     fault: str, topology: str, made_observations: Mapping[str, Observation]
 ) -> None:
     """The same objects stand there afterwards, also when something fails while the fault is in force."""
-    live, kubes = _live(made_observations[topology])
-    act, before = cast(Act, faults()[fault].act), _state(kubes)
+    live, kubes = live_mesh(made_observations[topology])
+    act, before = cast(Act, faults()[fault].act), state(kubes)
     with pytest.raises(BoomError), act(live):
-        broken = _state(kubes)
+        broken = state(kubes)
         raise BoomError
-    assert any(_spec(broken[name]) != _spec(before[name]) for name in kubes)
-    after = _state(kubes)
-    assert {name: _spec(after[name]) for name in kubes} == {name: _spec(before[name]) for name in kubes}
+    assert any(spec(broken[name]) != spec(before[name]) for name in kubes)
+    after = state(kubes)
+    assert {name: spec(after[name]) for name in kubes} == {name: spec(before[name]) for name in kubes}
 
 
 def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
     made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What changes nothing in a proxy is waited for by how often it was told something."""
-    live, _ = _live(made_observations["primary-remote-multi-network"])
+    live, _ = live_mesh(made_observations["primary-remote-multi-network"])
     told = {"east": chain([3, 3, 3, 4, 5], repeat(6)), "west": chain([7, 8], repeat(9))}
     latest: dict[str, int] = {}
 
@@ -205,7 +130,7 @@ def test_undoing_a_merge_patch_restores_every_field() -> None:
 
 def test_an_object_that_does_not_go_is_left_as_it_is(made_observations: Mapping[str, Observation]) -> None:
     """What finalizers hold is not created a second time."""
-    live, kubes = _live(made_observations["primary-remote-multi-network"])
+    live, kubes = live_mesh(made_observations["primary-remote-multi-network"])
     kubes["east"].objects["Secret", SYSTEM, "reader-token"]["metadata"]["finalizers"] = ["hold"]
     reference = changes.Reference("v1", "Secret", "reader-token", SYSTEM)
     with pytest.raises(StepError, match="still there: finalizers hold"), changes.absent(live, live.east, reference):
@@ -215,7 +140,7 @@ def test_an_object_that_does_not_go_is_left_as_it_is(made_observations: Mapping[
 
 def test_what_was_taken_away_meanwhile_needs_no_mending(made_observations: Mapping[str, Observation]) -> None:
     """An experiment takes its Services away at its end, while the fault that changed one is still in force."""
-    live, kubes = _live(made_observations["primary-remote-multi-network"])
+    live, kubes = live_mesh(made_observations["primary-remote-multi-network"])
     reference = changes.Reference("v1", "Secret", "reader-token", SYSTEM)
     with changes.changed(live, live.east, reference, {"metadata": {"labels": {"team": "b"}}}):
         kubes["east"].delete(*reference)
@@ -226,9 +151,9 @@ def test_only_pods_of_the_run_are_started_anew(
     made_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others' workloads may stand in the namespace of the sample."""
-    live, kubes = _live(made_observations["primary-remote-multi-network"])
+    live, kubes = live_mesh(made_observations["primary-remote-multi-network"])
     for name, run in (("sleep", "r1"), ("shop", "")):
-        deployment = _object("apps/v1", "Deployment", name, SAMPLE)
+        deployment = made_object("apps/v1", "Deployment", name, SAMPLE)
         deployment["metadata"]["labels"][RUN_LABEL] = run
         kubes["east"].create(deployment)
     ended: list[str] = []
@@ -239,7 +164,7 @@ def test_only_pods_of_the_run_are_started_anew(
 
 def test_a_webhook_that_was_deleted_meanwhile_may_go(made_observations: Mapping[str, Observation]) -> None:
     """Mending takes the finalizer away, and the object that waited for it goes."""
-    live, kubes = _live(made_observations["primary-remote-multi-network"])
+    live, kubes = live_mesh(made_observations["primary-remote-multi-network"])
     kube, name = kubes["west"], "istio-sidecar-injector"
     api = "admissionregistration.k8s.io/v1"
     with cast(Act, faults()["left-behind"].act)(live):
@@ -274,7 +199,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]
 @pytest.mark.usefixtures("at_once")
 def test_packets_pass_again(commands: list[tuple[str, ...]], made_observations: Mapping[str, Observation]) -> None:
     """The rule that was inserted is deleted, word for word, whatever happens in between."""
-    live, _ = _live(made_observations["primary-remote-multi-network"])
+    live, _ = live_mesh(made_observations["primary-remote-multi-network"])
     with pytest.raises(BoomError), api_servers.down(live):
         (inserted,) = commands
         raise BoomError
@@ -286,7 +211,7 @@ def test_nodes_of_others_are_not_touched(
     commands: list[tuple[str, ...]], made_observations: Mapping[str, Observation]
 ) -> None:
     """On clusters that the suite has not made the act says that it can't be made."""
-    live, kubes = _live(made_observations["primary-remote-multi-network"])
+    live, kubes = live_mesh(made_observations["primary-remote-multi-network"])
     access = kubes["west"].access
     kubes["west"].access = type(access)(access.name, access.context, access.kubeconfig, access.peer_server)
     with pytest.raises(StepError, match="not made by the suite"), network.dropped(live, live.west, "INPUT"):

@@ -162,6 +162,11 @@ def _cacerts(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) -> It
 
 
 def write_cacerts(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) -> None:
+    """Replace the entries of `cacerts`, and wait until a control plane that runs there has read them.
+
+    Raises:
+        StepError: the control plane has not read them in time.
+    """
     data = {name: b64encode(entries[name].encode()).decode() if name in entries else None for name in FILES}
     system, since = live.mesh.settings.system_namespace, time.monotonic()
     with environment_faults():

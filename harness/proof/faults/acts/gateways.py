@@ -163,6 +163,11 @@ def _exposed(live: LiveMesh, name: str) -> Reference:
 
 
 def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None:
+    """Wait until the gateway's Service has exactly these addresses from its load balancer.
+
+    Raises:
+        StepError: it has others when the time is over.
+    """
     title = f"Wait until the gateway has {'its former' if wanted else 'no'} address"
 
     def pending(seen: Object | None) -> str:

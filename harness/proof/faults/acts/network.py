@@ -52,6 +52,11 @@ def dropped(live: LiveMesh, cluster: Cluster, chain: str, *packets: str) -> Iter
 
 
 def made_here(live: LiveMesh, cluster: Cluster) -> ClusterAccess:
+    """The way to a cluster that the suite has made.
+
+    Raises:
+        StepError: somebody else has made it.
+    """
     access = live.kube(cluster).access
     if not access.nodes:
         raise StepError(f"{cluster.name} was not made by the suite, which changes nothing on the nodes of others")

@@ -10,7 +10,7 @@ from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.proof.live.changes import Reference, absent, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import await_rollout, quiet
+from harness.proof.live.waits import await_quiet, await_rollout, quiet
 
 CURL = "curl"
 """The client of Istio's samples since 1.24."""
@@ -44,6 +44,7 @@ def curl_for_sleep(live: LiveMesh) -> Iterator[None]:
         for cluster in clusters:
             undoing.enter_context(_client_replaced(live, cluster))
         in_parallel(lambda cluster: _await_client(live, cluster, CURL), clusters)
+        await_quiet(live)
         yield
 
 

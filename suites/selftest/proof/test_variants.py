@@ -1,0 +1,212 @@
+"""Variants without clusters: what they touch is put back, and what the suite says of them is judged."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.base.errors import StepError, UserError
+from harness.judge.diagnose.cause import Cause
+from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
+from harness.mesh import pki
+from harness.mesh.pki import Pki
+from harness.model.observation import Observation
+from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.proof.faults.acts import certificates as ca_acts
+from harness.proof.faults.acts import policies as policy_acts
+from harness.proof.live import waits
+from harness.proof.variants.acts import certificates, clusters, gateways, workloads
+from harness.proof.variants.registry import select, variants
+from harness.proof.variants.trial import VariantResult, VariantTrial, compare
+from reports import variants as report
+from reports.detection import Untried
+from reports.model import Suite
+from suites.selftest.support.live_mesh import ca_files, live_mesh, spec, state
+
+PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
+VARIANT = variants()["app-protocol"]
+CAUSE = Cause(
+    id="ports-differ", title="T", cluster="west", object="Service", field="f", expected="e", found="g", repair="r"
+)
+
+
+class BoomError(Exception):
+    """What happens while a variant is in force."""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is waited for has happened."""
+    for module in (waits, clusters, policy_acts, ca_acts):
+        monkeypatch.setattr(module, "await_true", lambda *_: None)
+    monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
+    monkeypatch.setattr(gateways, "await_addresses", lambda *_: None)
+    monkeypatch.setattr(workloads, "await_rollout", lambda *_: None)
+    monkeypatch.setattr(certificates, "renewed", lambda *_: None)
+    monkeypatch.setattr(clusters, "restart_sample", lambda *_: None)
+    monkeypatch.setattr(clusters, "await_connected", lambda *_: None)
+    monkeypatch.setattr(
+        pki, "make", lambda topology: Pki({c.name: ca_files(f"next {c.name}") for c in topology.clusters})
+    )
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("variant", "topology"),
+    [(each.id, topology.name) for each in variants().values() for topology in PRESETS if each.where(topology)],
+)
+def test_what_a_variant_touches_is_put_back(
+    variant: str, topology: str, made_observations: Mapping[str, Observation]
+) -> None:
+    """The same objects exist afterwards, also when something fails while the variant is in force."""
+    live, kubes = live_mesh(made_observations[topology])
+    before = state(kubes)
+    with pytest.raises(BoomError), variants()[variant].act(live):
+        changed = state(kubes)
+        raise BoomError
+    assert any(spec(changed[name]) != spec(before[name]) for name in kubes)
+    after = state(kubes)
+    assert {name: spec(after[name]) for name in kubes} == {name: spec(before[name]) for name in kubes}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_one_secret_names_every_cluster_it_knows(made_observations: Mapping[str, Observation]) -> None:
+    live, kubes = live_mesh(made_observations["multi-primary-multi-network"])
+    with clusters.one_secret(live):
+        for kube in kubes.values():
+            labelled = kube.list("v1", "Secret", "istio-system", label_selector="istio/multiCluster=true")
+            assert [found["metadata"]["name"] for found in labelled] == ["clusters"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_moved_port_leads_to_the_same_listener(made_observations: Mapping[str, Observation]) -> None:
+    live, kubes = live_mesh(made_observations["multi-primary-multi-network"])
+    with gateways.gateway_port(live):
+        service: Any = kubes["west"].get("v1", "Service", "istio-eastwestgateway", "istio-system")
+    ports = {port["name"]: (port["port"], port.get("targetPort")) for port in service["spec"]["ports"]}
+    assert ports["tls"] == (443, 15443)
+    assert ports["tls-istiod"] == (15012, None)
+    assert service["metadata"]["labels"]["networking.istio.io/gatewayPort"] == "443"
+
+
+def test_a_program_is_not_renamed() -> None:
+    """Only what is exactly the old name changes: labels and selectors agree, the command stays."""
+    manifest = {"metadata": {"name": "sleep"}, "command": ["/bin/sleep", "1"], "labels": [{"app": "sleep"}]}
+    renamed = workloads.renamed(manifest, "sleep", "curl")
+    assert renamed == {"metadata": {"name": "curl"}, "command": ["/bin/sleep", "1"], "labels": [{"app": "curl"}]}
+
+
+def test_nodes_of_others_are_not_labelled(made_observations: Mapping[str, Observation]) -> None:
+    """Nodes of clusters that the suite has not made stay as they are."""
+    live, kubes = live_mesh(made_observations["multi-primary-multi-network"])
+    before = state(kubes)
+    for kube in kubes.values():
+        kube.access = replace(kube.access, nodes=())
+    for act in (clusters.failover, gateways.external_ips):
+        with pytest.raises(StepError, match="not made by the suite"), act(live):
+            pass
+    assert state(kubes) == before
+
+
+def test_variants_are_chosen_by_topology_and_id() -> None:
+    single, multi = (
+        preset(ControlPlaneModel.MULTI_PRIMARY, network) for network in (NetworkModel.SINGLE, NetworkModel.MULTI)
+    )
+    assert len(select(variants(), multi)) == len(variants())
+    assert "gateway-port" not in {variant.id for variant in select(variants(), single)}
+    assert [variant.id for variant in select(variants(), multi, {"failover"})] == ["failover"]
+    with pytest.raises(UserError, match="--variant=no-such"):
+        select(variants(), multi, {"no-such"})
+
+
+def test_every_variant_of_a_topology_comes_before_the_next_topology(tmp_path: Path) -> None:
+    """A mesh is installed once for each topology."""
+    command = [sys.executable, "-m", "pytest", "suites/variants", "--topology=all", "--collect-only", "-q"]
+    done = subprocess.run([*command, f"--output={tmp_path}"], capture_output=True, text=True, check=True)
+    presets = [preset(planes, NetworkModel.MULTI) for planes in ControlPlaneModel]
+    found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", done.stdout)
+    wanted = {topology.name: [variant.id for variant in select(variants(), topology)] for topology in presets}
+    for name, rows in groupby(found, key=itemgetter(0)):
+        assert [variant for _, variant in rows] == wanted.pop(name)
+    assert not wanted
+
+
+def _judgement(row: str, verdict: Verdict, *facts: str) -> Judgement:
+    finding = Finding(cluster="west", object="o", field="f", expected="e", found="g")
+    reserved = Reservation(verdict=verdict, reason="because")
+    return Judgement(
+        id=row,
+        level=Level.MUST,
+        area="a",
+        title="t",
+        verdict=verdict,
+        facts=facts,
+        findings=(finding,) if verdict is Verdict.FAIL else (),
+        reservations=() if verdict in {Verdict.FAIL, Verdict.PASS} else (reserved,),
+    )
+
+
+def _compared(
+    *after: Judgement, causes: tuple[Cause, ...] = (), reported: frozenset[str] = frozenset()
+) -> VariantTrial:
+    before = (_judgement("A", Verdict.PASS, "old"), _judgement("S", Verdict.SKIPPED))
+    return compare(replace(VARIANT, reported=reported), "multi-primary", before, after, causes)
+
+
+def test_a_green_mesh_is_green_and_what_is_new_is_told() -> None:
+    trial = _compared(_judgement("A", Verdict.PASS, "old", "new"), _judgement("S", Verdict.SKIPPED))
+    assert (trial.result, trial.alarms, trial.news) == (VariantResult.GREEN, (), ("A: new",))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.BLOCKED, Verdict.UNKNOWN, Verdict.SKIPPED])
+def test_every_other_verdict_is_a_false_alarm(verdict: Verdict) -> None:
+    trial = _compared(_judgement("A", verdict))
+    assert trial.result is VariantResult.FALSE_ALARM
+    assert trial.alarms[0].startswith(f"A {verdict}: ")
+
+
+def test_what_may_be_reported_may_be_skipped_but_not_fail() -> None:
+    reported = frozenset({"A"})
+    assert _compared(_judgement("A", Verdict.SKIPPED), reported=reported).result is VariantResult.GREEN
+    assert _compared(_judgement("A", Verdict.FAIL), reported=reported).result is VariantResult.FALSE_ALARM
+
+
+def test_a_cause_is_a_false_alarm() -> None:
+    trial = _compared(_judgement("A", Verdict.PASS, "old"), causes=(CAUSE,))
+    assert trial.result is VariantResult.FALSE_ALARM
+    assert trial.causes == ("ports-differ",)
+
+
+def test_a_mesh_that_does_not_recover_is_unknown_but_hides_no_false_alarm() -> None:
+    green = _compared(_judgement("A", Verdict.PASS, "old"))
+    assert green.model_copy(update={"recovered": False}).result is VariantResult.UNKNOWN
+    alarm = _compared(_judgement("A", Verdict.FAIL))
+    assert alarm.model_copy(update={"recovered": False}).result is VariantResult.FALSE_ALARM
+
+
+def test_the_table_says_what_was_not_green(tmp_path: Path) -> None:
+    green, alarm = _compared(_judgement("A", Verdict.PASS, "old", "a|b")), _compared(_judgement("A", Verdict.FAIL))
+    matrix = report.VariantMatrix(
+        suite=Suite(version="1", commit="abc"),
+        date=datetime(2026, 1, 1, tzinfo=UTC),
+        seconds=60,
+        reproduce="pytest suites/variants",
+        trials=(green, alarm),
+    )
+    assert report.summary(matrix) == "1 of 2 variants stayed green; 1 false alarm"
+    assert report.exit_code(matrix) == 1
+    assert report.exit_code(matrix.model_copy(update={"trials": (green,)})) == 0
+    assert report.exit_code(matrix.model_copy(update={"trials": ()})) == 5
+    left = matrix.model_copy(update={"trials": (green,), "untried": (Untried(name="x", reason="y"),)})
+    assert report.exit_code(left) == 3
+    report.write(matrix, tmp_path / "variants.json")
+    text = (tmp_path / "variants.md").read_text()
+    assert "A fail: west: o f: expected e, found g" in text and "a\\|b" in text
