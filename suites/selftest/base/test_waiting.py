@@ -26,8 +26,7 @@ from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep, StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.proof.faults import whole
-from harness.proof.faults.acts import waits
+from harness.proof.live import waits, whole
 
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 EAST, WEST = TOPOLOGY.clusters
