@@ -75,6 +75,8 @@ class ClusterObservation(Model):
     services: tuple[Service, ...] = ()
     sail: tuple[SailResource, ...] = ()
     webhooks: tuple[InjectionWebhook, ...] = ()
+    validating_webhooks: tuple[InjectionWebhook, ...] = ()
+    """Istio's, which check its configuration objects; empty also where they may not be read."""
     dry_run: DryRun | None = None
     config: tuple[ConfigObject, ...] = ()
     mesh_config: tuple[MeshConfig, ...] = ()

@@ -7,6 +7,7 @@ of it, which proxy belongs to a client, which cluster stands behind an endpoint.
 from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 
+from harness.model import revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
 from harness.model.observation import Observation
@@ -137,12 +138,6 @@ def injection_webhooks(observed: ClusterObservation, revision: str) -> tuple[Inj
     return tuple(webhook for webhook in observed.webhooks if revision in {webhook.revision, webhook.tag})
 
 
-def revision_labels(observed: ClusterObservation, revision: str) -> tuple[str, ...]:
-    """The values of `istio.io/rev` that select a revision: its own name and its tags (Istio, "Revision tags")."""
-    tags = (webhook.tag for webhook in observed.webhooks if webhook.tag and webhook.revision == revision)
-    return tuple(dict.fromkeys((revision, *tags)))
-
-
 def is_helloworld(workload: Workload) -> bool:
     """Whether it is a version of helloworld, by the sample's label: a gateway of that name is none."""
     return workload.labels.get("app") == HELLOWORLD
@@ -158,7 +153,8 @@ def trust_domain(observation: Observation) -> str:
     """The trust domain that was asked for; under verify-only the one the first primary is configured with."""
     asked = observation.asked
     if asked.mode == "verify-only":
-        config = mesh_config(observation[observation.topology.primaries[0]], asked.revision)
+        observed = observation[observation.topology.primaries[0]]
+        config = mesh_config(observed, revisions.serving(observed, asked.sample_namespace))
         if config is not None:
             return str(config.mesh.get("trustDomain") or asked.trust_domain)
     return asked.trust_domain

@@ -37,10 +37,13 @@ class WebhookRule(Model):
     path: str = ""
     ca_bundle: tuple[Certificate, ...] = ()
     failure_policy: str = ""
+    namespace_selector: dict[str, Any] | None = None
+    """As the API has it, empty where it selects everything; None where it was not recorded."""
+    object_selector: dict[str, Any] | None = None
 
 
 class InjectionWebhook(Model):
-    """A MutatingWebhookConfiguration that injects sidecars."""
+    """A MutatingWebhookConfiguration that injects sidecars, or a ValidatingWebhookConfiguration of Istio."""
 
     name: str
     revision: str
@@ -57,6 +60,8 @@ class DryRun(Model):
 
     injected: bool
     """It came back with an istio-proxy container."""
+    revision: str = ""
+    """The one that injected it, as its annotation istio.io/rev says."""
     error: str = ""
     """What the API server said instead."""
 

@@ -39,6 +39,7 @@ class Subject(StrEnum):
     SERVICES = "services"
     SAIL = "Sail resources"
     WEBHOOKS = "injection webhooks"
+    VALIDATION = "validating webhooks"
     DRY_RUN = "injection dry run"
     CONFIG = "Istio configuration"
     MESH_CONFIG = "mesh configuration"

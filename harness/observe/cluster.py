@@ -146,6 +146,7 @@ class _Source:
             (Subject.SERVICES, "services", self.services, ()),
             (Subject.SAIL, "sail", self.sail, ()),
             (Subject.WEBHOOKS, "webhooks", self.webhooks, ()),
+            (Subject.VALIDATION, "validating_webhooks", self.validating_webhooks, ()),
             (Subject.CONFIG, "config", self.config, ()),
             (Subject.MESH_CONFIG, "mesh_config", self.mesh_config, ()),
             (Subject.REMOTE_SECRETS, "remote_secrets", self.remote_secrets, ()),
@@ -239,6 +240,10 @@ class _Source:
     def webhooks(self) -> tuple[InjectionWebhook, ...]:
         found = self._items("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations")
         return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_injection_webhook(raw))
+
+    def validating_webhooks(self) -> tuple[InjectionWebhook, ...]:
+        found = self._items("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations")
+        return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_validation_webhook(raw))
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"

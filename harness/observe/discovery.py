@@ -15,10 +15,10 @@ from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, MeshConfig
+from harness.model.revisions import serving
 from harness.model.topology import Cluster, Role, Topology
 
 CNI_DAEMON_SET = "istio-cni-node"
-REVISION_LABEL = "istio.io/rev"
 TRUST_DOMAIN = "cluster.local"
 _INJECTION_PATH = re.compile(r"/cluster/(?P<cluster>[^/]+)(?:/net/(?P<network>[^/]+))?")
 
@@ -49,7 +49,7 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
             "install a mesh first, or leave --verify-only out; --distribution=FILE says what namespaces are called",
         )
     istio = {seen.name: cluster_name(seen, names) for seen in clusters}
-    config = _config(primaries[0], revision(primaries[0], names))
+    config = _config(primaries[0], serving(primaries[0], names.sample))
     try:
         found = tuple(
             Cluster(
@@ -134,18 +134,6 @@ def version(seen: ClusterObservation, names: Names) -> str:
     return versions[0] if versions else ""
 
 
-def revision(seen: ClusterObservation, names: Names) -> str:
-    """The revision that injects into the sample: its namespace names it, or a tag of it; else the only one there is."""
-    namespace = seen.namespace(names.sample)
-    label = namespace.labels.get(REVISION_LABEL, "") if namespace else ""
-    # Without one `istio-injection` selects the tag default, where there is one (Istio, "Revision tags").
-    tagged = (webhook.revision for webhook in seen.webhooks if webhook.tag == (label or "default"))
-    if found := next(tagged, label):
-        return found
-    revisions = [config.revision for config in seen.mesh_config]
-    return revisions[0] if len(revisions) == 1 else "default"
-
-
 def cni(clusters: Sequence[ClusterObservation]) -> bool:
     """Whether the mesh uses Istio's CNI plugin."""
     return any(workload.name == CNI_DAEMON_SET for seen in clusters for workload in seen.workloads)
@@ -159,13 +147,13 @@ def _values(seen: ClusterObservation, names: Names) -> Mapping[str, Any]:
     """The values under `global` that a control plane was installed with; none on a remote, whose names are its own."""
     if not expectations.istiod_workloads(seen):
         return {}
-    found: Mapping[str, Any] = _config(seen, revision(seen, names)).values.get("global") or {}
+    found: Mapping[str, Any] = _config(seen, serving(seen, names.sample)).values.get("global") or {}
     return found
 
 
 def _injection(seen: ClusterObservation, names: Names) -> dict[str, str]:
     """What the path of the mesh's own injection webhooks says, as far as it does."""
-    for webhook in expectations.injection_webhooks(seen, revision(seen, names)):
+    for webhook in expectations.injection_webhooks(seen, serving(seen, names.sample)):
         for rule in webhook.webhooks:
             if said := _INJECTION_PATH.search(rule.path or rule.url):
                 return {key: value for key, value in said.groupdict().items() if value}

@@ -82,8 +82,14 @@ def is_injection_webhook(raw: Object) -> bool:
     return found.get("app") == "sidecar-injector" or metadata(raw)["name"].startswith(_INJECTOR)
 
 
+def is_validation_webhook(raw: Object) -> bool:
+    """Whether a ValidatingWebhookConfiguration checks Istio's objects, whatever it is called."""
+    rules = (rule for webhook in raw.get("webhooks") or () for rule in webhook.get("rules") or ())
+    return any(group.endswith(".istio.io") for rule in rules for group in rule.get("apiGroups") or ())
+
+
 def injection_webhook(raw: Object) -> InjectionWebhook:
-    """A MutatingWebhookConfiguration that injects sidecars."""
+    """An admission webhook of Istio."""
     found = labels(raw)
     return InjectionWebhook(
         name=metadata(raw)["name"],
@@ -109,6 +115,8 @@ def _webhook_rule(raw: Object) -> WebhookRule:
         path=service.get("path") or "",
         ca_bundle=readable_certificates(base64.b64decode(client.get("caBundle") or "")),
         failure_policy=raw.get("failurePolicy") or "",
+        namespace_selector=raw.get("namespaceSelector") or {},
+        object_selector=raw.get("objectSelector") or {},
     )
 
 

@@ -69,6 +69,13 @@ NEEDED: tuple[Wanted, ...] = (
         "admissionregistration.k8s.io",
         everywhere=True,
     ),
+    *_of(
+        "validatingwebhookconfigurations",
+        "list",
+        "validating webhooks that lead nowhere",
+        "admissionregistration.k8s.io",
+        everywhere=True,
+    ),
     *(
         wanted
         for group, _, kind, plural in (*CONFIG_KINDS, *SAIL_KINDS)

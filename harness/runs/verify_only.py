@@ -22,6 +22,7 @@ from harness.machine.suite_version import suite_version
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.permissions import Permission
+from harness.model.revisions import serving
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
@@ -162,7 +163,7 @@ def verify(
         mode="verify-only",
         installer="none",
         istio_version=options.istio_version,
-        revision=discovery.revision(seen[0], _names(options)),
+        revision=serving(seen[0], options.namespace),
         system_namespace=options.distribution.namespaces.system,
         cni_namespace=options.distribution.namespaces.cni,
         sample_namespace=options.namespace,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import clients, expectations
+from harness.model import clients, expectations, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -29,11 +29,10 @@ def ca_secrets(
 
 
 def running_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:
-    """The control planes of a primary that were observed; blocked by CP-READY where none runs."""
-    observed = observation[primary]
-    if observed.control_planes:
-        return observed.control_planes
-    if any(pod.ready for pod in expectations.istiod_pods(observed)):
+    """The control planes of a primary that serve the mesh, as observed; blocked by CP-READY where none runs."""
+    if planes := revisions.control_planes(observation, primary):
+        return planes
+    if any(pod.ready for pod in expectations.istiod_pods(observation[primary])):
         evidence.unknown(f"{primary.name}: istiod runs, and was not observed")
     else:
         evidence.blocked("CP-READY", f"no control plane runs on {primary.name}")

@@ -1,8 +1,8 @@
 """Control planes: ready in time, of one version, with one identity, and injecting."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, x509
-from harness.model.cluster import ClusterObservation, DryRun, Subject
+from harness.model import admission, expectations, revisions, x509
+from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
 from harness.model.observation import Observation
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
@@ -34,7 +34,7 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
             if operator:
                 ready = _resource_ready(evidence, observed)
             elif cluster.is_primary:
-                ready = _istiod_available(evidence, observed)
+                ready = _istiod_available(observation, evidence, cluster)
             else:
                 ready = _injects(evidence, observed)
             if observation.asked.mode == "install":
@@ -80,45 +80,77 @@ def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> N
     """The injection webhook trusts the control plane that it calls, and a pod comes back injected.
 
     A webhook without a caBundle, or with one of another root, refuses every pod, or lets it through without a
-    sidecar. Examined on every cluster: that each rule of the webhook has a caBundle with which the certificate of the
-    control plane it calls validates, and what the API server answers to a dry-run pod in the sample namespace.
+    sidecar. Examined on every cluster: that each rule of the webhook of the revision that serves the sample has a
+    caBundle with which the certificate of the control plane it calls validates, what the API server answers to a
+    dry-run pod in the sample namespace, and that no other webhook of Istio refuses objects because it leads nowhere.
+    Under verify-only the answer counts more than the bundle: a pod that comes back injected shows that it is trusted.
 
     Source: chapter, "label namespace sample istio-injection=enabled"; Kubernetes, "Dynamic Admission Control".
     """
     for cluster, observed in evidence.readable(observation, Subject.WEBHOOKS, Subject.DRY_RUN):
-        revision = observation.asked.revision
+        revision = revisions.revision(observation, cluster)
         webhooks = expectations.injection_webhooks(observed, revision)
-        planes = [plane for plane in observation[cluster.primary].control_planes if plane.serving_chain]
-        # While two revisions stand each webhook calls its own.
-        chains = [plane.serving_chain for plane in planes if plane.revision == revision] or [
-            plane.serving_chain for plane in planes
-        ]
+        proven = observation.asked.mode == "verify-only" and bool(observed.dry_run and observed.dry_run.injected)
         evidence.expect(
-            bool(webhooks),
+            bool(webhooks) or proven,
             cluster=cluster,
             object="MutatingWebhookConfiguration",
             field="revision",
             expected=revision,
             found=", ".join(webhook.revision for webhook in webhooks) or "none",
         )
-        for webhook in webhooks:
-            for rule in webhook.webhooks:
-                reasons = [
-                    x509.validates(chain, rule.ca_bundle, observation.observed, purpose="serverAuth")
-                    for chain in chains[:1]
-                ]
-                reason = next(iter(reasons), None) if rule.ca_bundle else "the caBundle is empty"
-                evidence.expect(
-                    reason is None,
-                    cluster=cluster,
-                    object=f"MutatingWebhookConfiguration {webhook.name}",
-                    field=f"caBundle of {rule.name}",
-                    expected="validates istiod's certificate",
-                    found=reason or ("validates" if chains else "a certificate"),
-                )
-        if webhooks and not chains:
-            running_control_planes(observation, evidence, observation.topology[cluster.primary])
-        _injects(evidence, observed)
+        _judge_bundles(observation, evidence, cluster, webhooks, proven=proven)
+        for webhook, rule in admission.dead_validation(observed):
+            evidence.expect(
+                False,
+                cluster=cluster,
+                object=f"ValidatingWebhookConfiguration {webhook.name}",
+                field=f"Service of {rule.name}",
+                expected="leads to a control plane",
+                found=admission.why_dead(observed, rule),
+            )
+        if note := revisions.without_effect(revisions.labels_of(observed, observation.asked.sample_namespace)):
+            evidence.fact(f"{cluster.name}: Namespace {observation.asked.sample_namespace}: {note}")
+        if _injects(evidence, observed) and observed.dry_run and observed.dry_run.revision:
+            evidence.expect(
+                observed.dry_run.revision == revision,
+                cluster=cluster,
+                object="dry-run pod in the sample namespace",
+                field="revision",
+                expected=revision,
+                found=observed.dry_run.revision,
+            )
+
+
+def _judge_bundles(
+    observation: Observation,
+    evidence: Evidence,
+    cluster: Cluster,
+    webhooks: tuple[InjectionWebhook, ...],
+    *,
+    proven: bool,
+) -> None:
+    """Judge each rule's caBundle by the certificate of the control plane of the webhook's revision."""
+    planes = [plane for plane in observation[cluster.primary].control_planes if plane.serving_chain]
+    # While several revisions run each webhook calls its own.
+    own = [plane for plane in planes if plane.revision == revisions.revision(observation, cluster)] or planes
+    chain = own[0].serving_chain if own else ()
+    for webhook in webhooks:
+        for rule in webhook.webhooks:
+            reason = (
+                x509.validates(chain, rule.ca_bundle, observation.observed, purpose="serverAuth") if chain else None
+            )
+            reason = reason if rule.ca_bundle else "the caBundle is empty"
+            evidence.expect(
+                reason is None or proven,
+                cluster=cluster,
+                object=f"MutatingWebhookConfiguration {webhook.name}",
+                field=f"caBundle of {rule.name}",
+                expected="validates istiod's certificate",
+                found=reason or ("validates" if chain else "a certificate"),
+            )
+    if webhooks and not chain and not proven:
+        running_control_planes(observation, evidence, observation.topology[cluster.primary])
 
 
 def _judge_wait(observation: Observation, evidence: Evidence, cluster: Cluster, ready: bool) -> None:
@@ -167,13 +199,13 @@ def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str
     )
 
 
-def _istiod_available(evidence: Evidence, observed: ClusterObservation) -> bool:
-    deployments = expectations.istiod_workloads(observed)
+def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
+    deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observation[cluster]))
     conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
     ready = any(workload.available for workload in deployments)
     return evidence.expect(
         ready,
-        cluster=observed,
+        cluster=cluster,
         object=f"Deployment {deployments[0].namespace}/{deployments[0].name}" if deployments else "Deployment istiod",
         field="condition",
         expected="Available",

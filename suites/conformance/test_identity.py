@@ -1,7 +1,7 @@
 """One version and one mesh: what control planes and proxies of all clusters must agree on."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -112,7 +112,7 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
 
 def _configured_identity(observation: Observation, observed: ClusterObservation) -> dict[str, dict[str, str]]:
     """The same from a primary's configuration; a mesh without an id has its trust domain's name."""
-    config = expectations.mesh_config(observed, observation.asked.revision)
+    config = expectations.mesh_config(observed, revisions.revision(observation, observed))
     if config is None:
         return {}
     values = config.values.get("global") or {}

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
@@ -26,7 +26,7 @@ def test_cp_external(observation: Observation, evidence: Evidence) -> None:
     ):
         containers = [c for pod in expectations.istiod_pods(observed) for c in pod.containers if not c.init]
         running = {c.env["EXTERNAL_ISTIOD"] for c in containers if "EXTERNAL_ISTIOD" in c.env}
-        config = expectations.mesh_config(observed, observation.asked.revision)
+        config = expectations.mesh_config(observed, revisions.revision(observation, observed))
         value = ((config.values.get("global") or {}) if config else {}).get("externalIstiod")
         configured = str(value).lower() if value is not None else "not set"
         evidence.expect(
@@ -80,7 +80,7 @@ def test_cp_remote_profile(observation: Observation, evidence: Evidence) -> None
     ):
         path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         _judge_resource(observation, evidence, cluster, observed, path)
-        webhooks = expectations.injection_webhooks(observed, observation.asked.revision)
+        webhooks = expectations.injection_webhooks(observed, revisions.revision(observation, observed))
         rules = [(webhook, rule) for webhook in webhooks for rule in webhook.webhooks]
         if not rules:
             evidence.blocked("CP-INJECTION-WEBHOOK", f"{cluster.name} has no injection webhook")
@@ -182,7 +182,7 @@ def _control_plane_addresses(observation: Observation, observed: ClusterObservat
     system, found = observation.asked.system_namespace, []
     resource, config = (
         expectations.istio_resource(observed),
-        expectations.mesh_config(observed, observation.asked.revision),
+        expectations.mesh_config(observed, revisions.revision(observation, observed)),
     )
     sources = [(f"Istio {resource.name}", (resource.spec.get("values") or {}).get("global"))] if resource else []
     sources += [(f"ConfigMap {system}/istio-sidecar-injector", config.values.get("global"))] if config else []

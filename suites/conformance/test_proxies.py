@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
@@ -91,7 +91,7 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     for primary, observed in evidence.readable(
         observation, Subject.CONFIG, Subject.MESH_CONFIG, among=observation.topology.primaries
     ):
-        config = expectations.mesh_config(observed, observation.asked.revision)
+        config = expectations.mesh_config(observed, revisions.revision(observation, primary))
         if config is None:
             evidence.blocked("CP-READY", f"{primary.name} has no mesh configuration")
             continue

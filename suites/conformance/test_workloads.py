@@ -1,7 +1,7 @@
 """Workloads: each version where the chapter puts it, each pod in the mesh."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import clients, expectations
+from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -109,11 +109,11 @@ def _meant(observation: Observation, evidence: Evidence, cluster: Cluster) -> tu
 def _judge_namespace(
     observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation
 ) -> None:
-    name, revision = observation.asked.sample_namespace, observation.asked.revision
+    name, revision = observation.asked.sample_namespace, revisions.revision(observation, cluster)
     namespace = observed.namespace(name)
     labels = namespace.labels if namespace else {}
     found = {key: labels[key] for key in ("istio-injection", "istio.io/rev") if key in labels}
-    selecting = expectations.revision_labels(observed, revision)
+    selecting = revisions.selecting_labels(observed, revision)
     if observation.asked.mode == "verify-only":
         told = ", ".join(f"{key}={value}" for key, value in found.items()) or "no label for injection"
         evidence.fact(f"{cluster.name}: Namespace {name} has {told}")
@@ -165,7 +165,7 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
 
 def _revisions(observation: Observation, cluster: Cluster, pod: Pod) -> tuple[str, str]:
     """The revision that a pod should be injected by, and its own: on a mesh of others any one that runs."""
-    asked = observation.asked.revision
-    found = pod.annotations.get("istio.io/rev", asked)
+    asked = revisions.revision(observation, cluster)
+    found = pod.annotations.get(revisions.REVISION_LABEL, asked)
     running = {plane.revision for plane in observation[cluster.primary].control_planes}
     return (found if observation.asked.mode == "verify-only" and found in running else asked), found

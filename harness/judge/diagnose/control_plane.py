@@ -17,7 +17,7 @@ from harness.judge.diagnose.facts import (
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -31,7 +31,7 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
     on with what they have, for as long as their certificates last.
     """
     for cluster, observed in read(observation, Subject.WORKLOADS, Subject.PODS, among=observation.topology.primaries):
-        deployments = expectations.istiod_workloads(observed)
+        deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observed))
         if any(deployment.available for deployment in deployments):
             continue
         system = observation.asked.system_namespace

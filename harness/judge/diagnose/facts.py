@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from harness.model import clients, expectations
+from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome
@@ -145,14 +145,14 @@ def short(evidence: tuple[str, ...], otherwise: str) -> str:
 
 def values(observation: Observation, observed: ClusterObservation) -> dict[str, object]:
     """The `global` values that a control plane was installed with; {} where they are not known."""
-    config = expectations.mesh_config(observed, observation.asked.revision)
+    config = expectations.mesh_config(observed, revisions.revision(observation, observed))
     found = config.values.get("global") if config else None
     return found if isinstance(found, dict) else {}
 
 
 def mesh(observation: Observation, observed: ClusterObservation) -> dict[str, object]:
     """The mesh configuration of a control plane; {} where it is not known."""
-    config = expectations.mesh_config(observed, observation.asked.revision)
+    config = expectations.mesh_config(observed, revisions.revision(observation, observed))
     return config.mesh if config else {}
 
 

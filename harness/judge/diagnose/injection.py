@@ -1,5 +1,6 @@
 """Causes in the injection webhook."""
 
+import re
 from collections.abc import Iterator
 
 from harness.judge.diagnose.certificates import istiod_says
@@ -7,10 +8,12 @@ from harness.judge.diagnose.facts import events, few, read, readiness
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
-from harness.model import expectations, x509
-from harness.model.cluster import ClusterObservation, Subject
+from harness.model import admission, expectations, revisions, x509
+from harness.model.cluster import ClusterObservation, InjectionWebhook, Subject, WebhookRule
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
+
+_FAILED_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
 
 
 @cause("webhook-not-serving", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
@@ -21,7 +24,9 @@ def webhook_not_serving(observation: Observation) -> Iterator[Found]:
     ("no endpoints available for service") or let through without a sidecar, as the webhook's failurePolicy says.
     """
     for cluster, observed in read(observation, Subject.SERVICES, Subject.WEBHOOKS):
-        if not any(w.available for w in expectations.istiod_workloads(observation[cluster.primary])):
+        primary = observation.topology[cluster.primary]
+        running = revisions.workloads(observation, primary, expectations.istiod_workloads(observation[primary]))
+        if not any(workload.available for workload in running):
             continue
         for namespace, name in sorted(set(_webhook_services(observation, observed))):
             service = observed.service(namespace, name)
@@ -58,7 +63,7 @@ def _lead(observation: Observation, cluster: Cluster, namespace: str, name: str)
 
 
 def _webhook_services(observation: Observation, observed: ClusterObservation) -> Iterator[tuple[str, str]]:
-    revision = observation.asked.revision
+    revision = revisions.revision(observation, observed)
     for webhook in observed.webhooks:
         for rule in webhook.webhooks if revision in {webhook.revision, webhook.tag} else ():
             if rule.service:
@@ -73,7 +78,7 @@ def webhook_missing(observation: Observation) -> Iterator[Found]:
     Nothing asks istiod to inject: pods start without sidecars.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS):
-        revision = observation.asked.revision
+        revision = revisions.revision(observation, observed)
         if not any(revision in {webhook.revision, webhook.tag} for webhook in observed.webhooks):
             yield Found(
                 cluster=cluster.name,
@@ -98,7 +103,7 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
         planes = observation[cluster.primary].control_planes
         chain = next((plane.serving_chain for plane in planes if plane.serving_chain), ())
         for webhook in observed.webhooks:
-            if observation.asked.revision not in {webhook.revision, webhook.tag}:
+            if revisions.revision(observation, cluster) not in {webhook.revision, webhook.tag}:
                 continue
             for rule in webhook.webhooks:
                 reason = "empty" if not rule.ca_bundle else None
@@ -121,6 +126,49 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
                 break
 
 
+@cause("injector-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
+def injector_left(observation: Observation) -> Iterator[Found]:
+    """An injection webhook is left of a control plane that is gone.
+
+    It selects the sample's pods, its failurePolicy is Fail and the Service that it calls is gone or has no endpoint:
+    the API server refuses every such pod, although the control plane in use is as it should be.
+    """
+    for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES):
+        used = revisions.revision(observation, cluster)
+        for webhook, rule in admission.dead_injection(observed, observation.asked.sample_namespace):
+            if used not in {webhook.revision, webhook.tag}:
+                yield _left(observed, "MutatingWebhookConfiguration", webhook, rule)
+
+
+@cause("validator-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", breaks=None)
+def validator_left(observation: Observation) -> Iterator[Found]:
+    """A validating webhook is left of a control plane that is gone.
+
+    Its failurePolicy is Fail and the Service that it calls is gone or has no endpoint: the API server refuses every
+    change of Istio's configuration. What is configured already goes on working.
+    """
+    for _, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES):
+        for webhook, rule in admission.dead_validation(observed):
+            yield _left(observed, "ValidatingWebhookConfiguration", webhook, rule)
+
+
+def _left(observed: ClusterObservation, kind: str, webhook: InjectionWebhook, rule: WebhookRule) -> Found:
+    """A webhook that leads nowhere; who installed it must remove it, so it is only looked at."""
+    said = observed.dry_run.error if observed.dry_run else ""
+    return Found(
+        cluster=observed.name,
+        object=f"{kind} {webhook.name}",
+        field=f"Service of {rule.name} (revision {webhook.revision})",
+        expected="a control plane that runs",
+        found=f"{admission.why_dead(observed, rule)}, failurePolicy Fail",
+        repair=noted(
+            kubectl(observed, f"get {kind.lower()} {webhook.name} -o yaml"),
+            f"remove it with what installed revision {webhook.revision}, or bring that control plane back",
+        ),
+        evidence=few([f"dry run: {said}" if said else ""]),
+    )
+
+
 @cause("injection-refused", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
 def injection_refused(observation: Observation) -> Iterator[Found]:
     """A pod is not injected.
@@ -132,9 +180,10 @@ def injection_refused(observation: Observation) -> Iterator[Found]:
         if observed.dry_run is None or observed.dry_run.injected:
             continue
         sample = observation.asked.sample_namespace
+        named = _FAILED_WEBHOOK.search(observed.dry_run.error)
         yield Found(
             cluster=cluster.name,
-            object=f"dry-run pod in {sample}",
+            object=f"admission webhook {named[1]}" if named else f"dry-run pod in {sample}",
             field="injection",
             expected="injected",
             found=observed.dry_run.error or "came back without a sidecar",

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import events, failed_steps, few, logged, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
-from harness.model import clients, expectations
+from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 
@@ -59,13 +59,14 @@ def injection_off(observation: Observation) -> Iterator[Found]:
 
     Pods that are created in it start without a sidecar.
     """
-    sample, revision = observation.asked.sample_namespace, observation.asked.revision
+    sample = observation.asked.sample_namespace
     for cluster, observed in read(observation, Subject.NAMESPACES):
         if observation.asked.mode == "verify-only" and all(map(expectations.has_proxy, observed.pods_with(sample))):
             continue  # injected by a label of the pods, or by default
+        revision = revisions.revision(observation, cluster)
         namespace = observed.namespace(sample)
         labels = namespace.labels if namespace else {}
-        selected = labels.get("istio.io/rev") in expectations.revision_labels(observed, revision)
+        selected = labels.get("istio.io/rev") in revisions.selecting_labels(observed, revision)
         if namespace and labels.get("istio-injection") != "enabled" and not selected:
             label = "istio-injection=enabled" if revision == "default" else f"istio.io/rev={revision}"
             yield Found(

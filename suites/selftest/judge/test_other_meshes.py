@@ -13,10 +13,10 @@ from harness.judge.diagnose.registry import detectors
 from harness.judge.diagnose.repair import create_remote_secret
 from harness.judge.requirement import Verdict
 from harness.kube.client import Kube
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import InjectionWebhook, Workload
 from harness.model.observation import Observation
-from harness.observe import control_plane, discovery
+from harness.observe import control_plane
 from harness.observe.cluster import _Source
 from harness.proof.faults.edit import edit, on
 from harness.proof.faults.effects import endpoints
@@ -67,10 +67,9 @@ def test_without_a_label_the_default_tag_names_the_revision(good_observations: M
     seen = good_observations[TOPOLOGIES[0]].clusters[0]
     (webhook,) = seen.webhooks
     canary = InjectionWebhook(name="istio-revision-tag-default", revision="1-31", tag="default", webhooks=())
-    names = discovery.Names("istio-system", "sample")
-    assert discovery.revision(seen, names) == "default"
+    assert revisions.serving(seen, "sample") == "default"
     two = seen.model_copy(update={"webhooks": (webhook.model_copy(update={"revision": "1-30"}), canary)})
-    assert discovery.revision(two, names) == "1-31"
+    assert revisions.serving(two, "sample") == "1-31"
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.model import revisions
 from harness.model.cluster import ClusterObservation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.observe import discovery
@@ -35,7 +36,7 @@ def test_a_good_mesh_is_what_it_was_asked_to_be(name: str, installer: str) -> No
     assert found.model_copy(update={"name": name}) == TOPOLOGIES[name]
     assert found.name == (name if name != MIXED.name else "mixed-3-clusters")
     assert discovery.cni(clusters)
-    assert discovery.revision(clusters[0], NAMES) == "default"
+    assert revisions.serving(clusters[0], "sample") == "default"
 
 
 def test_a_wrong_label_is_a_failure_and_no_expectation() -> None:
@@ -86,4 +87,4 @@ def test_a_revision_is_found_through_its_tag() -> None:
     east = _clusters()[0]
     webhook = east.webhooks[0].model_copy(update={"tag": "prod", "revision": "1-31"})
     labelled = east.model_copy(update={"webhooks": (webhook,), **_annotated(east, {}, **{"istio.io/rev": "prod"})})
-    assert discovery.revision(labelled, NAMES) == "1-31"
+    assert revisions.serving(labelled, "sample") == "1-31"

@@ -1,0 +1,56 @@
+"""Admission webhooks that lead nowhere: the API server refuses what it can't ask them about. Pure.
+
+Source: Kubernetes, "Dynamic Admission Control", failurePolicy.
+"""
+
+from collections.abc import Iterator
+
+from harness.model.cluster import ClusterObservation, InjectionWebhook, ReadOutcome, Subject, WebhookRule
+from harness.model.label_selector import selects
+from harness.model.revisions import calls, labels_of, pod_labels
+
+
+def dead_injection(
+    observed: ClusterObservation, sample_namespace: str
+) -> Iterator[tuple[InjectionWebhook, WebhookRule]]:
+    """The injection webhooks that refuse the sample's pods because what they call is gone, one rule of each.
+
+    Which ones the API server asks is known by their selectors, or by its answer to the dry run, which names one.
+    """
+    namespace, pod = labels_of(observed, sample_namespace), pod_labels(observed, sample_namespace)
+    said = observed.dry_run.error if observed.dry_run else ""
+    for webhook in observed.webhooks:
+        for rule in webhook.webhooks:
+            asked = calls(rule, namespace, pod) or f'"{rule.name}"' in said
+            if asked and _refuses(observed, rule):
+                yield webhook, rule
+                break
+
+
+def dead_validation(observed: ClusterObservation) -> Iterator[tuple[InjectionWebhook, WebhookRule]]:
+    """The validating webhooks that refuse every unlabelled object of Istio because what they call is gone."""
+    for webhook in observed.validating_webhooks:
+        for rule in webhook.webhooks:
+            if _refuses(observed, rule) and selects(rule.object_selector or {}, {}):
+                yield webhook, rule
+                break
+
+
+def why_dead(observed: ClusterObservation, rule: WebhookRule) -> str:
+    """Why a webhook reaches nothing, in words; empty where it may reach something."""
+    namespace, _, name = rule.service.partition(":")[0].partition("/")
+    reading = observed.reading(Subject.SERVICES)
+    if not rule.service or reading is None or reading.outcome is not ReadOutcome.READ:
+        return ""
+    service = observed.service(namespace, name)
+    if service is None and any(found.namespace == namespace for found in observed.services):
+        return f"there is no Service {namespace}/{name}"
+    said = observed.dry_run.error if observed.dry_run else ""
+    if service is None and f'service "{name}" not found' in said:
+        return f"there is no Service {namespace}/{name}"
+    return "" if service is None or service.ready_endpoints else f"Service {namespace}/{name} has no ready endpoint"
+
+
+def _refuses(observed: ClusterObservation, rule: WebhookRule) -> bool:
+    # Without a failurePolicy it is Fail.
+    return rule.failure_policy in {"", "Fail"} and bool(why_dead(observed, rule))

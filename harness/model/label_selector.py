@@ -1,0 +1,33 @@
+"""Kubernetes' label selectors, evaluated on labels. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a selector matches; an empty one matches everything.
+
+    Args:
+        selector: as the API has it: `matchLabels` and `matchExpressions`, all of which must hold.
+        labels: of the object.
+
+    Source: Kubernetes, "Labels and Selectors", resources that support set-based requirements.
+    """
+    wanted: Mapping[str, str] = selector.get("matchLabels") or {}
+    return wanted.items() <= labels.items() and all(
+        _holds(expression, labels) for expression in selector.get("matchExpressions") or ()
+    )
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    found, values = labels.get(expression["key"]), expression.get("values") or ()
+    match expression["operator"]:
+        case "In":
+            return found in values
+        case "NotIn":
+            return found not in values
+        case "Exists":
+            return found is not None
+        case "DoesNotExist":
+            return found is None
+    return False
