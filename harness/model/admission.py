@@ -3,21 +3,31 @@
 Source: Kubernetes, "Dynamic Admission Control", failurePolicy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.model.cluster import ClusterObservation, InjectionWebhook, ReadOutcome, Subject, WebhookRule
 from harness.model.label_selector import selects
-from harness.model.revisions import calls, labels_of, pod_labels
+
+
+def calls(rule: WebhookRule, namespace: Mapping[str, str], pod: Mapping[str, str]) -> bool:
+    """Whether the API server calls a webhook for a pod in a namespace; False where its selectors were not recorded."""
+    if rule.namespace_selector is None or rule.object_selector is None:
+        return False
+    return selects(rule.namespace_selector, namespace) and selects(rule.object_selector, pod)
 
 
 def dead_injection(
-    observed: ClusterObservation, sample_namespace: str
+    observed: ClusterObservation, namespace: Mapping[str, str], pod: Mapping[str, str]
 ) -> Iterator[tuple[InjectionWebhook, WebhookRule]]:
-    """The injection webhooks that refuse the sample's pods because what they call is gone, one rule of each.
+    """The injection webhooks that refuse a pod because what they call is gone, one rule of each.
 
     Which ones the API server asks is known by their selectors, or by its answer to the dry run, which names one.
+
+    Args:
+        observed: the cluster.
+        namespace: labels of the pod's namespace.
+        pod: labels of the pod.
     """
-    namespace, pod = labels_of(observed, sample_namespace), pod_labels(observed, sample_namespace)
     said = observed.dry_run.error if observed.dry_run else ""
     for webhook in observed.webhooks:
         for rule in webhook.webhooks:

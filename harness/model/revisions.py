@@ -6,8 +6,8 @@ istio-discovery, mutatingwebhook.yaml.
 
 from collections.abc import Iterable, Mapping
 
-from harness.model.cluster import ClusterObservation, InjectionWebhook, WebhookRule, Workload
-from harness.model.label_selector import selects
+from harness.model.admission import calls, why_dead
+from harness.model.cluster import ClusterObservation, InjectionWebhook, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
 from harness.model.topology import Cluster
@@ -80,17 +80,15 @@ def injection_labels(pods: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def injecting_webhooks(
     observed: ClusterObservation, namespace: Mapping[str, str], pod: Mapping[str, str]
 ) -> tuple[InjectionWebhook, ...]:
-    """The webhooks that the API server calls for a pod, by their selectors; none where these were not recorded."""
-    return tuple(
-        webhook for webhook in observed.webhooks if any(calls(rule, namespace, pod) for rule in webhook.webhooks)
-    )
+    """The webhooks that the API server calls for a pod, by their selectors; none where these were not recorded.
 
-
-def calls(rule: WebhookRule, namespace: Mapping[str, str], pod: Mapping[str, str]) -> bool:
-    """Whether the API server calls a webhook for a pod in a namespace; False where its selectors were not recorded."""
-    if rule.namespace_selector is None or rule.object_selector is None:
-        return False
-    return selects(rule.namespace_selector, namespace) and selects(rule.object_selector, pod)
+    One that leads nowhere, left of a control plane that is gone, comes last.
+    """
+    found = [
+        (webhook, rule) for webhook in observed.webhooks for rule in webhook.webhooks if calls(rule, namespace, pod)
+    ]
+    found.sort(key=lambda pair: bool(why_dead(observed, pair[1])))
+    return tuple(webhook for webhook, _ in found)
 
 
 def in_use(observation: Observation, primary: Cluster) -> frozenset[str]:

@@ -135,7 +135,9 @@ def injector_left(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES):
         used = revisions.revision(observation, cluster)
-        for webhook, rule in admission.dead_injection(observed, observation.asked.sample_namespace):
+        sample = observation.asked.sample_namespace
+        labels = revisions.labels_of(observed, sample), revisions.pod_labels(observed, sample)
+        for webhook, rule in admission.dead_injection(observed, *labels):
             if used not in {webhook.revision, webhook.tag}:
                 yield _left(observed, "MutatingWebhookConfiguration", webhook, rule)
 
