@@ -13,7 +13,8 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube import kubeconfig
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, explain_api_error, metadata
+from harness.kube.api import explain_api_error, metadata
+from harness.kube.client import Kube
 
 
 def take(

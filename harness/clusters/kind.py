@@ -15,7 +15,8 @@ from harness.clusters.kind_config import explain, kind_config
 from harness.clusters.leftovers import remove_clusters
 from harness.clusters.run_record import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object, condition
+from harness.kube.api import Object, condition
+from harness.kube.client import Kube
 from harness.machine.engine import engine_version
 from harness.machine.images import LocalImages, hosts_toml
 from harness.model.step import Phase

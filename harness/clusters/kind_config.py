@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from harness.clusters.run_record import ClusterRecord
-from harness.kube.client import Object
+from harness.kube.api import Object
 
 
 def _arguments(**values: str) -> Object:

@@ -26,7 +26,8 @@ from harness.clusters import containers
 from harness.clusters.ranges import address_pool
 from harness.clusters.run_record import Run, RunRecord
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object, condition, explain_api_error
+from harness.kube.api import KubeApi, Object, condition, explain_api_error
+from harness.kube.client import Kube
 from harness.kube.stuck_pods import StuckPods
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep, StepLog
@@ -190,7 +191,7 @@ def _explained(cluster: ClusterAccess) -> Iterator[None]:
         ) from None
 
 
-def _install(kube: Kube, objects: Sequence[Object], pool: str, step: OpenStep) -> None:
+def _install(kube: KubeApi, objects: Sequence[Object], pool: str, step: OpenStep) -> None:
     # The namespace first, then the kinds, then everything else: its pods start looking for their kinds at once.
     for first in (("Namespace",), (_CRD,)):
         in_parallel(kube.apply, [manifest for manifest in objects if manifest["kind"] in first])
@@ -220,7 +221,7 @@ def _controlling(controller: Object | None) -> str:
     return "" if ready else "controller not ready"
 
 
-def _why(kube: Kube) -> str:
+def _why(kube: KubeApi) -> str:
     """What its pods and nodes say of themselves."""
     pods = kube.list("v1", "Pod", NAMESPACE)
     states = [

@@ -12,7 +12,8 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.clusters import containers
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object
+from harness.kube.api import Object
+from harness.kube.client import Kube
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 

@@ -8,7 +8,7 @@ from typing import Any
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.base.waiting import WaitError, wait_until
-from harness.kube.client import Kube, Object, TransportError, condition
+from harness.kube.api import KubeApi, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
 from harness.model.expectations import SLEEP
@@ -169,14 +169,14 @@ def take_down(mesh: Mesh) -> None:
     in_parallel(of_cluster, mesh.topology.clusters)
 
 
-def ready_pods(kube: Kube, namespace: str, app: str) -> list[Object]:
+def ready_pods(kube: KubeApi, namespace: str, app: str) -> list[Object]:
     """The ready pods of an app, by name."""
     found = kube.list("v1", "Pod", namespace, label_selector=f"app={app}")
     ready = [pod for pod in found if condition(pod, "Ready").get("status") == "True" and not _going(pod)]
     return sorted(ready, key=lambda pod: str(pod["metadata"]["name"]))
 
 
-def _first_pod(kube: Kube, mesh: Mesh, app: str) -> str:
+def _first_pod(kube: KubeApi, mesh: Mesh, app: str) -> str:
     found = ready_pods(kube, mesh.settings.sample_namespace, app)
     if not found:
         raise StepError(f"no pod of {app} is ready on {kube.name}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.base.redaction import redact
 from harness.experiments.bench import Bench
-from harness.kube.client import ExecResult, TransportError
+from harness.kube.api import ExecResult, TransportError
 from harness.model.experiment import Exchange
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult

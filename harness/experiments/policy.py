@@ -8,7 +8,7 @@ from typing import Any
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.experiments.bench import Bench
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.model.experiment import Policy
 from harness.model.topology import Cluster

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.base.parallel import in_parallel
 from harness.kube import inventory
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh import procedure, workloads
 from harness.mesh.context import Mesh, environment_faults, run_selector
 from harness.mesh.pki import CaFiles, Pki
@@ -153,7 +153,7 @@ def _snapshots(mesh: Mesh) -> dict[str, Snapshot]:
     return {cluster.name: snapshot for cluster, snapshot in zip(mesh.topology.clusters, found, strict=True)}
 
 
-def _snapshot(mesh: Mesh, kube: Kube) -> Snapshot:
+def _snapshot(mesh: Mesh, kube: KubeApi) -> Snapshot:
     settings = mesh.settings
     kinds = [kind for kind in inventory.discover(kube) if kind.group_kind not in inventory.VOLATILE]
     own = {"labelSelector": run_selector(settings)}
@@ -176,7 +176,7 @@ def _snapshot(mesh: Mesh, kube: Kube) -> Snapshot:
     return Snapshot(objects, dict(_authorities(mesh, kube)))
 
 
-def _authorities(mesh: Mesh, kube: Kube) -> Iterator[tuple[str, str]]:
+def _authorities(mesh: Mesh, kube: KubeApi) -> Iterator[tuple[str, str]]:
     secret = kube.get("v1", "Secret", CA_SECRET, mesh.settings.system_namespace) or {}
     for name in CA_FILES:
         yield f"{CA_SECRET}/{name}", _fingerprint(base64.b64decode((secret.get("data") or {}).get(name) or ""))

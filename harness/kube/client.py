@@ -3,73 +3,29 @@
 import atexit
 import copy
 import json
-import re
 import shutil
-import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from http import HTTPStatus
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
-from kubernetes.stream import portforward, stream
-from kubernetes.stream.ws_client import ERROR_CHANNEL
-from kubernetes.watch import Watch
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
-from urllib3.exceptions import HTTPError
-from websocket import WebSocketException
 
 from harness.base import command as programs
-from harness.base.errors import StepError
-from harness.base.parallel import LOOK_SECONDS, check_interrupted
 from harness.base.waiting import pause
 from harness.kube.access import ClusterAccess
-from harness.model.step_log import OpenStep
+from harness.kube.api import READ_TIMEOUT, REQUEST_TIMEOUT, Object
+from harness.kube.exec import PodConnections
+from harness.kube.watching import Watching
 
 FIELD_MANAGER = "eastwest"
-Object = dict[str, Any]
-"""A Kubernetes object as the API server's JSON says it."""
-
-
-READ_TIMEOUT = (5, 15)
-"""Seconds to connect, and between two bytes of an answer, for what is only read."""
-REQUEST_TIMEOUT = (5, 60)
-"""Likewise for everything else: of a connection that was dropped nothing is ever heard."""
-RETRY_SECONDS = 0.5
-WATCH_SECONDS = 5
-"""After which a watch is begun anew: nobody waits longer for an interrupted run, or a hopeless wait, to end."""
-
-
-class TransportError(Exception):
-    """The way to a pod broke (exec, port forwarding): says nothing about the mesh.
-
-    Args:
-        message: what broke.
-        status: HTTP status where the API server refused it, else 0.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class ExecResult:
-    """What a command in a pod came to."""
-
-    status: int
-    stdout: str
-    stderr: str
 
 
 class _TimedClient(DynamicClient):
@@ -88,7 +44,7 @@ def _caches() -> Path:
     return directory
 
 
-class Kube:
+class Kube(PodConnections, Watching):
     """One cluster's API server. Safe to use from several threads.
 
     Args:
@@ -106,6 +62,7 @@ class Kube:
         return _TimedClient(self.access.api, cache_file=str(file))  # type: ignore[no-untyped-call]
 
     def _resource(self, api_version: str, kind: str) -> Any:
+        """The dynamic client's resource of a kind."""
         return self._dynamic.resources.get(api_version=api_version, kind=kind)
 
     def serves(self, api_version: str, kind: str) -> bool:
@@ -134,21 +91,6 @@ class Kube:
             )
         )
         return _parsed(applied)
-
-    def apply_all(self, manifests: str, namespace: str | None = None) -> list[Object]:
-        """Apply every document of a YAML text, in its order, in `namespace` where they name none."""
-        applied = []
-        for manifest in yaml.safe_load_all(manifests):
-            if not manifest:
-                continue
-            if namespace and "namespace" not in manifest["metadata"] and self.namespaced(manifest):
-                manifest["metadata"]["namespace"] = namespace
-            applied.append(self.apply(manifest))
-        return applied
-
-    def namespaced(self, manifest: Object) -> bool:
-        """Whether objects of this kind live in a namespace."""
-        return bool(self._resource(manifest["apiVersion"], manifest["kind"]).namespaced)
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         """Create an object; with `dry_run` the API server does all but store it.
@@ -308,81 +250,6 @@ class Kube:
             namespace, label_selector=labels, grace_period_seconds=grace, _request_timeout=REQUEST_TIMEOUT
         )
 
-    def watch(
-        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
-    ) -> Iterator[Object | None]:
-        """The object now, after each change and at least every `WATCH_SECONDS`, None while it does not exist.
-
-        Ends when `timeout` seconds are over.
-        """
-        resource, deadline = self._resource(api_version, kind), time.monotonic() + timeout
-        which = {"namespace": namespace, "field_selector": f"metadata.name={name}", "serialize": False}
-        known = False
-        while not known or time.monotonic() < deadline:
-            try:
-                # The list's version is where the watch begins: nothing that happens in between is missed.
-                found = _parsed(resource.get(**which, _request_timeout=READ_TIMEOUT))
-                items = found["items"]
-                yield {"apiVersion": api_version, "kind": kind, **items[0]} if items else None
-                known = True
-                check_interrupted()
-                # One second at least: 0 would mean "no limit" to the API server.
-                left = min(WATCH_SECONDS, max(1, int(deadline - time.monotonic())))
-                events = Watch().stream(
-                    resource.get,
-                    **which,
-                    resource_version=found["metadata"]["resourceVersion"],
-                    timeout_seconds=left,
-                    _request_timeout=(READ_TIMEOUT[0], left + READ_TIMEOUT[1]),
-                )
-                for event in events:
-                    yield None if event["type"] == "DELETED" else cast(Object, event["raw_object"])
-            except (ApiException, HTTPError):
-                # A watch may break off at any time (Kubernetes API concepts, "410 Gone"): look again, watch again.
-                if not known:
-                    raise
-                pause(RETRY_SECONDS)  # while the API server does not answer there is nothing to watch
-
-    def wait(
-        self,
-        api_version: str,
-        kind: str,
-        name: str,
-        namespace: str | None = None,
-        *,
-        pending: Callable[[Object | None], str],
-        timeout: float,
-        step: OpenStep,
-        explain: Callable[[], str] = str,
-        hopeless: Callable[[], str] | None = None,
-    ) -> Object | None:
-        """Watch an object until nothing is pending; returns it as it then is.
-
-        Args:
-            api_version: group/version.
-            kind: the kind.
-            name: its name.
-            namespace: None for a cluster-scoped kind.
-            pending: says in a few words what is still missing, "" when nothing is; given None where it does not exist.
-            timeout: seconds.
-            step: told what is being waited for.
-            explain: asked on expiry for the reason; its words are added to the error.
-            hopeless: asked now and then why it can't come about any more, "" while it may; its words end the wait.
-
-        Raises:
-            StepError: the time is over, or there is no hope; says what was last seen and why.
-        """
-        missing = f"{kind} {name} does not exist"
-        for seen in self.watch(api_version, kind, name, namespace, timeout):
-            missing = pending(seen)
-            if not missing:
-                return seen
-            step.waiting(missing)
-            if hopeless and (why := hopeless()):
-                raise StepError(f"{missing}, and can't by itself: {why}")
-        why = explain()
-        raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
-
     def run(
         self,
         command: Sequence[str | Path],
@@ -393,160 +260,10 @@ class Kube:
         """Run a program that works on, or for, this cluster; as `harness.base.command.run`."""
         return programs.run(command, input=input, timeout=timeout)
 
-    def exec(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        command: Sequence[str],
-        *,
-        stdin: str = "",
-        timeout: float = 30,
-    ) -> ExecResult:
-        """Run a command in a container to its end.
-
-        Args:
-            namespace: the pod's.
-            pod: its name.
-            container: the container's name.
-            command: program and arguments; never secrets.
-            stdin: sent to the command; its end can't be signalled, so the command must know when it has read enough.
-            timeout: seconds.
-
-        Raises:
-            TransportError: the connection could not be made or broke, or the command did not end in time.
-        """
-        with self._session(namespace, pod, container, command, timeout, stdin=bool(stdin)) as session:
-            if stdin:
-                session.write_stdin(stdin)
-            deadline = time.monotonic() + timeout
-            while session.is_open() and (left := deadline - time.monotonic()) > 0:
-                session.run_forever(timeout=min(LOOK_SECONDS, left))
-                check_interrupted()
-            if session.is_open():
-                raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
-            status = exit_status(session.read_channel(ERROR_CHANNEL))
-            return ExecResult(status, session.read_stdout() or "", session.read_stderr() or "")
-
-    def exec_lines(
-        self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
-    ) -> Iterator[str]:
-        """Run a command in a container, and give each line of its standard output as it comes.
-
-        Args:
-            namespace: the pod's.
-            pod: its name.
-            container: the container's name.
-            command: program and arguments; never secrets.
-            timeout: seconds after which the connection is given up; the command must know its own end.
-
-        Raises:
-            TransportError: the connection could not be made, or broke before the command ended.
-        """
-        with self._session(namespace, pod, container, command, timeout, stderr=False) as session:
-            deadline, rest = time.monotonic() + timeout, ""
-            while session.is_open() and time.monotonic() < deadline:
-                session.update(timeout=1)
-                *lines, rest = (rest + (session.read_stdout(timeout=0) or "")).split("\n")
-                yield from lines
-            exit_status(session.read_channel(ERROR_CHANNEL, timeout=0))
-
-    @contextmanager
-    def _session(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        command: Sequence[str],
-        timeout: float,
-        *,
-        stdin: bool = False,
-        stderr: bool = True,
-    ) -> Iterator[Any]:
-        """A command that runs in a container; what breaks within is raised as a TransportError that names it."""
-        # stream() swaps a method of the client it is given while it runs: a client of its own for each call.
-        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
-        try:
-            session = stream(
-                core.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=list(command),
-                stdin=stdin,
-                stdout=True,
-                stderr=stderr,
-                tty=False,
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
-            try:
-                yield session
-            finally:
-                session.close()
-        except (ApiException, WebSocketException, OSError, ValueError, TypeError, KeyError) as broken:
-            raise TransportError(f"{pod}/{container}: {_reason(broken)}", _status(broken)) from None
-
-    @contextmanager
-    def forward(self, namespace: str, pod: str, port: int) -> Iterator[socket.socket]:
-        """A socket to a pod's port, through the API server.
-
-        Raises:
-            TransportError: it could not be made.
-        """
-        core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
-        try:
-            forwarded = portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
-            opened = forwarded.socket(port)
-        except (ApiException, WebSocketException, OSError) as broken:
-            raise TransportError(f"{pod}:{port}: {_reason(broken)}", _status(broken)) from None
-        opened.setblocking(True)
-        try:
-            yield opened
-        finally:
-            opened.close()
-
 
 def _parsed(answer: Any) -> Object:
     """The object in an answer that the client was told not to turn into its own classes: those are slow to make."""
     return cast(Object, json.loads(answer.data))
-
-
-def exit_status(answer: str) -> int:
-    """The exit status of a command, from what the API server says at its end (Kubernetes' remote command protocol).
-
-    Raises:
-        ValueError: the command could not be run, or the connection ended before it did; says why.
-    """
-    ended = yaml.safe_load(answer) or {}
-    if ended.get("status") == "Success":
-        return 0
-    for cause in (ended.get("details") or {}).get("causes") or ():
-        if cause.get("reason") == "ExitCode":
-            return int(cause["message"])
-    raise ValueError(ended.get("message") or "the connection ended before the command did")
-
-
-def _reason(broken: Exception) -> str:
-    if isinstance(broken, ApiException):
-        return explain_api_error(broken)
-    return str(broken) if isinstance(broken, ValueError) else f"{type(broken).__name__}: {broken}"
-
-
-def _status(broken: Exception) -> int:
-    """The HTTP status behind a failure; a refused WebSocket handshake has it in its text only."""
-    handshake = re.search(r"Handshake status (\d{3})", str(broken))
-    return int(handshake[1]) if handshake else int(getattr(broken, "status", 0) or 0)
-
-
-def explain_api_error(refused: ApiException) -> str:
-    """What the API server said, in one line."""
-    # The reason of a refused WebSocket handshake ends with the answer's body.
-    body = refused.body or str(refused.reason).rpartition("-+-+-")[2]
-    try:
-        return str(json.loads(body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return f"{refused.status or ''} {refused.reason}".strip()
 
 
 def _not_ready_yet(refused: BaseException) -> bool:
@@ -561,18 +278,8 @@ def _not_ready_yet(refused: BaseException) -> bool:
     retry=retry_if_exception(_not_ready_yet),
     stop=stop_after_delay(20),
     wait=wait_exponential(multiplier=0.1, max=2),
+    sleep=pause,
     reraise=True,
 )
 def _patiently(call: Callable[[], Any]) -> Any:
     return call()
-
-
-def metadata(seen: Mapping[str, Any]) -> Object:
-    """An object's metadata; {} where it has none."""
-    return cast(Object, seen.get("metadata") or {})
-
-
-def condition(seen: Object | None, kind: str) -> Object:
-    """The status condition of that type; {} where there is none."""
-    found = ((seen or {}).get("status") or {}).get("conditions") or []
-    return next((entry for entry in found if entry.get("type") == kind), {})

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.kube.client import Kube, explain_api_error
+from harness.kube.api import KubeApi, explain_api_error
 from harness.model.observation import InventoryChange
 
 VOLATILE = {
@@ -99,7 +99,7 @@ class Inventory:
         return ("Namespace", "", name) in self
 
 
-def take(kube: Kube) -> Inventory:
+def take(kube: KubeApi) -> Inventory:
     """List every object of every kind, about a second; of the objects only their metadata is read.
 
     Raises:
@@ -114,7 +114,7 @@ def take(kube: Kube) -> Inventory:
     return Inventory(kube.name, entries, unread)
 
 
-def discover(kube: Kube) -> list[Kind]:
+def discover(kube: KubeApi) -> list[Kind]:
     """The kinds that can be listed, each in its group's preferred version."""
     return [kind for path in ("/api", "/apis") for kind in _kinds(kube.read(path, accept=_DISCOVERY) or {})]
 
@@ -175,7 +175,7 @@ def _kinds(discovery: Mapping[str, Any]) -> Iterator[Kind]:
                 yield Kind(api_version, resource["responseKind"]["kind"], resource["resource"])
 
 
-def _list(kube: Kube, kind: Kind) -> tuple[list[Entry], str]:
+def _list(kube: KubeApi, kind: Kind) -> tuple[list[Entry], str]:
     try:
         items = (kube.read(kind.path, accept=_LISTS) or {}).get("items") or []
     except ApiException as refused:

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.container_log import last_words
 from harness.base.redaction import redact
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 
 LEAST_PATIENCE = 30.0
 """Seconds for which a state must last; a sixth of the whole wait where that is longer."""
@@ -63,7 +63,7 @@ class StuckPods:
 
     def __init__(
         self,
-        kube: Kube,
+        kube: KubeApi,
         pods: Callable[[], Iterable[Object]],
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
@@ -125,7 +125,7 @@ def troubles(pod: Object) -> list[Trouble]:
     ]
 
 
-def crash_log(kube: Kube, trouble: Trouble) -> tuple[str, ...]:
+def crash_log(kube: KubeApi, trouble: Trouble) -> tuple[str, ...]:
     """What a container that has crashed said at last; nothing where its log can't be read."""
     try:
         text = kube.logs(trouble.namespace, trouble.pod, trouble.container, lines=_LOG_LINES)

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 from kubernetes.client import ApiException
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import Mesh, step
 from harness.mesh.pki import CaFiles
 from harness.mesh.pull_secret import ensure_pull_secret

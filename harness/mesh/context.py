@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.command import CommandError
 from harness.base.errors import StepError
-from harness.kube.client import Kube, Object, explain_api_error
+from harness.kube.api import KubeApi, Object, explain_api_error
 from harness.mesh import manifests
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
@@ -34,14 +34,14 @@ class Mesh:
     """What every stage that acts on a mesh needs. A run makes it once and passes it on."""
 
     topology: Topology
-    kubes: Mapping[str, Kube]
+    kubes: Mapping[str, KubeApi]
     """By the cluster's name."""
     settings: MeshSettings
     log: StepLog
     impaired: set[str] = field(default_factory=set)
     """Clusters on which a step has failed."""
 
-    def kube(self, cluster: Cluster) -> Kube:
+    def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""
         return self.kubes[cluster.name]
 

@@ -1,6 +1,6 @@
 """East-west gateways, and what is exposed through them."""
 
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh, step
 from harness.mesh.injection import INJECT, await_injection
 from harness.mesh.readiness import await_deployment, warnings
@@ -76,7 +76,7 @@ def address_pending(service: Object | None) -> str:
     return "" if addresses(service) else f"Service {NAME} has no load balancer address"
 
 
-def _why_no_address(kube: Kube, namespace: str) -> str:
+def _why_no_address(kube: KubeApi, namespace: str) -> str:
     events = kube.list("v1", "Event", namespace, field_selector=f"involvedObject.name={NAME},type=Warning")
     told = warnings(events, {NAME})
     return told[0] if told else "no load balancer has taken it on: is there one, and are addresses left in its pool?"

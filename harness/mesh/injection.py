@@ -7,7 +7,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.waiting import wait_until
-from harness.kube.client import Kube, Object, explain_api_error
+from harness.kube.api import KubeApi, Object, explain_api_error
 from harness.model.expectations import PROXY
 from harness.model.step_log import OpenStep
 
@@ -56,7 +56,7 @@ def is_injected(pod: Object) -> bool:
     return any(container["name"] == PROXY for container in containers)
 
 
-def dry_run(kube: Kube, namespace: str, labels: Mapping[str, str] | None = None) -> Injection:
+def dry_run(kube: KubeApi, namespace: str, labels: Mapping[str, str] | None = None) -> Injection:
     """Send a pod to the API server as a server-side dry run: nothing is stored, but every webhook is called."""
     try:
         return Injection(is_injected(kube.create(probe_pod(namespace, labels), dry_run=True)))
@@ -67,7 +67,7 @@ def dry_run(kube: Kube, namespace: str, labels: Mapping[str, str] | None = None)
 
 
 def await_injection(
-    kube: Kube, namespace: str, timeout: float, step: OpenStep, labels: Mapping[str, str] | None = None
+    kube: KubeApi, namespace: str, timeout: float, step: OpenStep, labels: Mapping[str, str] | None = None
 ) -> None:
     """Wait until a pod of that namespace comes back injected.
 

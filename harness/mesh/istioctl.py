@@ -12,7 +12,7 @@ import yaml
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.injection import INJECT, await_injection
@@ -77,7 +77,7 @@ class Istioctl:
             in_parallel(lambda manifest: mesh.apply(cluster, manifest), batch)
 
 
-def rendered(kube: Kube, settings: MeshSettings, resource: Operator) -> list[Object]:
+def rendered(kube: KubeApi, settings: MeshSettings, resource: Operator) -> list[Object]:
     """What istioctl makes of an IstioOperator resource.
 
     Raises:

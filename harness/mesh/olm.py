@@ -6,7 +6,7 @@ Untested live: it needs OpenShift. Source: Operator Lifecycle Manager, "Subscrip
 
 from typing import Any
 
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.model import OlmSubscription
 from harness.model.step_log import OpenStep
@@ -56,7 +56,7 @@ def await_installed(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, ope
         kube.wait(API, _CSV, installed, operator.namespace, pending=csv_pending, timeout=timeout, step=opened)
 
 
-def unsubscribe(kube: Kube, operator: OlmSubscription) -> None:
+def unsubscribe(kube: KubeApi, operator: OlmSubscription) -> None:
     """Delete the Subscription and what it installed: OLM keeps the operator of a Subscription that is gone."""
     status = _status(kube.get(API, "Subscription", operator.package, operator.namespace))
     kube.delete(API, "Subscription", operator.package, operator.namespace)
@@ -112,7 +112,7 @@ def install_plan_reasons(plan: Object | None) -> list[str]:
     return [f"InstallPlan {plan['metadata']['name']} is {status.get('phase')}", *lines] if plan else []
 
 
-def _why(kube: Kube, operator: OlmSubscription) -> str:
+def _why(kube: KubeApi, operator: OlmSubscription) -> str:
     status = _status(kube.get(API, "Subscription", operator.package, operator.namespace))
     plan = (status.get("installPlanRef") or {}).get("name")
     current = status.get("currentCSV")

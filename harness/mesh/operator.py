@@ -13,7 +13,7 @@ import yaml
 from kubernetes.client import ApiException
 
 from harness.base.errors import StepError
-from harness.kube.client import Object, condition
+from harness.kube.api import Object, condition
 from harness.kube.inventory import Inventory
 from harness.mesh import olm
 from harness.mesh.certificates import ensure_namespace

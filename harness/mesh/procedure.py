@@ -6,7 +6,7 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.mesh import gateways, operator, sail
 from harness.mesh.certificates import (
     create_cacerts,
@@ -53,7 +53,7 @@ def install(mesh: Mesh, pki: Pki) -> None:
     in_parallel(lambda cluster: _settle(mesh, cluster), topology.clusters)
 
 
-def require_kubernetes(kube: Kube, settings: MeshSettings) -> None:
+def require_kubernetes(kube: KubeApi, settings: MeshSettings) -> None:
     """See that a cluster is not too old for the version of Istio.
 
     Raises:

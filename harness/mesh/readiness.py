@@ -6,7 +6,7 @@ from typing import Any
 from kubernetes.client import ApiException
 
 from harness.base.redaction import redact
-from harness.kube.client import Kube, Object, condition
+from harness.kube.api import KubeApi, Object, condition
 from harness.kube.stuck_pods import CRASHED, StuckPods, crash_log, troubles
 from harness.model.step_log import OpenStep
 
@@ -44,7 +44,7 @@ def daemon_set_pending(seen: Object | None) -> str:
     return "" if ready >= wanted else f"{name} is ready on {ready} of {wanted} nodes"
 
 
-def await_deployment(kube: Kube, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
+def await_deployment(kube: KubeApi, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
     """Wait until a Deployment is available.
 
     Raises:
@@ -53,7 +53,7 @@ def await_deployment(kube: Kube, namespace: str, name: str, timeout: float, step
     return _await(kube, "Deployment", namespace, name, deployment_pending, timeout, step)
 
 
-def await_daemon_set(kube: Kube, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
+def await_daemon_set(kube: KubeApi, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
     """Wait until a DaemonSet is ready on every node it wants.
 
     Raises:
@@ -63,7 +63,7 @@ def await_daemon_set(kube: Kube, namespace: str, name: str, timeout: float, step
 
 
 def _await(  # noqa: PLR0917 - private, and called beside its definition
-    kube: Kube,
+    kube: KubeApi,
     kind: str,
     namespace: str,
     name: str,
@@ -84,7 +84,7 @@ def _await(  # noqa: PLR0917 - private, and called beside its definition
     )
 
 
-def pods_of(kube: Kube, workload: Object | None) -> list[Object]:
+def pods_of(kube: KubeApi, workload: Object | None) -> list[Object]:
     """The pods of a Deployment or DaemonSet; none where it does not exist.
 
     Raises:
@@ -95,7 +95,7 @@ def pods_of(kube: Kube, workload: Object | None) -> list[Object]:
     return kube.list("v1", "Pod", (workload or {})["metadata"]["namespace"], label_selector=selector) if labels else []
 
 
-def why_unready(kube: Kube, kind: str, namespace: str, name: str) -> str:
+def why_unready(kube: KubeApi, kind: str, namespace: str, name: str) -> str:
     """Why a workload's pods are not ready: conditions, pods' states and last words, warnings; a few, in one line."""
     try:
         workload = kube.get("apps/v1", kind, name, namespace) or {}

@@ -5,7 +5,7 @@ from contextlib import suppress
 import yaml
 
 from harness.base.errors import StepError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import Mesh, step
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube import inventory
-from harness.kube.client import Kube, Object, explain_api_error
+from harness.kube.api import KubeApi, Object, explain_api_error
 from harness.kube.inventory import Entry, Inventory
 from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.context import Mesh, step
@@ -67,7 +67,7 @@ def remove(mesh: Mesh, before: Mapping[str, Inventory]) -> None:
 
 
 def observe_cleanup(
-    kubes: Mapping[str, Kube], before: Mapping[str, Inventory], containers_left: Sequence[str] = ()
+    kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory], containers_left: Sequence[str] = ()
 ) -> Cleanup:
     """Compare every cluster with its inventory from before the run.
 
@@ -79,7 +79,7 @@ def observe_cleanup(
     changes: list[InventoryChange] = []
     unread: list[str] = []
 
-    def compare(kube: Kube) -> str | None:
+    def compare(kube: KubeApi) -> str | None:
         old = before[kube.name]
         try:
             new = inventory.take(kube)
@@ -254,12 +254,12 @@ def _namespace_of(entry: Entry) -> str:
     return entry.name if entry.kind.group_kind == "Namespace" else entry.namespace
 
 
-def _end_pods(kube: Kube, namespace: str) -> None:
+def _end_pods(kube: KubeApi, namespace: str) -> None:
     """Shorten the grace of a namespace's pods: its deletion would wait for as long as they may take to drain."""
     kube.delete_pods(namespace, DRAIN_SECONDS)
 
 
-def _end_node_agent(kube: Kube, namespace: str) -> None:
+def _end_node_agent(kube: KubeApi, namespace: str) -> None:
     """Let the CNI plugin's agent end by itself, while it may still read its DaemonSet: it then tidies up its node."""
     for daemon_set in kube.list("apps/v1", "DaemonSet", namespace):
         kube.delete("apps/v1", "DaemonSet", daemon_set["metadata"]["name"], namespace)

@@ -2,7 +2,7 @@
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, Object, condition
+from harness.kube.api import KubeApi, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.removal import still_there
@@ -37,7 +37,7 @@ def restart(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str, sele
 
 
 def restart_deployment(
-    kube: Kube, namespace: str, name: str, timeout: float, opened: OpenStep, *, ready: bool = True
+    kube: KubeApi, namespace: str, name: str, timeout: float, opened: OpenStep, *, ready: bool = True
 ) -> None:
     """End a Deployment's pods and wait until others have taken their place.
 
@@ -75,7 +75,7 @@ def restart_deployment(
     )
 
 
-def end_pods(kube: Kube, namespace: str, labels: str, timeout: float, opened: OpenStep) -> None:
+def end_pods(kube: KubeApi, namespace: str, labels: str, timeout: float, opened: OpenStep) -> None:
     """End pods without letting them drain, and wait until they are gone.
 
     Raises:
@@ -87,7 +87,7 @@ def end_pods(kube: Kube, namespace: str, labels: str, timeout: float, opened: Op
         kube.wait("v1", "Pod", pod, namespace, pending=still_there, timeout=timeout, step=opened)
 
 
-def _unready(kube: Kube, namespace: str, labels: str, deployment: Object | None) -> str:
+def _unready(kube: KubeApi, namespace: str, labels: str, deployment: Object | None) -> str:
     """What the Deployment's status may not tell yet: whether the pods that are there are ready."""
     wanted = ((deployment or {}).get("spec") or {}).get("replicas", 1)
     pods = kube.list("v1", "Pod", namespace, label_selector=labels)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.base.errors import StepError, UserError
-from harness.kube.client import Kube, Object, condition
+from harness.kube.api import KubeApi, Object, condition
 from harness.kube.stuck_pods import StuckPods
 from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
@@ -61,7 +61,7 @@ def api_versions(settings: MeshSettings) -> tuple[str, ...]:
     return API_VERSIONS if settings.api_version == "auto" else (f"{API_GROUP}/{settings.api_version}",)
 
 
-def served_version(kube: Kube, kind: str, settings: MeshSettings) -> str:
+def served_version(kube: KubeApi, kind: str, settings: MeshSettings) -> str:
     """The API version in which the operator's resources are written.
 
     Raises:
@@ -74,7 +74,7 @@ def served_version(kube: Kube, kind: str, settings: MeshSettings) -> str:
     raise StepError(f"the API server does not serve {kind} of {' or '.join(wanted)}: is the operator installed?")
 
 
-def require_operator(kubes: Iterable[Kube], settings: MeshSettings) -> None:
+def require_operator(kubes: Iterable[KubeApi], settings: MeshSettings) -> None:
     """See that the operator is installed on every cluster, where the run is not to install it.
 
     Raises:
@@ -190,7 +190,7 @@ def _versions(mesh: Mesh, cluster: Cluster, kind: str) -> tuple[str, str]:
     return api, choose_version(offered_versions(definition, api), settings)
 
 
-def _pods(kube: Kube, kind: str, settings: MeshSettings) -> list[Object]:
+def _pods(kube: KubeApi, kind: str, settings: MeshSettings) -> list[Object]:
     """The pods that the operator makes of a resource; none of a remote's Istio."""
     namespace, selector = {
         "Istio": (settings.system_namespace, "app=istiod"),

@@ -4,7 +4,7 @@ Source: chapter "Verifying traffic on a multi-cluster topology"; what they consi
 """
 
 from harness.base.parallel import in_parallel
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh import manifests
 from harness.mesh.certificates import ensure_namespace, label_namespace
 from harness.mesh.context import Mesh, step

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
@@ -13,7 +13,7 @@ from harness.observe.session import Session
 
 def observe(
     topology: Topology,
-    kubes: Mapping[str, Kube],
+    kubes: Mapping[str, KubeApi],
     asked: Asked,
     *,
     environment: Environment,

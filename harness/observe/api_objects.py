@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.base.redaction import redact
-from harness.kube.client import Object, metadata
+from harness.kube.api import Object, metadata
 from harness.model.cluster import (
     ApiEvent,
     Condition,

@@ -11,7 +11,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, Object, metadata
+from harness.kube.api import KubeApi, Object, metadata
 from harness.model import expectations, experiment
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
@@ -53,7 +53,7 @@ class ClusterObjects:
     """Of its remote secrets; in memory only."""
 
 
-def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObjects:
+def read_cluster(kube: KubeApi, asked: Asked, connect_timeout: float) -> ClusterObjects:
     """Read the API objects of a cluster; never raises.
 
     Args:
@@ -83,7 +83,7 @@ def read_cluster(kube: Kube, asked: Asked, connect_timeout: float) -> ClusterObj
     return ClusterObjects(reader, blank.model_copy(update={"kubernetes_version": version, **found}), credentials)
 
 
-def read_pods(kube: Kube, asked: Asked) -> tuple[Pod, ...]:
+def read_pods(kube: KubeApi, asked: Asked) -> tuple[Pod, ...]:
     """The pods of the mesh's and the sample's namespaces, as they are now.
 
     Raises:
@@ -98,7 +98,7 @@ def read_pods(kube: Kube, asked: Asked) -> tuple[Pod, ...]:
 class _Source:
     """Reads one cluster's objects by path: no discovery, so that kinds which are not served cost nothing."""
 
-    def __init__(self, kube: Kube, asked: Asked) -> None:
+    def __init__(self, kube: KubeApi, asked: Asked) -> None:
         self._kube = kube
         self._asked = asked
         self._namespaces = tuple(

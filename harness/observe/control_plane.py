@@ -13,7 +13,7 @@ from harness.base.container_log import telling_lines
 from harness.base.parallel import in_parallel
 from harness.base.redaction import redact
 from harness.base.waiting import pause
-from harness.kube.client import ExecResult, Kube, TransportError
+from harness.kube.api import ExecResult, KubeApi, TransportError
 from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod
@@ -42,7 +42,7 @@ def istiod_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
     )
 
 
-def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
+def read_control_plane(kube: KubeApi, pod: Pod, timeout: float) -> ControlPlane:
     """What one istiod pod says of itself.
 
     Raises:
@@ -63,7 +63,7 @@ def read_control_plane(kube: Kube, pod: Pod, timeout: float) -> ControlPlane:
     )
 
 
-def _log_lines(kube: Kube, pod: Pod) -> tuple[str, ...]:
+def _log_lines(kube: KubeApi, pod: Pod) -> tuple[str, ...]:
     """What its log tells; nothing where it can't be read, which must not take away what the pod itself has said."""
     try:
         return telling_lines(kube.logs(pod.namespace, pod.name, CONTAINER, lines=_LOG_TAIL), _LOG_KEPT)
@@ -71,7 +71,7 @@ def _log_lines(kube: Kube, pod: Pod) -> tuple[str, ...]:
         return ()
 
 
-def _acknowledged(kube: Kube, pod: Pod, proxies: tuple[ProxySync, ...], timeout: float) -> tuple[ProxySync, ...]:
+def _acknowledged(kube: KubeApi, pod: Pod, proxies: tuple[ProxySync, ...], timeout: float) -> tuple[ProxySync, ...]:
     """What proxies have acknowledged, those that were sent something just now being given a moment for it."""
     deadline = time.monotonic() + ACKNOWLEDGED_SECONDS
     while any("STALE" in row.types.values() for row in proxies) and time.monotonic() < deadline:
@@ -80,7 +80,7 @@ def _acknowledged(kube: Kube, pod: Pod, proxies: tuple[ProxySync, ...], timeout:
     return proxies
 
 
-def _request(kube: Kube, pod: Pod, path: str, timeout: float) -> ExecResult:
+def _request(kube: KubeApi, pod: Pod, path: str, timeout: float) -> ExecResult:
     command = ("pilot-discovery", "request", "GET", path)
     answer = kube.exec(pod.namespace, pod.name, CONTAINER, command, timeout=timeout)
     if answer.status and pod.ready:
@@ -107,7 +107,7 @@ def _json(text: str) -> Any:
         return None
 
 
-def serving_chain(kube: Kube, namespace: str, pod: str, timeout: float) -> tuple[Certificate, ...]:
+def serving_chain(kube: KubeApi, namespace: str, pod: str, timeout: float) -> tuple[Certificate, ...]:
     """What istiod presents on 15012, leaf first; empty where no handshake comes about.
 
     Raises:

@@ -5,13 +5,13 @@ from http import HTTPStatus
 from kubernetes.client import ApiException
 
 from harness.base.redaction import redact
-from harness.kube.client import Kube, explain_api_error, metadata
+from harness.kube.api import KubeApi, explain_api_error, metadata
 from harness.mesh.injection import is_injected, probe_pod
 from harness.model.cluster import DryRun
 from harness.model.revisions import REVISION_LABEL, injection_labels
 
 
-def dry_run(kube: Kube, namespace: str) -> DryRun:
+def dry_run(kube: KubeApi, namespace: str) -> DryRun:
     """Try whether a pod in this namespace would be injected, labelled as the pods there are.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from harness.kube.client import Object, metadata
+from harness.kube.api import Object, metadata
 from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import (

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.container_log import last_words, telling_lines
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Condition, Container, ContainerLog
 from harness.model.traffic import Traffic
@@ -93,7 +93,7 @@ def _went_wrong(traffic: Traffic) -> bool:
     )
 
 
-def others(kube: Kube, observed: ClusterObservation) -> Iterator[Source]:
+def others(kube: KubeApi, observed: ClusterObservation) -> Iterator[Source]:
     """Of what stands outside of the mesh's namespaces: the operator, the load balancer's controller.
 
     Raises:
@@ -119,7 +119,7 @@ def _is_ready(conditions: Iterable[Condition]) -> bool:
 
 
 def read_logs(
-    kube: Kube, observed: ClusterObservation, traffic: Traffic | None, timeout: float
+    kube: KubeApi, observed: ClusterObservation, traffic: Traffic | None, timeout: float
 ) -> tuple[ContainerLog, ...]:
     """The logs of one cluster that are worth a look, all side by side; never raises.
 
@@ -138,7 +138,7 @@ def read_logs(
     return tuple(log for log in found if log.lines)
 
 
-def _read(kube: Kube, source: Source, timeout: float) -> ContainerLog:
+def _read(kube: KubeApi, source: Source, timeout: float) -> ContainerLog:
     try:
         text = kube.logs(
             source.namespace, source.pod, source.container, lines=_TAIL, previous=source.previous, timeout=timeout

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
 from harness.base.waiting import pause
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.model import expectations
 from harness.model.cluster import Pod
 from harness.model.traffic import PeerIdentity
@@ -35,7 +35,7 @@ class Destination:
     """A helloworld pod with a sidecar."""
 
     cluster: str
-    kube: Kube
+    kube: KubeApi
     pod: Pod
 
 

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Sequence
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.model import expectations
 from harness.model.permissions import ALL, Permission
 from harness.model.traffic import ProbeKind

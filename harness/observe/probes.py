@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.observe import probe_output
 from harness.observe.probe_plan import PlannedProbe, Source
@@ -20,7 +20,7 @@ SECONDS = 4.0
 
 
 def send(
-    kubes: Mapping[str, Kube],
+    kubes: Mapping[str, KubeApi],
     planned: tuple[PlannedProbe, ...],
     sources: Mapping[str, Source],
     trust_domain: str,
@@ -45,7 +45,9 @@ def send(
     return tuple(probe for found in in_parallel(of_cluster, sources) for probe in found)
 
 
-def _send_from(kube: Kube, source: Source, planned: tuple[PlannedProbe, ...], body: bytes, limit: float) -> list[Probe]:
+def _send_from(
+    kube: KubeApi, source: Source, planned: tuple[PlannedProbe, ...], body: bytes, limit: float
+) -> list[Probe]:
     senseless = [probe for probe in planned if _senseless(probe)]
     sensible = [probe for probe in planned if not _senseless(probe)]
     found = [probe_output.not_sent(probe, source.pod, *_why(probe)) for probe in senseless]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.proxy import Proxy
 from harness.observe import envoy
@@ -25,7 +25,7 @@ def no_program(failed: TransportError) -> bool:
     return bool(_NO_PROGRAM.search(str(failed)))
 
 
-def admin(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, Any]:
+def admin(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, Any]:
     """What Envoy's admin interface answers to each path: parsed JSON, or None where it is none.
 
     Raises:
@@ -34,7 +34,7 @@ def admin(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: f
     return {path: _json(text) for path, text in admin_texts(kube, namespace, pod, paths, timeout).items()}
 
 
-def admin_texts(kube: Kube, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:
+def admin_texts(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:
     """What Envoy's admin interface answers to each path.
 
     Asked by curl, all paths in one exec; where the image has no shell, by pilot-agent, one exec each.
@@ -82,7 +82,7 @@ def proxy_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
     )
 
 
-def read_proxy(kube: Kube, pod: Pod, sample_namespace: str, timeout: float) -> Proxy | None:
+def read_proxy(kube: KubeApi, pod: Pod, sample_namespace: str, timeout: float) -> Proxy | None:
     """What one Envoy says of itself; None where it runs and does not answer yet.
 
     Raises:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 
 from harness.base.redaction import redact
-from harness.kube.client import TransportError, explain_api_error
+from harness.kube.api import TransportError, explain_api_error
 from harness.model.cluster import Reading, ReadOutcome, Subject
 
 Value = TypeVar("Value")

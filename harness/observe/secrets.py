@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from harness.kube.client import Object, metadata
+from harness.kube.api import Object, metadata
 from harness.model import x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import RemoteSecret

@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
@@ -61,7 +61,7 @@ class Session:
     """
 
     def __init__(
-        self, topology: Topology, kubes: Mapping[str, Kube], asked: Asked, log: StepLog, timeout_scale: float
+        self, topology: Topology, kubes: Mapping[str, KubeApi], asked: Asked, log: StepLog, timeout_scale: float
     ) -> None:
         self._topology, self._kubes, self._asked, self._log = topology, kubes, asked, log
         self._scale = timeout_scale
@@ -94,7 +94,7 @@ class Session:
         found = in_parallel(lambda kube: read_cluster(kube, self._asked, connect), self._ordered())
         self._objects = {objects.observed.name: objects for objects in found}
 
-    def _ordered(self) -> list[Kube]:
+    def _ordered(self) -> list[KubeApi]:
         return [self._kubes[cluster.name] for cluster in self._topology.clusters]
 
     def ask_processes(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from harness.base.waiting import pause
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.model import expectations, odds
 from harness.model.clients import client_container, client_pods
 from harness.model.cluster import ClusterObservation, Pod
@@ -36,7 +36,7 @@ class Client:
     """A ready client pod, and what it is to ask."""
 
     cluster: str
-    kube: Kube
+    kube: KubeApi
     namespace: str
     pod: str
     container: str
@@ -65,7 +65,7 @@ def clients(
     topology: Topology,
     asked: Asked,
     observed: Mapping[str, ClusterObservation],
-    kubes: Mapping[str, Kube],
+    kubes: Mapping[str, KubeApi],
     timeout_scale: float,
 ) -> tuple[Client, ...]:
     """The first ready client pod of each cluster that has one."""

@@ -15,6 +15,7 @@ from harness.experiments.resilience import play
 from harness.judge.catalogue import catalogue, resilience
 from harness.kube import inventory
 from harness.kube.access import ClusterAccess
+from harness.kube.api import KubeApi
 from harness.kube.client import Kube
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
@@ -100,7 +101,7 @@ class MeshRun:
             else:
                 self._tell_by_hand("Keep the mesh", kubes, before)
 
-    def _mesh(self, kubes: Mapping[str, Kube]) -> Mesh:
+    def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
         return Mesh(self.topology, kubes, self._settings, self.log)
 
     @cached_property
@@ -167,7 +168,7 @@ class MeshRun:
             resolved=described(settings),
         )
 
-    def _remove_kept(self, kubes: Mapping[str, Kube]) -> None:
+    def _remove_kept(self, kubes: Mapping[str, KubeApi]) -> None:
         """Take away the mesh that an earlier run kept on these clusters."""
         if kept := kept_mesh.read(self.site.run.directory):
             earlier = replace(
@@ -176,12 +177,12 @@ class MeshRun:
             earlier._remove(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 
-    def _remove(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+    def _remove(self, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
         removal.remove(self._mesh(kubes), before)
         for group in self._routed:
             routes.remove(group, self.log)
 
-    def _removed(self, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+    def _removed(self, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
         """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
         whole = False
         try:
@@ -191,7 +192,7 @@ class MeshRun:
             if not whole and self.site.balancer is None:
                 self._tell_by_hand("Name what may be left of the mesh", kubes, before)
 
-    def _tell_by_hand(self, title: str, kubes: Mapping[str, Kube], before: Mapping[str, Inventory]) -> None:
+    def _tell_by_hand(self, title: str, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
         """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
         with self.log.step(Phase.CLEANUP, title) as step:
             told = (

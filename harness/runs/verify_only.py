@@ -17,7 +17,8 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.clusters import existing
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, explain_api_error
+from harness.kube.api import KubeApi, explain_api_error
+from harness.kube.client import Kube
 from harness.machine.suite_version import suite_version
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Asked, Environment, Observation
@@ -49,7 +50,7 @@ def expect(options: Options) -> Topology:
         return discover(kubes, options)
 
 
-def discover(kubes: Mapping[str, Kube], options: Options) -> Topology:
+def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
     """The topology of the mesh on these clusters; missing permissions are found first.
 
     Args:
@@ -75,7 +76,7 @@ def take(options: Options, names: Sequence[str], directory: Path) -> tuple[Clust
     )
 
 
-def lacking(kube: Kube, namespaces: Sequence[str]) -> dict[Wanted, tuple[str, ...]]:
+def lacking(kube: KubeApi, namespaces: Sequence[str]) -> dict[Wanted, tuple[str, ...]]:
     """What one may not do on a cluster, and in which of the namespaces.
 
     Raises:
@@ -103,7 +104,7 @@ def lacking(kube: Kube, namespaces: Sequence[str]) -> dict[Wanted, tuple[str, ..
     return required_permissions.missing(allowed, namespaces)
 
 
-def require(lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[str, Kube]) -> None:
+def require(lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[str, KubeApi]) -> None:
     """See that nothing is missing without which hardly anything can be judged.
 
     Raises:
@@ -187,7 +188,7 @@ def verify(
     )
 
 
-def _read(kubes: Mapping[str, Kube], options: Options) -> list[ClusterObservation]:
+def _read(kubes: Mapping[str, KubeApi], options: Options) -> list[ClusterObservation]:
     asked = Asked(
         mode="verify-only",
         installer="none",

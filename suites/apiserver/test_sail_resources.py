@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,8 @@ import yaml
 from harness.base.errors import StepError, UserError
 from harness.kube import inventory
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
+from harness.kube.client import Kube
 from harness.mesh import operator, removal, sail
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.model import Manifests
@@ -55,7 +57,7 @@ def mesh_of(access: ClusterAccess, files: str, version: str = "1.30.3") -> Mesh:
     return Mesh(PR, {"east": Kube(access), "west": Kube(access)}, settings, StepLog())
 
 
-def ready(kube: Kube, api: str, kind: str) -> None:
+def ready(kube: Any, api: str, kind: str) -> None:
     """What the operator writes once the control plane is ready."""
     seen = kube.get(api, kind, "default") or {}
     conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
@@ -126,7 +128,7 @@ def _noted_webhook() -> Object:
     }
 
 
-def _await_no_definitions(kube: Kube) -> None:
+def _await_no_definitions(kube: KubeApi) -> None:
     with StepLog().step(Phase.CLEANUP, "wait") as opened:
         for plural in ("istios", "istiocnis", "istiorevisions"):
             kube.wait(

@@ -6,7 +6,7 @@ from typing import Any
 from harness.base.parallel import in_parallel
 from harness.experiments.bench import ready_pods
 from harness.experiments.resilience.stage import Stage
-from harness.kube.client import TransportError
+from harness.kube.api import TransportError
 from harness.model import expectations, x509
 from harness.model.certificate import Certificate
 from harness.model.proxy import RemoteClusterSync

@@ -11,7 +11,7 @@ from harness.base.errors import StepError
 from harness.base.waiting import WaitError, wait_until
 from harness.experiments.resilience import readings
 from harness.experiments.resilience.stage import Stage
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.remote_secrets import READER, create_remote_secret
 from harness.model.resilience import ACTED, MENDED, SyncReading, TokenReading
 from harness.model.step_log import OpenStep

@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.base.parallel import in_parallel
 from harness.experiments.bench import ready_pods
 from harness.experiments.resilience.stage import Stage
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh import gateways
 from harness.mesh.injection import await_injection
 from harness.mesh.istioctl import LAST, primary_operator, remote_operator, rendered, webhook_pending

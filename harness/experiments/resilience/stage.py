@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from harness.base.errors import StepError
 from harness.base.waiting import pause
 from harness.experiments.resilience.traffic import Traffic
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.pki import Pki
 from harness.mesh.readiness import await_deployment
@@ -72,7 +72,7 @@ class Stage:
         """Where the workloads are."""
         return self.mesh.settings.sample_namespace
 
-    def kube(self, cluster: Cluster) -> Kube:
+    def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""
         return self.mesh.kube(cluster)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from harness.base.parallel import check_interrupted
 from harness.experiments.bench import ready_pods
-from harness.kube.client import Kube, TransportError
+from harness.kube.api import KubeApi, TransportError
 from harness.mesh.context import FAULTS
 from harness.model import expectations
 from harness.model.resilience import Interruption, Stream
@@ -84,7 +84,7 @@ class Client:
     """One cluster's sleep, and what it has sent."""
 
     cluster: str
-    kube: Kube
+    kube: KubeApi
     requests: list[Request] = field(default_factory=list)
     interruptions: list[Interruption] = field(default_factory=list)
     pod: str = ""
@@ -107,7 +107,7 @@ class Traffic:
         timeout_scale: factor for the seconds that one request may take.
     """
 
-    def __init__(self, kubes: Sequence[Kube], namespace: str, timeout_scale: float = 1.0) -> None:
+    def __init__(self, kubes: Sequence[KubeApi], namespace: str, timeout_scale: float = 1.0) -> None:
         self._namespace, self.limit = namespace, max(1, round(LIMIT_SECONDS * timeout_scale))
         self._url = f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello"
         self._clients = [Client(kube.name, kube) for kube in kubes]
@@ -203,7 +203,7 @@ class Traffic:
         finally:
             over.set()
 
-    def _watch(self, kube: Kube, pod: str, going: threading.Event, over: threading.Event) -> None:
+    def _watch(self, kube: KubeApi, pod: str, going: threading.Event, over: threading.Event) -> None:
         """See when a client's pod is deleted."""
         while not over.is_set():
             with suppress(*FAULTS):  # an API server that does not answer says nothing about the pod

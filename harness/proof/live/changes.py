@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from harness.base.errors import StepError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.removal import still_there
 from harness.model.step import Phase

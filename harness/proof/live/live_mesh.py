@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
@@ -36,7 +36,7 @@ class LiveMesh:
         """The primary that serves the last cluster."""
         return self.mesh.topology[self.west.primary]
 
-    def kube(self, cluster: Cluster) -> Kube:
+    def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""
         return self.mesh.kube(cluster)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from harness.base.parallel import in_parallel
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults, run_selector
 from harness.mesh.gateways import NAME as GATEWAY
 from harness.mesh.restart import end_pods, restart_deployment

@@ -9,7 +9,7 @@ from typing import Any
 from harness.base.parallel import in_parallel
 from harness.base.waiting import wait_until
 from harness.experiments.bench import ready_pods
-from harness.kube.client import Object, TransportError
+from harness.kube.api import Object, TransportError
 from harness.mesh.context import environment_faults
 from harness.mesh.readiness import await_deployment
 from harness.mesh.removal import still_there

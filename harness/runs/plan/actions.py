@@ -8,7 +8,7 @@ from typing import Protocol
 
 import yaml
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 
 OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${CERTS}")
 """How the variables begin that the script sets; whatever else looks like a variable is meant as it stands."""

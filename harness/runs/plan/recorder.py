@@ -1,16 +1,18 @@
-"""API servers that only keep what they are asked to do: the procedure runs against them, and that is the plan."""
-# ruff: noqa: ARG002 - the signatures are those of Kube
+"""API servers that only record what they are asked to do: the procedure runs against them, and that is the plan."""
+# ruff: noqa: ARG002 - the signatures are those of KubeApi
 
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import yaml
 
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object
+from harness.kube.api import ExecResult, KubeApi, Object, TransportError
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome, Phase, Step
 from harness.model.step_log import Begun, Event, OpenStep
@@ -52,7 +54,7 @@ class Recorder:
         return self.steps[-1].actions
 
 
-class PlannedKube(Kube):
+class PlannedKube(KubeApi):
     """Stands in for a cluster's API server; reaches none.
 
     Args:
@@ -64,7 +66,8 @@ class PlannedKube(Kube):
     def __init__(self, cluster: Cluster, settings: MeshSettings, recorder: Recorder) -> None:
         self.variable = cluster.cluster_name.upper().replace("-", "_")
         context, server = f"${{CTX_{self.variable}}}", f"${{API_SERVER_{self.variable}}}"
-        super().__init__(ClusterAccess(cluster.name, context, Path("kubeconfig"), server))
+        self.name = cluster.name
+        self.access = ClusterAccess(cluster.name, context, Path("kubeconfig"), server)
         self._settings, self._recorder = settings, recorder
         self._operator = not settings.brings_operator
         self._on = On(context)
@@ -126,9 +129,59 @@ class PlannedKube(Kube):
         """Nothing is there."""
         return []
 
+    def version(self, timeout: float) -> str:
+        """None of a cluster that is not asked."""
+        return ""
+
     def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
         """Nothing is there."""
         return None
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        since: float | None = None,
+        previous: bool = False,
+        timeout: float = 0,
+    ) -> str:
+        """Nothing is there."""
+        return ""
+
+    def delete_pods(self, namespace: str, grace: int, labels: str | None = None) -> None:
+        """Not recorded: they go with their namespace."""
+
+    def watch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
+    ) -> Iterator[Object | None]:
+        """Nothing is there."""
+        yield None
+
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 30,
+    ) -> ExecResult:
+        """No pod is there."""
+        raise TransportError(f"{pod} is only planned")
+
+    def exec_lines(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
+    ) -> Iterator[str]:
+        """No pod is there."""
+        raise TransportError(f"{pod} is only planned")
+
+    def forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[socket]:
+        """No pod is there."""
+        raise TransportError(f"{pod} is only planned")
 
     def wait(
         self,

@@ -12,7 +12,7 @@ from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.bench import Bench, unknown_versions
 from harness.experiments.exchange import client_answer, curl_answer
-from harness.kube.client import ExecResult, Kube, Object
+from harness.kube.api import ExecResult, KubeApi, Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
@@ -67,7 +67,7 @@ def _kubes() -> dict[str, FakeKube]:
 
 
 def _mesh(kubes: Mapping[str, FakeKube]) -> Mesh:
-    return Mesh(PRIMARY_REMOTE, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
+    return Mesh(PRIMARY_REMOTE, cast(Mapping[str, KubeApi], kubes), SETTINGS, StepLog())
 
 
 def test_deployed() -> None:

@@ -19,7 +19,7 @@ from harness.experiments.resilience.scenario import TABLE
 from harness.experiments.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
 from harness.experiments.resilience.traffic import Reader, Traffic, script
 from harness.judge.catalogue import resilience
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.mesh import pki
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
@@ -152,7 +152,7 @@ def test_a_mesh_is_whole_once_nothing_hangs(hanging: float, whole: float) -> Non
 
 def test_a_long_silence_is_one_interruption() -> None:
     """However often it was tried to send again; the next begins with the next request."""
-    client = traffic.Client("east", cast(Kube, None))
+    client = traffic.Client("east", cast(KubeApi, None))
     client.requests.append(request(1.0, "v1"))
     for now in (1.2, 5.0, 61.0):
         client.interrupted(now, "refused")

@@ -12,7 +12,7 @@ from harness.judge.diagnose.certificates import _replace_root
 from harness.judge.diagnose.registry import detectors
 from harness.judge.diagnose.repair import create_remote_secret
 from harness.judge.requirement import Verdict
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi
 from harness.model import expectations, revisions
 from harness.model.cluster import InjectionWebhook, Workload
 from harness.model.observation import Observation
@@ -144,7 +144,7 @@ def test_resources_of_another_mesh_are_left_aside() -> None:
         "/apis/sailoperator.io/v1/istios": items(("default", "istio-other"), ("ours", "istio-system")),
         "/apis/sailoperator.io/v1/istiocnis": items(("default", "istio-cni")),
     }
-    kube = cast(Kube, SimpleNamespace(read=lambda path, **_: answers.get(path, {"items": []})))
+    kube = cast(KubeApi, SimpleNamespace(read=lambda path, **_: answers.get(path, {"items": []})))
     asked = SimpleNamespace(system_namespace="istio-system", cni_namespace="istio-cni", sample_namespace="sample")
     found = _Source(kube, asked).sail()  # type: ignore[arg-type]
     assert [(resource.kind, resource.name) for resource in found] == [("Istio", "ours"), ("IstioCNI", "default")]
@@ -156,7 +156,7 @@ def test_a_log_that_may_not_be_read_takes_nothing_else_away(good_observations: M
     def refused(*_: object, **__: object) -> str:
         raise ApiException(status=403)
 
-    assert control_plane._log_lines(cast(Kube, SimpleNamespace(logs=refused)), pod) == ()
+    assert control_plane._log_lines(cast(KubeApi, SimpleNamespace(logs=refused)), pod) == ()
 
 
 def test_a_new_root_is_never_given_to_one_cluster_alone(good_observations: Mapping[str, Observation]) -> None:

@@ -13,13 +13,14 @@ from urllib3.exceptions import HTTPError
 
 from harness.kube import client as api
 from harness.kube.access import ClusterAccess
+from harness.kube.api import KubeApi
 from harness.kube.client import Kube
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
 
 
 @pytest.fixture
-def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
     """A cluster of which nothing is heard."""
     monkeypatch.setattr(api, "REQUEST_TIMEOUT", (5, 0.1))
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
@@ -47,7 +48,7 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
 )
 @pytest.mark.parametrize("discovered", [False, True], ids=["discovery", "request"])
 def test_no_request_hangs(
-    call: Callable[[Kube], object], silent: Kube, discovered: bool, monkeypatch: pytest.MonkeyPatch
+    call: Callable[[KubeApi], object], silent: KubeApi, discovered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the request itself nor the question before it, what the API server serves."""
     if discovered:

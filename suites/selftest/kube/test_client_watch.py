@@ -9,7 +9,8 @@ import pytest
 from kubernetes.client import ApiException
 
 from harness.base.errors import StepError
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
+from harness.kube.client import Kube
 from harness.model.step_log import OpenStep, ignore
 
 
@@ -38,9 +39,9 @@ class Resource:
         return SimpleNamespace(data=json.dumps(found).encode())
 
 
-def _kube(monkeypatch: pytest.MonkeyPatch, resource: Resource) -> Kube:
+def _kube(monkeypatch: pytest.MonkeyPatch, resource: Resource) -> KubeApi:
     monkeypatch.setattr(Kube, "_resource", lambda *_: resource)
-    monkeypatch.setattr("harness.kube.client.RETRY_SECONDS", 0)
+    monkeypatch.setattr("harness.kube.watching.RETRY_SECONDS", 0)
     return Kube(SimpleNamespace(name="east"))  # type: ignore[arg-type]
 
 
@@ -52,7 +53,7 @@ def _gone(seen: Object | None) -> str:
     return "it is still there" if seen else ""
 
 
-def _wait(kube: Kube, timeout: float) -> Object | None:
+def _wait(kube: KubeApi, timeout: float) -> Object | None:
     step = OpenStep("title", "east", ignore)
     return kube.wait("v1", "Namespace", "sample", pending=_gone, timeout=timeout, step=step)
 

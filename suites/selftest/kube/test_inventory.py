@@ -8,7 +8,7 @@ from kubernetes.client import ApiException
 
 from harness.base.errors import UserError
 from harness.kube import inventory
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import kept_mesh, removal
 from harness.mesh.occupied import require_unoccupied
@@ -40,7 +40,7 @@ class FakeApi:
 
 
 def _take(answers: dict[str, Object | int]) -> Inventory:
-    return inventory.take(cast(Kube, FakeApi(answers)))
+    return inventory.take(cast(KubeApi, FakeApi(answers)))
 
 
 def _resource(kind: str, plural: str, *verbs: str) -> Object:

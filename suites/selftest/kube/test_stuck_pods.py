@@ -9,8 +9,10 @@ from kubernetes.client import ApiException
 
 from harness.base.container_log import last_words, telling_lines
 from harness.base.errors import StepError
-from harness.kube.client import WATCH_SECONDS, Kube, Object
+from harness.kube.api import KubeApi, Object
+from harness.kube.client import Kube
 from harness.kube.stuck_pods import LEAST_PATIENCE, StuckPods
+from harness.kube.watching import WATCH_SECONDS
 from harness.mesh.readiness import await_deployment, why_unready
 from harness.model.step_log import OpenStep, ignore
 from suites.selftest.kube.test_client_watch import Resource
@@ -39,7 +41,7 @@ class Looks:
     def __init__(self, log: str = "", timeout: float = 180) -> None:
         self.now, self.pods = 0.0, list[Object]()
         kube = SimpleNamespace(logs=lambda *_, **__: log)
-        self.stuck = StuckPods(cast(Kube, kube), lambda: self.pods, timeout, clock=lambda: self.now)
+        self.stuck = StuckPods(cast(KubeApi, kube), lambda: self.pods, timeout, clock=lambda: self.now)
 
     def __call__(self, seconds: float, *pods: Object) -> str:
         """What is said at that second, of these pods."""
@@ -113,7 +115,7 @@ def test_while_nothing_can_be_read_there_is_hope() -> None:
     def refuse() -> list[Object]:
         raise ApiException(status=503)
 
-    assert StuckPods(cast(Kube, SimpleNamespace()), refuse, 180)() == ""
+    assert StuckPods(cast(KubeApi, SimpleNamespace()), refuse, 180)() == ""
 
 
 def _deployment() -> Object:
@@ -122,7 +124,7 @@ def _deployment() -> Object:
     return {"kind": "Deployment", "metadata": metadata, "spec": spec, "status": {"observedGeneration": 1}}
 
 
-def _kube(monkeypatch: pytest.MonkeyPatch, pods: list[Object], log: str) -> Kube:
+def _kube(monkeypatch: pytest.MonkeyPatch, pods: list[Object], log: str) -> KubeApi:
     """A cluster whose Deployment does not change, while its pods are as given."""
     monkeypatch.setattr(Kube, "_resource", lambda *_: Resource([[_deployment()]] * 9, [[]] * 9))
     monkeypatch.setattr(Kube, "get", lambda *_: _deployment())

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh import injection
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
@@ -34,7 +34,7 @@ def _violations(spec: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_namespace_with_pod_security_restricted_admits_the_pod() -> None:
-    kube, log = cast(Kube, PodSecurity()), StepLog()
+    kube, log = cast(KubeApi, PodSecurity()), StepLog()
     with log.step(Phase.WORKLOADS, "wait") as opened:
         injection.await_injection(kube, "sample", 0, opened, injection.INJECT)
     assert dry_run(kube, "sample").injected

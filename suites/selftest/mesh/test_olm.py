@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.kube.inventory import Inventory
 from harness.mesh import olm, operator
 from harness.mesh.distributions.model import OlmSubscription

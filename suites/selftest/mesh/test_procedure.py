@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 
 from harness.base.command import CommandError
 from harness.base.errors import StepError
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh import gateways, pki, procedure, workloads
 from harness.mesh.context import HOPELESS_SECONDS, Mesh, title_of
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
@@ -147,7 +147,7 @@ def _installed(topology: Topology, kubes: dict[str, FakeKube] | None = None) -> 
 
 
 def _mesh(topology: Topology, kubes: dict[str, FakeKube]) -> Mesh:
-    return Mesh(topology, cast(dict[str, Kube], kubes), SETTINGS, StepLog())
+    return Mesh(topology, cast(dict[str, KubeApi], kubes), SETTINGS, StepLog())
 
 
 def _titles(steps: list[Step], cluster: str) -> list[str]:

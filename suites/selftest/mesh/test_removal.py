@@ -11,7 +11,7 @@ from kubernetes.client import ApiException
 from harness.base.errors import StepError
 from harness.experiments.resilience import revision
 from harness.kube import inventory
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import removal
 from harness.mesh.context import Mesh
@@ -94,7 +94,7 @@ def _remove(
     monkeypatch.setattr(inventory, "take", lambda kube: _inventory(kube.name, *before, *after))
     log = StepLog()
     inventories = {name: _inventory(name, *before) for name in kubes}
-    removal.remove(Mesh(TOPOLOGY, cast(dict[str, Kube], kubes), SETTINGS, log), inventories)
+    removal.remove(Mesh(TOPOLOGY, cast(dict[str, KubeApi], kubes), SETTINGS, log), inventories)
     return log
 
 
@@ -208,14 +208,14 @@ def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tupl
     """Every cluster is compared with itself; one that does not answer is named."""
     kubes = {name: FakeKube(name, history) for name in ("east", "west")}
 
-    def take(kube: Kube) -> Inventory:
+    def take(kube: KubeApi) -> Inventory:
         if kube.name == "west":
             raise ApiException(status=503, reason="gone")
         return _inventory(kube.name, *BEFORE, MADE[3])
 
     monkeypatch.setattr(inventory, "take", take)
     before = {name: _inventory(name, *BEFORE) for name in kubes}
-    cleanup = removal.observe_cleanup(cast(dict[str, Kube], kubes), before, ["lb-1"])
+    cleanup = removal.observe_cleanup(cast(dict[str, KubeApi], kubes), before, ["lb-1"])
     assert cleanup.clusters == ("east",)
     assert [(change.change, change.name, change.detail) for change in cleanup.changes] == [
         ("left behind", "istio-cni", "written by eastwest")

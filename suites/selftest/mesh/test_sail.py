@@ -8,7 +8,7 @@ import pytest
 from kubernetes.client import ApiException
 
 from harness.base.errors import StepError, UserError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import operator, procedure, removal, sail
 from harness.mesh.context import Mesh

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh import manifests, readiness, sail
 from harness.mesh.gateways import address_pending, addresses
 from harness.mesh.istioctl import cni_operator, primary_operator, webhook_pending

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes.client import ApiException
 
-from harness.kube.client import ExecResult, Kube
+from harness.kube.api import ExecResult, KubeApi
 from harness.mesh.injection import is_injected, probe_pod
 from harness.model.proxy import ProxySync
 from harness.observe import api_objects, control_plane, envoy, istio_objects, peers, proxies, secrets
@@ -309,7 +309,7 @@ def test_a_proxy_has_a_moment_to_acknowledge(acknowledges: bool, monkeypatch: py
     monkeypatch.setattr(control_plane, "_request", lambda *_: ExecResult(0, "[]", ""))
     monkeypatch.setattr(envoy, "proxy_syncs", lambda _: next(answers, told))
     pod = api_objects.pod({"metadata": {"name": "istiod-x", "namespace": "istio-system"}})
-    assert control_plane._acknowledged(cast(Kube, None), pod, late, 1.0) == told
+    assert control_plane._acknowledged(cast(KubeApi, None), pod, late, 1.0) == told
 
 
 class _Logs:
@@ -332,7 +332,7 @@ def test_a_proxy_that_recorded_nobody_is_told_from_one_that_cannot_be_asked(monk
     clusters = {"told": (log,), "late": ("", log), "nobody": ("started",), "unreadable": (None,)}
     destinations = tuple(
         peers.Destination(
-            name, cast(Kube, _Logs(*texts)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
+            name, cast(KubeApi, _Logs(*texts)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
         )
         for name, texts in clusters.items()
     )

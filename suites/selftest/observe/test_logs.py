@@ -10,7 +10,7 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import ReadTimeoutError
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Condition, ContainerLog, Pod
 from harness.model.observation import Observation

@@ -17,7 +17,8 @@ from harness.experiments import IDS, unfit
 from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Verdict, judge
 from harness.kube.access import ClusterAccess
-from harness.kube.client import ExecResult, Kube, TransportError
+from harness.kube.api import ExecResult, KubeApi, TransportError
+from harness.kube.client import Kube
 from harness.model.cluster import Pod, Reading, ReadOutcome, Subject
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
@@ -43,7 +44,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Observation]:
     """Observes clusters whose objects are those of a recording, and whose execs do what one wants."""
 
     def make(good: Observation, execs: Callable[..., ExecResult] | Exception, again: Again = tuple) -> Observation:
-        def objects(kube: Kube, *_: object) -> ClusterObjects:
+        def objects(kube: KubeApi, *_: object) -> ClusterObjects:
             reader = Reader(kube.name)
             for subject in Subject:
                 reader.read(subject, lambda: None, None)
@@ -69,7 +70,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Observation]:
     return make
 
 
-def _kube(name: str, execs: Callable[..., ExecResult] | Exception) -> Kube:
+def _kube(name: str, execs: Callable[..., ExecResult] | Exception) -> KubeApi:
     kube: Any = create_autospec(Kube, instance=True)
     kube.name, kube.access = name, ClusterAccess(name, name, Path("none"), f"https://{name}:6443")
     kube.exec.side_effect = execs

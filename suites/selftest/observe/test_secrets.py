@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from harness.base.redaction import redact
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.observe.secrets import ca_secret, credentials, is_remote_secret, remote_secret
 from suites.selftest.support.certificates import issue, pki
 

@@ -13,7 +13,9 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object, TransportError, exit_status, explain_api_error
+from harness.kube.api import KubeApi, Object, TransportError, explain_api_error
+from harness.kube.client import Kube
+from harness.kube.exec import exit_status
 from harness.model.cluster import ReadOutcome, Subject
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
 from harness.model.step import Phase
@@ -30,7 +32,7 @@ SILENT = MaxRetryError(None, "/version", None)  # type: ignore[arg-type]
 MATERIAL = "c2VjcmV0LWtleS1tYXRlcmlhbA"
 
 
-def stub(name: str, answers: Mapping[str, Object | Exception] | None = None) -> Kube:
+def stub(name: str, answers: Mapping[str, Object | Exception] | None = None) -> KubeApi:
     """A cluster that answers with what it is given, to everything else with nothing, and whose execs break."""
 
     def answer(question: str, **_: str) -> Object | None:
@@ -45,7 +47,7 @@ def stub(name: str, answers: Mapping[str, Object | Exception] | None = None) -> 
     kube.read.side_effect = answer
     kube.create.side_effect = lambda manifest, **_: manifest
     kube.exec.side_effect = TransportError("sleep-x/sleep: the connection broke")
-    return cast(Kube, kube)
+    return cast(KubeApi, kube)
 
 
 def pod(name: str, app: str, *containers: str) -> Object:
@@ -67,7 +69,7 @@ def pod(name: str, app: str, *containers: str) -> Object:
     }
 
 
-def observed(east: Kube, west: Kube) -> Observation:
+def observed(east: KubeApi, west: KubeApi) -> Observation:
     """An observation of these two."""
     return observe(
         preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI),

@@ -9,7 +9,7 @@ import pytest
 
 from harness.base.errors import StepError
 from harness.clusters import containers
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import RUN_LABEL
 from harness.model import expectations
 from harness.model.observation import Observation

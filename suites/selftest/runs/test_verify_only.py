@@ -13,7 +13,7 @@ import yaml
 from harness.base.errors import UserError
 from harness.clusters import existing
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.permissions import Permission
 from harness.model.step import Outcome
@@ -111,7 +111,7 @@ def test_what_is_optional_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_permission_is_asked_for_where_it_is_needed() -> None:
     kube = FakeKube(_accesses()[0])
-    assert not verify_only.lacking(cast(Kube, kube), ("istio-system", "sample"))
+    assert not verify_only.lacking(cast(KubeApi, kube), ("istio-system", "sample"))
     dry_run = {"verb": "create", "resource": "pods", "namespace": "sample"}
     assert dry_run in kube.asked
     assert {"verb": "list", "resource": "nodes"} in kube.asked

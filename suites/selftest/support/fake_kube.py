@@ -9,7 +9,7 @@ from kubernetes.dynamic.exceptions import NotFoundError
 
 from harness.base.errors import StepError
 from harness.kube.access import ClusterAccess
-from harness.kube.client import Object
+from harness.kube.api import Object
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""

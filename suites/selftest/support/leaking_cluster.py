@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from harness.kube.access import ClusterAccess
-from harness.kube.client import ExecResult, Kube, Object, TransportError
+from harness.kube.api import ExecResult, KubeApi, Object, TransportError
+from harness.kube.client import Kube
 from harness.observe import proxies
 from suites.selftest.observe.test_api_objects import RAW
 from suites.selftest.observe.test_secrets import TOKEN, secret
@@ -169,7 +170,7 @@ def no_connection(*_: object) -> Iterator[Any]:
     yield
 
 
-def fake_cluster(name: str, answered: Mapping[str, Object]) -> Kube:
+def fake_cluster(name: str, answered: Mapping[str, Object]) -> KubeApi:
     kube = create_autospec(Kube, instance=True)
     kube.name, kube.access = name, ClusterAccess(name, f"kind-{name}", Path("none"), f"https://{name}:6443")
     kube.version.side_effect = lambda _: f"v1.36.1 {EVERYTHING}"
@@ -178,4 +179,4 @@ def fake_cluster(name: str, answered: Mapping[str, Object]) -> Kube:
     kube.exec.side_effect = run
     kube.logs.side_effect = lambda *_, **__: f"2026-11-23T21:50:16Z\twarn\t{EVERYTHING}"
     kube.forward.side_effect = no_connection
-    return cast(Kube, kube)
+    return cast(KubeApi, kube)

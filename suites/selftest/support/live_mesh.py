@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import yaml
 
-from harness.kube.client import Kube, Object
+from harness.kube.api import KubeApi, Object
 from harness.mesh import manifests
 from harness.mesh.context import Mesh
 from harness.mesh.pki import CaFiles, Pki
@@ -98,7 +98,7 @@ def live_mesh(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube
     """A mesh of API servers that keep objects, with the API servers by the clusters' names."""
     topology = observation.topology
     kubes = {c.name: FakeKube(c.name, *objects(c.name, c.network, c.version)) for c in topology.clusters}
-    mesh = Mesh(topology, cast(Mapping[str, Kube], kubes), SETTINGS, StepLog())
+    mesh = Mesh(topology, cast(Mapping[str, KubeApi], kubes), SETTINGS, StepLog())
     return LiveMesh(mesh, Pki({c.name: ca_files(c.name) for c in topology.clusters}), observation), kubes
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh import pki
 from harness.mesh.context import environment_faults
 from harness.mesh.pki import FILES, CaFiles

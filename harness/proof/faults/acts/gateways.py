@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.experiments.bench import ready_pods
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME, addresses
 from harness.mesh.settings import ADDRESS_SECONDS

@@ -9,7 +9,7 @@ import yaml
 
 from harness.base.parallel import in_parallel
 from harness.experiments.bench import ready_pods
-from harness.kube.client import TransportError
+from harness.kube.api import TransportError
 from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.observe import control_plane

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from harness.base.errors import StepError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.remote_secrets import READER
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present

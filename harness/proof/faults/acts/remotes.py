@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from harness.base.errors import StepError
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME as GATEWAY
 from harness.mesh.gateways import address_pending, addresses

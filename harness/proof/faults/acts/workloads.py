@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from kubernetes.dynamic.exceptions import NotFoundError
 
-from harness.kube.client import Object, condition
+from harness.kube.api import Object, condition
 from harness.mesh import workloads
 from harness.mesh.context import environment_faults
 from harness.mesh.removal import still_there

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.mesh.gateways import NAME, addresses
 from harness.model import expectations
 from harness.model.topology import Cluster

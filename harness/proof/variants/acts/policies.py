@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from harness.kube.client import Object
+from harness.kube.api import Object
 from harness.model.topology import Cluster
 from harness.proof.faults.acts.policies import NETWORKING, SECURITY, configured
 from harness.proof.live.changes import Reference, changed, present

@@ -1,0 +1,164 @@
+"""What the suite asks of one cluster's API server: the protocol, and plain reading of its objects and errors."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from kubernetes.client import ApiException
+
+from harness.kube.access import ClusterAccess
+from harness.model.step_log import OpenStep
+
+Object = dict[str, Any]
+"""A Kubernetes object, as in the API server's JSON."""
+READ_TIMEOUT = (5, 15)
+"""Seconds to connect, and between two bytes of an answer, for what is only read."""
+REQUEST_TIMEOUT = (5, 60)
+"""The same for everything else. Without it a dropped connection is never noticed."""
+
+
+class TransportError(Exception):
+    """The way to a pod broke (exec, port forwarding): says nothing about the mesh.
+
+    Args:
+        message: what broke.
+        status: HTTP status where the API server refused it, else 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """The outcome of a command in a pod."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class KubeApi(Protocol):
+    """One cluster's API server. Methods are documented at `Kube`, which asks a real one."""
+
+    name: str
+    """The topology's name for the cluster."""
+    access: ClusterAccess
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the API server knows this kind."""
+
+    def version(self, timeout: float) -> str:
+        """The API server's version."""
+
+    def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
+        """The JSON behind a path, None where there is nothing."""
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None where it, or its kind, does not exist."""
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
+        """The objects of a kind."""
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        since: float | None = None,
+        previous: bool = False,
+        timeout: float = READ_TIMEOUT[1],
+    ) -> str:
+        """The end of a container's log."""
+
+    def apply(self, manifest: Object) -> Object:
+        """Server-side apply; returns the object as it then is."""
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Create an object, or only let the API server check it."""
+
+    def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
+        """Change an object with a JSON merge patch."""
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Delete an object; whether it was there."""
+
+    def delete_pods(self, namespace: str, grace: int, labels: str | None = None) -> None:
+        """Delete a namespace's pods, or those that a label selector selects."""
+
+    def watch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
+    ) -> Iterator[Object | None]:
+        """The object now and after each change."""
+
+    def wait(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        pending: Callable[[Object | None], str],
+        timeout: float,
+        step: OpenStep,
+        explain: Callable[[], str] = str,
+        hopeless: Callable[[], str] | None = None,
+    ) -> Object | None:
+        """Watch an object until nothing is pending; returns it as it then is."""
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        input: str | None = None,  # noqa: A002 - the name subprocess uses
+        timeout: float | None = None,
+    ) -> str:
+        """Run a program that works on, or for, this cluster."""
+
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 30,
+    ) -> ExecResult:
+        """Run a command in a container to its end."""
+
+    def exec_lines(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
+    ) -> Iterator[str]:
+        """Run a command in a container; each line of its standard output as it comes."""
+
+    def forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[socket.socket]:
+        """A socket to a pod's port, through the API server."""
+
+
+def explain_api_error(refused: ApiException) -> str:
+    """What the API server said, in one line."""
+    # The reason of a refused WebSocket handshake ends with the answer's body.
+    body = refused.body or str(refused.reason).rpartition("-+-+-")[2]
+    try:
+        return str(json.loads(body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return f"{refused.status or ''} {refused.reason}".strip()
+
+
+def metadata(seen: Mapping[str, Any]) -> Object:
+    """An object's metadata; {} where it has none."""
+    return cast(Object, seen.get("metadata") or {})
+
+
+def condition(seen: Object | None, kind: str) -> Object:
+    """The status condition of that type; {} where there is none."""
+    found = ((seen or {}).get("status") or {}).get("conditions") or []
+    return next((entry for entry in found if entry.get("type") == kind), {})
