@@ -8,10 +8,11 @@ PYTEST := $(BIN)/pytest
 ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
 SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-unlabelled,gateway-unlabelled,secret-powerless,service-missing,cluster-local,plaintext-accepted,left-behind
+OUTPUT  ?= output
 VARIANTS ?= ingress-policy,app-protocol,curl-for-sleep,gateway-port
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance demo faults faults-sample variants variants-sample resilience resilience-sample test test-browser test-api check \
+.PHONY: help conformance demo faults faults-sample record-faults variants variants-sample resilience resilience-sample test test-browser test-api check \
   workflows picture images archive disconnected preflight bench soak clean
 
 help: ## Show this list
@@ -25,6 +26,9 @@ faults: $(VENV)/ready ## Break a live mesh in every known way, in every topology
 
 faults-sample: $(VENV)/ready ## The same in one topology with one fault of each area: a few minutes
 	$(PYTEST) suites/faults --topology=primary-remote --fault=$(SAMPLE) $(ARGS)
+
+record-faults: $(VENV)/ready ## Keep the broken observations of a run of `make faults` (OUTPUT=DIR) for the self-tests
+	$(BIN)/python -m harness.proof.faults.recordings $(OUTPUT)/faults suites/selftest/recorded/faults
 
 variants: $(VENV)/ready ## Change a live mesh in every known valid way, in every topology, and see that it stays green
 	$(PYTEST) suites/variants --topology=all --network=all $(ARGS)

@@ -6,13 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.base.errors import StepError
-from harness.judge.diagnose import diagnose
 from harness.model.step import Phase
 from harness.model.step_log import Listener, StepLog
 from harness.observe.reading import explain
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.selection import experiments_of, removes
-from harness.proof.faults.trial import Result, Trial, compare
+from harness.proof.faults.trial import Result, Trial, noticed
 from harness.proof.live.standing_mesh import StandingMesh
 from harness.proof.live.whole import broken, judged_while_it_stands
 from harness.runs.mesh_run import FormedMesh
@@ -90,15 +89,14 @@ class Proof:
 
     def _noticed(self, fault: Fault, log: StepLog) -> Trial:
         """What notices the fault that is in force."""
-        standing, experiments = self._standing, experiments_of(fault)
+        standing = self._standing
         if removes(fault):
             standing.formed.removed(log)
             observation = standing.formed.compared(standing.good, log)
         else:
-            observation = standing.observed(log, experiments)
-        judgements = judged_while_it_stands(observation, experiments, removed=removes(fault))
+            observation = standing.observed(log, experiments_of(fault))
         observation.save(self._records / f"{fault.id}.json.gz")
-        return compare(fault, observation.topology, judgements, diagnose(observation, judgements))
+        return noticed(fault, observation)
 
     def _recovered(self, fault: Fault) -> tuple[list[str], list[str]]:
         """What is still broken after the fault was undone, and remarks."""

@@ -3,11 +3,15 @@
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 
+from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
 from harness.judge.requirement import Judgement, Verdict
 from harness.model.base import Model
+from harness.model.observation import Observation
 from harness.model.topology import Topology
 from harness.proof.faults.fault import Fault
+from harness.proof.faults.selection import experiments_of, removes
+from harness.proof.live.whole import judged_while_it_stands
 
 BROKEN = frozenset({Verdict.FAIL, Verdict.BLOCKED})
 LINES = 5
@@ -90,6 +94,17 @@ class Trial(Model):
     def caught(self) -> bool:
         """Whether all that must notice the fault did, whatever else did too."""
         return bool(self.notices) and Notice.MISSED not in self.notices.values() and not self.error
+
+
+def noticed(fault: Fault, observation: Observation) -> Trial:
+    """Judge an observation of a mesh with a fault in force, and compare with the fault's declaration.
+
+    Args:
+        fault: what is broken.
+        observation: of the broken mesh, live or recorded.
+    """
+    judgements = judged_while_it_stands(observation, experiments_of(fault), removed=removes(fault))
+    return compare(fault, observation.topology, judgements, diagnose(observation, judgements))
 
 
 def compare(fault: Fault, topology: Topology, judgements: Sequence[Judgement], causes: Sequence[Cause]) -> Trial:

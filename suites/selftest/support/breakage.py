@@ -52,11 +52,20 @@ def verdicts(observation: Observation) -> dict[str, Verdict]:
     return {row.id: judge(row, observation).verdict for row in applicable}
 
 
-def check(breakage: Breakage, observation: Observation) -> None:
-    """Assert that exactly what is declared is not passed any more."""
+def check(breakage: Breakage, observations: Iterable[Observation]) -> None:
+    """Assert that exactly what is declared does not pass any more, wherever the breakage applies.
+
+    Raises:
+        AssertionError: another verdict differs, a declared one does not, or the breakage applies nowhere.
+    """
+    applying = [observation for observation in observations if breakage.applies_to(observation.topology)]
+    assert applying, f"{breakage} applies to none of the observations"
+    for observation in applying:
+        _check(breakage, observation)
+
+
+def _check(breakage: Breakage, observation: Observation) -> None:
     topology = observation.topology
-    if not breakage.applies_to(topology):
-        return
     found = verdicts(breakage.change(observation))
     fails = {breakage.requirement, *breakage.also_fail(topology)} & found.keys()
     blocked = set(breakage.blocked(topology)) & found.keys()

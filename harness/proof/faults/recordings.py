@@ -1,0 +1,105 @@
+"""Recordings of broken meshes for the self-tests: one a fault, kept from a run that made the faults live.
+
+`python -m harness.proof.faults.recordings FROM TO` takes FROM/TOPOLOGY/FAULT.json.gz, as `pytest suites/faults` writes
+them, and writes TO/FAULT.json.gz. TO/missing.json says why a fault that can be made live has no recording.
+"""
+
+import gzip
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.base.errors import UserError
+from harness.model.observation import Observation, load
+from harness.proof.faults.fault import Fault
+from harness.proof.faults.mutations import faults
+from harness.proof.faults.trial import Result, noticed
+
+MISSING = "missing.json"
+SUFFIX = ".json.gz"
+PREFERRED = (
+    "primary-remote-multi-network",
+    "multi-primary-multi-network",
+    "primary-remote-single-network",
+    "multi-primary-single-network",
+)
+"""The topology of which a recording is kept: the first in which the fault was made."""
+
+
+def live_faults() -> dict[str, Fault]:
+    """Every fault that can be made on live clusters, by its id."""
+    return {name: fault for name, fault in faults().items() if fault.act}
+
+
+def keep(source: Path, target: Path) -> tuple[dict[str, str], list[str]]:
+    """Write a recording for each live fault that was made and caught; others' recordings stay as they are.
+
+    Args:
+        source: has TOPOLOGY/FAULT.json.gz.
+        target: directory of the recordings.
+
+    Returns:
+        Fault id → topology of what was written, and the recordings that were refused, with the reason.
+
+    Raises:
+        UserError: there is nothing to keep, or an observation can't be read.
+    """
+    written, refused = dict[str, str](), list[str]()
+    for name, fault in live_faults().items():
+        found = [topology for topology in PREFERRED if (source / topology / f"{name}{SUFFIX}").exists()]
+        for topology in found[:1]:
+            observation = load(source / topology / f"{name}{SUFFIX}")
+            trial = noticed(fault, observation)
+            if trial.result is not Result.CAUGHT:
+                refused.append(f"{name} in {topology}: {'; '.join((*trial.problems, trial.error))}")
+                continue
+            write(observation, target / f"{name}{SUFFIX}")
+            written[name] = topology
+    if not written and not refused:
+        raise UserError(
+            f"There is no observation of a fault in {source}.",
+            "`pytest suites/faults` writes them to OUTPUT/faults/TOPOLOGY/FAULT.json.gz",
+            "name the output directory of such a run: make record-faults OUTPUT=DIR",
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    _update_missing(target, written)
+    return written, refused
+
+
+def write(observation: Observation, path: Path) -> None:
+    """Write an observation without indentation, compressed: about 45 KB; the same bytes for the same observation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(observation.model_dump_json().encode(), compresslevel=9, mtime=0))
+
+
+def missing(target: Path) -> dict[str, str]:
+    """Fault id → why there is no recording of it."""
+    path = target / MISSING
+    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def _update_missing(target: Path, written: Mapping[str, str]) -> None:
+    left = {name: reason for name, reason in missing(target).items() if name not in written}
+    (target / MISSING).write_text(json.dumps(left, indent=1) + "\n")
+
+
+def main(arguments: list[str]) -> int:
+    """Keep what a run recorded; exit status 1 where one was not caught as declared, 4 for wrong usage."""
+    try:
+        source, target = map(Path, arguments)
+        written, refused = keep(source, target)
+    except ValueError:
+        sys.stderr.write("usage: python -m harness.proof.faults.recordings FROM TO\n")
+        return 4
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 4
+    lines = [f"{len(written)} of {len(live_faults())} faults recorded", *(f"refused: {line}" for line in refused)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""Faults as they were recorded on live clusters, judged against the declaration that the live run uses."""
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harness.model.observation import Observation, load
+from harness.proof.faults import recordings
+from harness.proof.faults.mutations import faults
+from harness.proof.faults.recordings import SUFFIX, live_faults, main, missing
+from harness.proof.faults.trial import Result, noticed
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "faults"
+MULTI = "multi-primary-multi-network"
+
+
+@pytest.mark.parametrize("name", live_faults())
+def test_recorded_fault_is_caught(name: str) -> None:
+    """Exactly what is declared fails or is blocked, and the cause is named first; or a reason says what is missing."""
+    path, reason = RECORDED / f"{name}{SUFFIX}", missing(RECORDED).get(name, "")
+    assert path.exists() is not bool(reason), f"{name} needs a recording, or a reason in {recordings.MISSING}: not both"
+    if reason:
+        return
+    trial = noticed(faults()[name], load(path))
+    assert (trial.problems, trial.error, trial.result) == ((), "", Result.CAUGHT)
+
+
+def test_nothing_but_live_faults_is_recorded() -> None:
+    found = {path.name.removesuffix(SUFFIX) for path in RECORDED.glob(f"*{SUFFIX}")}
+    assert found | missing(RECORDED).keys() == live_faults().keys()
+
+
+def _run(tmp_path: Path, good: Observation, *names: str) -> Path:
+    """What a run of these faults in the topology leaves in its output directory."""
+    source = tmp_path / "from"
+    for name in names:
+        faults()[name].apply(good).save(source / good.topology.name / f"{name}{SUFFIX}")
+    return source
+
+
+def test_a_run_is_kept(
+    tmp_path: Path, good_observations: Mapping[str, Observation], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recording is written, has fewer bytes, and is not missing any more."""
+    names = ("gateway-unlabelled", "left-behind")
+    source, target = _run(tmp_path, good_observations[MULTI], *names), tmp_path / "to"
+    target.mkdir()
+    (target / recordings.MISSING).write_text('{"gateway-unlabelled": "later", "secret-missing": "later"}')
+    assert main([str(source), str(target)]) == 0
+    assert f"2 of {len(live_faults())} faults recorded" in capsys.readouterr().out
+    assert missing(target) == {"secret-missing": "later"}
+    for name in names:
+        path = target / f"{name}{SUFFIX}"
+        assert load(path) == load(source / MULTI / path.name)
+        assert len(gzip.decompress(path.read_bytes())) < len(gzip.decompress((source / MULTI / path.name).read_bytes()))
+
+
+def test_what_was_not_caught_is_not_kept(
+    tmp_path: Path, good_observations: Mapping[str, Observation], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good_observations[MULTI].save(tmp_path / MULTI / f"secret-missing{SUFFIX}")
+    assert main([str(tmp_path), str(tmp_path / "to")]) == 1
+    assert "refused: secret-missing in multi-primary-multi-network: missed: " in capsys.readouterr().out
+    assert not list((tmp_path / "to").glob(f"*{SUFFIX}"))
+
+
+def test_an_empty_directory_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), str(tmp_path / "to")]) == main([]) == 4
+    assert "make record-faults OUTPUT=DIR" in capsys.readouterr().err
