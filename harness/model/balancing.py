@@ -12,7 +12,9 @@ def promised_weights(observation: Observation, client: Cluster) -> dict[str, int
     known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
     healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
     owned = endpoints_by_cluster(observation, client, healthy) or {}
+    if any(len(owners) > 1 for owners in owned):
+        return {}  # one gateway for several clusters: which of them it meets is not the client's choice
     return {
         observation.topology[name].version: sum(endpoint.weight for endpoint in endpoints)
-        for name, endpoints in owned.items()
+        for (name,), endpoints in owned.items()
     }

@@ -5,8 +5,10 @@ of it, which proxy belongs to a client, which cluster stands behind an endpoint.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
+from harness.model import gateways as east_west
 from harness.model import revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
@@ -14,18 +16,15 @@ from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy, ProxyEndpoint
 from harness.model.topology import Cluster, Feature, Topology
 
-GATEWAY = "istio-eastwestgateway"
+GATEWAY = east_west.GATEWAY
 HELLOWORLD = "helloworld"
 SLEEP = "sleep"
-PROXY = "istio-proxy"
-NETWORK_LABEL = "topology.istio.io/network"
+PROXY = east_west.PROXY
+NETWORK_LABEL = east_west.NETWORK_LABEL
 HELLOWORLD_PORT = 5000
-MESH_PORT = 15443
-"""Where a gateway passes mTLS traffic of other networks through."""
-XDS_PORT = 15012
-"""Where istiod serves configuration and certificates."""
-WEBHOOK_PORT = 15017
-"""Where istiod serves injection."""
+MESH_PORT = east_west.MESH_PORT
+XDS_PORT = east_west.XDS_PORT
+WEBHOOK_PORT = east_west.WEBHOOK_PORT
 
 
 def helloworld_server_name(namespace: str) -> str:
@@ -60,40 +59,40 @@ def serving_primaries(topology: Topology) -> tuple[Cluster, ...]:
 
 
 def gateway_service(observed: ClusterObservation) -> Service | None:
-    """The Service of the east-west gateway: by the chapter's name, else by its label `istio=eastwestgateway`."""
-    named = [service for service in observed.services if service.name == GATEWAY]
-    labelled = [service for service in observed.services if service.labels.get("istio") == "eastwestgateway"]
-    return next(iter(named + labelled), None)
+    """The Service of a cluster's first east-west gateway."""
+    return next(iter(east_west.services(observed)), None)
 
 
 def gateway_workload(observed: ClusterObservation) -> Workload | None:
-    """The Deployment of the east-west gateway, found like its Service."""
-    deployments = [workload for workload in observed.workloads if workload.kind == "Deployment"]
-    named = [workload for workload in deployments if workload.name == GATEWAY]
-    labelled = [workload for workload in deployments if workload.labels.get("istio") == "eastwestgateway"]
-    return next(iter(named + labelled), None)
+    """The Deployment or DaemonSet of a cluster's first east-west gateway."""
+    return east_west.workload(observed, gateway_service(observed))
 
 
 def gateway_proxies(observed: ClusterObservation) -> tuple[Proxy, ...]:
-    """The Envoys of the east-west gateway."""
-    service = gateway_service(observed)
-    selected = {
-        (pod.namespace, pod.name)
-        for pod in observed.pods
-        if service
-        and service.selector
-        and pod.namespace == service.namespace
-        and service.selector.items() <= pod.labels.items()
-    }
-    return tuple(
-        proxy for proxy in observed.proxies if proxy.role == GATEWAY or (proxy.namespace, proxy.pod) in selected
-    )
+    """The Envoys of all of a cluster's east-west gateways."""
+    found = (proxy for service in east_west.services(observed) for proxy in east_west.proxies(observed, service))
+    return tuple(dict.fromkeys(found))
 
 
 def gateway_addresses(observed: ClusterObservation) -> tuple[str, ...]:
-    """The gateway's load balancer addresses, host names resolved where they could be."""
+    """The external addresses of a cluster's first east-west gateway, host names resolved where they could be."""
     service = gateway_service(observed)
-    return (service.resolved or service.ingress) if service else ()
+    return east_west.addresses(service) if service else ()
+
+
+def network_name(observation: Observation, cluster: Cluster) -> str:
+    """The default network of a cluster's pods: its system namespace's label, else what meshNetworks says of it."""
+    namespace = observation[cluster].namespace(observation.asked.system_namespace)
+    label = namespace.labels.get(NETWORK_LABEL, "") if namespace else ""
+    configs = (config for primary in observation.topology.primaries for config in observation[primary].mesh_config)
+    said = (
+        name
+        for config in configs
+        for name, network in config.networks.items()
+        for endpoint in (network or {}).get("endpoints") or ()
+        if endpoint.get("fromRegistry") == cluster.cluster_name
+    )
+    return label or next(said, "")
 
 
 def url_host(address: str) -> str:
@@ -186,34 +185,86 @@ def helloworld_endpoints(proxy: Proxy, namespace: str) -> EndpointSet | None:
     return next((found for found in proxy.endpoints if found.cluster.startswith(prefix)), None)
 
 
-def addresses_of(observation: Observation, client: Cluster, target: Cluster) -> dict[tuple[str, int], int]:
-    """Where a client's proxy must find a cluster's helloworld, each with the number of ready pods behind all of them.
+Places = dict[tuple[str, int], int]
+"""Addresses and ports, each with the number of ready pods behind all of them."""
 
-    The pods themselves on its own network, the target's gateway at 15443 on another.
+
+def every_address_of(observation: Observation, client: Cluster, target: Cluster) -> Places:
+    """Where a client's proxy may find a cluster's helloworld.
+
+    The pods themselves on its own network, every entrance of the target's gateways on another.
     """
-    observed = observation[target]
-    pods = helloworld_pods(observed, observation.asked.sample_namespace)
+    pods = helloworld_pods(observation[target], observation.asked.sample_namespace)
     if target.network == client.network:
         return {(pod.ip, HELLOWORLD_PORT): len(pods) for pod in pods}
-    return {(address, MESH_PORT): len(pods) for address in gateway_addresses(observed)}
+    found = east_west.entrances(observation.topology, observation, target)
+    return {(entrance.address, entrance.port): len(pods) for entrance in found}
+
+
+def addresses_of(observation: Observation, client: Cluster, target: Cluster) -> Places:
+    """Where a client's proxy must find a cluster's helloworld.
+
+    As `every_address_of`, without gateways of an IP family that the client's pods do not have: istiod keeps these from
+    it (Istio, pilot: endpoints by network).
+    """
+    found = every_address_of(observation, client, target)
+    sample = observation.asked.sample_namespace
+    families = {":" in pod.ip for pod in observation[client].pods_with(sample) if pod.ip}
+    return {place: count for place, count in found.items() if (":" in place[0]) in families} or found
+
+
+Owners = tuple[str, ...]
+"""The names of the clusters behind an endpoint: of several where one gateway stands for them."""
 
 
 def endpoints_by_cluster(
     observation: Observation, client: Cluster, endpoints: Iterable[ProxyEndpoint]
-) -> dict[str, list[ProxyEndpoint]] | None:
-    """A client's endpoints by the name of the cluster behind each; None where one of them belongs to none."""
-    owners = {
-        address: target.name
-        for target in observation.topology.clusters
-        for address in addresses_of(observation, client, target)
-    }
-    found: dict[str, list[ProxyEndpoint]] = {}
+) -> dict[Owners, list[ProxyEndpoint]] | None:
+    """A client's endpoints by the clusters behind each; None where one of them belongs to none."""
+    owners: dict[tuple[str, int], Owners] = {}
+    for target in observation.topology.clusters:
+        for place in every_address_of(observation, client, target):
+            owners[place] = (*owners.get(place, ()), target.name)
+    found: dict[Owners, list[ProxyEndpoint]] = {}
     for endpoint in endpoints:
-        owner = owners.get((endpoint.address, endpoint.port))
-        if owner is None:
+        if (owner := owners.get((endpoint.address, endpoint.port))) is None:
             return None
         found.setdefault(owner, []).append(endpoint)
     return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a client's requests that is meant for some clusters."""
+
+    clusters: str
+    """Their names; of several where one gateway stands for them."""
+    weight: int
+    """Of their endpoints, together."""
+    pods: int
+    """That are ready."""
+
+
+def shares(observation: Observation, client: Cluster, endpoints: Iterable[ProxyEndpoint]) -> tuple[Share, ...]:
+    """How a client's endpoints share requests out; empty where they are not those of all clusters."""
+    owned = endpoints_by_cluster(observation, client, endpoints) or {}
+    if {name for owners in owned for name in owners} < {cluster.name for cluster in observation.topology.clusters}:
+        return ()
+    sample = observation.asked.sample_namespace
+    return tuple(
+        Share(
+            clusters=" and ".join(owners),
+            weight=sum(endpoint.weight for endpoint in found),
+            pods=sum(len(helloworld_pods(observation[name], sample)) for name in owners),
+        )
+        for owners, found in owned.items()
+    )
+
+
+def fair(found: tuple[Share, ...]) -> bool:
+    """Whether weights are proportional to pods."""
+    whole, ready = sum(share.weight for share in found), sum(share.pods for share in found)
+    return all(share.weight * ready == share.pods * whole for share in found)
 
 
 def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:

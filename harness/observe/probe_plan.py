@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from harness.model import clients, expectations
+from harness.model import clients, expectations, gateways
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
 from harness.model.topology import Cluster, Topology
@@ -54,7 +54,7 @@ def plan(
     """
     found: list[PlannedProbe] = []
     for target in topology.clusters:
-        found += _gateway_probes(topology, asked, target, observed[target.name])
+        found += _gateway_probes(topology, asked, target, observed)
         found += _route_probes(topology, asked, target, observed[target.name])
     for source in topology.primaries:
         for credential in credentials.get(source.name, ()):
@@ -64,10 +64,9 @@ def plan(
 
 
 def _gateway_probes(
-    topology: Topology, asked: Asked, target: Cluster, observed: ClusterObservation
+    topology: Topology, asked: Asked, target: Cluster, observed: Mapping[str, ClusterObservation]
 ) -> Iterator[PlannedProbe]:
     ports = expectations.needed_ports(topology, target)
-    everyone = dict.fromkeys(source for sources in ports.values() for source in sources)
     istiod, helloworld = (
         f"istiod.{asked.system_namespace}.svc",
         expectations.helloworld_server_name(asked.sample_namespace),
@@ -77,15 +76,22 @@ def _gateway_probes(
         expectations.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
         expectations.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
     }
-    for address in expectations.gateway_addresses(observed):
-        for source in everyone:
-            yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, STATUS_PORT)
-        for port, sources in ports.items():
-            kinds, server_name, alpn = handshakes[port]
+    entrances = {port: gateways.entrances(topology, observed, target, port) for port in ports}
+    for source, address in dict.fromkeys(
+        (source, entrance.address)
+        for port, sources in ports.items()
+        for source in sources
+        for entrance in entrances[port]
+    ):
+        yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, STATUS_PORT)
+    for port, sources in ports.items():
+        kinds, server_name, alpn = handshakes[port]
+        for entrance in entrances[port]:
+            where = target.name, entrance.address, entrance.port
             for source in sources:
-                yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, port)
+                yield PlannedProbe(ProbeKind.TCP, source.name, *where)
                 for kind in kinds:
-                    yield PlannedProbe(kind, source.name, target.name, address, port, server_name, alpn)
+                    yield PlannedProbe(kind, source.name, *where, server_name, alpn)
 
 
 def _route_probes(

@@ -138,7 +138,7 @@ class Session:
 
     def probe(self) -> tuple[Probe, ...]:
         """Send the probes, from inside each cluster."""
-        seen = self._seen()
+        seen = {name: self.complete(name) for name in self._seen()}
         credentials = {name: objects.credentials for name, objects in self._objects.items()}
         planned = probe_plan.plan(self._topology, self._asked, seen, credentials)
         found = {name: probe_plan.source_of(cluster, self._asked) for name, cluster in seen.items()}

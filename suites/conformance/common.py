@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import clients, expectations, revisions
+from harness.model import clients, expectations, gateways, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -98,24 +98,26 @@ def cover(
     port: int,
     sources: tuple[Cluster, ...],
 ) -> Iterator[Probe]:
-    """The probes of one port of a cluster's gateway: every address, from every cluster that needs it.
+    """The probes of one port of a cluster's gateways: every address, from every cluster that needs it.
 
+    The port is Envoy's (15443, 15012, 15017); a Service may have another one in front of it.
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
-    addresses = expectations.gateway_addresses(observation[target])
-    if sources and not addresses:
+    entrances = gateways.entrances(observation.topology, observation, target, port)
+    if sources and not entrances:
         evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
     for source in sources:
         sent = [
             probe
             for probe in observation.probes
-            if (probe.kind, probe.source, probe.target, probe.port) == (kind, source.name, target.name, port)
+            if (probe.kind, probe.source, probe.target) == (kind, source.name, target.name)
         ]
-        for address in addresses:
-            found = [probe for probe in sent if probe.address == address]
+        for entrance in entrances:
+            at = (entrance.address, entrance.port)
+            found = [probe for probe in sent if (probe.address, probe.port) == at]
             if not found:
-                missing(observation, evidence, source, f"{kind} to {target.name} {address}:{port}")
+                missing(observation, evidence, source, f"{kind} to {target.name} {entrance.address}:{entrance.port}")
             yield from (probe for probe in found if tried(evidence, probe))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import clients, expectations
+from harness.model import clients, expectations, gateways
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
@@ -14,11 +14,12 @@ AREA = "endpoints"
 
 @requirement("EP-COMPLETE", Level.SHOULD, area=AREA)
 def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
-    """Each client's proxy knows helloworld on every cluster: pods on its own network, gateways at 15443 elsewhere.
+    """Each client's proxy knows helloworld on every cluster: pods on its own network, gateways elsewhere.
 
     This is where discovery shows, before any request: an endpoint too few is a cluster that never answers, a pod
     address of another network one that nothing routes. All endpoints must be healthy. Gateways that are known by a host
-    name may show any of the addresses it resolves to, here or where istiod runs.
+    name may show any of the addresses it resolves to, here or where istiod runs. Where istiod reports clusters that
+    were not named to the suite, endpoints that belong to none of the named ones are taken for theirs.
 
     Source: chapter, network topologies; Istio, "Deployment models", network models.
     """
@@ -30,8 +31,10 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
         }
         whole = all(known.values())
         allowed = set[str]().union(*known.values())
-        # A name may resolve otherwise where istiod asks: what is at 15443 and no other cluster's is taken for it.
-        elsewhere = {each for each in listed - allowed if each.endswith(f":{expectations.MESH_PORT}")}
+        allowed |= _possible(observation, client)
+        # A name may resolve otherwise where istiod asks: what has a gateway's port and is nobody else's is its own.
+        ports = tuple(f":{entrance.port}" for target in known for entrance in _entrances(observation, target))
+        elsewhere = {each for each in listed - allowed if ports and each.endswith(ports)}
         for target, wanted in known.items():
             by_name = target.network != client.network and _known_by_name(observation, target)
             if by_name:
@@ -40,6 +43,11 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
                 there = wanted | elsewhere if by_name else wanted
                 _judge_target(evidence, client, target, proxy, wanted=there, listed=listed, any_of=by_name)
         extra = sorted(listed - allowed)
+        if strangers := _strangers(observation):
+            own = _pods_of_known_clusters(observation)
+            theirs = [place for place in extra if place.rpartition(":")[0] not in own]
+            evidence.fact(f"{client.name}: {len(theirs)} endpoints of clusters that were not named: {strangers}")
+            extra = [place for place in extra if place not in theirs]
         # With an address unknown on some cluster istiod falls back to pod addresses: extra ones follow from that.
         if whole:
             evidence.expect(
@@ -70,25 +78,20 @@ def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "Deployment models"; pilot, endpoints by network.
     """
-    sample = observation.asked.sample_namespace
     for client, proxy, found in _clients(observation, evidence):
-        owned = expectations.endpoints_by_cluster(observation, client, found.endpoints)
-        if not owned or len(owned) < len(observation.topology.clusters):
+        shares = expectations.shares(observation, client, found.endpoints)
+        if not shares:
             evidence.blocked(
                 "EP-COMPLETE", f"the endpoints of {client.name}'s {proxy.pod} are not those of all clusters"
             )
             continue
-        weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
-        pods = {name: len(expectations.helloworld_pods(observation[name], sample)) for name in owned}
-        whole, ready = sum(weights.values()), sum(pods.values())
-        shares = ", ".join(f"{name} {weight}" for name, weight in weights.items())
         evidence.expect(
-            all(weights[name] * ready == pods[name] * whole for name in owned),
+            expectations.fair(shares),
             cluster=client,
             object=f"proxy {proxy.namespace}/{proxy.pod}",
             field="endpoint weights of helloworld",
-            expected="as the ready pods: " + ", ".join(f"{name} {count}" for name, count in pods.items()),
-            found=shares,
+            expected="as the ready pods: " + ", ".join(f"{share.clusters} {share.pods}" for share in shares),
+            found=", ".join(f"{share.clusters} {share.weight}" for share in shares),
         )
 
 
@@ -112,10 +115,33 @@ def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clu
                 evidence.unknown(f"{client.name}: the proxy of {pod.name} was not observed")
 
 
+def _entrances(observation: Observation, target: Cluster) -> tuple[gateways.Entrance, ...]:
+    return gateways.entrances(observation.topology, observation, target)
+
+
 def _known_by_name(observation: Observation, target: Cluster) -> bool:
-    """Whether the gateway's load balancer has a host name, whose addresses may change between two look-ups."""
-    service = expectations.gateway_service(observation[target])
-    return service is not None and not all(map(expectations.is_address, service.ingress))
+    """Whether a gateway's load balancer has a host name, whose addresses may change between two look-ups."""
+    services = gateways.services(observation[target], target.network)
+    return not all(expectations.is_address(name) for service in services for name in service.ingress)
+
+
+def _possible(observation: Observation, client: Cluster) -> set[str]:
+    """Where a client may find helloworld, though it need not: gateways of the other IP family."""
+    places = (expectations.every_address_of(observation, client, target) for target in observation.topology.clusters)
+    return {f"{address}:{port}" for found in places for address, port in found}
+
+
+def _strangers(observation: Observation) -> str:
+    """The clusters of a mesh that was found, and of which only some were named; empty where all were."""
+    if observation.asked.mode != "verify-only":
+        return ""
+    return ", ".join(gateways.unknown_clusters(observation.topology, observation))
+
+
+def _pods_of_known_clusters(observation: Observation) -> set[str]:
+    sample = observation.asked.sample_namespace
+    pods = (expectations.helloworld_pods(observed, sample) for observed in observation.clusters)
+    return {pod.ip for found in pods for pod in found}
 
 
 def _known(

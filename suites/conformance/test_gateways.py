@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, x509
-from harness.model.cluster import ClusterObservation, Subject
+from harness.model import expectations, gateways, x509
+from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
@@ -24,57 +24,52 @@ def test_gw_available(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Create an East-West gateway".
     """
-    for cluster, observed in evidence.readable(
-        observation, Subject.WORKLOADS, among=expectations.gateways(observation.topology)
-    ):
-        workload = expectations.gateway_workload(observed)
-        found = "no such Deployment"
-        if workload:
-            reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions)
-            found = "Available" if workload.available else f"{workload.ready} of {workload.desired} ready; {reasons}"
-        evidence.expect(
-            bool(workload and workload.available),
-            cluster=cluster,
-            object=f"Deployment {observation.asked.system_namespace}/{expectations.GATEWAY}",
-            field="condition",
-            expected="Available",
-            found=found,
-        )
+    for cluster, observed, services in _standing(observation, evidence, Subject.WORKLOADS):
+        for service in services or (None,):
+            workload = gateways.workload(observed, service)
+            evidence.expect(
+                gateways.is_available(observed, service),
+                cluster=cluster,
+                object=_object(observation, workload.kind if workload else "Deployment", workload or service),
+                field="condition",
+                expected="Available",
+                found=_state(observed, service, workload),
+            )
 
 
 @requirement("GW-ADDRESS", Level.MUST, *BOTH, area=AREA)
 def test_gw_address(observation: Observation, evidence: Evidence) -> None:
-    """The gateway's Service has a load balancer address.
+    """The gateway's Service has an address outside of its cluster.
 
-    The other clusters know the gateway by it; an IP address or a host name, as the load balancer likes.
+    The other clusters know the gateway by it: the load balancer's IP address or host name, an external IP, or those of
+    the nodes that the annotation traffic.istio.io/nodeSelector selects for a NodePort.
 
     Source: chapter, "two OpenShift Container Platform clusters with external load balancer support".
     """
-    for cluster, observed in evidence.readable(
-        observation, Subject.SERVICES, among=expectations.gateways(observation.topology)
-    ):
-        service = expectations.gateway_service(observed)
-        found = "no such Service" if service is None else f"none, type {service.type}"
-        if service and service.ingress:
-            unnamed = [address for address in service.resolved if address not in service.ingress]
-            found = ", ".join(service.ingress) + (f" ({', '.join(unnamed)})" if unnamed else "")
-        evidence.expect(
-            bool(service and service.ingress),
-            cluster=cluster,
-            object=f"Service {observation.asked.system_namespace}/{expectations.GATEWAY}",
-            field="status.loadBalancer.ingress",
-            expected="an address",
-            found=found,
-        )
+    for cluster, _, services in _standing(observation, evidence, Subject.SERVICES):
+        for service in services or (None,):
+            known = gateways.addresses(service) if service else ()
+            # What istiod reports is the first evidence, whatever it takes it from.
+            known = known or tuple(row.address for row in gateways.reported(observation.topology, observation, cluster))
+            names = [name for name in service.ingress if name not in known] if service else []
+            found = f"none, type {service.type}" if service else "no such Service"
+            evidence.expect(
+                bool(known),
+                cluster=cluster,
+                object=_object(observation, "Service", service),
+                field="address",
+                expected="an address",
+                found=(f"{', '.join(names)} ({', '.join(known)})" if names else ", ".join(known)) if known else found,
+            )
 
 
 @requirement("GW-REACHABLE", Level.SHOULD, *BOTH, area=AREA)
 def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
     """The gateway's ports answer on every address, from a pod of every cluster that needs them.
 
-    15443 is needed from every other network, 15012 and 15017 from the remotes of a primary (15017 is called by their
-    API servers, and is tried from a pod all the same). What the runner can reach says nothing about the clusters, so it
-    is never asked.
+    15443, or the port that its Service has in front of it, is needed from every other network, 15012 and 15017 from the
+    remotes of a primary (15017 is called by their API servers, and is tried from a pod all the same). What the runner
+    can reach says nothing about the clusters, so it is never asked.
 
     Source: chapter, "Gateways must be used to enable communication across network boundaries".
     """
@@ -101,21 +96,25 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
 
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
-    for cluster, observed, chains in _listening(
-        observation, evidence, expectations.MESH_PORT, expectations.multi_network_gateways(observation.topology)
-    ):
-        through = sorted({name for chain in chains if _passes_through(chain) for name in chain.server_names or ("*",)})
+    among = expectations.multi_network_gateways(observation.topology)
+    for cluster, observed, listener, chains in _listening(observation, evidence, expectations.MESH_PORT, among):
+        passing = [chain for chain in chains or () if gateways.passes_through(chain)]
+        through = sorted({name for chain in passing for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
         wanted = expectations.helloworld_server_name(observation.asked.sample_namespace)
         exposed = any(fnmatch(wanted, name) for name in through)
-        others = f"{len(through)} other services" if through else f"{len(chains)} other filter chains"
+        others = f"{len(through)} other services" if through else f"{len(chains or ())} other filter chains"
         evidence.expect(
             exposed,
             cluster=observed,
-            object=f"listener {expectations.MESH_PORT} of {expectations.GATEWAY}",
+            object=listener,
             field="AUTO_PASSTHROUGH",
             expected=f"helloworld by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
-            found=f"{len(through)} services, helloworld among them" if exposed else others,
+            found="no proxy behind the Service"
+            if chains is None
+            else f"{len(through)} services, helloworld among them"
+            if exposed
+            else others,
         )
 
 
@@ -128,18 +127,19 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Expose the control plane through the gateway", expose-istiod.yaml.
     """
+    primaries = expectations.serving_primaries(observation.topology)
     for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT):
-        for cluster, _, chains in _listening(
-            observation, evidence, port, expectations.serving_primaries(observation.topology)
-        ):
-            destinations = sorted({name for chain in chains for name in chain.clusters})
+        for cluster, observed, listener, chains in _listening(observation, evidence, port, primaries):
+            service = gateways.istiod_service(observed, cluster.network)
+            itself = chains is None and service and bool(gateways.pods(observed, service))
+            destinations = sorted({name for chain in chains or () for name in chain.clusters})
             evidence.expect(
-                any("istiod" in name for name in destinations),
+                itself or any("istiod" in name for name in destinations),
                 cluster=cluster,
-                object=f"listener {port} of {expectations.GATEWAY}",
+                object=listener,
                 field="destination",
                 expected="istiod",
-                found=", ".join(destinations) or "no listener",
+                found="istiod itself" if itself else ", ".join(destinations) or "no listener",
             )
 
 
@@ -206,25 +206,68 @@ def test_gw_hardened(observation: Observation, evidence: Evidence) -> None:
         ):
             for probe in cover(observation, evidence, kind, target=target, port=port, sources=ports.get(port, ())):
                 if probe.result is not ProbeResult.ANSWERED and not _serves(observation, probe):
-                    evidence.blocked(by, f"{probe.address}:{port} was not seen to serve anyone from {probe.source}")
+                    evidence.blocked(
+                        by, f"{probe.address}:{probe.port} was not seen to serve anyone from {probe.source}"
+                    )
                     continue
                 evidence.expect(
                     not answered(probe),
                     cluster=target,
-                    object=f"gateway {probe.address}:{port} from {probe.source}",
+                    object=f"gateway {probe.address}:{probe.port} from {probe.source}",
                     field=probe.kind.value,
                     expected="no answer",
                     found=outcome(probe),
                 )
 
 
+def _standing(
+    observation: Observation, evidence: Evidence, *subjects: Subject
+) -> Iterator[tuple[Cluster, ClusterObservation, tuple[Service, ...]]]:
+    """The clusters with gateways, each with their Services; none where the one that is meant is missing.
+
+    On a mesh that was found, one gateway may stand for several clusters of its network, or outside of all of them: what
+    is said of it is said where it stands.
+    """
+    topology, found = observation.topology, observation.asked.mode == "verify-only"
+    for cluster, observed in evidence.readable(observation, *subjects, among=expectations.gateways(topology)):
+        if found and gateways.is_shared(topology, observation, cluster):
+            entrances = gateways.entrances(topology, observation, cluster)
+            evidence.expect(
+                True,
+                cluster=cluster,
+                object=f"network {cluster.network}",
+                field="gateway",
+                expected="one for the network",
+                found=", ".join(f"{entrance.address}:{entrance.port}" for entrance in entrances),
+            )
+        else:
+            yield cluster, observed, gateways.serving(topology, observation, cluster)
+
+
+def _object(observation: Observation, kind: str, found: Service | Workload | None) -> str:
+    if found is None:
+        return f"{kind} {observation.asked.system_namespace}/{expectations.GATEWAY}"
+    return f"{kind} {found.namespace}/{found.name}"
+
+
+def _state(observed: ClusterObservation, service: Service | None, workload: Workload | None) -> str:
+    if workload is not None:
+        reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions)
+        return "Available" if workload.available else f"{workload.ready} of {workload.desired} ready; {reasons}"
+    if service is not None and not service.selector:
+        return "outside of the cluster: a Service without a selector"
+    pods = gateways.pods(observed, service) if service else ()
+    return f"{sum(pod.ready for pod in pods)} of {len(pods)} pods ready" if pods else "no such Deployment"
+
+
 def _available(
     observation: Observation, evidence: Evidence, among: tuple[Cluster, ...], *also: Subject
 ) -> Iterator[tuple[Cluster, ClusterObservation]]:
-    """The clusters whose gateway runs."""
+    """The clusters of whose gateways one runs, or whose network is entered elsewhere."""
     for cluster, observed in evidence.readable(observation, Subject.WORKLOADS, Subject.SERVICES, *also, among=among):
-        workload = expectations.gateway_workload(observed)
-        if workload and workload.available:
+        services = gateways.serving(observation.topology, observation, cluster) or (None,)
+        shared = gateways.is_shared(observation.topology, observation, cluster)
+        if shared or any(gateways.is_available(observed, service) for service in services):
             yield cluster, observed
         else:
             evidence.blocked("GW-AVAILABLE", f"the gateway of {cluster.name} is not available")
@@ -232,21 +275,24 @@ def _available(
 
 def _listening(
     observation: Observation, evidence: Evidence, port: int, among: tuple[Cluster, ...]
-) -> Iterator[tuple[Cluster, ClusterObservation, tuple[FilterChain, ...]]]:
-    """The gateways, pod by pod, with the filter chains of one port."""
+) -> Iterator[tuple[Cluster, ClusterObservation, str, tuple[FilterChain, ...] | None]]:
+    """The gateways, pod by pod: the listener behind a port, and its filter chains; None where there is no proxy."""
     for cluster, observed in _available(observation, evidence, among, Subject.PROXIES):
-        proxies = expectations.gateway_proxies(observed)
-        if not proxies:
-            evidence.unknown(f"{cluster.name}: the gateway runs, and its Envoy was not observed")
-        for proxy in proxies:
-            chains = [chain for listener in proxy.listeners if listener.port == port for chain in listener.chains]
-            yield cluster, observed, tuple(chains)
-
-
-def _passes_through(chain: FilterChain) -> bool:
-    """Whether it forwards by SNI without ending TLS: one chain for all (`sni`), or one for each service."""
-    by_name = any(name.startswith("outbound_.") and name in chain.clusters for name in chain.server_names)
-    return not chain.tls and (by_name or "sni" in chain.clusters)
+        istiod = gateways.istiod_service(observed, cluster.network)
+        of_istiod = (istiod,) if istiod else ()
+        services = gateways.services(observed, cluster.network) if port == expectations.MESH_PORT else of_istiod
+        for service in services:
+            front = gateways.announced_port(service) if port == expectations.MESH_PORT else port
+            number = gateways.listener_port(service, front)
+            name = f"listener {number} of {service.name}"
+            proxies = gateways.proxies(observed, service)
+            if not proxies and any(pod.container(expectations.PROXY) for pod in gateways.pods(observed, service)):
+                evidence.unknown(f"{cluster.name}: the gateway runs, and its Envoy was not observed")
+            elif not proxies and service.selector:
+                yield cluster, observed, name, None
+            for proxy in proxies:
+                chains = [chain for listener in proxy.listeners if listener.port == number for chain in listener.chains]
+                yield cluster, observed, name, tuple(chains)
 
 
 def _gateway_objects(observed: ClusterObservation) -> list[str]:

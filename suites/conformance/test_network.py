@@ -18,16 +18,19 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
     """The system namespace of every cluster is labelled with its network.
 
     It is the default network of the cluster's pods. Without it istiod takes pods of another cluster for neighbours and
-    sends traffic to addresses that nothing routes.
+    sends traffic to addresses that nothing routes. A mesh that was found may name it in meshNetworks instead, and on a
+    single network need not label it: its pods carry the network that injection gives them.
 
     Source: chapter, "Configure Istio to use network1 as the default network for the pods on the East cluster".
     """
     for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
         system = observation.asked.system_namespace
         namespace = observed.namespace(system)
-        found = namespace.labels.get(expectations.NETWORK_LABEL, "none") if namespace else "no such namespace"
+        found = (expectations.network_name(observation, cluster) or "none") if namespace else "no such namespace"
+        single = Feature.MULTI_NETWORK not in observation.topology.features
+        needless = observation.asked.mode == "verify-only" and single and found == "none"
         evidence.expect(
-            found == cluster.network,
+            found == cluster.network or needless,
             cluster=cluster,
             object=f"Namespace {system}",
             field=f"label {expectations.NETWORK_LABEL}",
@@ -46,10 +49,8 @@ def test_net_distinct(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "Multi-Network: Clusters reside on different networks"; label topology.istio.io/network.
     """
     names: dict[str, str] = {}
-    for cluster, observed in evidence.readable(observation, Subject.NAMESPACES):
-        namespace = observed.namespace(observation.asked.system_namespace)
-        name = namespace.labels.get(expectations.NETWORK_LABEL) if namespace else None
-        if name:
+    for cluster, _ in evidence.readable(observation, Subject.NAMESPACES):
+        if name := expectations.network_name(observation, cluster):
             names[cluster.name] = name
         else:
             evidence.blocked("NET-LABEL", f"{cluster.name} has no network name")

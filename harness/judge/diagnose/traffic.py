@@ -60,20 +60,14 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
     istiod gives a gateway the weight of all pods behind it. Where it does not, some pods get more requests than others.
     """
     for client, proxy, found in _clients(observation):
-        owned = expectations.endpoints_by_cluster(observation, client, found.endpoints)
-        if not owned or len(owned) < len(observation.topology.clusters):
-            continue
-        sample = observation.asked.sample_namespace
-        weights = {name: sum(endpoint.weight for endpoint in endpoints) for name, endpoints in owned.items()}
-        pods = {name: len(expectations.helloworld_pods(observation[name], sample)) for name in owned}
-        whole, ready = sum(weights.values()), sum(pods.values())
-        if any(weights[name] * ready != pods[name] * whole for name in owned):
+        shares = expectations.shares(observation, client, found.endpoints)
+        if not expectations.fair(shares):
             yield Found(
                 cluster=client.name,
                 object=f"proxy {proxy.namespace}/{proxy.pod}",
                 field="endpoint weights of helloworld",
-                expected=", ".join(f"{name} {count}" for name, count in pods.items()),
-                found=", ".join(f"{name} {weight}" for name, weight in weights.items()),
+                expected=", ".join(f"{share.clusters} {share.pods}" for share in shares),
+                found=", ".join(f"{share.clusters} {share.weight}" for share in shares),
                 repair=noted(
                     restart_control_plane(observation, client),
                     "and look for ServiceEntry and WorkloadEntry objects with weights",

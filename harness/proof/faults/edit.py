@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from harness.model import expectations
+from harness.model import expectations, gateways
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation, ConfigObject, InjectionWebhook, Pod, Service, Workload
 from harness.model.observation import Observation
+from harness.model.proxy import ControlPlane
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe
 
@@ -62,9 +63,23 @@ def services(observation: Observation, cluster: Cluster, name: str, **fields: ob
 
 
 def gateway_service(observation: Observation, cluster: Cluster, **fields: object) -> Observation:
-    """Replace fields of the gateway's Service."""
+    """Replace fields of the gateway's Service; istiod's list of gateways follows its addresses."""
     service = expectations.gateway_service(observation[cluster])
-    return services(observation, cluster, service.name if service else "", **fields)
+    changed = services(observation, cluster, service.name if service else "", **fields)
+    if "resolved" not in fields and "labels" not in fields:
+        return changed
+    now = expectations.gateway_service(changed[cluster])
+    known = gateways.addresses(now) if now and gateways.network(now) else ()
+
+    def follow(plane: ControlPlane) -> ControlPlane:
+        own = [row for row in plane.network_gateways if row.cluster == cluster.cluster_name]
+        others = tuple(row for row in plane.network_gateways if row not in own)
+        rows = tuple(row.model_copy(update={"address": address}) for row in own[:1] for address in known)
+        return plane.model_copy(update={"network_gateways": (*others, *rows)})
+
+    for primary in changed.topology.primaries:
+        changed = on(changed, primary, control_planes=each(changed[primary].control_planes, follow))
+    return changed
 
 
 def workloads(
