@@ -28,7 +28,7 @@ faults-sample: $(VENV)/ready ## The same in one topology with one fault of each 
 	$(PYTEST) suites/faults --topology=primary-remote --fault=$(SAMPLE) $(ARGS)
 
 record-faults: $(VENV)/ready ## Keep the broken observations of a run of `make faults` (OUTPUT=DIR) for the self-tests
-	$(BIN)/python -m harness.proof.faults.recordings $(OUTPUT)/faults suites/selftest/recorded/faults
+	$(BIN)/python -m suites.faults.record $(OUTPUT)/faults suites/selftest/recorded/faults
 
 variants: $(VENV)/ready ## Change a live mesh in every known valid way, in every topology, and see that it stays green
 	$(PYTEST) suites/variants --topology=all --network=all $(ARGS)
@@ -59,9 +59,10 @@ test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is instal
 test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
 	$(PYTEST) suites/apiserver $(ARGS)
 
-check: $(VENV)/ready ## Lint and type-check
+check: $(VENV)/ready ## Lint, check who imports what, and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
 workflows: ## Check the workflows of CI with actionlint (needs Go)

@@ -19,7 +19,7 @@ from harness.model import expectations
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from reports import layout
+from harness.runs import output_layout as layout
 from reports.model import (
     ConformanceReport,
     Counts,

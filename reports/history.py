@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.base.errors import UserError
+from harness.runs.output_layout import BADGE, REPORT_HTML, REPORT_JSON
 from reports import badge
 from reports.document import read as read_document
-from reports.layout import BADGE, REPORT_HTML, REPORT_JSON
 from reports.model import ConformanceReport, Result
 from reports.summary import headline
 

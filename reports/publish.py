@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports import allure, badge, conformance, html, layout, markdown
+from harness.runs import output_layout as layout
+from reports import allure, badge, conformance, html, markdown
 from reports.model import ConformanceReport
 from reports.result import RunInfo, TopologyResult
 

@@ -1,45 +1,36 @@
-"""The catalogue: every requirement that suites/ declares; `python -m harness.judge.catalogue` prints its page."""
+"""A catalogue of requirements, made from the modules that declare them, and its page. Pure."""
 
-import importlib
 import inspect
-import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cache
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from harness.judge import requirement
 from harness.judge.requirement import Requirement
 
 
-@cache
-def catalogue() -> Mapping[str, Requirement]:
-    """The requirements of a mesh that stands, by id, in the order of their modules and of their lines.
+def declared_in(modules: Iterable[ModuleType]) -> Mapping[str, Requirement]:
+    """The requirements that modules declare, by id, in the order of the modules and their lines.
 
     Raises:
         ValueError: an id is declared twice.
     """
-    return _declared("suites.conformance")
+    values = (value for module in modules for value in vars(module).values())
+    # A module may import the test of another one: that is the same declaration.
+    declared = dict.fromkeys(found for value in values if (found := requirement.of(value)))
+    return merged(*({found.id: found} for found in declared))
 
 
-@cache
-def resilience() -> Mapping[str, Requirement]:
-    """The requirements of a mesh that is changed while it serves, likewise."""
-    return _declared("suites.resilience")
+def merged(*parts: Mapping[str, Requirement]) -> Mapping[str, Requirement]:
+    """One catalogue of several.
 
-
-def _declared(suite: str) -> Mapping[str, Requirement]:
-    package = importlib.import_module(suite)
-    found: dict[str, Requirement] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(importlib.import_module(f"{suite}.{module.name}")).values():
-            declared = requirement.of(value)
-            if declared is None:
-                continue
-            if declared.id in found and found[declared.id] is not declared:
-                raise ValueError(f"{declared.id} is declared twice")
-            found[declared.id] = declared
-    return MappingProxyType(found)
+    Raises:
+        ValueError: an id is in two of them.
+    """
+    ids = [id for part in parts for id in part]  # noqa: A001
+    if len(ids) != len(set(ids)):
+        raise ValueError(f"declared twice: {', '.join(sorted({each for each in ids if ids.count(each) > 1}))}")
+    return MappingProxyType({id: found for part in parts for id, found in part.items()})  # noqa: A001
 
 
 def page(requirements: Iterable[Requirement]) -> str:
@@ -47,7 +38,7 @@ def page(requirements: Iterable[Requirement]) -> str:
     parts = [
         "# Requirements",
         "Made from the docstrings in `suites/conformance` and `suites/resilience` by "
-        "`python -m harness.judge.catalogue`. Ids are stable for ever. "
+        "`python -m suites.catalogue`. Ids are stable for ever. "
         "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it. "
         "On a mesh that lacks what a requirement *needs* it is not applicable: listed, and not judged.",
     ]
@@ -65,4 +56,4 @@ def page(requirements: Iterable[Requirement]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page([*catalogue().values(), *resilience().values()]))
+    sys.exit("The page is printed by: python -m suites.catalogue")

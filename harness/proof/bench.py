@@ -19,7 +19,7 @@ from harness.base.command import CommandError, run
 from harness.model.observation import load
 from harness.model.step import Phase
 from harness.model.timeline import phase_seconds
-from reports import layout
+from harness.runs import output_layout as layout
 
 TOPOLOGY = "primary-remote"
 TARGETS = {

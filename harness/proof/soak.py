@@ -1,11 +1,10 @@
 """Observes and judges one healthy mesh again and again: every verdict that is not a pass is a false alarm."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.judge.catalogue import catalogue
-from harness.judge.requirement import Verdict, judge
+from harness.judge.requirement import Requirement, Verdict, judge
 from harness.model import odds
 from harness.model.base import Model
 from harness.model.observation import Observation
@@ -61,26 +60,30 @@ def soak(formed: FormedMesh, runs: int, experiments: int, listener: Listener, ou
         output: observations with an alarm are written there.
     """
     done = []
+    rows = formed.run.options.catalogue.values()
     for number in range(1, runs + 1):
         began = time.monotonic()
         log = StepLog(listener, formed.run.log.steps)
-        wanted = frozenset(row.id for row in catalogue().values() if row.experiment) if number <= experiments else ()
+        wanted = frozenset(row.id for row in rows if row.experiment) if number <= experiments else ()
         if wanted:
             formed.deploy_experiments(log)
         observation = formed.experimented(formed.observed(log), frozenset(wanted) - NOT_WHILE_IT_STANDS, log)
-        found = repetition(observation, number, time.monotonic() - began)
+        found = repetition(observation, rows, number, time.monotonic() - began)
         if found.alarms:
             observation.save(output / f"{observation.topology.name}-{number}.json")
         done.append(found)
     return Soak(topology=formed.run.topology.name, repetitions=tuple(done))
 
 
-def repetition(observation: Observation, number: int, seconds: float) -> Repetition:
+def repetition(
+    observation: Observation, requirements: Iterable[Requirement], number: int, seconds: float
+) -> Repetition:
     """Judge everything that applies while the mesh stands; experiments only where they were made. Pure."""
     rows = [
         row
-        for row in catalogue().values()
+        for row in requirements
         if row.applies_to(observation.topology)
+        and not row.scenario
         and row.id not in NOT_WHILE_IT_STANDS
         and (observation.experiments is not None or not row.experiment)
     ]

@@ -12,7 +12,6 @@ from harness.clusters.load_balancer import LoadBalancer
 from harness.clusters.run_record import Run
 from harness.experiments import experiment
 from harness.experiments.resilience import play
-from harness.judge.catalogue import catalogue, resilience
 from harness.kube import inventory
 from harness.kube.access import ClusterAccess
 from harness.kube.api import KubeApi
@@ -66,7 +65,7 @@ class MeshRun:
             keep: leave the mesh where it is; the observation then has no cleanup.
         """
         with self.formed(certificates, keep=keep) as formed:
-            observation = formed.experimented(formed.observed(self.log), self._experiments, self.log)
+            observation = formed.experimented(formed.observed(self.log), self.options.experiments, self.log)
             observation = formed.stressed(observation, self._scenarios, self.log)
         return observation if keep else formed.compared(observation, self.log)
 
@@ -118,24 +117,12 @@ class MeshRun:
             timeout_scale=self.options.timeout_scale,
             run_id=self.site.run.id,
         )
-        return replace(resolved, experiments=bool(self._experiments), resilience=bool(self._scenarios))
-
-    @cached_property
-    def _experiments(self) -> frozenset[str]:
-        """The requirements whose experiments are made: those that are judged."""
-        return frozenset(
-            row.id
-            for row in catalogue().values()
-            if row.experiment and self.options.selects(row) and row.id not in self.options.skipped
-        )
+        return replace(resolved, experiments=bool(self.options.experiments), resilience=bool(self._scenarios))
 
     @cached_property
     def _scenarios(self) -> frozenset[str]:
         """The scenarios that are played: those whose requirements are judged."""
-        judged = [
-            row for row in resilience().values() if self.options.selects(row) and row.id not in self.options.skipped
-        ]
-        return self.options.played & {row.scenario for row in judged}
+        return self.options.played & {row.scenario for row in self.options.judged}
 
     @property
     def _routed(self) -> list[list[ClusterAccess]]:

@@ -90,6 +90,8 @@ OPTIONS = (
 class Options:
     """The options of a run, checked."""
 
+    catalogue: Mapping[str, Requirement]
+    """Every requirement there is, by id."""
     topologies: tuple[Topology, ...]
     contexts: tuple[str, ...]
     kubeconfigs: tuple[Path, ...]
@@ -155,6 +157,16 @@ class Options:
         return f"{found[0]}={','.join(sorted(found[1]))}" if found else ""
 
     @property
+    def judged(self) -> tuple[Requirement, ...]:
+        """The requirements that the options select."""
+        return tuple(row for row in self.catalogue.values() if self.selects(row) and row.id not in self.skipped)
+
+    @property
+    def experiments(self) -> frozenset[str]:
+        """The requirements whose experiments are made: those that are judged."""
+        return frozenset(row.id for row in self.judged if row.experiment)
+
+    @property
     def played(self) -> frozenset[str]:
         """The scenarios that the run plays: none without --resilience."""
         return self.scenarios if self.resilience and not self.observations else frozenset()
@@ -164,8 +176,12 @@ Raw = Callable[[str], str | list[str] | bool]
 """Gives an option's value by its name: text, a list where it is repeatable, whether it is set for a flag."""
 
 
-def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[str]) -> Options:
+def parse(raw: Raw, catalogue: Mapping[str, Requirement]) -> Options:
     """Check the options' values and give them their types.
+
+    Args:
+        raw: the options as they were given.
+        catalogue: every requirement that can be chosen, by id.
 
     Raises:
         UserError: a value that is not one of the option's; names the option.
@@ -191,6 +207,7 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
     count = len(contexts) if contexts else _number("clusters", text("clusters"), int, least=2)
     images, archive = _images(text("images"), contexts)
     return Options(
+        catalogue=catalogue,
         topologies=_from_files(listed("topology-file"), text, contexts)
         or _topologies(listed("topology"), listed("network"), int(count)),
         contexts=contexts,
@@ -209,10 +226,10 @@ def parse(raw: Raw, known_requirements: frozenset[str], known_areas: frozenset[s
         pki=Path(text("pki")) if text("pki") else None,
         namespace=_namespace(text("namespace"), distribution),
         requests=int(_number("requests", text("requests"), int, least=10)),
-        requirements=frozenset(_some_of("requirement", listed("requirement"), tuple(sorted(known_requirements)))),
-        areas=frozenset(_some_of("area", listed("area"), tuple(sorted(known_areas)))),
+        requirements=frozenset(_some_of("requirement", listed("requirement"), tuple(sorted(catalogue)))),
+        areas=frozenset(_some_of("area", listed("area"), tuple(sorted({row.area for row in catalogue.values()})))),
         levels=frozenset(Level(level) for level in _some_of("level", listed("level"), tuple(Level))),
-        skipped=_skipped(_raw_list(raw("skip-requirement")), known_requirements),
+        skipped=_skipped(_raw_list(raw("skip-requirement")), frozenset(catalogue)),
         faults=frozenset(listed("fault")),
         variants=frozenset(listed("variant")),
         resilience=_resilience(raw, listed("scenario")),

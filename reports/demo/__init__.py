@@ -13,7 +13,7 @@ from harness.base.errors import UserError
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.mutations import faults
-from reports import layout
+from harness.runs import output_layout as layout
 
 ROOT = Path(__file__).parents[2]
 FAULT = "gateway-no-address"

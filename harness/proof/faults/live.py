@@ -13,7 +13,7 @@ from harness.proof.faults.fault import Fault
 from harness.proof.faults.selection import experiments_of, removes
 from harness.proof.faults.trial import Result, Trial, noticed
 from harness.proof.live.standing_mesh import StandingMesh
-from harness.proof.live.whole import broken, judged_while_it_stands
+from harness.proof.live.whole import broken
 from harness.runs.mesh_run import FormedMesh
 
 
@@ -96,7 +96,7 @@ class Proof:
         else:
             observation = standing.observed(log, experiments_of(fault))
         observation.save(self._records / f"{fault.id}.json.gz")
-        return noticed(fault, observation)
+        return noticed(fault, observation, standing.requirements)
 
     def _recovered(self, fault: Fault) -> tuple[list[str], list[str]]:
         """What is still broken after the fault was undone, and remarks."""
@@ -104,4 +104,4 @@ class Proof:
             return self._standing.recover(fault.id)
         log = self._standing.log()
         observation = self._standing.formed.compared(self._standing.good, log)
-        return broken(judged_while_it_stands(observation, removed=True)), []
+        return broken(self._standing.judged(observation, removed=True)), []

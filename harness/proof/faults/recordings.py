@@ -1,16 +1,17 @@
 """Recordings of broken meshes for the self-tests: one a fault, kept from a run that made the faults live.
 
-`python -m harness.proof.faults.recordings FROM TO` takes FROM/TOPOLOGY/FAULT.json.gz, as `pytest suites/faults` writes
+`python -m suites.faults.record FROM TO` takes FROM/TOPOLOGY/FAULT.json.gz, as `pytest suites/faults` writes
 them, and writes TO/FAULT.json.gz. TO/missing.json says why a fault that can be made live has no recording.
 """
 
 import gzip
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.base.errors import UserError
+from harness.judge.requirement import Requirement
 from harness.model.observation import Observation, load
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
@@ -32,12 +33,13 @@ def live_faults() -> dict[str, Fault]:
     return {name: fault for name, fault in faults().items() if fault.act}
 
 
-def keep(source: Path, target: Path) -> tuple[dict[str, str], list[str]]:
+def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> tuple[dict[str, str], list[str]]:
     """Write a recording for each live fault that was made and caught; others' recordings stay as they are.
 
     Args:
         source: has TOPOLOGY/FAULT.json.gz.
         target: directory of the recordings.
+        requirements: all there are.
 
     Returns:
         Fault id → topology of what was written, and the recordings that were refused, with the reason.
@@ -50,7 +52,7 @@ def keep(source: Path, target: Path) -> tuple[dict[str, str], list[str]]:
         found = [topology for topology in PREFERRED if (source / topology / f"{name}{SUFFIX}").exists()]
         for topology in found[:1]:
             observation = load(source / topology / f"{name}{SUFFIX}")
-            trial = noticed(fault, observation)
+            trial = noticed(fault, observation, requirements)
             if trial.result is not Result.CAUGHT:
                 refused.append(f"{name} in {topology}: {'; '.join((*trial.problems, trial.error))}")
                 continue
@@ -85,13 +87,13 @@ def _update_missing(target: Path, written: Mapping[str, str]) -> None:
     (target / MISSING).write_text(json.dumps(left, indent=1) + "\n")
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], requirements: Collection[Requirement]) -> int:
     """Keep what a run recorded; exit status 1 where one was not caught as declared, 4 for wrong usage."""
     try:
         source, target = map(Path, arguments)
-        written, refused = keep(source, target)
+        written, refused = keep(source, target, requirements)
     except ValueError:
-        sys.stderr.write("usage: python -m harness.proof.faults.recordings FROM TO\n")
+        sys.stderr.write("usage: python -m suites.faults.record FROM TO\n")
         return 4
     except UserError as error:
         sys.stderr.write(f"{error}\n")
@@ -99,7 +101,3 @@ def main(arguments: list[str]) -> int:
     lines = [f"{len(written)} of {len(live_faults())} faults recorded", *(f"refused: {line}" for line in refused)]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if refused else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

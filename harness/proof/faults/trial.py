@@ -1,11 +1,11 @@
 """One fault made on a live mesh: what noticed it, compared with what its declaration says must. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Verdict
+from harness.judge.requirement import Judgement, Requirement, Verdict
 from harness.model.base import Model
 from harness.model.observation import Observation
 from harness.model.topology import Topology
@@ -96,14 +96,16 @@ class Trial(Model):
         return bool(self.notices) and Notice.MISSED not in self.notices.values() and not self.error
 
 
-def noticed(fault: Fault, observation: Observation) -> Trial:
+def noticed(fault: Fault, observation: Observation, requirements: Iterable[Requirement]) -> Trial:
     """Judge an observation of a mesh with a fault in force, and compare with the fault's declaration.
 
     Args:
         fault: what is broken.
         observation: of the broken mesh, live or recorded.
+        requirements: all there are.
     """
-    judgements = judged_while_it_stands(observation, experiments_of(fault), removed=removes(fault))
+    wanted, removed = experiments_of(fault), removes(fault)
+    judgements = judged_while_it_stands(observation, requirements, wanted, removed=removed)
     return compare(fault, observation.topology, judgements, diagnose(observation, judgements))
 
 

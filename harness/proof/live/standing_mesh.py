@@ -2,9 +2,11 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from harness.base.errors import StepError, UserError
 from harness.experiments.bench import take_down
+from harness.judge.requirement import Judgement, Requirement
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import Listener, StepLog
@@ -64,7 +66,7 @@ class StandingMesh:
         log = self.log()
         if experiments:
             self._good = self.observed(log, experiments)
-            wrong = broken(judged_while_it_stands(self._good, experiments))
+            wrong = broken(self.judged(self._good, experiments))
         else:
             take_down(self.formed.mesh.restarted(log))
             wrong = self.settle(log)
@@ -91,16 +93,28 @@ class StandingMesh:
         """Observe the mesh as it is now, and make the experiments of these requirements."""
         return self.formed.experimented(self.formed.observed(log, requests=requests), experiments, log)
 
+    def judged(
+        self, observation: Observation, experiments: frozenset[str] = frozenset(), *, removed: bool = False
+    ) -> tuple[Judgement, ...]:
+        """The verdicts on an observation of this mesh; see `judged_while_it_stands`."""
+        return judged_while_it_stands(observation, self.requirements, experiments, removed=removed)
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """All there are."""
+        return tuple(self.formed.run.options.catalogue.values())
+
     def settle(self, log: StepLog) -> list[str]:
         """Wait until the mesh is whole, then judge it; returns what does not pass, one line each."""
         seconds = SETTLE_SECONDS * self.formed.run.options.timeout_scale
         try:
             with log.step(Phase.FAULTS, "Wait until the mesh is whole") as step:
-                await_whole(lambda: self.formed.observed(self._quiet_log(), send=False), seconds, step)
+                look = partial(self.formed.observed, self._quiet_log(), send=False)
+                await_whole(look, self.requirements, seconds, step)
         except StepError as failed:
             return [str(failed)]
         self._good = self.observed(log, frozenset(), SHORT_REQUESTS)
-        return broken(judged_while_it_stands(self._good))
+        return broken(self.judged(self._good))
 
     def recover(self, after: str) -> tuple[list[str], list[str]]:
         """Wait until the mesh is good again, and install it again if it does not recover.

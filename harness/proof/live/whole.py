@@ -1,11 +1,10 @@
 """Whether a mesh is whole again after a change was undone, and the wait until it is."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from harness.base.waiting import wait_until
 from harness.experiments import IDS
-from harness.judge.catalogue import catalogue
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.requirement import Judgement, Requirement, Verdict, judge
 from harness.model import expectations
 from harness.model.observation import Observation
 from harness.model.step_log import OpenStep
@@ -19,27 +18,34 @@ AFTER_REMOVAL = frozenset({"CLEAN"})
 """Judged only after the mesh was removed."""
 
 
-def judged(observation: Observation, leave_out: Iterable[str] = ()) -> tuple[Judgement, ...]:
-    """The verdict on every requirement that applies, except those left out. Pure."""
-    rows = [row for row in catalogue().values() if row.applies_to(observation.topology) and row.id not in leave_out]
-    return tuple(judge(row, observation) for row in rows)
+def judged(
+    observation: Observation, requirements: Iterable[Requirement], leave_out: Collection[str] = ()
+) -> tuple[Judgement, ...]:
+    """The verdict on every requirement that applies to a mesh at rest, except those left out. Pure."""
+    rows = [row for row in requirements if row.applies_to(observation.topology) and not row.scenario]
+    return tuple(judge(row, observation) for row in rows if row.id not in leave_out)
 
 
 def judged_while_it_stands(
-    observation: Observation, experiments: frozenset[str] = frozenset(), *, removed: bool = False
+    observation: Observation,
+    requirements: Iterable[Requirement],
+    experiments: frozenset[str] = frozenset(),
+    *,
+    removed: bool = False,
 ) -> tuple[Judgement, ...]:
     """The verdicts on a mesh that is changed on purpose. Pure.
 
     Args:
         observation: of the mesh.
+        requirements: all there are.
         experiments: requirements whose experiments were made; the others' are left out.
         removed: the mesh was removed, so that the cleanup is judged as well.
     """
     leave_out = (frozenset(IDS) - experiments) | NEVER_LIVE | (frozenset() if removed else AFTER_REMOVAL)
-    return judged(observation, leave_out)
+    return judged(observation, requirements, leave_out)
 
 
-def pending(observation: Observation) -> tuple[str, ...]:
+def pending(observation: Observation, requirements: Iterable[Requirement]) -> tuple[str, ...]:
     """What is not whole yet, as far as it shows without sending a request. Pure.
 
     Every pod is ready and none is terminating, every proxy can be asked, and no requirement fails or is blocked; what
@@ -60,17 +66,20 @@ def pending(observation: Observation) -> tuple[str, ...]:
         for pod in observed.pods
         if pod.ready and not pod.deleting and expectations.has_proxy(pod) and (observed.name, pod.name) not in read
     ]
-    for judgement in judged(observation):
+    for judgement in judged(observation, requirements):
         if judgement.verdict in {Verdict.FAIL, Verdict.BLOCKED}:
             found.append(f"{judgement.id}: {judgement.explanation.splitlines()[0]}")
     return tuple(found)
 
 
-def await_whole(look: Callable[[], Observation], timeout: float, step: OpenStep) -> None:
+def await_whole(
+    look: Callable[[], Observation], requirements: Collection[Requirement], timeout: float, step: OpenStep
+) -> None:
     """Look until nothing is pending.
 
     Args:
         look: reads the mesh without sending requests.
+        requirements: all there are.
         timeout: seconds.
         step: notified of what is pending.
 
@@ -79,7 +88,7 @@ def await_whole(look: Callable[[], Observation], timeout: float, step: OpenStep)
     """
 
     def few() -> str:
-        left = pending(look())
+        left = pending(look(), requirements)
         return "; ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
 
     wait_until(few, timeout, unmet="not whole", pause_seconds=PAUSE_SECONDS, waiting=step.waiting)

@@ -14,7 +14,7 @@ from harness.model.step import Phase
 from harness.model.step_log import Listener, StepLog
 from harness.observe.reading import explain
 from harness.proof.live.standing_mesh import StandingMesh
-from harness.proof.live.whole import broken, judged_while_it_stands
+from harness.proof.live.whole import broken
 from harness.proof.variants.trial import VariantResult, VariantTrial, compare
 from harness.proof.variants.variant import Variant
 from harness.runs import verify_only
@@ -48,7 +48,7 @@ class VariantProof:
         self._standing.begin()
         observation = self._found(self._standing.log())
         observation.save(self.records / "none.json.gz")
-        self._before = judged_while_it_stands(observation)
+        self._before = self._standing.judged(observation)
         if wrong := broken(self._before):
             raise UserError(
                 f"{self._standing.topology}: the mesh is not good when it is judged with --verify-only.",
@@ -93,7 +93,7 @@ class VariantProof:
         except UserError as refused:  # somebody who asks for --verify-only would get this and no verdict
             return self._untried(variant, "").model_copy(update={"alarms": (f"not recognised as a mesh: {refused}",)})
         observation.save(self.records / f"{variant.id}.json.gz")
-        after = judged_while_it_stands(observation)
+        after = self._standing.judged(observation)
         return compare(variant, topology, self._before, after, diagnose(observation, after))
 
     def _found(self, log: StepLog) -> Observation:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.base.parallel import in_order
-from harness.judge.catalogue import catalogue
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
 from harness.mesh import procedure, removal, workloads
@@ -78,10 +77,8 @@ def _settings(options: Options, *, experiments: bool) -> MeshSettings:
         sample_namespace=options.namespace,
         timeout_scale=options.timeout_scale,
     )
-    wanted = any(
-        row.experiment and options.selects(row) and row.id not in options.skipped for row in catalogue().values()
-    )
-    return replace(resolved, experiments=experiments and wanted, resilience=options.resilience)
+    wanted = experiments and bool(options.experiments)
+    return replace(resolved, experiments=wanted, resilience=options.resilience)
 
 
 def _variables(options: Options, kubes: Mapping[str, PlannedKube]) -> dict[str, str]:

@@ -96,7 +96,7 @@ class Never:
 Wait = Callable[[Never, OpenStep], object]
 WAITS: dict[str, Wait] = {
     "injection": lambda mesh, opened: injection.await_injection(mesh.kube, "sample", 0.5, opened),
-    "whole": lambda _, opened: whole.await_whole(cast(Any, object), 0.5, opened),
+    "whole": lambda _, opened: whole.await_whole(cast(Any, object), (), 0.5, opened),
     "fault in force": lambda mesh, _: waits.await_true(mesh.acts, EAST, "title", lambda: "never"),
     "proxies": lambda mesh, _: mesh.bench.await_proxies({(EAST, "echo"): lambda *_: False}),
     "remote synced": lambda mesh, opened: remote_secret._await_synced(mesh.stage, EAST, WEST, opened),

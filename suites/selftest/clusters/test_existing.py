@@ -123,7 +123,7 @@ class TestTake:
         """Kind clusters can be taken again; these are there anyway."""
         values = {option.name: option.default for option in OPTIONS} | {"contexts": "a,b", "reuse": "1"}
         with pytest.raises(UserError, match="--reuse and --contexts exclude each other"):
-            parse(lambda name: values[name], frozenset(), frozenset())
+            parse(lambda name: values[name], {})
 
     @pytest.mark.parametrize(
         "name", ["", "Team", "a b", "-a", "a-", "a.b", "a" * 64, "a\n", "kube-system", "istio-system", "istio-cni"]
@@ -132,13 +132,13 @@ class TestTake:
         """What Kubernetes would refuse, and what is not the sample's, is refused before anything is made."""
         values = {option.name: option.default for option in OPTIONS} | {"namespace": name}
         with pytest.raises(UserError, match="--namespace="):
-            parse(lambda name: values[name], frozenset(), frozenset())
+            parse(lambda name: values[name], {})
 
     @pytest.mark.parametrize("name", ["a", "sample", "a" * 63, "kube", "2-b"])
     def test_a_namespace_for_the_sample(self, name: str) -> None:
         """Any other label will do."""
         values = {option.name: option.default for option in OPTIONS} | {"namespace": name}
-        assert parse(lambda name: values[name], frozenset(), frozenset()).namespace == name
+        assert parse(lambda name: values[name], {}).namespace == name
 
     def test_unknown_peer(self, tmp_path: Path) -> None:
         """A misspelt context in --peer-server is not passed over."""

@@ -6,11 +6,11 @@ from itertools import chain
 import pytest
 
 from harness.experiments import IDS
-from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Verdict, judge
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult
+from suites.catalogue import catalogue
 from suites.selftest.conformance import (
     test_certificates,
     test_control_plane,

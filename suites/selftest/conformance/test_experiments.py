@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from harness.experiments import IDS
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Verdict, judge
 from harness.model.experiment import (
@@ -20,6 +19,7 @@ from harness.model.experiment import (
 )
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
+from suites.catalogue import catalogue
 from suites.selftest.support.breakage import Breakage, check, edit, first, last, verdicts
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.judge.catalogue import resilience
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.observation import Observation
 from harness.model.resilience import ACTED, FAILED, MENDED, SCENARIOS, WHOLE, Moment, Resilience, Scenario, Stream
 from harness.model.traffic import Request
+from suites.catalogue import resilience
 from suites.selftest.conftest import RECORDED
 from suites.selftest.support import good_resilience
 from suites.selftest.support.good import TOPOLOGIES, good

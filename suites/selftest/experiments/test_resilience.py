@@ -18,7 +18,6 @@ from harness.experiments.resilience.revision import namespace_labels, only_in
 from harness.experiments.resilience.scenario import TABLE
 from harness.experiments.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
 from harness.experiments.resilience.traffic import Reader, Traffic, script
-from harness.judge.catalogue import resilience
 from harness.kube.api import KubeApi
 from harness.mesh import pki
 from harness.mesh.context import Mesh
@@ -31,6 +30,7 @@ from harness.model.step_log import StepLog
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import Request
 from harness.runs.options import OPTIONS, Options, parse
+from suites.catalogue import resilience
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
 MESH = Mesh(TOPOLOGY, {}, MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl")), StepLog())
@@ -43,7 +43,7 @@ def options(**given: str | bool) -> Options:
     values = {option.name: option.default for option in OPTIONS} | {
         name.replace("_", "-"): v for name, v in given.items()
     }
-    return parse(lambda name: values[name], frozenset(), frozenset())
+    return parse(lambda name: values[name], {})
 
 
 def request(sent: float, version: str, status: int = 200) -> Request:

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from harness.judge.catalogue import catalogue, page, resilience
+from harness.judge.catalogue import page
+from suites.catalogue import catalogue, resilience
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_requirements_page_is_current() -> None:
     assert (DOCS / "requirements.md").read_text() == page([*catalogue().values(), *resilience().values()]), (
-        "run: python -m harness.judge.catalogue > docs/requirements.md"
+        "run: python -m suites.catalogue > docs/requirements.md"
     )
 
 

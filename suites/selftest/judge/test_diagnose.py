@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnose
 from harness.judge.diagnose.documentation import page
 from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
@@ -18,6 +17,7 @@ from harness.model.step import Outcome, Phase
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.edit import each, east, edit, on, pods, west
 from harness.proof.faults.mutations import faults
+from suites.catalogue import catalogue
 from suites.selftest.support.good import TOPOLOGIES, good
 from suites.selftest.support.good_experiments import good_experiments
 

@@ -121,7 +121,7 @@ def with_list(path: Path, **changed: object) -> Path:
 
 def options(images: str, **others: str) -> Options:
     values = {option.name: option.default for option in OPTIONS} | {"images": images} | others
-    return parse(lambda name: values[name], frozenset(), frozenset())
+    return parse(lambda name: values[name], {})
 
 
 def test_what_was_written_is_served_where_it_is_opened(

@@ -164,4 +164,4 @@ def _options(**given: str) -> Options:
     defaults: dict[str, str | list[str] | bool] = {
         option.name: False if option.flag else [] if option.repeatable else option.default for option in OPTIONS
     }
-    return parse_options(lambda name: given.get(name, defaults[name]), frozenset(), frozenset())
+    return parse_options(lambda name: given.get(name, defaults[name]), {})

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model import admission, revisions
@@ -13,6 +12,7 @@ from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, 
 from harness.model.label_selector import selects
 from harness.model.observation import Observation
 from harness.proof.faults.edit import edit, on
+from suites.catalogue import catalogue
 from suites.selftest.support.breakage import first, verdicts
 
 NAME = "multi-primary-multi-network"

@@ -14,7 +14,6 @@ import yaml
 from urllib3.exceptions import MaxRetryError
 
 from harness.experiments import IDS, unfit
-from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Verdict, judge
 from harness.kube.access import ClusterAccess
 from harness.kube.api import ExecResult, KubeApi, TransportError
@@ -27,6 +26,7 @@ from harness.model.traffic import ProbeKind, ProbeResult
 from harness.observe import observe, proxies
 from harness.observe.cluster import ClusterObjects, read_cluster
 from harness.observe.reading import Reader
+from suites.catalogue import catalogue
 from suites.selftest.support.breakage import edit, last, on, verdicts, with_probes
 
 NAMES = ("primary-remote-multi-network", "multi-primary-single-network")

@@ -21,7 +21,7 @@ from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.observe import api_objects, envoy, istio_objects, observe, proxies
 from harness.observe.reading import explain
-from reports import layout
+from harness.runs import output_layout as layout
 from suites.selftest.observe.test_api_objects import RAW
 from suites.selftest.support.certificates import OBSERVED
 from suites.selftest.support.leaking_cluster import (

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.registry import detectors
 from harness.judge.requirement import Judgement, Verdict, judge
@@ -13,6 +12,7 @@ from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
+from suites.catalogue import catalogue
 from suites.selftest.support.good_experiments import good_experiments
 
 BROKEN = {Verdict.FAIL, Verdict.BLOCKED}

@@ -15,7 +15,6 @@ import jsonschema
 import pytest
 
 from harness.base.errors import StepError, UserError
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
 from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
@@ -35,9 +34,11 @@ from reports.__main__ import main
 from reports.detection import DetectionMatrix, Untried
 from reports.html import faults as page
 from reports.model import Suite
+from suites.catalogue import catalogue
 from suites.selftest.support.good import TOPOLOGIES
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
+ROWS = tuple(catalogue().values())
 CAUSE = Cause(
     id="chain-incomplete", title="T", cluster="west", object="o", field="f", expected="e", found="g", repair="r"
 )
@@ -196,18 +197,18 @@ def test_a_good_mesh_is_whole_though_nothing_was_sent(
 ) -> None:
     observation = good_observations[topology]
     silent = observation.model_copy(update={"probes": (), "traffic": None, "experiments": None, "cleanup": None})
-    assert pending(observation) == pending(silent) == ()
+    assert pending(observation, ROWS) == pending(silent, ROWS) == ()
 
 
 def test_what_is_not_whole_is_named(good_observations: Mapping[str, Observation]) -> None:
     good = good_observations[TOPOLOGY.name].model_copy(update={"probes": (), "traffic": None})
     east, sleep = good.topology.clusters[0], good["east"].pods_with("sample", app="sleep")[0]
     going = pods(good, east, lambda pod: pod.model_copy(update={"deleting": pod.name == sleep.name}))
-    assert f"east: pod sample/{sleep.name} is terminating" in pending(going)
+    assert f"east: pod sample/{sleep.name} is terminating" in pending(going, ROWS)
     unready = pods(good, east, lambda pod: pod.model_copy(update={"ready": pod.ready and pod.name != sleep.name}))
-    assert f"east: pod sample/{sleep.name} is not ready" in pending(unready)
+    assert f"east: pod sample/{sleep.name} is not ready" in pending(unready, ROWS)
     broken = faults()["network-unlabelled"].apply(good_observations[TOPOLOGY.name])
-    assert any(line.startswith("NET-LABEL: ") for line in pending(broken))
+    assert any(line.startswith("NET-LABEL: ") for line in pending(broken, ROWS))
 
 
 def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
@@ -218,10 +219,10 @@ def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
     broken = faults()["chain-incomplete"].apply(good)
     looks = iter([broken, broken, good])
     with StepLog().step(Phase.FAULTS, "wait") as step:
-        await_whole(lambda: next(looks), 60, step)
+        await_whole(lambda: next(looks), ROWS, 60, step)
         assert next(looks, None) is None
         with pytest.raises(StepError, match=r"not whole after 0 s: CERT-CHAIN: .*"):
-            await_whole(lambda: broken, 0, step)
+            await_whole(lambda: broken, ROWS, 0, step)
 
 
 def _matrix(*trials: Trial, untried: tuple[Untried, ...] = ()) -> DetectionMatrix:
@@ -248,7 +249,7 @@ def trials(good_observations: Mapping[str, Observation]) -> tuple[Trial, ...]:
         ("secret-missing", "key-mismatch"),
     ):
         broken = faults()[made].apply(good)
-        judgements = judged(broken, ("TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT", "CLEAN"))
+        judgements = judged(broken, ROWS, ("TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT", "CLEAN"))
         trial = compare(faults()[held], good.topology, judgements, diagnose(broken, judgements))
         found.append(trial.model_copy(update={"seconds_to_detect": 12.0}))
     return (*found, found[0].model_copy(update={"fault": "half-broken", "error": "no | act", "mended": False}))

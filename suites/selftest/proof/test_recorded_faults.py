@@ -11,7 +11,9 @@ from harness.proof.faults import recordings
 from harness.proof.faults.mutations import faults
 from harness.proof.faults.recordings import SUFFIX, live_faults, main, missing
 from harness.proof.faults.trial import Result, noticed
+from suites.catalogue import catalogue
 
+ROWS = tuple(catalogue().values())
 RECORDED = Path(__file__).parents[1] / "recorded" / "faults"
 MULTI = "multi-primary-multi-network"
 
@@ -23,7 +25,7 @@ def test_recorded_fault_is_caught(name: str) -> None:
     assert path.exists() is not bool(reason), f"{name} needs a recording, or a reason in {recordings.MISSING}: not both"
     if reason:
         return
-    trial = noticed(faults()[name], load(path))
+    trial = noticed(faults()[name], load(path), ROWS)
     assert (trial.problems, trial.error, trial.result) == ((), "", Result.CAUGHT)
 
 
@@ -48,7 +50,7 @@ def test_a_run_is_kept(
     source, target = _run(tmp_path, good_observations[MULTI], *names), tmp_path / "to"
     target.mkdir()
     (target / recordings.MISSING).write_text('{"gateway-unlabelled": "later", "secret-missing": "later"}')
-    assert main([str(source), str(target)]) == 0
+    assert main([str(source), str(target)], ROWS) == 0
     assert f"2 of {len(live_faults())} faults recorded" in capsys.readouterr().out
     assert missing(target) == {"secret-missing": "later"}
     for name in names:
@@ -61,11 +63,11 @@ def test_what_was_not_caught_is_not_kept(
     tmp_path: Path, good_observations: Mapping[str, Observation], capsys: pytest.CaptureFixture[str]
 ) -> None:
     good_observations[MULTI].save(tmp_path / MULTI / f"secret-missing{SUFFIX}")
-    assert main([str(tmp_path), str(tmp_path / "to")]) == 1
+    assert main([str(tmp_path), str(tmp_path / "to")], ROWS) == 1
     assert "refused: secret-missing in multi-primary-multi-network: missed: " in capsys.readouterr().out
     assert not list((tmp_path / "to").glob(f"*{SUFFIX}"))
 
 
 def test_an_empty_directory_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), str(tmp_path / "to")]) == main([]) == 4
+    assert main([str(tmp_path), str(tmp_path / "to")], ROWS) == main([], ROWS) == 4
     assert "make record-faults OUTPUT=DIR" in capsys.readouterr().err

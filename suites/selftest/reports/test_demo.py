@@ -14,7 +14,8 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.model.observation import Observation, load
-from reports import conformance, demo, layout
+from harness.runs import output_layout as layout
+from reports import conformance, demo
 from reports.compare import differences
 from reports.document import read as read_document
 from reports.model import ConformanceReport

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 import allure_commons
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.model.observation import Observation
 from reports import allure, badge, conformance, junit
 from reports.result import TopologyResult
+from suites.catalogue import catalogue
 from suites.selftest.support.results import judged, run_info, without_address
 
 NAME = "multi-primary-multi-network"

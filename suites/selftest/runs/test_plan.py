@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.mesh.injection import probe_pod
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.plan import CREATE_CERTIFICATES, SEND, Plan, plan
 from harness.runs.plan.shell import script, text
+from suites.catalogue import catalogue
 
 CERTIFICATES = (
     "Create the project of the control plane",
@@ -78,7 +80,7 @@ echo "192.0.2.1 - name: istio-proxy"
 def _options(**given: str) -> Options:
     values: dict[str, Any] = {option.name: [] if option.repeatable else option.default for option in OPTIONS}
     values |= {name.replace("_", "-"): value for name, value in given.items()}
-    return parse(lambda name: values[name], frozenset(), frozenset())
+    return parse(lambda name: values[name], {})
 
 
 def _plan(**given: str) -> Plan:
@@ -110,7 +112,7 @@ def test_order_is_the_chapters() -> None:
 
 
 def test_experiments_are_planned_where_a_run_makes_them() -> None:
-    options = _options(topology="primary-remote")
+    options = replace(_options(topology="primary-remote"), catalogue=catalogue())
     titles = {step.title for step in plan(options.topologies[0], options).steps}
     assert "Deploy what the experiments need: an echo server, and a client without a sidecar" in titles
 

@@ -28,7 +28,7 @@ def _write(path: Path, text: str = MIXED) -> Path:
 def _options(**given: Any) -> Options:
     defaults: dict[str, Any] = {option.name: [] if option.repeatable else option.default for option in OPTIONS}
     values = {**defaults, **{name.replace("_", "-"): value for name, value in given.items()}}
-    return parse(lambda name: values[name], frozenset(), frozenset())
+    return parse(lambda name: values[name], {})
 
 
 def test_two_primaries_and_a_remote(tmp_path: Path) -> None:

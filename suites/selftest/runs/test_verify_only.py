@@ -50,7 +50,7 @@ def _options(**given: Any) -> Options:
     values: dict[str, Any] = {option.name: [] if option.repeatable else option.default for option in OPTIONS}
     values |= {"verify-only": True, "contexts": "a,b"}
     values |= {name.replace("_", "-"): value for name, value in given.items()}
-    return parse(lambda name: values[name], frozenset(), frozenset())
+    return parse(lambda name: values[name], {})
 
 
 @pytest.fixture(autouse=True)

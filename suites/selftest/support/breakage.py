@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Verdict, judge
 from harness.model import expectations
 from harness.model.base import Model
@@ -12,6 +11,7 @@ from harness.model.certificate import Certificate
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature, Topology
 from harness.model.traffic import Probe
+from suites.catalogue import catalogue
 
 Item = TypeVar("Item", bound=Model)
 Names = Callable[[Topology], Iterable[str]]

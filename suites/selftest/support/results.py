@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Judgement, Level, Verdict, judge
 from harness.model import expectations
@@ -11,6 +10,7 @@ from harness.model.step import Outcome, Phase, Step
 from harness.model.topology import Cluster
 from harness.model.traffic import Request
 from reports.result import FailOn, RunInfo, TopologyResult, lacking
+from suites.catalogue import catalogue
 from suites.selftest.support.breakage import gateway_is, last
 
 COMMAND = "pytest --topology=multi-primary"
