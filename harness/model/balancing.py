@@ -1,16 +1,26 @@
 """How a client's proxy shares requests out over helloworld's endpoints, and which settings decide it. Pure."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from harness.model.clients import client_proxies
-from harness.model.expectations import endpoints_by_cluster, helloworld_endpoints
+from harness.model.expectations import HELLOWORLD, addresses_of, endpoints_by_cluster, helloworld_endpoints
+from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
+from harness.model.policies import is_about_helloworld, settings
+from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
+
+
+def _endpoints(observation: Observation, client: Cluster) -> tuple[ProxyEndpoint, ...]:
+    proxy = next(iter(client_proxies(observation, client)), None)
+    known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
+    return known.endpoints if known else ()
 
 
 def promised_weights(observation: Observation, client: Cluster) -> dict[str, int]:
     """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told."""
-    proxy = next(iter(client_proxies(observation, client)), None)
-    known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
-    healthy = [endpoint for endpoint in known.endpoints if endpoint.healthy] if known else []
+    healthy = [endpoint for endpoint in _endpoints(observation, client) if endpoint.healthy]
     owned = endpoints_by_cluster(observation, client, healthy) or {}
     if any(len(owners) > 1 for owners in owned):
         return {}  # one gateway for several clusters: which of them it meets is not the client's choice
@@ -18,3 +28,110 @@ def promised_weights(observation: Observation, client: Cluster) -> dict[str, int
         observation.topology[name].version: sum(endpoint.weight for endpoint in endpoints)
         for (name,), endpoints in owned.items()
     }
+
+
+def standby(observation: Observation, client: Cluster, target: Cluster) -> tuple[ProxyEndpoint, ...]:
+    """A cluster's endpoints that a client's proxy uses only when preferred ones fail; empty where it uses one now.
+
+    Priorities are read from the proxy. In a recording without them the locality decides, where a setting prefers the
+    near one. Source: Envoy, "Priority levels".
+    """
+    endpoints = _endpoints(observation, client)
+    ranks = {(e.address, e.port): _rank(observation, client, e) for e in endpoints}
+    theirs = addresses_of(observation, client, target)
+    mine = tuple(endpoint for endpoint in endpoints if (endpoint.address, endpoint.port) in theirs)
+    preferred = [ranks[e.address, e.port] for e in endpoints if e.healthy and e not in mine]
+    if not mine or not preferred:
+        return ()
+    return mine if min(preferred) < min(ranks[e.address, e.port] for e in mine) else ()
+
+
+def _rank(observation: Observation, client: Cluster, endpoint: ProxyEndpoint) -> int:
+    if endpoint.priority is not None:
+        return endpoint.priority
+    if not any(_prefers_near(observation, client)):
+        return 0
+    own = addresses_of(observation, client, client)
+    near = {e.locality for e in _endpoints(observation, client) if (e.address, e.port) in own}
+    return 0 if endpoint.locality in near else 1
+
+
+def decided_otherwise(observation: Observation, client: Cluster) -> str:
+    """Why a client's answers do not follow the weights of the endpoints, request by request; empty where they do."""
+    ranks = {_rank(observation, client, e) for e in _endpoints(observation, client)}
+    if len(ranks) > 1:
+        return f"its endpoints have {len(ranks)} priorities: the nearer ones take all requests while they are healthy"
+    return next(iter([*_prefers_near(observation, client), *_routed(observation, client)]), "")
+
+
+def policies_of(observation: Observation, client: Cluster, kind: str) -> Iterator[ConfigObject]:
+    """The objects of a kind about helloworld that configure a client's proxy: those of its primary."""
+    for item in observation[client.primary].config:
+        if item.kind == kind and is_about_helloworld(observation, item):
+            yield item
+
+
+def near_setting(policy: dict[str, Any]) -> str:
+    """What makes a load balancing setting prefer near endpoints, in words; empty where it doesn't.
+
+    Istio applies a locality setting by `distribute`; anything else only with outlier detection.
+    Source: Istio, pilot/pkg/networking/core/loadbalancer.
+    """
+    balancer = policy.get("loadBalancer") or {}
+    zones, places = balancer.get("zoneAwareLbSetting"), balancer.get("localityLbSetting")
+    fails_over = policy.get("outlierDetection") is not None
+    if zones is not None:
+        return f"zoneAwareLbSetting {zones}" if zones.get("enabled") is not False else ""
+    if places is None:
+        return "outlierDetection, failover by locality" if fails_over else ""
+    acts = places.get("enabled") is not False and (fails_over or places.get("distribute"))
+    return f"localityLbSetting {places}" if acts else ""
+
+
+def _prefers_near(observation: Observation, client: Cluster) -> Iterator[str]:
+    for item in policies_of(observation, client, "DestinationRule"):
+        if said := near_setting(item.spec.get("trafficPolicy") or {}):
+            yield f"DestinationRule {item.namespace}/{item.name}: {said}"
+    mesh = settings(observation, observation[client.primary])
+    if said := mesh_wide(mesh):
+        yield f"mesh configuration: {said}"
+    service = observation[client.primary].service(observation.asked.sample_namespace, HELLOWORLD)
+    if service and service.traffic_distribution:
+        yield f"Service {HELLOWORLD}: trafficDistribution {service.traffic_distribution}"
+    if service and service.internal_traffic_policy == "Local":
+        yield f"Service {HELLOWORLD}: internalTrafficPolicy Local"
+
+
+def mesh_wide(mesh: dict[str, Any]) -> str:
+    """What in a mesh configuration spreads traffic by locality, in words; empty where nothing does."""
+    zones, places = mesh.get("zoneAwareLbSetting"), mesh.get("localityLbSetting") or {}
+    if zones and zones.get("enabled") is not False:
+        return f"zoneAwareLbSetting {zones}"
+    if places.get("distribute") and places.get("enabled") is not False:
+        return f"localityLbSetting.distribute {places['distribute']}"
+    return ""
+
+
+def _routed(observation: Observation, client: Cluster) -> Iterator[str]:
+    for item in policies_of(observation, client, "DestinationRule"):
+        balancer = (item.spec.get("trafficPolicy") or {}).get("loadBalancer") or {}
+        if "consistentHash" in balancer:
+            yield f"DestinationRule {item.namespace}/{item.name}: consistentHash sends like requests to one endpoint"
+    for item in policies_of(observation, client, "VirtualService"):
+        if shares := route_weights(item):
+            yield f"VirtualService {item.namespace}/{item.name}: weights of routes: {', '.join(shares)}"
+
+
+def route_weights(item: ConfigObject) -> tuple[str, ...]:
+    """The weighted routes of a VirtualService, each `destination weight`."""
+    return tuple(
+        f"{_destination(route.get('destination') or {})} {route['weight']}"
+        for kind in ("http", "tcp", "tls")
+        for rule in item.spec.get(kind) or ()
+        for route in rule.get("route") or ()
+        if "weight" in route
+    )
+
+
+def _destination(destination: dict[str, Any]) -> str:
+    return str(destination.get("subset") or destination.get("host"))

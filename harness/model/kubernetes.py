@@ -152,6 +152,9 @@ class Service(Model):
     """`spec.externalIPs`."""
     node_addresses: tuple[str, ...] = ()
     """Type NodePort: the external addresses of the nodes that its annotation traffic.istio.io/nodeSelector selects."""
+    traffic_distribution: str = ""
+    """`spec.trafficDistribution`, else the annotation networking.istio.io/traffic-distribution."""
+    internal_traffic_policy: str = ""
     ready_endpoints: tuple[str, ...] = ()
     """Addresses of its ready endpoints (EndpointSlices)."""
     origin: Origin | None = None

@@ -63,6 +63,8 @@ class ProxyEndpoint(Model):
     """The health flags that say otherwise."""
     locality: str = ""
     """region/zone/sub-zone."""
+    priority: int | None = None
+    """0 is tried first; None where it was not observed."""
 
 
 class EndpointSet(Model):

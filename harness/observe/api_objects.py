@@ -22,6 +22,7 @@ from harness.model.origin import origin
 
 PROXY = "istio-proxy"
 NODE_SELECTOR = "traffic.istio.io/nodeSelector"
+_TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
 _ENV_OF = (PROXY, "discovery")
 _ENV_PREFIXES = (
     "ISTIO_META_",
@@ -225,9 +226,15 @@ def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -
         ports=tuple(_service_port(port) for port in spec.get("ports") or []),
         ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
         external_ips=tuple(spec.get("externalIPs") or ()),
+        traffic_distribution=spec.get("trafficDistribution") or _annotated(raw, _TRAFFIC_DISTRIBUTION),
+        internal_traffic_policy=spec.get("internalTrafficPolicy") or "",
         ready_endpoints=endpoints.get(key, ()),
         origin=origin(metadata(raw)),
     )
+
+
+def _annotated(raw: Object, key: str) -> str:
+    return str((metadata(raw).get("annotations") or {}).get(key) or "")
 
 
 def _service_port(port: Mapping[str, Any]) -> ServicePort:

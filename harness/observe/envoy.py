@@ -117,6 +117,7 @@ def _endpoint(host: Mapping[str, Any]) -> ProxyEndpoint:
         healthy=not flags,
         flags=tuple(flags),
         locality="/".join(parts).rstrip("/"),
+        priority=int(host.get("priority") or 0),
     )
 
 

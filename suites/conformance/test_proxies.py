@@ -3,8 +3,8 @@
 from typing import Any
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, revisions
-from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model import expectations, policies, revisions
+from harness.model.cluster import Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
@@ -14,20 +14,9 @@ AREA = "proxies"
 ALWAYS_SENT = ("CDS", "LDS")
 JUDGED_ELSEWHERE = ("trustDomain", "defaultConfig.meshId")
 """By CP-IDENTITY."""
+SETTING = "mesh config "
+MOST_SAID = 300
 PER_CLUSTER = ("defaultConfig.discoveryAddress",)
-POLICIES = (
-    "AuthorizationPolicy",
-    "DestinationRule",
-    "EnvoyFilter",
-    "PeerAuthentication",
-    "ProxyConfig",
-    "RequestAuthentication",
-    "ServiceEntry",
-    "Sidecar",
-    "Telemetry",
-    "VirtualService",
-    "WasmPlugin",
-)
 
 
 @requirement("XDS-SYNCED", Level.SHOULD, area=AREA)
@@ -80,12 +69,14 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
 
     Every primary configures its own clusters from its own API server only. A policy that stands on one of them holds in
     one half of the mesh. Compared are the mesh configuration of the revision (without trust domain and mesh id, which
-    CP-IDENTITY judges, and the discovery address), the policies and routes of the sample and the root namespace
-    (without routes of gateways, which differ where a primary serves remotes), and the ports of helloworld on every
-    cluster.
+    CP-IDENTITY judges, and the discovery address), the policies and routes of the sample and the root namespace that
+    can hold for the sample or an east-west gateway (without routes of gateways, which differ where a primary serves
+    remotes), and the ports of helloworld on every cluster: name, number and the protocol that Istio takes them for. On
+    a mesh that the suite did not install only those settings of the mesh are compared that decide about traffic between
+    clusters; that others differ is reported.
 
     Source: chapter, "Each control plane observes the API servers in all of the other clusters for services and
-    endpoints"; Istio, "Deployment models", multiple primaries.
+    endpoints"; Istio, "Deployment models", multiple primaries; Istio, "Protocol Selection".
     """
     configs: dict[str, dict[str, str]] = {}
     for primary, observed in evidence.readable(
@@ -95,18 +86,35 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
         if config is None:
             evidence.blocked("CP-READY", f"{primary.name} has no mesh configuration")
             continue
-        configs[primary.name] = _flat(config.mesh) | _policies(observation, observed, config.mesh)
+        compared = policies.traffic_policies(observation, observed)
+        configs[primary.name] = _flat(config.mesh) | {name: str(item.spec) for name, item in compared.items()}
+    if observation.asked.mode == "verify-only":
+        configs = _about_traffic(evidence, configs)
     _agree(evidence, configs)
     ports: dict[str, dict[str, str]] = {}
     for cluster, observed in evidence.readable(observation, Subject.SERVICES):
-        sample = observation.asked.sample_namespace
-        service = observed.service(sample, expectations.HELLOWORLD)
+        name = f"{observation.asked.sample_namespace}/{expectations.HELLOWORLD}"
+        service = observed.service(*name.split("/"))
         if service is None:
-            evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {sample}/{expectations.HELLOWORLD}")
-            continue
-        listed = sorted(f"{port.name} {port.port} {port.app_protocol}".strip() for port in service.ports)
-        ports[cluster.name] = {f"Service {sample}/{expectations.HELLOWORLD} ports": ", ".join(listed)}
+            evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {name}")
+        else:
+            ports[cluster.name] = {f"Service {name} ports": ", ".join(policies.ports(service))}
     _agree(evidence, ports)
+
+
+def _about_traffic(evidence: Evidence, configs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Leave settings aside that do not decide about traffic between clusters, and report those that differ."""
+
+    def compared(key: str) -> bool:
+        setting = key.removeprefix(SETTING).partition(".")[0]
+        return not key.startswith(SETTING) or setting in policies.SETTINGS
+
+    keys = sorted({key for values in configs.values() for key in values if not compared(key)})
+    for key in keys:
+        if len({values.get(key, "none") for values in configs.values()}) > 1:
+            told = ", ".join(f"{name}: {values.get(key, 'none')}" for name, values in configs.items())
+            evidence.fact(f"{key} differs, which does not concern traffic between the clusters ({told})"[:MOST_SAID])
+    return {name: {k: v for k, v in values.items() if compared(k)} for name, values in configs.items()}
 
 
 def _judge_sync(
@@ -144,23 +152,11 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
     if path in JUDGED_ELSEWHERE + PER_CLUSTER:
         return {}
     if not isinstance(value, dict):
-        return {f"mesh config {path}": str(value)}
+        return {f"{SETTING}{path}": str(value)}
     found: dict[str, str] = {}
     for key in sorted(value):
         found |= _flat(value[key], f"{path}.{key}" if path else key)
     return found
-
-
-def _policies(observation: Observation, observed: ClusterObservation, mesh: dict[str, Any]) -> dict[str, str]:
-    namespaces = {
-        observation.asked.sample_namespace,
-        str(mesh.get("rootNamespace") or observation.asked.system_namespace),
-    }
-    return {
-        f"{item.kind} {item.namespace}/{item.name}": str(item.spec)
-        for item in observed.config
-        if item.kind in POLICIES and item.namespace in namespaces and "mesh" in (item.spec.get("gateways") or ["mesh"])
-    }
 
 
 def _agree(evidence: Evidence, found: dict[str, dict[str, str]]) -> None:
@@ -180,4 +176,4 @@ def _agree(evidence: Evidence, found: dict[str, dict[str, str]]) -> None:
                 found=values.get(key, "none"),
             )
         if not differing:
-            evidence.fact(f"{name} agrees with {first} on {', '.join(values)}")
+            evidence.fact(f"{name} agrees with {first} on {', '.join(values) or 'everything that is compared'}")

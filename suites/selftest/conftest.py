@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.model.observation import Observation, load
+from suites.selftest.support.foreign import foreign
 from suites.selftest.support.good import TOPOLOGIES, good
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -22,6 +23,12 @@ def good_observations(made_observations: Mapping[str, Observation]) -> Mapping[s
     """The same as recorded on live clusters; only the mixed one is made up."""
     recorded = {path.name.removesuffix(".json.gz"): load(path) for path in sorted(RECORDED.glob("*.json.gz"))}
     return {**made_observations, **recorded}
+
+
+@pytest.fixture(scope="session")
+def foreign_observations(good_observations: Mapping[str, Observation]) -> Mapping[str, Observation]:
+    """The same as meshes that the suite did not install."""
+    return {name: foreign(observation) for name, observation in good_observations.items()}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

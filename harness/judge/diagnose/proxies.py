@@ -41,9 +41,12 @@ def proxy_rejects_config(observation: Observation) -> Iterator[Found]:
             field="configPatches" if first else "configuration",
             expected="accepted by every proxy",
             found=f"{len(errors)} refused",
-            repair=kubectl(source, "-n", first.namespace, f"delete envoyfilter {first.name}")
+            repair=noted(
+                kubectl(source, "-n", first.namespace, f"get envoyfilter {first.name} -o yaml"),
+                "change the patch that the errors name",
+            )
             if first
-            else noted(istioctl(source, "proxy-status"), "mend what the errors name"),
+            else noted(istioctl(source, "proxy-status"), "repair what the errors name"),
             evidence=few(
                 errors,
                 logged_by_control_planes(source),
@@ -87,7 +90,7 @@ def proxy_not_connected(observation: Observation) -> Iterator[Found]:
             found=proxy.connected_to if proxy and proxy.connected_to else "no control plane",
             repair=noted(
                 kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expectations.PROXY} --tail=50"),
-                f"mend what it says; then: kubectl delete pod {pod.name}",
+                "repair what it says, then delete the pod",
             ),
             evidence=few(
                 [state],

@@ -24,6 +24,7 @@ MODULES = (
     "network",
     "proxies",
     "policies",
+    "settings",
     "traffic",
     "experiments",
     "run",

@@ -7,8 +7,9 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
 from harness.model import clients, expectations, revisions
-from harness.model.cluster import ClusterObservation, Pod, Subject
+from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 
 
 @cause("service-missing", Layer.WORKLOADS, "WL-PLACED", "CONFIG-CONSISTENT")
@@ -85,7 +86,7 @@ def injection_off(observation: Observation) -> Iterator[Found]:
 def sidecar_missing(observation: Observation) -> Iterator[Found]:
     """A pod has no sidecar.
 
-    It was created while the webhook did not serve, or says itself that it wants none (sidecar.istio.io/inject:
+    It was created while the webhook did not serve, or asks for none itself (sidecar.istio.io/inject:
     "false"). It has no identity in the mesh, and as a client it goes to the Service's own address: the local pods.
     """
     sample = observation.asked.sample_namespace
@@ -109,7 +110,7 @@ def sidecar_missing(observation: Observation) -> Iterator[Found]:
 
 
 def _inject(observed: ClusterObservation, pod: Pod, key: str) -> str:
-    """Take the wish for no sidecar out of the pod's template."""
+    """Remove the opt-out of injection from the pod's template."""
     where = "labels" if key in pod.labels else "annotations"
     name = next(
         (
@@ -128,7 +129,7 @@ def cni_not_enabled(observation: Observation) -> Iterator[Found]:
     """Pods redirect their traffic themselves although Istio's CNI plugin is there.
 
     They start with istio-init, which needs NET_ADMIN, and where pods may not have it they are refused. The plugin's
-    resource alone does not tell injection of it: pilot.cni.enabled must be true. On OpenShift the operator sets it by
+    resource alone does not change injection: pilot.cni.enabled must be true. On OpenShift the operator sets it by
     itself, on plain Kubernetes it does not.
     """
     for cluster, observed in read(observation, Subject.PODS) if observation.asked.cni else ():
@@ -168,7 +169,7 @@ def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
                 found=state or "not ready",
                 repair=noted(
                     kubectl(observed, "-n", pod.namespace, f"logs {pod.name} -c {expectations.PROXY} --tail=50"),
-                    "mend what it waits for",
+                    "repair what it waits for",
                 ),
                 evidence=trouble(observed, None, (pod,)),
             )
@@ -190,30 +191,32 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
             is_client = app == client and clients.client_available(observation, cluster)
             if is_client or (workload is not None and workload.available):
                 continue
-            pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
-            evidence = few(
-                trouble(observed, workload, pods),
-                logged(observed, _cni_agents(observed, pods)),
-                failed_steps(observation, cluster.name),
-            )
-            scaled = workload is not None and workload.desired == 0
-            yield Found(
-                cluster=cluster.name,
-                object=f"Deployment {sample}/{name}",
-                field="condition Available",
-                expected="True",
-                found="scaled to 0"
-                if scaled
-                else short(evidence, "not Available" if workload else "no such Deployment"),
-                repair=kubectl(observed, "-n", sample, f"scale deployment/{name} --replicas=1")
-                if scaled
-                else noted(
-                    kubectl(observed, "-n", sample, f"describe pods -l app={app}"), "mend what the evidence names"
-                )
-                if workload
-                else _deploy(observation, observed, app, cluster.version),
-                evidence=evidence,
-            )
+            yield _unavailable(observation, cluster, app, name, workload)
+
+
+def _unavailable(observation: Observation, cluster: Cluster, app: str, name: str, workload: Workload | None) -> Found:
+    sample, observed = observation.asked.sample_namespace, observation[cluster]
+    pods = tuple(pod for pod in observed.pods_with(sample, app=app) if waiting(pod) or not pod.ready)
+    evidence = few(
+        trouble(observed, workload, pods),
+        logged(observed, _cni_agents(observed, pods)),
+        failed_steps(observation, cluster.name),
+    )
+    describe = kubectl(observed, "-n", sample, f"describe pods -l app={app}")
+    found, repair = short(evidence, "not Available"), noted(describe, "repair what the evidence names")
+    if workload is None:
+        found, repair = short(evidence, "no such Deployment"), _deploy(observation, observed, app, cluster.version)
+    elif workload.desired == 0:
+        found, repair = "scaled to 0", kubectl(observed, "-n", sample, f"scale deployment/{name} --replicas=1")
+    return Found(
+        cluster=cluster.name,
+        object=f"Deployment {sample}/{name}",
+        field="condition Available",
+        expected="True",
+        found=found,
+        repair=repair,
+        evidence=evidence,
+    )
 
 
 def _cni_agents(observed: ClusterObservation, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:

@@ -1,0 +1,187 @@
+"""Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from harness.model.clients import app, client_app
+from harness.model.cluster import ClusterObservation
+from harness.model.expectations import HELLOWORLD, gateway_service, mesh_config
+from harness.model.istio import ConfigObject
+from harness.model.kubernetes import Pod, Service, ServicePort
+from harness.model.observation import Observation
+
+BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
+BY_WORKLOAD = ("AuthorizationPolicy", "EnvoyFilter", "PeerAuthentication", "RequestAuthentication", "Sidecar")
+PER_PROXY = ("ProxyConfig", "Telemetry", "WasmPlugin")
+"""What these change stays within a proxy; on a mesh of others it may differ."""
+SETTINGS = (
+    "defaultDestinationRuleExportTo",
+    "defaultHttpRetryPolicy",
+    "defaultServiceExportTo",
+    "defaultVirtualServiceExportTo",
+    "discoverySelectors",
+    "enableAutoMtls",
+    "h2UpgradePolicy",
+    "localityLbSetting",
+    "meshMTLS",
+    "protocolDetectionTimeout",
+    "rootNamespace",
+    "serviceScopeConfigs",
+    "serviceSettings",
+    "zoneAwareLbSetting",
+)
+"""Keys of the mesh configuration that decide how traffic goes between clusters."""
+_PROTOCOLS = frozenset(
+    ("tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql")
+)
+_KUBERNETES_PROTOCOLS = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
+_NOT_SNIFFED = (25, 53, 3306, 27017)
+
+
+def protocol(port: ServicePort) -> str:
+    """The protocol that Istio takes a port for; `detected` where neither appProtocol nor the name says one.
+
+    Source: Istio, pkg/config/kube/conversion.go, ConvertProtocol.
+    """
+    name = port.app_protocol or port.name
+    if port.app_protocol in _KUBERNETES_PROTOCOLS:
+        return _KUBERNETES_PROTOCOLS[port.app_protocol]
+    if name.lower().startswith("grpc-web"):
+        return "grpc-web"
+    said = name.partition("-")[0].lower()
+    return said if said in _PROTOCOLS else "tcp" if port.port in _NOT_SNIFFED else "detected"
+
+
+def ports(service: Service) -> tuple[str, ...]:
+    """A Service's ports as Istio tells them apart: name, number, protocol. Endpoints are found by the port's name."""
+    return tuple(sorted(f"{port.name} {port.port} {protocol(port)}" for port in service.ports))
+
+
+def settings(observation: Observation, observed: ClusterObservation) -> dict[str, Any]:
+    """The mesh configuration of a control plane; {} where it is not known."""
+    found = mesh_config(observed, observation.asked.revision)
+    return found.mesh if found else {}
+
+
+def root_namespace(observation: Observation, observed: ClusterObservation) -> str:
+    """The namespace whose policies hold for the whole mesh."""
+    return str(settings(observation, observed).get("rootNamespace") or observation.asked.system_namespace)
+
+
+def traffic_policies(observation: Observation, observed: ClusterObservation) -> dict[str, ConfigObject]:
+    """The policies of the sample and the root namespace that can hold for helloworld's traffic, by kind and name.
+
+    Left aside: routes of gateways only, what names other hosts, and what selects neither a pod of the sample nor one of
+    an east-west gateway.
+    """
+    namespaces = {observation.asked.sample_namespace, root_namespace(observation, observed)}
+    return {
+        f"{item.kind} {item.namespace}/{item.name}": item
+        for item in observed.config
+        if item.namespace in namespaces and _concerns(observation, item)
+    }
+
+
+def _concerns(observation: Observation, item: ConfigObject) -> bool:
+    if item.kind in BY_HOST:
+        return is_about_helloworld(observation, item)
+    if item.kind in PER_PROXY and observation.asked.mode == "verify-only":
+        return False
+    return item.kind in BY_WORKLOAD + PER_PROXY and any(_selected(observation, item))
+
+
+def is_about_helloworld(observation: Observation, item: ConfigObject) -> bool:
+    """Whether an object's hosts take helloworld in, and it holds within the mesh."""
+    hosts = item.spec.get("hosts") or item.spec.get("host") or []
+    inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
+    return inside and mentions(hosts, observation.asked.sample_namespace, item.namespace)
+
+
+def mentions(hosts: object, sample: str, namespace: str = "") -> bool:
+    """Whether hosts take helloworld in. A short name is meant in the namespace of its object, the sample's by default.
+
+    Source: Istio, "Destination Rule", host.
+    """
+    short = {f"{HELLOWORLD}.{sample}", f"{HELLOWORLD}.{sample}.svc"}
+    short |= {HELLOWORLD} if namespace in {"", sample} else set()
+    full = f"{HELLOWORLD}.{sample}.svc.cluster.local"
+    names = map(str, hosts if isinstance(hosts, list) else [hosts])
+    return any(
+        name in short
+        or name.startswith(f"{HELLOWORLD}.{sample}.svc.")
+        or (name.startswith("*") and full.endswith(name[1:]))
+        for name in names
+    )
+
+
+def selected_gateways(observation: Observation, item: ConfigObject) -> tuple[str, ...]:
+    """The clusters on whose east-west gateway a policy holds, by its selector; those of its own namespace or all."""
+    return tuple(
+        observed.name
+        for observed in observation.clusters
+        if any(_holds(item, pod, observation, observed) for pod in _gateway_pods(observed))
+    )
+
+
+def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:
+    """Whether a policy holds for a pod of helloworld on some cluster."""
+    sample = observation.asked.sample_namespace
+    return any(
+        _holds(item, pod, observation, observed)
+        for observed in observation.clusters
+        for pod in observed.pods_with(sample, app=HELLOWORLD)
+    )
+
+
+def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
+    """For each pod of the sample and of the gateways, whether a policy holds for it."""
+    sample = observation.asked.sample_namespace
+    for observed in observation.clusters:
+        mine = {HELLOWORLD, client_app(observed, observation.asked)}
+        pods = [pod for pod in observed.pods_with(sample) if app(pod) in mine]
+        for pod in (*pods, *_gateway_pods(observed)):
+            yield _holds(item, pod, observation, observed)
+
+
+def _gateway_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
+    service = gateway_service(observed)
+    if service is None or not service.selector:
+        return ()
+    return tuple(
+        pod
+        for pod in observed.lasting_pods
+        if pod.namespace == service.namespace and service.selector.items() <= pod.labels.items()
+    )
+
+
+def _holds(item: ConfigObject, pod: Pod, observation: Observation, observed: ClusterObservation) -> bool:
+    """Whether a policy holds for a pod: its namespace (the root namespace is all), its selector, its targets."""
+    if item.namespace not in {pod.namespace, root_namespace(observation, observed)}:
+        return False
+    targets = [*(item.spec.get("targetRefs") or ()), *filter(None, [item.spec.get("targetRef")])]
+    if targets:
+        gateway = pod.labels.get("gateway.networking.k8s.io/gateway-name")
+        return any(target.get("name") == gateway for target in targets)
+    wanted: dict[str, str] = (item.spec.get("selector") or {}).get("matchLabels") or {}
+    wanted = wanted or (item.spec.get("workloadSelector") or {}).get("labels") or {}
+    return wanted.items() <= pod.labels.items()
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a Kubernetes label selector takes labels in."""
+    return all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items()) and all(
+        _matches(str(rule.get("key")), str(rule.get("operator")), rule.get("values") or (), labels)
+        for rule in selector.get("matchExpressions") or ()
+    )
+
+
+def _matches(key: str, operator: str, values: Container[str], labels: Mapping[str, str]) -> bool:
+    match operator:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
