@@ -13,6 +13,14 @@ COVERAGE_FALSE_ALARM = 1e-6
 """Probability that a good mesh misses a version: one in a million clients."""
 DISTRIBUTION_FALSE_ALARM = 1e-4
 """Probability that a good mesh fails the whole comparison of shares."""
+DISTRIBUTION_POWER = 0.95
+"""Probability of noticing that the weakest version's odds are halved: 1:2 in place of 1:1."""
+MOST_REQUESTS = 2000
+"""For one client's distribution, however small a share is."""
+ERROR_RATE = 1e-3
+"""Share of requests that fail on a mesh that carries traffic, without anything being wrong between its clusters."""
+ERRORS_FALSE_ALARM = 1e-4
+"""Probability that a client's requests show more errors than that rate explains."""
 _TIE = 1e-7
 """Relative: outcomes as likely as the observed one count as extreme in spite of rounding."""
 
@@ -49,6 +57,43 @@ def coverage_cap(shares: Sequence[float], false_alarm: float = COVERAGE_FALSE_AL
     while miss_probability(shares, cap) > false_alarm:
         cap += 1
     return cap
+
+
+def distribution_size(shares: Sequence[float], clients: int) -> int:
+    """The number of requests that shows a halved weakest share with `DISTRIBUTION_POWER`, at most `MOST_REQUESTS`.
+
+    About 300 for two equal shares, 550 for four, 1150 for eight.
+
+    Args:
+        shares: what the versions promise; they sum to 1.
+        clients: how many comparisons the false alarms are divided among.
+    """
+    weakest, compared = min(shares), 1 if len(shares) <= 2 else len(shares)  # noqa: PLR2004
+    if weakest == 1:
+        return 1
+    false_alarm, count = DISTRIBUTION_FALSE_ALARM / clients / compared, 20
+    while count < MOST_REQUESTS and power(count, weakest, halved_odds(weakest), false_alarm) < DISTRIBUTION_POWER:
+        count += max(1, count // 20)
+    return min(count, MOST_REQUESTS)
+
+
+def scaled_requests(requests: int, shares: Sequence[float], clients: int) -> int:
+    """As many requests as tell a client as much as `requests` tell one of two clients about two equal shares."""
+    two = distribution_size(equal_shares(2), 2)
+    return max(requests, min(MOST_REQUESTS, -(-requests * distribution_size(shares, clients) // two)))
+
+
+def error_budget(requests: int, rate: float = ERROR_RATE, false_alarm: float = ERRORS_FALSE_ALARM) -> int:
+    """The most errors among so many requests that a background rate explains: 4 of 400 at a rate of 1e-3.
+
+    The smallest k with P(X > k) ≤ α for X binomial; 0 for a rate of 0.
+    """
+    likelihoods = binomial(requests, rate)
+    more, budget = 1 - likelihoods[0], 0
+    while more > false_alarm and budget < requests:
+        budget += 1
+        more -= likelihoods[budget]
+    return budget
 
 
 def binomial(trials: int, share: float) -> list[float]:

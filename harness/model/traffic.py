@@ -63,7 +63,7 @@ class Probe(Model):
 
 
 class Request(Model):
-    """One HTTP request from a sleep pod to helloworld."""
+    """One HTTP request from a client to helloworld."""
 
     sent: float
     """Seconds since the sequence began."""
@@ -95,7 +95,7 @@ class Sequence(Model):
     """Requests sent one after the other, each on a fresh connection, in one exec."""
 
     client: str
-    """Name of the cluster of the sleep pod."""
+    """Name of the cluster of the client."""
     pod: str
     command: str
     started: datetime
@@ -118,6 +118,8 @@ class Convergence(Model):
     """helloworld version → seconds until its first answer."""
     converged: bool
     requests: int
+    errors: dict[str, int] = {}
+    """What went wrong meanwhile, in words → number of requests."""
 
 
 class PeerIdentity(Model):

@@ -39,16 +39,21 @@ class Destination:
     pod: Pod
 
 
-def access_log_callers(text: str) -> Callers | None:
+def access_log_callers(text: str, request_id: str, *, shared: bool) -> Callers | None:
     """The callers of helloworld in an access log of JSON lines; None where no line tells callers at all.
 
     Requests by address, as probes send them, are left out: they name no Service.
+
+    Args:
+        text: the log.
+        request_id: of the suite's own requests; where a line has it, no other line counts.
+        shared: others call helloworld, too: nothing but lines with that id counts.
     """
     found: Callers = Counter()
     tells = False
-    for line in text.splitlines():
-        if _SAN not in line:
-            continue
+    lines = [line for line in text.splitlines() if _SAN in line]
+    own = [line for line in lines if request_id in line]
+    for line in own if own or shared else lines:
         try:
             entry = json.loads(line)
         except ValueError:
@@ -88,7 +93,9 @@ def metrics(destinations: tuple[Destination, ...], timeout: float) -> dict[str, 
     return {destination.pod.name: callers for destination, callers in found if callers is not None}
 
 
-def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[str, Callers | None]:
+def _access_logs(
+    destinations: tuple[Destination, ...], since: float, request_id: str, *, shared: bool
+) -> dict[str, Callers | None]:
     """By pod, the callers in its proxy's access log, None where it tells none; without pods whose log can't be read."""
 
     def of_pod(destination: Destination) -> str | None:
@@ -99,7 +106,11 @@ def _access_logs(destinations: tuple[Destination, ...], since: float) -> dict[st
             return None
 
     found = zip(destinations, in_parallel(of_pod, destinations), strict=True)
-    return {destination.pod.name: access_log_callers(text) for destination, text in found if text is not None}
+    return {
+        destination.pod.name: access_log_callers(text, request_id, shared=shared)
+        for destination, text in found
+        if text is not None
+    }
 
 
 def peers(
@@ -108,10 +119,14 @@ def peers(
     before: Mapping[str, Callers],
     since: Callable[[], float],
     timeout: float,
+    *,
+    request_id: str,
+    shared: bool,
 ) -> tuple[tuple[PeerIdentity, ...] | None, str]:
     """What the destinations' proxies recorded of their callers, or None and why there is no evidence.
 
-    A proxy that can be asked and recorded none has a row of 0 requests; one that can't be asked has no row.
+    A proxy that can be asked and recorded none has a row of 0 requests, unless others use the mesh, too: then each
+    proxy may keep another kind of evidence, or none. One that can't be asked has no row.
 
     Args:
         destinations: the helloworld pods.
@@ -119,24 +134,33 @@ def peers(
         before: the callers in their metrics before the requests were sent.
         since: seconds since the first request was sent, now.
         timeout: seconds for one exec.
+        request_id: header x-request-id of the requests.
+        shared: the mesh is used by others, too.
     """
     called = answered & {destination.pod.name for destination in destinations}
-    logged = _access_logs(destinations, since())
+
+    def read_logs() -> dict[str, Callers | None]:
+        return _access_logs(destinations, since(), request_id, shared=shared)
+
+    logged = read_logs()
     for _ in range(_FLUSHES):
         if all(logged.get(name) for name in called):
             break
         pause(_FLUSH_SECONDS)
-        logged = _access_logs(destinations, since())
-    if any(callers is not None for callers in logged.values()):
+        logged = read_logs()
+    if not shared and any(callers is not None for callers in logged.values()):
         return _identities(destinations, logged, "access log"), ""
-    counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(destinations, timeout).items()}
-    if any(counted.values()):
-        return _identities(destinations, counted, "metrics"), ""
-    if not answered or len(counted) < len(destinations):
+    told = {name: callers for name, callers in logged.items() if callers}
+    left = tuple(destination for destination in destinations if destination.pod.name not in told)
+    counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(left, timeout).items()}
+    if told or any(counted.values()):
+        kept = {name: callers for name, callers in counted.items() if callers or not shared}
+        return _identities(destinations, told, "access log") + _identities(left, kept, "metrics"), ""
+    if not answered or len(counted) < len(left):
         return (), ""  # nobody called, or it could not be asked who did: that is not a proxy that keeps no evidence
     return None, (
-        f"the proxies of helloworld neither log their callers (an access log of JSON lines with {_SAN}) "
-        "nor count them (istio_requests_total)"
+        f"the proxies of helloworld neither log their callers (an access log of JSON lines with {_SAN} and the "
+        "request's id) nor count them (istio_requests_total)"
     )
 
 

@@ -26,7 +26,8 @@ while [ "$sent" -lt "$cap" ] && [ "$trouble" -lt "$patience" ]; do
   size=$chunk
   [ $((cap - sent)) -lt "$size" ] && size=$((cap - sent))
   before=$sent
-  replies=$(curl -s --noproxy '*' --fail-early --max-time "$limit" -H 'Connection: close' -w "$format" "$url#[1-$size]")
+  replies=$(curl -s --noproxy '*' --fail-early --max-time "$limit" -H 'Connection: close' -H "x-request-id: $id" \
+    -w "$format" "$url#[1-$size]")
   printf '@@ clock %s\\n%s\\n' "$up" "$replies"
   IFS=$newline
   for line in $replies; do
@@ -70,6 +71,9 @@ class SequencePlan:
     """Seconds for one request."""
     seconds: int = 3600
     """After which no further request is sent."""
+    request_id: str = ""
+    """Header x-request-id of each request, by which the destination's access log tells them from others; none sent
+    where empty. Envoy passes one on that is there already (Envoy, "x-request-id")."""
     chunk: int = 1
     """Requests that one curl sends: 1 lets the sequence end after any request, more is faster. Each request is on a
     connection of its own either way."""
@@ -88,6 +92,7 @@ def script(plan: SequencePlan) -> str:
         "seconds_at_most": plan.seconds,
         "timeout_costs": _TIMEOUT_COSTS,
         "format": WRITE_OUT,
+        "id": plan.request_id,
     }
     return "\n".join(f"{name}={shlex.quote(str(value))}" for name, value in settings.items()) + _LOOP
 

@@ -1,9 +1,10 @@
 """One observation under way: its parts, each of which never raises and notes what it could not find out."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -13,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, TransportError
-from harness.model import expectations
+from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
 from harness.model.proxy import ControlPlane, Proxy
@@ -148,8 +149,11 @@ class Session:
     def send(self, convergence: tuple[Convergence, ...], count: int) -> Traffic:
         """Send coverage and distribution, all clients side by side, and collect what the destinations saw."""
         began, limit = time.monotonic(), ASK_SECONDS * self._scale
-        seen, senders = self._seen(), self._clients()
-        odds = traffic.coverage(self._topology, self._asked, seen)
+        # No UUID, in whose place Envoy would write what it decided about tracing.
+        own_id = f"ew-{secrets.token_hex(5)}"
+        seen, senders = self._seen(), [replace(client, request_id=own_id) for client in self._clients()]
+        planned = traffic.coverage(self._topology, self._asked, seen)
+        count = odds.scaled_requests(count, planned.shares, len(self._topology.clusters))
         destinations = tuple(
             peers.Destination(name, self._kubes[name], pod)
             for name, cluster in seen.items()
@@ -160,18 +164,26 @@ class Session:
         converged = {timed.client for timed in convergence if timed.converged}
 
         def both(client: traffic.Client) -> tuple[Sequence, Sequence | None]:
-            coverage = traffic.cover(client, odds.cap, client.cluster in converged)
+            coverage = traffic.cover(client, planned.cap, client.cluster in converged)
             return coverage, traffic.distribute(client, count, coverage)
 
         sent = in_parallel(both, senders)
         sequences = [sequence for pair in sent for sequence in pair if sequence]
         answered = {request.instance for sequence in sequences for request in sequence.requests if request.instance}
-        found, missing = peers.peers(destinations, answered, before, lambda: time.monotonic() - began, limit)
+        found, missing = peers.peers(
+            destinations,
+            answered,
+            before,
+            lambda: time.monotonic() - began,
+            limit,
+            request_id=own_id,
+            shared=self._asked.mode == "verify-only",
+        )
         return Traffic(
             convergence=convergence,
             coverage=tuple(coverage for coverage, _ in sent),
-            cap=odds.cap,
-            false_alarm=odds.false_alarm,
+            cap=planned.cap,
+            false_alarm=planned.false_alarm,
             distribution=tuple(distribution for _, distribution in sent if distribution),
             peers=found,
             peers_missing=missing,

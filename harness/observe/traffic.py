@@ -1,6 +1,7 @@
 """Sends the requests that show whether the clusters form one mesh: until it converges, for coverage, for shares."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ _PAUSE = 0.5
 _CHUNK = 20
 _EXEC_SECONDS = 600.0
 _LITTLE_PATIENCE = 5
+_MOST_ERRORS = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Client:
     """The same where one that hangs is not judged, or is known to."""
     timeout: float
     """Seconds for one exec that asks its proxy."""
+    request_id: str = ""
+    """Header x-request-id of what is judged."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Odds:
 
     cap: int
     false_alarm: float
+    shares: tuple[float, ...] = ()
+    """What each cluster's version promises."""
 
 
 def clients(
@@ -100,9 +106,9 @@ def coverage(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObs
         max(1, len(expectations.helloworld_pods(observed[cluster.name], asked.sample_namespace)))
         for cluster in topology.clusters
     ]
-    shares = [count / sum(pods) for count in pods]
+    shares = tuple(count / sum(pods) for count in pods)
     cap = odds.coverage_cap(shares)
-    return Odds(cap, odds.miss_probability(shares, cap))
+    return Odds(cap, odds.miss_probability(shares, cap), shares)
 
 
 def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
@@ -117,6 +123,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
     quiet = QUIET_SECONDS * timeout_scale
     plan = SequencePlan(client.url, LOOP, client.versions, patience=_LITTLE_PATIENCE, limit=client.short_limit)
     first: dict[str, float] = {}
+    errors = Counter[str]()
     sent, changed = 0, time.monotonic()
     endpoints: frozenset[tuple[str, int]] | None = None
     while True:
@@ -127,6 +134,7 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
         except TransportError:
             break
         sent += len(answers)
+        errors.update(answer.error or f"status {answer.status}" for answer in answers if not answer.version)
         for answer in answers:
             if answer.version and answer.version not in first:
                 first[answer.version] = round(offset + answer.sent + answer.seconds, 3)
@@ -142,7 +150,14 @@ def converge(client: Client, began: float, timeout_scale: float) -> Convergence:
         pause(_PAUSE)
     converged = expectations.all_answered(client.apart, first)
     seconds = max(first.values()) if converged else round(time.monotonic() - began, 3)
-    return Convergence(client=client.cluster, seconds=seconds, first_answer=first, converged=converged, requests=sent)
+    return Convergence(
+        client=client.cluster,
+        seconds=seconds,
+        first_answer=first,
+        converged=converged,
+        requests=sent,
+        errors=dict(errors.most_common(_MOST_ERRORS)),
+    )
 
 
 def cover(client: Client, cap: int, converged: bool) -> Sequence:
@@ -151,14 +166,16 @@ def cover(client: Client, cap: int, converged: bool) -> Sequence:
     Where it has not converged a request that hangs is not waited for as long: what is to be seen has been seen.
     """
     limit = client.limit if converged else client.short_limit
-    return send(client, SequencePlan(client.url, cap, client.versions, least=LOOP, limit=limit))
+    return send(
+        client, SequencePlan(client.url, cap, client.versions, least=LOOP, limit=limit, request_id=client.request_id)
+    )
 
 
 def distribute(client: Client, count: int, coverage: Sequence) -> Sequence | None:
     """A fixed number of requests for the shares; None where coverage has shown that not all of them answer."""
     if not expectations.all_answered(client.apart, versions_seen(coverage.requests)):
         return None
-    plan = SequencePlan(client.url, count, limit=client.limit, chunk=_CHUNK)
+    plan = SequencePlan(client.url, count, limit=client.limit, chunk=_CHUNK, request_id=client.request_id)
     if broken_off(plan, coverage.requests):
         plan = replace(plan, patience=_LITTLE_PATIENCE)
     return send(client, plan)

@@ -1,16 +1,18 @@
 """Mutual TLS across clusters, as the destination sees it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import clients, expectations
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from harness.model.traffic import PeerIdentity
+from harness.model.traffic import PeerIdentity, Request
 from suites.conformance.common import lost_clients, missing
+from suites.conformance.sent import standing_by
 
 AREA = "mtls"
+METRICS = "metrics"
 
 
 @requirement("MTLS-PEER", Level.EXTENDED, area=AREA)
@@ -18,7 +20,9 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
     """A request from another cluster arrives over mutual TLS with the caller's identity.
 
     A client's configuration says what it means to do; what arrived only the destination's proxy knows. Examined is what
-    the proxies of helloworld recorded of their callers: mutual TLS, and the SPIFFE identity of sleep.
+    the proxies of helloworld recorded of their callers: mutual TLS, and the SPIFFE identity of the client. Only the
+    suite's own requests count. The access log tells them by their x-request-id; metrics count all callers together, so
+    that on a mesh that the suite did not install they must hold at least the answered requests with that identity.
 
     Source: Istio, "Mutual TLS authentication"; SPIFFE X.509-SVID.
     """
@@ -37,11 +41,15 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
         if not _called_from_elsewhere(observation, cluster):
             if lost := [client for client in lost_clients(observation) if client != cluster.name]:
                 evidence.unknown(f"{cluster.name}: the requests of {', '.join(lost)} were lost")
+            elif all(standing_by(observation, other) for other in observation.topology.others(cluster)):
+                evidence.not_applicable(f"{cluster.name} stands by for failover: no other cluster's client calls it")
             else:
                 evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")
             continue
         if not peers:
             _unrecorded(observation, evidence, cluster, asked)
+        if observation.asked.mode == "verify-only":
+            peers = _judge_metrics(observation, evidence, cluster, peers, identities)
         for peer in peers:
             evidence.expect(
                 peer.mutual_tls and peer.principal in identities,
@@ -51,6 +59,25 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
                 expected=f"mutual TLS, {' or '.join(sorted(identities))}",
                 found=f"{'mutual TLS' if peer.mutual_tls else 'no mutual TLS'}, {peer.principal or 'no identity'}",
             )
+
+
+def _judge_metrics(
+    observation: Observation, evidence: Evidence, cluster: Cluster, peers: list[PeerIdentity], identities: set[str]
+) -> list[PeerIdentity]:
+    """Judge what metrics of a mesh that others use say of the suite's own requests; returns the other rows."""
+    counted = [peer for peer in peers if peer.evidence == METRICS]
+    for pod in sorted({peer.pod for peer in counted}):
+        mine = sum(p.requests for p in counted if p.pod == pod and p.mutual_tls and p.principal in identities)
+        sent = sum(request.instance == pod for request in _requests(observation))
+        evidence.expect(
+            mine >= sent,
+            cluster=cluster,
+            object=f"Pod {observation.asked.sample_namespace}/{pod}",
+            field=f"callers in its {METRICS}",
+            expected=f"at least {sent} requests over mutual TLS, {' or '.join(sorted(identities))}",
+            found=f"{mine} of {sum(p.requests for p in counted if p.pod == pod)}",
+        )
+    return [peer for peer in peers if peer.evidence != METRICS]
 
 
 def _unrecorded(
@@ -71,7 +98,9 @@ def _unrecorded(
                 found="none: its proxy did not take the requests for helloworld's",
             )
     else:
-        evidence.unknown(f"{cluster.name}: no record of the requests that arrived")
+        missing_evidence = f"{cluster.name}: no record of the requests that arrived"
+        shared = observation.asked.mode == "verify-only"
+        (evidence.not_applicable if shared else evidence.unknown)(missing_evidence)
 
 
 def _client_identities(observation: Observation) -> set[str]:
@@ -84,10 +113,11 @@ def _client_identities(observation: Observation) -> set[str]:
 
 
 def _called_from_elsewhere(observation: Observation, cluster: Cluster) -> bool:
-    sequences = observation.traffic.coverage + observation.traffic.distribution if observation.traffic else ()
-    return any(
-        request.version == cluster.version
-        for sequence in sequences
-        if sequence.client != cluster.name
-        for request in sequence.requests
-    )
+    return any(request.version == cluster.version for request in _requests(observation, but=cluster.name))
+
+
+def _requests(observation: Observation, but: str = "") -> Iterator[Request]:
+    """Every request that was sent, those of one client left aside."""
+    for sequence in observation.traffic.coverage + observation.traffic.distribution if observation.traffic else ():
+        if sequence.client != but:
+            yield from sequence.requests

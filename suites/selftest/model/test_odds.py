@@ -190,3 +190,29 @@ def test_power_against_errors(requests: int) -> None:
     seen = sum(any(random.random() < 0.01 for _ in range(requests)) for _ in range(runs))
     assert agrees(seen, runs, odds.seen_probability(requests, 0.01))
     assert odds.seen_probability(requests, 0.0) == 0
+
+
+@pytest.mark.parametrize("clusters", range(2, 9))
+def test_requests_for_the_shares_of_more_clusters(clusters: int) -> None:
+    """A true 1:2 skew is noticed with 95 % up to eight clusters, with the default of 400 requests for two."""
+    shares = odds.equal_shares(clusters)
+    count = odds.scaled_requests(400, shares, clusters)
+    comparisons = 1 if clusters == 2 else clusters
+    false_alarm = odds.DISTRIBUTION_FALSE_ALARM / clusters / comparisons
+    assert odds.power(count, shares[0], odds.halved_odds(shares[0]), false_alarm) >= 0.95
+    assert count >= 400
+
+
+def test_requests_are_no_fewer_than_asked_for_and_never_endless() -> None:
+    assert odds.scaled_requests(400, odds.equal_shares(2), 2) == 400
+    assert odds.scaled_requests(400, (1.0,), 1) == 400
+    assert odds.scaled_requests(400, (0.001, 0.999), 2) == odds.MOST_REQUESTS
+
+
+@pytest.mark.parametrize(("count", "budget"), [(1, 1), (21, 2), (400, 4)])
+def test_errors_that_a_background_rate_explains(count: int, budget: int) -> None:
+    """The smallest number that is exceeded less than once in ten thousand times."""
+    likelihoods = odds.binomial(count, 1e-3)
+    assert odds.error_budget(count) == budget
+    assert sum(likelihoods[budget + 1 :]) <= 1e-4 < sum(likelihoods[budget:])
+    assert odds.error_budget(count, rate=0.0) == 0

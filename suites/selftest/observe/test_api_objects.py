@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -290,9 +291,41 @@ def test_callers_of_an_access_log() -> None:
     lines = RAW["access_log"]
     plain = json.loads(lines[0]) | {"downstream_peer_uri_san": None}
     probe = plain | {"authority": "10.128.0.34:5000"}
-    found = peers.access_log_callers("\n".join([*lines, json.dumps(plain), json.dumps(probe), "noise", "{"]))
+    found = peers.access_log_callers(
+        "\n".join([*lines, json.dumps(plain), json.dumps(probe), "noise", "{"]), "ew-1", shared=False
+    )
     assert found == {("spiffe://cluster.local/ns/sample/sa/sleep", True): 2, ("", False): 1}
-    assert peers.access_log_callers("[2026-11-23] GET /hello 200") is None
+    assert peers.access_log_callers("[2026-11-23] GET /hello 200", "ew-1", shared=False) is None
+
+
+def test_only_the_suites_own_lines_of_an_access_log_count() -> None:
+    """They are told by the request's id; where others call, too, a line without it tells nothing."""
+    lines = [json.loads(line) for line in RAW["access_log"]]
+    own = json.dumps(lines[0] | {"request_id": "ew-0123456789"})
+    others = [json.dumps(lines[1] | {"downstream_peer_uri_san": None}), *RAW["access_log"]]
+    for shared in (True, False):
+        found = peers.access_log_callers("\n".join([*others, own]), "ew-0123456789", shared=shared)
+        assert found == {("spiffe://cluster.local/ns/sample/sa/sleep", True): 1}
+    assert peers.access_log_callers("\n".join(others), "ew-0123456789", shared=True) is None
+
+
+def test_each_destination_of_a_shared_mesh_has_its_own_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One primary's mesh logs, the other one's counts; a proxy that does neither has no row."""
+    monkeypatch.setattr(peers, "_FLUSH_SECONDS", 0.0)
+    log = json.dumps(json.loads(RAW["access_log"][0]) | {"request_id": "ew-1"})
+    callers = Counter({("spiffe://a/ns/b/sa/c", True): 3})
+    monkeypatch.setattr(peers, "metrics", lambda left, _: {d.pod.name: callers for d in left if d.pod.name == "counts"})
+    destinations = tuple(
+        peers.Destination(
+            name, cast(Kube, _Logs(text)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
+        )
+        for name, text in {"logs": log, "counts": "text", "neither": "text"}.items()
+    )
+    found, _ = peers.peers(destinations, {"logs", "counts"}, {}, lambda: 1.0, 1.0, request_id="ew-1", shared=True)
+    assert [(row.destination, row.evidence, row.requests) for row in found or ()] == [
+        ("logs", "access log", 1),
+        ("counts", "metrics", 3),
+    ]
 
 
 @pytest.mark.parametrize("acknowledges", [True, False])
@@ -336,7 +369,7 @@ def test_a_proxy_that_recorded_nobody_is_told_from_one_that_cannot_be_asked(monk
         )
         for name, texts in clusters.items()
     )
-    found, reason = peers.peers(destinations, set(clusters), {}, lambda: 1.0, 1.0)
+    found, reason = peers.peers(destinations, set(clusters), {}, lambda: 1.0, 1.0, request_id="ew-1", shared=False)
     assert [(row.destination, row.requests) for row in found or ()] == [("told", 2), ("late", 2), ("nobody", 0)]
     assert not reason
 

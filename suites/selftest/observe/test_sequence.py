@@ -92,3 +92,16 @@ def test_without_a_working_curl_it_ends_at_once(tmp_path: Path) -> None:
 def test_no_request_is_sent_after_its_time(tmp_path: Path) -> None:
     plan = SequencePlan(URL, cap=400, seconds=0, chunk=20)
     assert len(requests(sent(tmp_path, plan, "v1"))) == 20
+
+
+def test_each_request_carries_the_id_by_which_it_is_found_again(tmp_path: Path) -> None:
+    """The stub says what it was called with, in the place of the answering pod."""
+    curl = tmp_path / "curl"
+    curl.write_text(
+        '#!/bin/sh\nfor word; do case $word in x-request*) printf "%s\\n@@ 200 0.1 1 0 \\n" "$word"; esac; done\n'
+    )
+    curl.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    plan = SequencePlan(URL, cap=2, request_id="ew-0123456789")
+    found = subprocess.run(["sh", "-c", script(plan)], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.count("x-request-id: ew-0123456789\n@@ 200") == 2
