@@ -7,7 +7,7 @@ what could not be read is the business of the requirement that reads it.
 from collections.abc import Callable
 from enum import StrEnum
 
-from harness.model import expectations
+from harness.model import clients, expectations
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Feature
@@ -65,12 +65,11 @@ def _injects_by_namespace(observation: Observation, observed: ClusterObservation
 def _has_sample(observation: Observation, observed: ClusterObservation) -> bool:
     namespace = observation.asked.sample_namespace
     helloworld = any(w.namespace == namespace and expectations.is_helloworld(w) for w in observed.workloads)
-    return helloworld or observed.workload(namespace, expectations.SLEEP) is not None
+    return helloworld or clients.client_workload(observed, observation.asked) is not None
 
 
 def _has_sidecar_client(observation: Observation, observed: ClusterObservation) -> bool:
-    pods = observed.pods_with(observation.asked.sample_namespace, app=expectations.SLEEP)
-    return any(expectations.has_proxy(pod) for pod in pods)
+    return any(expectations.has_proxy(pod) for pod in clients.client_pods(observed, observation.asked))
 
 
 _Test = Callable[[Observation], bool]

@@ -1,18 +1,17 @@
 """Traffic: the chapter's loop, judged with known odds."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import balancing, expectations, odds
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from harness.model.traffic import Latency, Request, Sequence, Traffic
-from suites.conformance.common import lost_clients, missing
+from suites.conformance.common import lost_clients
+from suites.conformance.sent import ended_early, good, latencies, sequences
 
 AREA = "traffic"
-OK = 200
 LOOP = 10
 """The chapter's `for i in {0..9}`."""
 RARELY, ERROR_RATE = 10, 0.01
@@ -35,10 +34,10 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "Verify that you see responses from both clusters"; harness/model/odds.py, coverage_cap.
     """
     shares = odds.equal_shares(len(observation.topology.clusters))
-    for client, sequences in _sequences(observation, evidence, "coverage"):
-        requests = [request for sequence in sequences for request in sequence.requests]
+    for client, sent in sequences(observation, evidence, "coverage"):
+        requests = [request for sequence in sent for request in sequence.requests]
         cap = max(odds.coverage_cap(shares), observation.traffic.cap if observation.traffic else 0)
-        versions = [request.version if _good(request) else "error" for request in requests]
+        versions = [request.version if good(request) else "error" for request in requests]
         evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])} ({_odds(observation, cap)})")
         for targets in expectations.spread_over(observation.topology, client):
             answered = [target for target in targets if target.version in versions]
@@ -48,7 +47,9 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
                     f"{client.name}: {target.version} of {target.name} answered, first at request {first} of at most "
                     f"{cap}"
                 )
-            if not answered:
+            if not answered and ended_early(observation, client):
+                evidence.blocked("TR-NO-ERRORS", f"{client.name}: requests were broken off at {len(versions)} of {cap}")
+            elif not answered and not _judge_standby(observation, evidence, client, targets):
                 _judge_silent(observation, evidence, client, targets, versions=versions, cap=cap)
 
 
@@ -57,25 +58,40 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
     """No request from any client to helloworld failed.
 
     Examined is every request of TR-REACH and TR-DISTRIBUTION. None failed of n bounds the rate of errors: of 300, to
-    at most 1 % with 95 % confidence.
+    at most 1 % with 95 % confidence. A mesh that carries traffic has errors of its own: on one that the suite did not
+    install as many may fail as a background rate of 1e-3 explains (with more, such a mesh fails once in ten thousand
+    clients), and none so many that the requests were broken off. Errors before the clusters had converged are reported.
 
-    Source: chapter, the loop; harness/model/odds.py, error_rate_bound.
+    Source: chapter, the loop; harness/model/odds.py, error_rate_bound and error_budget.
     """
-    for client, sequences in _sequences(observation, evidence, "coverage", "distribution"):
-        requests = [request for sequence in sequences for request in sequence.requests]
-        failed = [request for request in requests if not _good(request)]
+    for client, sent in sequences(observation, evidence, "coverage", "distribution"):
+        _report_early_errors(observation, evidence, client)
+        requests = [request for sequence in sent for request in sequence.requests]
+        failed = [request for request in requests if not good(request)]
         reasons = Counter(request.error.strip()[:120] or f"status {request.status}" for request in failed)
+        told = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
+        budget, stated = 0, _power(len(requests))
+        if observation.asked.mode == "verify-only":
+            budget = odds.error_budget(len(requests))
+            stated = f"at most {budget} are explained by a background rate of {odds.ERROR_RATE:g}"
         bound = odds.error_rate_bound(len(requests))
         evidence.expect(
-            not failed,
+            len(failed) <= budget and not ended_early(observation, client),
             cluster=client,
             object=f"{len(requests)} requests to helloworld",
             field="failed",
-            expected=0,
-            found=f"{len(failed)}: {'; '.join(f'{count} × {reason}' for reason, count in reasons.most_common(3))}"
+            expected=f"at most {budget}" if budget else 0,
+            found=f"{len(failed)}: {told} ({stated})"
             if failed
-            else f"0 (error rate at most {bound:.2%} with 95 % confidence; {_power(len(requests))})",
+            else f"0 (error rate at most {bound:.2%} with 95 % confidence; {stated})",
         )
+
+
+def _report_early_errors(observation: Observation, evidence: Evidence, client: Cluster) -> None:
+    for timed in observation.traffic.convergence if observation.traffic else ():
+        if timed.client == client.name and timed.errors:
+            told = "; ".join(f"{count} × {reason}" for reason, count in timed.errors.items())
+            evidence.fact(f"{client.name}: before the clusters had converged, of {timed.requests} requests: {told}")
 
 
 @requirement("TR-NO-RETRIES", Level.SHOULD, area=AREA)
@@ -88,9 +104,9 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "Traffic management concepts", retries; Envoy, cluster statistics.
     """
-    for client, sequences in _sequences(observation, evidence, "coverage", "distribution"):
-        for sequence in sequences:
-            attempts, sent = sum(host.requests for host in sequence.hosts), len(sequence.requests)
+    for client, sent in sequences(observation, evidence, "coverage", "distribution"):
+        for sequence in sent:
+            attempts, count = sum(host.requests for host in sequence.hosts), len(sequence.requests)
             failures = {f"{h.address}:{h.port}": h.connect_failures for h in sequence.hosts if h.connect_failures}
             pod = next((pod for pod in observation[client].pods if pod.name == sequence.pod), None)
             if pod and not expectations.has_proxy(pod) and not sequence.hosts_read:
@@ -99,23 +115,23 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
             elif not sequence.hosts:
                 evidence.blocked("EP-COMPLETE", f"{client.name}: {sequence.pod}'s proxy has no endpoint of helloworld")
-            elif attempts < sent and not failures:
-                if all(_good(request) for request in sequence.requests):
+            elif attempts < count and not failures:
+                if all(good(request) for request in sequence.requests):
                     evidence.unknown(
-                        f"{client.name}: the proxy counted {attempts} attempts for {sent} answered requests"
+                        f"{client.name}: the proxy counted {attempts} attempts for {count} answered requests"
                     )
                 else:
                     evidence.blocked("TR-NO-ERRORS", f"{client.name}: requests failed before they were sent on")
             else:
                 evidence.expect(
-                    attempts <= sent and not failures,
+                    attempts <= count and not failures,
                     cluster=client,
                     object=f"proxy {observation.asked.sample_namespace}/{sequence.pod}",
                     field="retries and failed connections",
-                    expected=f"{sent} attempts for {sent} requests, no failed connection",
+                    expected=f"{count} attempts for {count} requests, no failed connection",
                     found=f"{attempts} attempts"
                     + "".join(f", {count} failed connections to {host}" for host, count in failures.items())
-                    + f" ({_power(sent)})",
+                    + f" ({_power(count)})",
                 )
 
 
@@ -127,27 +143,36 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
     fresh connections and compared with the weights by the exact binomial test, for more than two versions each against
     the rest with Bonferroni's correction. A good mesh fails this requirement once in ten thousand runs, all clients
     together; stated are n, p, and how likely the weakest version's odds being halved would have been seen. Where that
-    is less likely than not, nothing is judged. Versions of clusters that share another network count together: which of
-    them answers is chosen once for a connection of the client's proxy, not for each request.
+    is less likely than not, nothing is judged; the number of requests grows with the number of clusters so that it is
+    95 % for up to eight. On a mesh that the suite did not install it is not applicable where a policy decides which
+    endpoint answers: failover or weights by locality, consistent hashing, weights of routes. Versions of clusters that
+    share another network count together: which of them answers is chosen once for a connection of the client's proxy,
+    not for each request.
 
     Source: Istio, "Deployment models"; harness/model/odds.py, compare_shares.
     """
-    clients = len(observation.topology.clusters)
-    for client, sequences in _sequences(observation, evidence, "distribution"):
+    clients = observation.topology.clusters
+    if observation.asked.mode == "verify-only":
+        reasons = {client.name: balancing.decided_otherwise(observation, client) for client in clients}
+        for name, why in reasons.items():
+            if why:
+                evidence.not_applicable(f"{name}: {why}")
+        clients = tuple(client for client in clients if not reasons[client.name])
+    for client, sent in sequences(observation, evidence, "distribution", among=clients):
         label = {
             target.version: " or ".join(each.version for each in targets)
             for targets in expectations.spread_over(observation.topology, client)
             for target in targets
         }
         promised = _promised_shares(observation, evidence, client, label)
-        answers = (request.version for s in sequences for request in s.requests if _good(request))
+        answers = (request.version for s in sent for request in s.requests if good(request))
         counts = Counter(label.get(version, version) for version in answers)
         if not promised:
             continue
         if not counts:
             evidence.blocked("TR-NO-ERRORS", f"no request of {client.name} was answered")
             continue
-        test = odds.compare_shares(counts, promised, odds.DISTRIBUTION_FALSE_ALARM / clients)
+        test = odds.compare_shares(counts, promised, odds.DISTRIBUTION_FALSE_ALARM / len(observation.topology.clusters))
         stated = (
             f"n={test.trials}, p={test.p_value:.2g}, false alarms {test.false_alarm:.2g}, power {test.power:.1%} "
             "against halved odds"
@@ -186,59 +211,6 @@ def test_tr_latency(observation: Observation, evidence: Evidence) -> None:
         evidence.skipped("no request was answered")
 
 
-def latencies(observation: Observation) -> tuple[Latency, ...]:
-    """Answer times by client and version, from all sequences."""
-    traffic = observation.traffic or Traffic(cap=0, false_alarm=0)
-    sequences = traffic.coverage + traffic.distribution
-    found = []
-    for client in observation.topology.clusters:
-        requests = [r for s in sequences if s.client == client.name for r in s.requests if _good(r)]
-        for version in sorted({request.version for request in requests}):
-            seconds = [request.seconds for request in requests if request.version == version]
-            found.append(
-                Latency(
-                    client=client.name,
-                    version=version,
-                    local=version == client.version,
-                    p50=odds.percentile(seconds, 0.5),
-                    p95=odds.percentile(seconds, 0.95),
-                    requests=len(seconds),
-                )
-            )
-    return tuple(found)
-
-
-def _good(request: Request) -> bool:
-    return request.status == OK and bool(request.version) and not request.error
-
-
-def _sequences(observation: Observation, evidence: Evidence, *kinds: str) -> Iterator[tuple[Cluster, list[Sequence]]]:
-    """The sequences of each client; unknown where one broke or is empty, blocked where there is no client."""
-    for client in observation.topology.clusters:
-        sent: list[Sequence] = []
-        for kind in kinds:
-            mine = [s for s in getattr(observation.traffic, kind, ()) if s.client == client.name]
-            if not mine:
-                if kind == "distribution" and _broken_off(observation, client):
-                    evidence.blocked("TR-REACH", f"{client.name} did not reach every version")
-                else:
-                    missing(observation, evidence, client, f"the {kind} sequence")
-            sent += mine
-        broken = [s.transport_error or "no request in it" for s in sent if s.transport_error or not s.requests]
-        for reason in broken:
-            evidence.unknown(f"{client.name}: a sequence broke: {reason}")
-        if whole := [s for s in sent if s.requests and not s.transport_error]:
-            yield client, whole
-
-
-def _broken_off(observation: Observation, client: Cluster) -> bool:
-    """Whether the client's coverage failed, so that nothing more was sent."""
-    coverage = observation.traffic.coverage if observation.traffic else ()
-    seen = {r.version for s in coverage if s.client == client.name for r in s.requests if _good(r)}
-    sent = any(s.requests for s in coverage if s.client == client.name)
-    return sent and not expectations.all_answered(expectations.versions_apart(observation.topology, client), seen)
-
-
 def _odds(observation: Observation, cap: int) -> str:
     """How often TR-REACH is wrong: about a good mesh, and about one of which a version answers too rarely."""
     shares = odds.equal_shares(len(observation.topology.clusters))
@@ -253,6 +225,24 @@ def _odds(observation: Observation, cap: int) -> str:
 def _power(requests: int) -> str:
     seen = odds.seen_probability(requests, ERROR_RATE)
     return f"no false alarms; {ERROR_RATE:.0%} of requests failing would have been seen with probability {seen:.1%}"
+
+
+def _judge_standby(observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...]) -> bool:
+    """Judge clusters whose endpoints stand by for failover; False where one of them does not, or they must not."""
+    waiting = {target.name: balancing.standby(observation, client, target) for target in targets}
+    if observation.asked.mode == "install" or not all(waiting.values()):
+        return False
+    for name, endpoints in waiting.items():
+        down = [f"{e.address}:{e.port} {', '.join(e.flags)}" for e in endpoints if not e.healthy]
+        evidence.expect(
+            not down,
+            cluster=client,
+            object=f"helloworld of {name}",
+            field="endpoints that stand by for failover",
+            expected="healthy",
+            found=", ".join(down) or ", ".join(f"{e.address}:{e.port} healthy" for e in endpoints),
+        )
+    return True
 
 
 def _judge_silent(

@@ -1,0 +1,104 @@
+"""The requests that clients sent, as the requirements on traffic look at them."""
+
+from collections.abc import Iterator
+
+from harness.judge.requirement import Evidence
+from harness.model import balancing, expectations, odds
+from harness.model.observation import Observation
+from harness.model.topology import Cluster
+from harness.model.traffic import Latency, Request, Sequence, Traffic
+from suites.conformance.common import missing
+
+OK = 200
+
+
+def good(request: Request) -> bool:
+    """Whether a version of helloworld answered."""
+    return request.status == OK and bool(request.version) and not request.error
+
+
+def sequences(
+    observation: Observation, evidence: Evidence, *kinds: str, among: tuple[Cluster, ...] | None = None
+) -> Iterator[tuple[Cluster, list[Sequence]]]:
+    """The sequences of each client; unknown where one broke or is empty, blocked where there is no client.
+
+    Args:
+        observation: the run.
+        evidence: where the reservations are noted.
+        kinds: coverage, distribution.
+        among: the clients to consider; default all.
+    """
+    for client in observation.topology.clusters if among is None else among:
+        sent: list[Sequence] = []
+        for kind in kinds:
+            mine = [s for s in getattr(observation.traffic, kind, ()) if s.client == client.name]
+            if not mine and kind == "distribution" and standing_by(observation, client):
+                evidence.fact(f"{client.name}: no more requests were sent: a cluster stands by for failover")
+            elif not mine and kind == "distribution" and _broken_off(observation, client):
+                evidence.blocked("TR-REACH", f"{client.name} did not reach every version")
+            elif not mine:
+                missing(observation, evidence, client, f"the {kind} sequence")
+            sent += mine
+        broken = [s.transport_error or "no request in it" for s in sent if s.transport_error or not s.requests]
+        for reason in broken:
+            evidence.unknown(f"{client.name}: a sequence broke: {reason}")
+        if whole := [s for s in sent if s.requests and not s.transport_error]:
+            yield client, whole
+
+
+def _answered(observation: Observation, client: Cluster) -> set[str]:
+    coverage = observation.traffic.coverage if observation.traffic else ()
+    return {r.version for s in coverage if s.client == client.name for r in s.requests if good(r)}
+
+
+def _broken_off(observation: Observation, client: Cluster) -> bool:
+    """Whether the client's coverage failed, so that nothing more was sent."""
+    coverage = observation.traffic.coverage if observation.traffic else ()
+    sent = any(s.requests for s in coverage if s.client == client.name)
+    apart = expectations.versions_apart(observation.topology, client)
+    return sent and not expectations.all_answered(apart, _answered(observation, client))
+
+
+def standing_by(observation: Observation, client: Cluster) -> bool:
+    """Whether each version that did not answer a client belongs to a cluster that stands by; not if all answered.
+
+    Only on a mesh that the suite did not install: there failover by locality is the owner's setting.
+    """
+    if observation.asked.mode == "install" or not _broken_off(observation, client):
+        return False
+    seen = _answered(observation, client)
+    silent = [t for t in expectations.spread_over(observation.topology, client) if not {c.version for c in t} & seen]
+    return all(balancing.standby(observation, client, target) for targets in silent for target in targets)
+
+
+def ended_early(observation: Observation, client: Cluster) -> bool:
+    """Whether a client's coverage ended before its number of requests because too many failed.
+
+    Only on a mesh that the suite did not install. An installed one is judged by what was seen until then.
+    """
+    if observation.asked.mode == "install" or not _broken_off(observation, client) or observation.traffic is None:
+        return False
+    sent = [r for s in observation.traffic.coverage if s.client == client.name for r in s.requests]
+    return len(sent) < observation.traffic.cap and not all(map(good, sent))
+
+
+def latencies(observation: Observation) -> tuple[Latency, ...]:
+    """Answer times by client and version, from all sequences."""
+    traffic = observation.traffic or Traffic(cap=0, false_alarm=0)
+    sent = traffic.coverage + traffic.distribution
+    found = []
+    for client in observation.topology.clusters:
+        requests = [r for s in sent if s.client == client.name for r in s.requests if good(r)]
+        for version in sorted({request.version for request in requests}):
+            seconds = [request.seconds for request in requests if request.version == version]
+            found.append(
+                Latency(
+                    client=client.name,
+                    version=version,
+                    local=version == client.version,
+                    p50=odds.percentile(seconds, 0.5),
+                    p95=odds.percentile(seconds, 0.95),
+                    requests=len(seconds),
+                )
+            )
+    return tuple(found)
