@@ -1,6 +1,6 @@
 """Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from harness.model.clients import app, client_app
@@ -9,6 +9,7 @@ from harness.model.expectations import HELLOWORLD, gateway_service, mesh_config
 from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
 from harness.model.observation import Observation
+from harness.model.revisions import revision
 
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
 BY_WORKLOAD = ("AuthorizationPolicy", "EnvoyFilter", "PeerAuthentication", "RequestAuthentication", "Sidecar")
@@ -59,7 +60,7 @@ def ports(service: Service) -> tuple[str, ...]:
 
 def settings(observation: Observation, observed: ClusterObservation) -> dict[str, Any]:
     """The mesh configuration of a control plane; {} where it is not known."""
-    found = mesh_config(observed, observation.asked.revision)
+    found = mesh_config(observed, revision(observation, observed))
     return found.mesh if found else {}
 
 
@@ -165,23 +166,3 @@ def _holds(item: ConfigObject, pod: Pod, observation: Observation, observed: Clu
     wanted: dict[str, str] = (item.spec.get("selector") or {}).get("matchLabels") or {}
     wanted = wanted or (item.spec.get("workloadSelector") or {}).get("labels") or {}
     return wanted.items() <= pod.labels.items()
-
-
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a Kubernetes label selector takes labels in."""
-    return all(labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items()) and all(
-        _matches(str(rule.get("key")), str(rule.get("operator")), rule.get("values") or (), labels)
-        for rule in selector.get("matchExpressions") or ()
-    )
-
-
-def _matches(key: str, operator: str, values: Container[str], labels: Mapping[str, str]) -> bool:
-    match operator:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels

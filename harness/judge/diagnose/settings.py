@@ -10,6 +10,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import edit_mesh_config, kubectl, noted
 from harness.model import balancing, expectations, policies
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
+from harness.model.label_selector import selects
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -28,7 +29,7 @@ def not_discovered(observation: Observation) -> Iterator[Found]:
             continue
         for cluster, watched in read(observation, Subject.NAMESPACES):
             namespace = watched.namespace(sample)
-            if namespace and not any(policies.selects(selector, namespace.labels) for selector in selectors):
+            if namespace and not any(selects(selector, namespace.labels) for selector in selectors):
                 labels = selectors[0].get("matchLabels") or {}
                 label = " ".join(f"{key}={value}" for key, value in labels.items())
                 yield Found(

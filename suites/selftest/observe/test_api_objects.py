@@ -317,7 +317,7 @@ def test_each_destination_of_a_shared_mesh_has_its_own_evidence(monkeypatch: pyt
     monkeypatch.setattr(peers, "metrics", lambda left, _: {d.pod.name: callers for d in left if d.pod.name == "counts"})
     destinations = tuple(
         peers.Destination(
-            name, cast(Kube, _Logs(text)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
+            name, cast(KubeApi, _Logs(text)), api_objects.pod({"metadata": {"name": name, "namespace": "sample"}})
         )
         for name, text in {"logs": log, "counts": "text", "neither": "text"}.items()
     )
