@@ -142,7 +142,9 @@ def _causes(output: Console, causes: Sequence[ReportedCause]) -> None:
         table.add_row("  where", Text(f"{place(cause.cluster)}: {cause.object} {cause.field}".rstrip()))
         table.add_row("  expected", Text(cause.expected))
         table.add_row("  found", Text(cause.found))
-        table.add_row("  repair", Text(cause.repair, "bold"))
+        if cause.change:
+            table.add_row("  change", Text(cause.change, "bold"))
+        table.add_row("  look" if cause.change else "  repair", Text(cause.repair, "" if cause.change else "bold"))
         for line in cause.evidence[:REASONS]:
             table.add_row("  evidence", Text(line, "dim"))
         if cause.explains:

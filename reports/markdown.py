@@ -61,6 +61,8 @@ def _cause(cause: ReportedCause) -> Iterator[str]:
     yield f"| where | {_escaped(f'{place(cause.cluster)}: {cause.object} {cause.field}')} |"
     yield f"| expected | {_escaped(cause.expected)} |"
     yield f"| found | {_escaped(cause.found)} |"
+    if cause.change:
+        yield f"| change | {_escaped(cause.change)} |"
     yield f"| explains | {', '.join(cause.explains)} |"
     yield ""
     yield from _code(cause.repair)

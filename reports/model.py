@@ -96,7 +96,9 @@ class ReportedCause(Model):
     found: str
     """What it was."""
     repair: str
-    """The command that repairs it."""
+    """A command that repairs it; on a mesh that the suite did not install one that only looks."""
+    change: str = ""
+    """What to change, and where it is declared: on a mesh that the suite did not install."""
     evidence: tuple[str, ...]
     """Events, conditions and log lines that name it."""
     explains: tuple[str, ...]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.judge.diagnose import foreign
 from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.facts import few, requests_logged
 from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
@@ -42,7 +43,7 @@ def diagnose(observation: Observation, judgements: tuple[Judgement, ...]) -> tup
     causes = explained(observation.topology, candidates(observation), broken)
     named = frozenset().union(*(candidate.explains for candidate in causes))
     left = [j for j in judgements if j.id in broken - named]
-    return tuple(_cause(candidate) for candidate in causes) + _otherwise(observation, left)
+    return tuple(_cause(observation, candidate) for candidate in causes) + _otherwise(observation, left)
 
 
 def candidates(observation: Observation) -> tuple[Candidate, ...]:
@@ -113,8 +114,9 @@ def _behind(topology: Topology, candidate: Candidate, requirement: str) -> bool:
     return any(broken & upstream(topology, Node(layer, cluster.name)) for cluster in topology.clusters)
 
 
-def _cause(candidate: Candidate) -> Cause:
+def _cause(observation: Observation, candidate: Candidate) -> Cause:
     detector, found = candidate.detector, candidate.found
+    repair, change = _remedy(observation, found, effect=detector.effect)
     return Cause(
         id=detector.id,
         title=found.title or detector.title,
@@ -123,10 +125,18 @@ def _cause(candidate: Candidate) -> Cause:
         field=found.field,
         expected=found.expected,
         found=found.found,
-        repair=found.repair,
+        repair=repair,
+        change=change,
         evidence=found.evidence,
         explains=tuple(sorted(candidate.explains)),
     )
+
+
+def _remedy(observation: Observation, found: Found, *, effect: bool) -> tuple[str, str]:
+    """A command, and what to change: one that repairs on the suite's own mesh, one that looks on any other."""
+    if observation.asked.mode == "install":
+        return found.repair, ""
+    return foreign.look(observation, found), foreign.advice(observation, found, effect=effect)
 
 
 def _otherwise(observation: Observation, left: list[Judgement]) -> tuple[Cause, ...]:
@@ -148,14 +158,19 @@ def _otherwise(observation: Observation, left: list[Judgement]) -> tuple[Cause, 
         )
     requests = tuple(requests_logged(observation))
     return tuple(
-        _unexplained(judgement, left, requests if judged_at(judgement.id) is Layer.TRAFFIC else ())
+        _unexplained(observation, judgement, left, requests if judged_at(judgement.id) is Layer.TRAFFIC else ())
         for judgement in left
         if judgement.findings
     )
 
 
-def _unexplained(judgement: Judgement, left: list[Judgement], evidence: Iterable[str]) -> Cause:
+def _unexplained(
+    observation: Observation, judgement: Judgement, left: list[Judgement], evidence: Iterable[str]
+) -> Cause:
     first, *rest = judgement.findings
+    see = f"# see docs/requirements.md#{judgement.id.lower()}"
+    found = Found(first.cluster, first.object, first.field, first.expected, first.found, see)
+    repair, change = _remedy(observation, found, effect=True)
     blocked = [j.id for j in left if any(r.reason.startswith(f"blocked by {judgement.id}:") for r in j.reservations)]
     return Cause(
         id=UNEXPLAINED,
@@ -165,7 +180,8 @@ def _unexplained(judgement: Judgement, left: list[Judgement], evidence: Iterable
         field=first.field,
         expected=first.expected,
         found=first.found,
-        repair=f"# see docs/requirements.md#{judgement.id.lower()}",
+        repair=repair,
+        change=change,
         evidence=few((str(finding) for finding in rest[:3]), evidence),
         explains=tuple(dict.fromkeys([judgement.id, *sorted(blocked)])),
     )

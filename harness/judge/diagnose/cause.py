@@ -18,7 +18,9 @@ class Cause(Model):
     expected: str
     found: str
     repair: str
-    """The command that repairs it."""
+    """A command that repairs it; on a mesh that the suite did not install one that only looks."""
+    change: str = ""
+    """What to change, and where it is declared: on a mesh that the suite did not install."""
     evidence: tuple[str, ...] = ()
     """Events, conditions, log lines that name it; a few lines."""
     explains: tuple[str, ...] = ()

@@ -13,7 +13,9 @@ HEAD = """# Causes
 
 A report names causes before requirements: the first broken object whose own needs are whole, and under it every
 requirement that fails or can't be judged because of it. Each cause names the object, the field, what was expected and
-what was found, and the command that repairs it. Ids are stable; a report links here.
+what was found, and the command that repairs it. On a mesh that the suite did not install no command changes anything:
+there it shows the object, and the report says what to change and where that is declared (Helm release, operator,
+GitOps). Ids are stable; a report links here.
 
 Causes are found along a graph of what depends on what, in the order of the sections below: each is a layer, and what is
 broken in it can break that layer and later ones. Where it says *seen by its

@@ -42,9 +42,12 @@ class Found:
     expected: str
     found: str
     repair: str
+    """The command that repairs it on a mesh that the suite installed; never shown on another."""
     evidence: tuple[str, ...] = ()
     title: str = ""
     """Said instead of the detector's title where more is known."""
+    change: str = ""
+    """What to change, one sentence without its place, where field, expected and found do not say it well."""
     harmless: bool = False
     """Here it breaks nothing beyond the requirements that prove it."""
 

@@ -397,7 +397,7 @@ def test_where_each_kind_of_object_is_declared() -> None:
     helm = {"meta.helm.sh/release-name": "mesh", "meta.helm.sh/release-namespace": "istio-system", "secret": "hunter2"}
     raw: dict[str, Any] = {"metadata": {"name": "istio", "namespace": "istio-system", "annotations": helm}}
     config_map = {**raw, "data": {"mesh": "trustDomain: cluster.local"}}
-    found = (
+    found: tuple[Any, ...] = (
         api_objects.workload(raw, "Deployment"),
         api_objects.service(raw, {}),
         istio_objects.sail_resource(raw, "sailoperator.io/v1", "Istio"),

@@ -140,6 +140,20 @@ def test_not_applicable_is_listed_and_not_counted(healthy: TopologyResult) -> No
     assert conformance.result_of([(M, Verdict.NOT_APPLICABLE)]) is NONE
 
 
+def test_what_to_change_is_said_in_every_form(broken: TopologyResult) -> None:
+    """Of a mesh that the suite did not install; the command beside it only looks."""
+    asked = broken.observation.asked.model_copy(update={"mode": "verify-only"})
+    result = judged(broken.observation.model_copy(update={"asked": asked}))
+    report = conformance.build([result], run_info())
+    stream = StringIO()
+    closing.show(console(stream), report, [result], {})
+    page = html.render(report, [result], run_info())
+    for text in (report.model_dump_json(), markdown.render(report), page, stream.getvalue()):
+        assert "where it is declared" in text
+    assert "<dt>Look</dt>" in page
+    assert "<dt>Repair</dt>" not in page
+
+
 def test_summary_can_be_quoted(healthy: TopologyResult, broken: TopologyResult) -> None:
     """One line says result, topology, counts and cause."""
     good = conformance.build([healthy], run_info()).summary
