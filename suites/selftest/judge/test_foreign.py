@@ -19,7 +19,7 @@ from suites.selftest.judge.test_diagnose import _judged
 from suites.selftest.proof.test_faults import TOPOLOGIES, _applying, _whole
 from suites.selftest.support.good import good
 
-READING = {
+READING: dict[str, set[tuple[str, ...]]] = {
     "kubectl": {("get",), ("describe",), ("diff",), ("logs",), ("version",), ("auth", "can-i"), ("config", "view")},
     "istioctl": {("analyze",), ("proxy-config",), ("proxy-status",), ("version",)},
     "base64": {("-d",)},
