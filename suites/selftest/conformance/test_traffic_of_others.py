@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Convergence, PeerIdentity, Request, Traffic
 from harness.proof.faults import configuration, effects, requests
 from harness.proof.faults.edit import edit, on, services, with_config, with_mesh
+from suites.catalogue import catalogue
 from suites.selftest.model.test_clients import called
 from suites.selftest.model.test_policies import INGRESS, policy
 from suites.selftest.support.breakage import first, last

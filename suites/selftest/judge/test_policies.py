@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.registry import detectors
@@ -14,6 +13,7 @@ from harness.model.traffic import ProbeResult
 from harness.proof.faults import configuration, effects, requests
 from harness.proof.faults.edit import services, with_config, with_mesh
 from harness.proof.faults.policies import reset_behind_gateway
+from suites.catalogue import catalogue
 from suites.selftest.model.test_policies import INGRESS, policy
 from suites.selftest.support.breakage import first, last
 
