@@ -9,6 +9,7 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
+from harness.base.addresses import is_loopback
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube import kubeconfig
@@ -46,7 +47,7 @@ def take(
     for name, context in zip(names, contexts, strict=True):
         config = kubeconfig.single(whole, context)
         peer = peer_servers.get(context) or kubeconfig.server_of(config)
-        if need_peers and kubeconfig.is_loopback(peer):
+        if need_peers and is_loopback(peer):
             raise UserError(
                 f"The API server of {context} is not known to other clusters.",
                 f"the kubeconfig's address {peer} leads every machine to itself",

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from harness.base.errors import StepError
 from harness.experiments import authorization, echo, mutual_tls, rerun
-from harness.experiments.bench import set_up, take_down
+from harness.experiments.testbed import set_up, take_down
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.model.experiment import Experiments
@@ -29,16 +29,16 @@ def experiment(mesh: Mesh, *, pki: Pki, observation: Observation, wanted: frozen
         observation: what was observed before.
         wanted: the requirements whose experiments are made.
     """
-    stage = _Stage(wanted & IDS)
+    attempts = _Attempts(wanted & IDS)
     try:
         if reason := unfit(observation):
-            return Experiments(prevented=dict.fromkeys(sorted(stage.wanted), reason))
-        seen = _with_pods(stage, mesh, observation)
+            return Experiments(prevented=dict.fromkeys(sorted(attempts.wanted), reason))
+        seen = _with_pods(attempts, mesh, observation)
         # It would deploy again what is taken down.
-        found = stage.make(lambda: rerun.make(mesh, pki), RERUN)
+        found = attempts.make(lambda: rerun.make(mesh, pki), RERUN)
     finally:
         take_down(mesh)
-    return seen.model_copy(update={"rerun": found, "prevented": stage.prevented, "errors": stage.errors})
+    return seen.model_copy(update={"rerun": found, "prevented": attempts.prevented, "errors": attempts.errors})
 
 
 def unfit(observation: Observation) -> str:
@@ -49,20 +49,20 @@ def unfit(observation: Observation) -> str:
     return f"TR-REACH: not every version answers {', '.join(missing)}" if missing else ""
 
 
-def _with_pods(stage: "_Stage", mesh: Mesh, observation: Observation) -> Experiments:
+def _with_pods(attempts: "_Attempts", mesh: Mesh, observation: Observation) -> Experiments:
     """The experiments that send requests."""
-    bench = stage.make(lambda: set_up(mesh, observation), *(IDS - {RERUN}))
-    if bench is None:
+    testbed = attempts.make(lambda: set_up(mesh, observation), *(IDS - {RERUN}))
+    if testbed is None:
         return Experiments()
     return Experiments(
-        tcp=stage.make(lambda: echo.tcp(bench), TCP),
-        grpc=stage.make(lambda: echo.grpc(bench), GRPC),
-        strict=stage.make(lambda: mutual_tls.make(bench), STRICT),
-        authorization=stage.make(lambda: authorization.make(bench), AUTHORIZATION),
+        tcp=attempts.make(lambda: echo.tcp(testbed), TCP),
+        grpc=attempts.make(lambda: echo.grpc(testbed), GRPC),
+        strict=attempts.make(lambda: mutual_tls.make(testbed), STRICT),
+        authorization=attempts.make(lambda: authorization.make(testbed), AUTHORIZATION),
     )
 
 
-class _Stage:
+class _Attempts:
     """Which experiments are made, and what kept them."""
 
     def __init__(self, wanted: frozenset[str]) -> None:

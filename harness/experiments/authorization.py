@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import Bench
 from harness.experiments.exchange import Sender, send_with_client, send_with_curl
 from harness.experiments.policy import applied
+from harness.experiments.testbed import Testbed
 from harness.model import expectations
 from harness.model.experiment import ECHO, HTTP_PORT, AuthorizationExperiment, Exchange
 from harness.model.topology import Cluster
@@ -14,26 +14,28 @@ from harness.model.topology import Cluster
 NAME = "eastwest-allow-sleep"
 
 
-def make(bench: Bench) -> AuthorizationExperiment:
+def make(testbed: Testbed) -> AuthorizationExperiment:
     """Request each other cluster's echo server as sleep and as echo, before and under a policy that allows sleep."""
     title = f"Request the other clusters' {ECHO} as {expectations.SLEEP} and as {ECHO}"
-    with bench.step(f"{title} (positive control)"):
-        control = _requests(bench)
-    identity = expectations.spiffe_id(expectations.trust_domain(bench.observation), bench.namespace, expectations.SLEEP)
+    with testbed.step(f"{title} (positive control)"):
+        control = _requests(testbed)
+    identity = expectations.spiffe_id(
+        expectations.trust_domain(testbed.observation), testbed.namespace, expectations.SLEEP
+    )
     spec = {
         "selector": {"matchLabels": {"app": ECHO}},
         "action": "ALLOW",
         # A principal is a SPIFFE identity without its scheme (Istio, "AuthorizationPolicy").
         "rules": [{"from": [{"source": {"principals": [identity.removeprefix("spiffe://")]}}]}],
     }
-    destinations = [(cluster, bench.pods[cluster.name, ECHO]) for cluster in bench.clusters]
+    destinations = [(cluster, testbed.pods[cluster.name, ECHO]) for cluster in testbed.clusters]
     with (
         applied(
-            bench, "AuthorizationPolicy", NAME, spec, destinations=destinations, in_force=enforces_policy
+            testbed, "AuthorizationPolicy", NAME, spec, destinations=destinations, in_force=enforces_policy
         ) as policy,
-        bench.step(f"{title} under the policy"),
+        testbed.step(f"{title} under the policy"),
     ):
-        exchanges = _requests(bench)
+        exchanges = _requests(testbed)
     return AuthorizationExperiment(
         allowed=expectations.SLEEP, denied=ECHO, control=control, policy=policy, exchanges=exchanges
     )
@@ -47,16 +49,17 @@ def enforces_policy(chains: list[Any]) -> bool:
     return f"policy[{NAME}]" in json.dumps(chains)
 
 
-def _requests(bench: Bench) -> tuple[Exchange, ...]:
+def _requests(testbed: Testbed) -> tuple[Exchange, ...]:
     def send(item: tuple[str, Cluster, Cluster]) -> Exchange:
         caller, source, target = item
-        url = f"http://{ECHO}-{target.version}.{bench.namespace}:{HTTP_PORT}/"
+        url = f"http://{ECHO}-{target.version}.{testbed.namespace}:{HTTP_PORT}/"
         sender = Sender(source, caller, caller)
         # Echo's image may have no curl, and sleep's has no other client.
-        return (send_with_client if caller == ECHO else send_with_curl)(bench, sender, target, url)
+        return (send_with_client if caller == ECHO else send_with_curl)(testbed, sender, target, url)
 
     return tuple(
         in_parallel(
-            send, [(caller, source, target) for caller in (expectations.SLEEP, ECHO) for source, target in bench.pairs]
+            send,
+            [(caller, source, target) for caller in (expectations.SLEEP, ECHO) for source, target in testbed.pairs],
         )
     )

@@ -1,8 +1,8 @@
 """TR-TCP and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import Bench
 from harness.experiments.exchange import Sender, send_with_client
+from harness.experiments.testbed import Testbed
 from harness.model import odds
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange
 
@@ -10,32 +10,33 @@ CONNECTIONS = 3
 """To each of the other clusters."""
 
 
-def tcp(bench: Bench) -> tuple[Exchange, ...]:
+def tcp(testbed: Testbed) -> tuple[Exchange, ...]:
     """Connect from every cluster to the echo server of every other one, which stands nowhere else."""
-    with bench.step("Connect to a TCP service on every other cluster"):
+    with testbed.step("Connect to a TCP service on every other cluster"):
         return tuple(
             in_parallel(
                 lambda pair: send_with_client(
-                    bench,
+                    testbed,
                     Sender(pair[0], ECHO, ECHO),
                     pair[1],
-                    f"tcp://{ECHO}-{pair[1].version}.{bench.namespace}:{TCP_PORT}",
+                    f"tcp://{ECHO}-{pair[1].version}.{testbed.namespace}:{TCP_PORT}",
                     CONNECTIONS,
                 ),
-                bench.pairs,
+                testbed.pairs,
             )
         )
 
 
-def grpc(bench: Bench) -> tuple[Exchange, ...]:
+def grpc(testbed: Testbed) -> tuple[Exchange, ...]:
     """Call, from every cluster over one connection, the gRPC service whose pods are on all clusters."""
-    count = calls(len(bench.clusters))
-    with bench.step("Call a gRPC service on all clusters") as opened:
+    count = calls(len(testbed.clusters))
+    with testbed.step("Call a gRPC service on all clusters") as opened:
         opened.note(f"{count} calls over one connection")
-        url = f"grpc://{ECHO}.{bench.namespace}:{GRPC_PORT}"
+        url = f"grpc://{ECHO}.{testbed.namespace}:{GRPC_PORT}"
         return tuple(
             in_parallel(
-                lambda cluster: send_with_client(bench, Sender(cluster, ECHO, ECHO), None, url, count), bench.clusters
+                lambda cluster: send_with_client(testbed, Sender(cluster, ECHO, ECHO), None, url, count),
+                testbed.clusters,
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.base.redaction import redact
-from harness.experiments.bench import Bench
+from harness.experiments.testbed import Testbed
 from harness.kube.api import ExecResult, TransportError
 from harness.model.experiment import Exchange
 from harness.model.topology import Cluster
@@ -48,23 +48,27 @@ class Answer:
     detail: str = ""
 
 
-def send_with_client(bench: Bench, sender: Sender, target: Cluster | None, url: str, count: int = 1) -> Exchange:
+def send_with_client(testbed: Testbed, sender: Sender, target: Cluster | None, url: str, count: int = 1) -> Exchange:
     """Send with the echo server's own client: gRPC calls over one connection, anything else on one for each request.
 
     The client says nothing of single requests when one of them fails.
     """
-    limit = bench.seconds(REQUEST_SECONDS)
+    limit = testbed.seconds(REQUEST_SECONDS)
     command = ("client", url, "--count", str(count), "--timeout", f"{limit:.1f}s")
-    return _timed(bench, sender, target, url, count=count, send=lambda: client_answer(_exec(bench, sender, command)))
+    return _timed(
+        testbed, sender, target, url, count=count, send=lambda: client_answer(_exec(testbed, sender, command))
+    )
 
 
-def send_with_curl(bench: Bench, sender: Sender, target: Cluster | None, url: str) -> Exchange:
+def send_with_curl(testbed: Testbed, sender: Sender, target: Cluster | None, url: str) -> Exchange:
     """Send one HTTP request with curl."""
-    limit = str(max(1, round(bench.seconds(REQUEST_SECONDS))))
+    limit = str(max(1, round(testbed.seconds(REQUEST_SECONDS))))
     command = ("curl", "-sS", "--noproxy", "*", "--max-time", limit, "-w", WRITE_OUT, url)
     # What curl says of a failure belongs before the line that ends the request.
     merged = ("sh", "-c", f"{shlex.join(command)} 2>&1")
-    return _timed(bench, sender, target, url, count=1, send=lambda: curl_answer(_exec(bench, sender, merged).stdout))
+    return _timed(
+        testbed, sender, target, url, count=1, send=lambda: curl_answer(_exec(testbed, sender, merged).stdout)
+    )
 
 
 def client_answer(said: ExecResult) -> Answer:
@@ -93,14 +97,14 @@ def curl_answer(output: str) -> Answer:
     return Answer(ProbeResult.ANSWERED, curl.status, counted, "" if counted else redact(curl.said, 200))
 
 
-def _exec(bench: Bench, sender: Sender, command: Sequence[str]) -> ExecResult:
-    pod = bench.pods[sender.cluster.name, sender.app]
-    kube = bench.mesh.kube(sender.cluster)
-    return kube.exec(bench.namespace, pod, sender.app, command, timeout=bench.seconds(REQUEST_SECONDS) + 10)
+def _exec(testbed: Testbed, sender: Sender, command: Sequence[str]) -> ExecResult:
+    pod = testbed.pods[sender.cluster.name, sender.app]
+    kube = testbed.mesh.kube(sender.cluster)
+    return kube.exec(testbed.namespace, pod, sender.app, command, timeout=testbed.seconds(REQUEST_SECONDS) + 10)
 
 
 def _timed(
-    bench: Bench, sender: Sender, target: Cluster | None, url: str, *, count: int, send: Callable[[], Answer]
+    testbed: Testbed, sender: Sender, target: Cluster | None, url: str, *, count: int, send: Callable[[], Answer]
 ) -> Exchange:
     began = time.monotonic()
     try:
@@ -110,7 +114,7 @@ def _timed(
         answer = Answer(result, detail=explain(failed))
     return Exchange(
         source=sender.cluster.name,
-        pod=bench.pods[sender.cluster.name, sender.app],
+        pod=testbed.pods[sender.cluster.name, sender.app],
         account=sender.account,
         target=target.name if target else "",
         url=url,

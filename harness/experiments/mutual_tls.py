@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import Bench, ready_pods
 from harness.experiments.exchange import Sender, send_with_curl
 from harness.experiments.policy import applied
+from harness.experiments.testbed import Testbed, ready_pods
 from harness.model import expectations
 from harness.model.experiment import PLAIN, Exchange, StrictExperiment
 from harness.model.topology import Cluster
@@ -29,21 +29,21 @@ class Destination:
         return f"http://{expectations.url_host(self.ip)}:{expectations.HELLOWORLD_PORT}/hello"
 
 
-def make(bench: Bench) -> StrictExperiment:
+def make(testbed: Testbed) -> StrictExperiment:
     """Send plaintext to each pod of helloworld, before and under STRICT; then the loop."""
-    with bench.step("Request in plaintext from a pod without a sidecar (positive control)"):
-        destinations = _destinations(bench)
-        control = _plaintext(bench, destinations)
+    with testbed.step("Request in plaintext from a pod without a sidecar (positive control)"):
+        destinations = _destinations(testbed)
+        control = _plaintext(testbed, destinations)
     spec = {"mtls": {"mode": "STRICT"}}
     pods = [(destination.cluster, destination.pod) for destination in destinations]
-    with applied(bench, "PeerAuthentication", NAME, spec, destinations=pods, in_force=refuses_plaintext) as policy:
-        with bench.step("Request in plaintext from a pod without a sidecar under STRICT"):
-            plaintext = _plaintext(bench, destinations)
-        with bench.step("Send the loop under STRICT"):
-            seen = {observed.name: observed for observed in bench.observation.clusters}
-            scale, mesh = bench.mesh.settings.timeout_scale, bench.mesh
-            clients = traffic.clients(mesh.topology, bench.observation.asked, seen, mesh.kubes, scale)
-            cap = traffic.coverage(mesh.topology, bench.observation.asked, seen).cap
+    with applied(testbed, "PeerAuthentication", NAME, spec, destinations=pods, in_force=refuses_plaintext) as policy:
+        with testbed.step("Request in plaintext from a pod without a sidecar under STRICT"):
+            plaintext = _plaintext(testbed, destinations)
+        with testbed.step("Send the loop under STRICT"):
+            seen = {observed.name: observed for observed in testbed.observation.clusters}
+            scale, mesh = testbed.mesh.settings.timeout_scale, testbed.mesh
+            clients = traffic.clients(mesh.topology, testbed.observation.asked, seen, mesh.kubes, scale)
+            cap = traffic.coverage(mesh.topology, testbed.observation.asked, seen).cap
             loop = tuple(in_parallel(lambda client: traffic.cover(client, cap, converged=True), clients))
     return StrictExperiment(control=control, policy=policy, plaintext=plaintext, loop=loop)
 
@@ -58,20 +58,20 @@ def refuses_plaintext(chains: list[Any]) -> bool:
     return bool(transports) and set(transports) == {"tls"}
 
 
-def _destinations(bench: Bench) -> list[Destination]:
+def _destinations(testbed: Testbed) -> list[Destination]:
     return [
         Destination(cluster, pod["metadata"]["name"], pod["status"]["podIP"])
-        for cluster in bench.clusters
-        for pod in ready_pods(bench.mesh.kube(cluster), bench.namespace, expectations.HELLOWORLD)
+        for cluster in testbed.clusters
+        for pod in ready_pods(testbed.mesh.kube(cluster), testbed.namespace, expectations.HELLOWORLD)
     ]
 
 
-def _plaintext(bench: Bench, destinations: list[Destination]) -> tuple[Exchange, ...]:
+def _plaintext(testbed: Testbed, destinations: list[Destination]) -> tuple[Exchange, ...]:
     """One request to each pod, from every cluster of its network: a gateway lets no plaintext through."""
     work = [
         (Sender(source, PLAIN, "default"), destination)
         for destination in destinations
-        for source in bench.clusters
+        for source in testbed.clusters
         if source.network == destination.cluster.network
     ]
-    return tuple(in_parallel(lambda item: send_with_curl(bench, item[0], item[1].cluster, item[1].url), work))
+    return tuple(in_parallel(lambda item: send_with_curl(testbed, item[0], item[1].cluster, item[1].url), work))

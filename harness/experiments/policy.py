@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import Bench
+from harness.experiments.testbed import Testbed
 from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.model.experiment import Policy
@@ -21,7 +21,7 @@ InForce = Callable[[list[Any]], bool]
 
 @contextmanager
 def applied(
-    bench: Bench,
+    testbed: Testbed,
     kind: str,
     name: str,
     spec: dict[str, Any],
@@ -35,27 +35,27 @@ def applied(
     is also the remotes'. So it is applied on every cluster with a control plane, and on no other.
 
     Args:
-        bench: the mesh.
+        testbed: the mesh.
         kind: of security.istio.io/v1.
         name: the object's.
         spec: the object's.
         destinations: the pods whose proxies must have it.
         in_force: tells whether one has.
     """
-    primaries = bench.mesh.topology.primaries
+    primaries = testbed.mesh.topology.primaries
     manifest = {
         "apiVersion": API_VERSION,
         "kind": kind,
-        "metadata": {"name": name, "namespace": bench.namespace},
+        "metadata": {"name": name, "namespace": testbed.namespace},
         "spec": spec,
     }
     try:
-        with bench.step(f"Apply {kind} {bench.namespace}/{name}") as opened:
+        with testbed.step(f"Apply {kind} {testbed.namespace}/{name}") as opened:
             opened.note(f"on {', '.join(cluster.name for cluster in primaries)}")
-            in_parallel(lambda cluster: _apply(bench, cluster, manifest), primaries)
-        yield _awaited(bench, manifest, destinations, in_force)
+            in_parallel(lambda cluster: _apply(testbed, cluster, manifest), primaries)
+        yield _awaited(testbed, manifest, destinations, in_force)
     finally:
-        _withdraw(bench, kind, name)
+        _withdraw(testbed, kind, name)
 
 
 def active_chains(listeners: Any) -> list[Any]:
@@ -71,39 +71,39 @@ def active_chains(listeners: Any) -> list[Any]:
     ]
 
 
-def _awaited(bench: Bench, manifest: Object, destinations: list[tuple[Cluster, str]], in_force: InForce) -> Policy:
+def _awaited(testbed: Testbed, manifest: Object, destinations: list[tuple[Cluster, str]], in_force: InForce) -> Policy:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     began = time.monotonic()
-    with bench.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
-        pending = bench.await_proxies(
+    with testbed.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
+        pending = testbed.await_proxies(
             dict.fromkeys(
-                destinations, lambda cluster, pod: in_force(active_chains(bench.ask(cluster, pod, LISTENERS)))
+                destinations, lambda cluster, pod: in_force(active_chains(testbed.ask(cluster, pod, LISTENERS)))
             )
         )
         if pending:
             opened.note(f"not after {time.monotonic() - began:.0f} s: {', '.join(pending)}")
     return Policy(
         kind=kind,
-        namespace=bench.namespace,
+        namespace=testbed.namespace,
         name=name,
-        clusters=tuple(cluster.name for cluster in bench.mesh.topology.primaries),
+        clusters=tuple(cluster.name for cluster in testbed.mesh.topology.primaries),
         spec=manifest["spec"],
         seconds=round(time.monotonic() - began, 3),
         pending=pending,
     )
 
 
-def _apply(bench: Bench, cluster: Cluster, manifest: Object) -> None:
+def _apply(testbed: Testbed, cluster: Cluster, manifest: Object) -> None:
     with environment_faults():
-        bench.mesh.apply(cluster, manifest)
+        testbed.mesh.apply(cluster, manifest)
 
 
-def _withdraw(bench: Bench, kind: str, name: str) -> None:
+def _withdraw(testbed: Testbed, kind: str, name: str) -> None:
     def of_cluster(cluster: Cluster) -> None:
         try:
-            with bench.step(f"Withdraw {kind} {bench.namespace}/{name} on {cluster.name}"):
-                bench.mesh.kube(cluster).delete(API_VERSION, kind, name, bench.namespace)
+            with testbed.step(f"Withdraw {kind} {testbed.namespace}/{name} on {cluster.name}"):
+                testbed.mesh.kube(cluster).delete(API_VERSION, kind, name, testbed.namespace)
         except StepError:
             return  # recorded; the removal of the namespace takes it along
 
-    in_parallel(of_cluster, bench.mesh.topology.primaries)
+    in_parallel(of_cluster, testbed.mesh.topology.primaries)

@@ -4,12 +4,10 @@ Source: Kubernetes, "Organizing Cluster Access Using kubeconfig Files": the firs
 relative paths are relative to the file that has them.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -109,13 +107,3 @@ def single(whole: Config, context: str) -> Config:
 def server_of(config: Config) -> str:
     """The API server's URL in a kubeconfig of one context."""
     return str(config["clusters"][0]["cluster"].get("server", ""))
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host leads to the machine it is used on."""
-    host = urlsplit(url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified

@@ -19,7 +19,7 @@ from harness.kube.client import Kube
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
 from harness.machine.suite_version import suite_version
-from harness.mesh import kept_mesh, procedure, removal, restart, workloads
+from harness.mesh import cleanup, kept_mesh, ownership, procedure, removal, restart, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.pki import Pki
@@ -183,7 +183,7 @@ class MeshRun:
         """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
         with self.log.step(Phase.CLEANUP, title) as step:
             told = (
-                removal.by_hand(kube.access.context, self.options.kubeconfigs, self._settings, before[kube.name])
+                ownership.by_hand(kube.access.context, self.options.kubeconfigs, self._settings, before[kube.name])
                 for kube in kubes.values()
             )
             step.skip("\n".join(told))
@@ -261,8 +261,8 @@ class FormedMesh:
         with log.step(Phase.CLEANUP, "Compare with the inventory from before the run"):
             site = self.run.site
             left = load_balancer.load_balancer_containers(site.run) if site.balancer else ()
-            cleanup = removal.observe_cleanup(self.mesh.kubes, self.before, left)
-        return observation.model_copy(update={"cleanup": cleanup, "steps": log.steps})
+            found = cleanup.observe_cleanup(self.mesh.kubes, self.before, left)
+        return observation.model_copy(update={"cleanup": found, "steps": log.steps})
 
     def stressed(self, observation: Observation, scenarios: frozenset[str], log: StepLog) -> Observation:
         """The observation with these scenarios, played now."""

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from harness.base.errors import StepError
 from harness.experiments import unfit
+from harness.experiments.resilience.load_generator import RATE, LoadGenerator
 from harness.experiments.resilience.scenario import TABLE, ScenarioSpec, Setting
 from harness.experiments.resilience.stage import Certificates, Stage
-from harness.experiments.resilience.traffic import RATE, Traffic
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
@@ -58,9 +58,9 @@ def play(
     return Resilience(scenarios=played, prevented=prevented, errors=errors)
 
 
-def _traffic(mesh: Mesh) -> Traffic:
+def _traffic(mesh: Mesh) -> LoadGenerator:
     kubes = [mesh.kube(cluster) for cluster in mesh.topology.clusters]
-    return Traffic(kubes, mesh.settings.sample_namespace, mesh.settings.timeout_scale)
+    return LoadGenerator(kubes, mesh.settings.sample_namespace, mesh.settings.timeout_scale)
 
 
 def _played(spec: ScenarioSpec, stage: Stage) -> Scenario:
@@ -70,7 +70,7 @@ def _played(spec: ScenarioSpec, stage: Stage) -> Scenario:
         StepError: the mesh did not serve before it began.
     """
     started = datetime.now(UTC)
-    stage.traffic.start()
+    stage.load.start()
     try:
         with stage.mesh.log.step(Phase.RESILIENCE, spec.title):
             stage.await_whole()
@@ -79,14 +79,14 @@ def _played(spec: ScenarioSpec, stage: Stage) -> Scenario:
             except (StepError, ExceptionGroup) as failed:
                 _note_failure(stage, failed)
     finally:
-        stage.traffic.stop()
+        stage.load.stop()
     return Scenario(
         started=started,
-        seconds=stage.traffic.now,
+        seconds=stage.load.now,
         rate=RATE,
-        limit=stage.traffic.limit,
+        limit=stage.load.limit,
         moments=tuple(stage.moments),
-        streams=stage.traffic.streams(),
+        streams=stage.load.streams(),
         trust=tuple(stage.trust),
         authorities=stage.authorities,
         endpoints=tuple(stage.endpoints),

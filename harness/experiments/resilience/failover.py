@@ -23,7 +23,7 @@ def local_out(stage: Stage) -> None:
             stage.note(ACTED, cluster)
             _scale(stage, cluster, 0)
             with stage.step("Wait until only other clusters answer", cluster):
-                stage.traffic.wait(gone, stage.seconds(GRACE_SECONDS))
+                stage.load.wait(gone, stage.seconds(GRACE_SECONDS))
             stage.linger(AWAY_SECONDS)
         finally:
             stage.note(MENDED, cluster)

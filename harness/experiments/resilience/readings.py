@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import ready_pods
 from harness.experiments.resilience.stage import Stage
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import TransportError
 from harness.model import expectations, x509
 from harness.model.certificate import Certificate
@@ -81,7 +81,7 @@ def trust(stage: Stage) -> list[TrustReading]:
         chain, roots = envoy.secret_certificates(answer.get(SECRETS))
         issuer = next((each.sha256 for each in chain[1:] if x509.signed_by(chain[0], each)), "")
         return TrustReading(
-            at=stage.traffic.now,
+            at=stage.load.now,
             cluster=cluster.name,
             pod=pod,
             issuer=issuer,
@@ -105,7 +105,7 @@ def endpoints(stage: Stage) -> list[EndpointReading]:
                 return None
             counters = envoy.host_counters(answer.get(CLUSTERS), expectations.HELLOWORLD_PORT, host)
             found = tuple(sorted(f"{address}:{port}" for address, port in counters))
-            return EndpointReading(at=stage.traffic.now, client=cluster.name, endpoints=found)
+            return EndpointReading(at=stage.load.now, client=cluster.name, endpoints=found)
         return None
 
     return [found for found in in_parallel(one, stage.clusters) if found]

@@ -135,7 +135,7 @@ def _token_pending(seen: Object | None) -> str:
 
 def _reading(stage: Stage, primary: Cluster) -> SyncReading:
     clusters = readings.remote_clusters(stage, primary)
-    return SyncReading(at=stage.traffic.now, cluster=primary.name, clusters=clusters)
+    return SyncReading(at=stage.load.now, cluster=primary.name, clusters=clusters)
 
 
 def _await_synced(stage: Stage, primary: Cluster, watched: Cluster, opened: OpenStep) -> None:

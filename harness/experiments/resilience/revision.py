@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import ready_pods
 from harness.experiments.resilience.stage import Stage
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import Object
 from harness.mesh import gateways
 from harness.mesh.injection import await_injection
@@ -174,7 +174,7 @@ def _reading(stage: Stage, cluster: Cluster) -> RevisionReading:
     if stage.mesh.topology.has_gateway(cluster):
         pods += ready_pods(kube, stage.system_namespace, expectations.GATEWAY)
     return RevisionReading(
-        at=stage.traffic.now,
+        at=stage.load.now,
         cluster=cluster.name,
         control_planes=tuple(sorted(found["metadata"]["labels"].get(REVISION_LABEL, "") for found in deployments)),
         proxies={pod["metadata"]["name"]: _revision_of(pod) for pod in pods},

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from harness.base.errors import StepError
 from harness.base.waiting import pause
-from harness.experiments.resilience.traffic import Traffic
+from harness.experiments.resilience.load_generator import LoadGenerator
 from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.pki import Pki
@@ -48,7 +48,7 @@ class Stage:
     certificates: Certificates
     nodes: Mapping[str, tuple[str, ...]]
     """Cluster → its node containers; empty where the suite did not make it."""
-    traffic: Traffic
+    load: LoadGenerator
     moments: list[Moment] = field(default_factory=list)
     trust: list[TrustReading] = field(default_factory=list)
     authorities: dict[str, str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Stage:
 
     def note(self, name: str, cluster: Cluster | None = None, detail: str = "", at: float | None = None) -> None:
         """Note what was just done, or came about; now, unless it is known to have been earlier."""
-        when = self.traffic.now if at is None else at
+        when = self.load.now if at is None else at
         self.moments.append(Moment(name=name, at=when, cluster=cluster.name if cluster else "", detail=detail))
 
     @contextmanager
@@ -105,15 +105,15 @@ class Stage:
             StepError: that did not come about; says what was last seen.
         """
         apart = {cluster.name: versions_apart(self.mesh.topology, cluster) for cluster in self.clusters}
-        since, back, timeout = self.traffic.now, QUIET_SECONDS + self.traffic.limit, self.seconds(seconds)
+        since, back, timeout = self.load.now, QUIET_SECONDS + self.load.limit, self.seconds(seconds)
 
         def holds(streams: tuple[Stream, ...], now: float) -> bool:
             return now - back >= since and not amiss(streams, apart, now - back)
 
-        if not self.traffic.wait(holds, timeout):
-            found = amiss(self.traffic.streams(), apart, max(since, self.traffic.now - back))
+        if not self.load.wait(holds, timeout):
+            found = amiss(self.load.streams(), apart, max(since, self.load.now - back))
             raise StepError(f"not whole after {timeout:.0f} s: {found}")
-        self.note(WHOLE, at=round(self.traffic.now - back, 3))
+        self.note(WHOLE, at=round(self.load.now - back, 3))
 
     def restart(self, cluster: Cluster, namespace: str, name: str, change: Object | None = None) -> None:
         """Restart a Deployment as `kubectl rollout restart` does, and wait until only new pods are left.

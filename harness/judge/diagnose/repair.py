@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from shlex import quote
 from typing import Any
 
-from harness.kube.kubeconfig import is_loopback
+from harness.base.addresses import is_loopback
 from harness.mesh.manifests import render
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.base.errors import StepError, UserError
-from harness.experiments.bench import take_down
+from harness.experiments.testbed import take_down
 from harness.judge.requirement import Judgement, Requirement
 from harness.model.observation import Observation
 from harness.model.step import Phase

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.base.parallel import in_parallel
 from harness.base.waiting import wait_until
-from harness.experiments.bench import ready_pods
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import Object, TransportError
 from harness.mesh.context import environment_faults
 from harness.mesh.readiness import await_deployment

@@ -14,10 +14,10 @@ import pytest
 from harness.base import parallel
 from harness.base.parallel import in_parallel
 from harness.base.waiting import WaitError, pause, wait_until
-from harness.experiments.bench import Bench
 from harness.experiments.resilience import certificates, readings, remote_secret, restarts
+from harness.experiments.resilience.load_generator import LoadGenerator
 from harness.experiments.resilience.stage import Stage
-from harness.experiments.resilience.traffic import Traffic
+from harness.experiments.testbed import Testbed
 from harness.machine import engine
 from harness.machine.images import registry
 from harness.mesh import injection
@@ -87,9 +87,9 @@ class Never:
         refused: Any = SimpleNamespace(create=lambda *_, **__: {"spec": {"containers": []}})
         self.kube = refused
         self.mesh = Mesh(TOPOLOGY, {"east": refused, "west": refused}, SETTINGS, StepLog())
-        traffic = cast(Traffic, SimpleNamespace(now=0.0))
+        traffic = cast(LoadGenerator, SimpleNamespace(now=0.0))
         self.stage = Stage(self.mesh, cast(Any, None), {}, traffic)
-        self.bench = Bench(self.mesh, cast(Any, None), {})
+        self.testbed = Testbed(self.mesh, cast(Any, None), {})
         self.acts: Any = SimpleNamespace(mesh=self.mesh)
 
 
@@ -98,13 +98,13 @@ WAITS: dict[str, Wait] = {
     "injection": lambda mesh, opened: injection.await_injection(mesh.kube, "sample", 0.5, opened),
     "whole": lambda _, opened: whole.await_whole(cast(Any, object), (), 0.5, opened),
     "fault in force": lambda mesh, _: waits.await_true(mesh.acts, EAST, "title", lambda: "never"),
-    "proxies": lambda mesh, _: mesh.bench.await_proxies({(EAST, "echo"): lambda *_: False}),
+    "proxies": lambda mesh, _: mesh.testbed.await_proxies({(EAST, "echo"): lambda *_: False}),
     "remote synced": lambda mesh, opened: remote_secret._await_synced(mesh.stage, EAST, WEST, opened),
     "token refused": lambda mesh, _: remote_secret._await_refused(mesh.stage, EAST, "token"),
     "certificates": lambda mesh, opened: certificates._await(mesh.stage, opened, lambda: "never"),
     "reconnected": lambda mesh, _: restarts._await_proxies(mesh.stage, EAST, frozenset({"sleep"})),
     "linger": lambda mesh, _: mesh.stage.linger(0.5),
-    "requests": lambda *_: Traffic([], "sample").wait(lambda *_: False, 0.5),
+    "requests": lambda *_: LoadGenerator([], "sample").wait(lambda *_: False, 0.5),
     "engine": lambda *_: engine._wait_for_version(0.5),
     "registry": lambda *_: registry._wait(registry.Registry("none", "http://none:1", "http://127.0.0.1:1")),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.base.addresses import is_loopback
 from harness.base.errors import UserError
 from harness.clusters import existing
 from harness.kube import kubeconfig
@@ -264,4 +265,4 @@ class TestKubeconfig:
     )
     def test_loopback(self, url: str, loopback: bool) -> None:
         """An address that means another machine everywhere."""
-        assert kubeconfig.is_loopback(url) is loopback
+        assert is_loopback(url) is loopback

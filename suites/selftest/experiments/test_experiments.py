@@ -10,8 +10,8 @@ import pytest
 
 from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
-from harness.experiments.bench import Bench, unknown_versions
 from harness.experiments.exchange import client_answer, curl_answer
+from harness.experiments.testbed import Testbed, unknown_versions
 from harness.kube.api import ExecResult, KubeApi, Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
@@ -183,14 +183,14 @@ def test_unknown_versions() -> None:
 def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a remote's policies are read is its primary; whatever breaks, nothing stays."""
     kubes = _kubes()
-    bench = Bench(_mesh(kubes), cast(Observation, SimpleNamespace()), {})
+    testbed = Testbed(_mesh(kubes), cast(Observation, SimpleNamespace()), {})
     listener = {"listener": {"filter_chains": _chains("tls")}}
-    monkeypatch.setattr(Bench, "ask", lambda *_: {"configs": [{"active_state": listener}]})
+    monkeypatch.setattr(Testbed, "ask", lambda *_: {"configs": [{"active_state": listener}]})
 
     def make() -> None:
         east = PRIMARY_REMOTE.clusters[0]
         with policy.applied(
-            bench, "PeerAuthentication", "strict", {}, destinations=[(east, "pod")], in_force=bool
+            testbed, "PeerAuthentication", "strict", {}, destinations=[(east, "pod")], in_force=bool
         ) as applied:
             assert applied.clusters == ("east",)
             assert not applied.pending

@@ -10,14 +10,14 @@ from typing import cast
 import pytest
 
 from harness.base.errors import StepError, UserError
-from harness.experiments.resilience import network, remote_secret, traffic
+from harness.experiments.resilience import load_generator, network, remote_secret
 from harness.experiments.resilience.certificates import former_proxies
 from harness.experiments.resilience.failover import silent
+from harness.experiments.resilience.load_generator import LoadGenerator, OutputParser, script
 from harness.experiments.resilience.remote_secret import secret_of, token_of, token_secret
 from harness.experiments.resilience.revision import namespace_labels, only_in
 from harness.experiments.resilience.scenario import TABLE
 from harness.experiments.resilience.stage import QUIET_SECONDS, Certificates, Stage, amiss
-from harness.experiments.resilience.traffic import Reader, Traffic, script
 from harness.kube.api import KubeApi
 from harness.mesh import pki
 from harness.mesh.context import Mesh
@@ -90,7 +90,7 @@ def test_what_the_installation_needs_is_declared() -> None:
 
 def test_output_of_the_script_is_read() -> None:
     """Times of the pod's clock become times of the scenario's."""
-    read = Reader(lambda: 2.0)
+    read = OutputParser(lambda: 2.0)
     assert read("@@ begin 17 1000.00 5.1") is None
     assert read.process == "17"
     answered = read("@@ sent 1001.50 Hello version: v2, instance: helloworld-v2-x @@ 200 0.012 1 0")
@@ -120,7 +120,7 @@ def test_whole_means_every_version_and_no_failure_for_a_while() -> None:
 
 
 class _Clock:
-    """Traffic of which everything is known at once."""
+    """LoadGenerator of which everything is known at once."""
 
     limit = 5
 
@@ -144,7 +144,7 @@ def test_a_mesh_is_whole_once_nothing_hangs(hanging: float, whole: float) -> Non
     """A request that gets no answer is known to have failed only after its time: until then nothing is whole."""
     sent = [request(20 + n / 5, f"v{n % 2 + 1}") for n in range(100)]
     hung = [request(20 + n / 2, "").model_copy(update={"seconds": 5.0}) for n in range(50) if 20 + n / 2 <= hanging]
-    stage = Stage(MESH, Certificates(Pki({})), {}, cast(Traffic, _Clock(*sent, *hung)))
+    stage = Stage(MESH, Certificates(Pki({})), {}, cast(LoadGenerator, _Clock(*sent, *hung)))
     stage.await_whole()
     assert [moment.name for moment in stage.moments] == [WHOLE]
     assert stage.moments[0].at == pytest.approx(whole, abs=0.15)
@@ -152,7 +152,7 @@ def test_a_mesh_is_whole_once_nothing_hangs(hanging: float, whole: float) -> Non
 
 def test_a_long_silence_is_one_interruption() -> None:
     """However often it was tried to send again; the next begins with the next request."""
-    client = traffic.Client("east", cast(KubeApi, None))
+    client = load_generator.Client("east", cast(KubeApi, None))
     client.requests.append(request(1.0, "v1"))
     for now in (1.2, 5.0, 61.0):
         client.interrupted(now, "refused")
@@ -208,7 +208,7 @@ def test_a_token_that_several_share_is_revoked_when_all_have_a_new_one(monkeypat
     monkeypatch.setattr(remote_secret, "_reading", lambda *_: None)
     monkeypatch.setattr(remote_secret, "LINGER_SECONDS", 0)
     monkeypatch.setattr("harness.experiments.resilience.readings.endpoints", lambda _: [])
-    stage = Stage(replace(MESH, topology=topology), Certificates(Pki({})), {}, cast(Traffic, _Clock()))
+    stage = Stage(replace(MESH, topology=topology), Certificates(Pki({})), {}, cast(LoadGenerator, _Clock()))
     monkeypatch.setattr(stage, "await_whole", lambda: None)
     remote_secret.rotate(stage)
     assert done[:3] == ["west has a new token of east", "north has a new token of east", "former of east"]

@@ -10,7 +10,7 @@ from harness.base.errors import UserError
 from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
-from harness.mesh import kept_mesh, removal
+from harness.mesh import kept_mesh, ownership, removal
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
@@ -266,7 +266,7 @@ def test_kinds_that_could_not_be_read_are_not_compared() -> None:
 )
 def test_only_the_runs_own_objects_are_removed(found: Entry, ours: bool) -> None:
     """By field manager, and Istio's definitions whoever applied them; the work of others stays."""
-    assert removal.owned(found) is ours
+    assert ownership.owned(found) is ours
 
 
 def test_who_writes_a_status_has_not_made_it() -> None:
@@ -279,7 +279,7 @@ def test_who_writes_a_status_has_not_made_it() -> None:
     }
     (found,) = _take(answers).entries.values()
     assert found.managers == ("argocd-controller",)
-    assert not removal.owned(found)
+    assert not ownership.owned(found)
 
 
 def test_a_hanging_finalizer_is_named() -> None:

@@ -13,7 +13,7 @@ from harness.experiments.resilience import revision
 from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
-from harness.mesh import removal
+from harness.mesh import cleanup, ownership, removal
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome
@@ -148,14 +148,14 @@ def test_a_namespace_that_stood_before_is_labelled_as_it_was(
 def test_what_the_run_sets_on_namespaces_is_restored() -> None:
     """Every key that the procedure, or a change of the revision, sets is one that removal knows."""
     assert set(revision.namespace_labels("default")) | set(revision.namespace_labels("canary")) <= set(
-        removal.NAMESPACE_KEYS["labels"]
+        ownership.NAMESPACE_KEYS["labels"]
     )
 
 
 def test_by_hand_with_the_users_own_files() -> None:
     """The commands can be pasted, whatever contexts and files are called."""
     before = _inventory("east", _entry(NAMESPACE, "istio-cni"))
-    said = removal.by_hand("a b", (Path("one"), Path("my clusters")), SETTINGS, before)
+    said = ownership.by_hand("a b", (Path("one"), Path("my clusters")), SETTINGS, before)
     start = "KUBECONFIG='one:my clusters' kubectl --context='a b'"
     assert said.startswith(f"{start} delete --ignore-not-found namespace istio-system sample; then what `{start} get ")
 
@@ -164,7 +164,7 @@ def test_by_hand_the_operators_resources_go_first() -> None:
     """While it runs it removes what it has made; `oc` is called as it is. Namespaces that stood before stay."""
     settings = replace(SETTINGS, installer="sail", cli="oc")
     stood = [_entry(NAMESPACE, name) for name in settings.namespaces]
-    said = removal.by_hand("east", (), settings, _inventory("east", *stood))
+    said = ownership.by_hand("east", (), settings, _inventory("east", *stood))
     resources = "istio.sailoperator.io/default istiocni.sailoperator.io/default"
     assert said.startswith(f"oc --context=east delete --ignore-not-found {resources}; then what `oc --context=east get")
 
@@ -215,11 +215,11 @@ def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tupl
 
     monkeypatch.setattr(inventory, "take", take)
     before = {name: _inventory(name, *BEFORE) for name in kubes}
-    cleanup = removal.observe_cleanup(cast(dict[str, KubeApi], kubes), before, ["lb-1"])
-    assert cleanup.clusters == ("east",)
-    assert [(change.change, change.name, change.detail) for change in cleanup.changes] == [
+    found = cleanup.observe_cleanup(cast(dict[str, KubeApi], kubes), before, ["lb-1"])
+    assert found.clusters == ("east",)
+    assert [(change.change, change.name, change.detail) for change in found.changes] == [
         ("left behind", "istio-cni", "written by eastwest")
     ]
-    assert cleanup.unread == ("west: 503 gone",)
-    assert cleanup.objects_before == {"east": 2, "west": 2}
-    assert cleanup.containers_left == ("lb-1",)
+    assert found.unread == ("west: 503 gone",)
+    assert found.objects_before == {"east": 2, "west": 2}
+    assert found.containers_left == ("lb-1",)

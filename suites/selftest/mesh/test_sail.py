@@ -10,7 +10,7 @@ from kubernetes.client import ApiException
 from harness.base.errors import StepError, UserError
 from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory, Kind
-from harness.mesh import operator, procedure, removal, sail
+from harness.mesh import operator, ownership, procedure, sail
 from harness.mesh.context import Mesh
 from harness.mesh.distributions import load
 from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator, Present, PullSecret
@@ -285,7 +285,7 @@ def test_what_istioctl_makes_in_place_of_the_installation_is_the_runs() -> None:
     """An older operator installs no istio-reader-service-account: create-remote-secret then makes it, and its roles."""
     role = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
     entry = Entry(role, "", "istiod-clusterrole-istio-system", "uid", managers=("istio-ci",))
-    assert removal.owned(entry)
+    assert ownership.owned(entry)
 
 
 def test_credentials_are_in_the_cluster_and_nowhere_else(tmp_path: Path) -> None:

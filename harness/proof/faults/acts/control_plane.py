@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from harness.experiments.bench import ready_pods
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.injection import dry_run

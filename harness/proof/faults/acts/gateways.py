@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import ready_pods
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.gateways import NAME, addresses

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from harness.base.parallel import in_parallel
-from harness.experiments.bench import ready_pods
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import TransportError
 from harness.model import expectations
 from harness.model.topology import Cluster

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
@@ -34,9 +34,10 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class Bench:
+class Testbed:
     """A mesh whose loop passes, and the pods from which experiments send."""
 
+    __test__: ClassVar[bool] = False  # pytest takes its name for that of a test
     mesh: Mesh
     observation: Observation
     pods: Mapping[tuple[str, str], str]
@@ -94,7 +95,7 @@ class Bench:
         return tuple(name for name in in_parallel(one, waiting.items()) if name)
 
 
-def set_up(mesh: Mesh, observation: Observation) -> Bench:
+def set_up(mesh: Mesh, observation: Observation) -> Testbed:
     """Wait for the pods that experiments need, and until their proxies know the other clusters' echo servers.
 
     Raises:
@@ -115,22 +116,24 @@ def set_up(mesh: Mesh, observation: Observation) -> Bench:
     pods: dict[tuple[str, str], str] = {}
     for found in in_parallel(of_cluster, mesh.topology.clusters):
         pods |= found
-    bench = Bench(mesh, observation, pods)
-    with bench.step("Wait until the clients' proxies know the echo servers of the other clusters") as opened:
-        pending = bench.await_proxies(
+    testbed = Testbed(mesh, observation, pods)
+    with testbed.step("Wait until the clients' proxies know the echo servers of the other clusters") as opened:
+        pending = testbed.await_proxies(
             {
-                (source, bench.pods[source.name, app]): lambda cluster, pod: (
+                (source, testbed.pods[source.name, app]): lambda cluster, pod: (
                     not unknown_versions(
-                        bench.ask(cluster, pod, CLUSTERS), bench.namespace, [other.version for other in bench.clusters]
+                        testbed.ask(cluster, pod, CLUSTERS),
+                        testbed.namespace,
+                        [other.version for other in testbed.clusters],
                     )
                 )
-                for source in bench.clusters
+                for source in testbed.clusters
                 for app in (ECHO, SLEEP)
             }
         )
         if pending:
-            opened.note(f"not known after {bench.seconds(PROPAGATION_SECONDS):.0f} s to {', '.join(pending)}")
-    return bench
+            opened.note(f"not known after {testbed.seconds(PROPAGATION_SECONDS):.0f} s to {', '.join(pending)}")
+    return testbed
 
 
 def unknown_versions(clusters: Any, namespace: str, versions: Sequence[str]) -> list[str]:

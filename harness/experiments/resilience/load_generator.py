@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from harness.base.parallel import check_interrupted
-from harness.experiments.bench import ready_pods
+from harness.experiments.testbed import ready_pods
 from harness.kube.api import KubeApi, TransportError
 from harness.mesh.context import FAULTS
 from harness.model import expectations
@@ -55,7 +55,7 @@ def script(url: str, rate: float, limit: int) -> str:
 
 
 @dataclass
-class Reader:
+class OutputParser:
     """Reads the script's output. Pure.
 
     Args:
@@ -98,7 +98,7 @@ class Client:
         self.interruptions.append(Interruption(at=at, seconds=round(now - at, 3), pod=self.pod, reason=reason))
 
 
-class Traffic:
+class LoadGenerator:
     """Requests under way from every cluster, between `start` and `stop`.
 
     Args:
@@ -183,7 +183,7 @@ class Traffic:
         if newest is None:
             raise TransportError(f"no pod of {expectations.SLEEP} is ready on {client.cluster}")
         client.pod = newest["metadata"]["name"]
-        read, going, over = Reader(lambda: self.now), threading.Event(), threading.Event()
+        read, going, over = OutputParser(lambda: self.now), threading.Event(), threading.Event()
         threading.Thread(target=self._watch, args=(client.kube, client.pod, going, over), daemon=True).start()
         command = ("sh", "-c", script(self._url, RATE, self.limit))
         timeout = LONGEST_SECONDS + self.limit
