@@ -80,12 +80,16 @@ def outcome(probe: Probe) -> str:
 
 
 def tried(evidence: Evidence, probe: Probe) -> bool:
-    """Whether a probe could be sent at all; unknown where the suite failed, skipped where the pod has no tool."""
+    """Whether a probe could be sent at all; unknown where the suite failed, skipped where the pod has no tool.
+
+    A proxy's image may have no shell (distroless). The application's container beside it is no substitute: what it
+    sends is redirected to the proxy, which answers in place of what is probed.
+    """
     what = f"{probe.source} → {probe.target} {probe.address}:{probe.port}: {probe.kind}"
     if probe.result is ProbeResult.TRANSPORT:
         evidence.unknown(f"{what} could not be sent: {probe.detail}")
     elif probe.result is ProbeResult.NO_TOOL:
-        evidence.skipped(f"{what}: the pod has no program to try it with")
+        evidence.skipped(f"{what}: can't be tried from {probe.source_pod}: {probe.detail or 'no program for it there'}")
     return probe.result not in {ProbeResult.TRANSPORT, ProbeResult.NO_TOOL}
 
 

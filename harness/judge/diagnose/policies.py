@@ -45,6 +45,7 @@ def subset_unknown(observation: Observation) -> Iterator[Found]:
                     expected=f"as on {there}: subsets {subsets}",
                     found="none: its gateway has no filter chain for a subset",
                     repair=_applied_too(lacking, item, there),
+                    change=f"apply the DestinationRule of {there} to {primary} as well",
                     evidence=few(requests_logged(observation, "filter_chain_not_found", "503", "NR")),
                 )
 
