@@ -35,8 +35,10 @@ def _replace(observation: Observation, cluster: Cluster, note: str) -> str:
     observed, system = observation[cluster], observation.asked.system_namespace
     files = " ".join(f"--from-file={cluster.name}/{name}" for name in FILES)
     commands = [
-        kubectl(observed, "-n", system, "delete secret cacerts --ignore-not-found"),
-        kubectl(observed, "-n", system, f"create secret generic cacerts {files}"),
+        # One write: there is no moment without the secret, and nothing changes where a file is missing.
+        kubectl(observed, "-n", system, f"create secret generic cacerts {files} --dry-run=client -o yaml")
+        + " | "
+        + kubectl(observed, "apply --server-side --force-conflicts -f -"),
     ]
     if cluster.is_primary:
         commands += [restart_control_plane(observation, cluster), restart_workloads(observation, cluster)]
