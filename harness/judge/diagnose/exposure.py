@@ -1,18 +1,21 @@
 """Causes in what the east-west gateways expose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 
 from harness.judge.diagnose.facts import failed_steps, few, read, readiness, requests_logged, was_read
 from harness.judge.diagnose.gateways import named
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.judge.diagnose.repair import kubectl, manifest, noted
-from harness.model import expectations
-from harness.model.cluster import ClusterObservation, ConfigObject, Subject
+from harness.judge.diagnose.repair import kubectl, manifest, noted, patch
+from harness.model import expectations, gateways
+from harness.model.cluster import ClusterObservation, ConfigObject, Pod, Subject
 from harness.model.observation import Observation
+from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeKind, ProbeResult
+
+REVISION_LABEL = "istio.io/rev"
 
 
 def _servers(item: ConfigObject) -> Iterator[tuple[int, str, tuple[str, ...]]]:
@@ -29,14 +32,13 @@ def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
     )
 
 
-def _leads_to(observed: ClusterObservation, port: int, destination: str) -> bool:
-    """Whether every gateway pod's Envoy does what is wanted, whatever object makes it do so."""
-    proxies = expectations.gateway_proxies(observed)
+def _leads_to(proxies: tuple[Proxy, ...], destination: str, port: int = 0) -> bool:
+    """Whether every gateway pod's Envoy does what is wanted, whatever object makes it do so; 0: on any port."""
     return bool(proxies) and all(
         any(
             destination in name
             for listener in proxy.listeners
-            if listener.port == port
+            if port in {0, listener.port}
             for chain in listener.chains
             for name in chain.clusters
         )
@@ -66,27 +68,126 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
     for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
         sample = observation.asked.sample_namespace
-        name, host = (
-            expectations.helloworld_server_name(sample),
-            f"{expectations.HELLOWORLD}.{sample}.svc.cluster.local",
-        )
-        passed = any(
-            (port, mode) == (expectations.MESH_PORT, "AUTO_PASSTHROUGH")
-            and any(fnmatch(host, found) for found in hosts)
-            for port, mode, hosts in servers
-        )
-        if passed or _leads_to(observed, expectations.MESH_PORT, name):
+        name = expectations.helloworld_server_name(sample)
+        if _meant(observation, cluster) or _leads_to(expectations.gateway_proxies(observed), name):
             continue
-        modes = ", ".join(mode or "no TLS" for port, mode, _ in servers if port == expectations.MESH_PORT)
+        at = _mesh_ports(observation, cluster)
+        modes = ", ".join(mode or "no TLS" for port, mode, _ in servers if port in at)
+        there = next((item for item in _gateways(observed) if any(port in at for port, _, _ in _servers(item))), None)
         yield Found(
             cluster=cluster.name,
-            object=f"Gateway {observation.asked.system_namespace}/cross-network-gateway",
+            object=f"Gateway {there.namespace}/{there.name}"
+            if there
+            else f"Gateway {observation.asked.system_namespace}/cross-network-gateway",
             field=f"server on port {expectations.MESH_PORT}",
             expected="tls.mode AUTO_PASSTHROUGH for *.local",
             found=f"{modes}, for other hosts" if modes == "AUTO_PASSTHROUGH" else modes or "no such Gateway",
             repair=manifest(observed, "expose-services", namespace=observation.asked.system_namespace),
             evidence=few(
                 failed_steps(observation, cluster.name), requests_logged(observation, f":{expectations.MESH_PORT}")
+            ),
+        )
+
+
+def _istiod_proxies(observed: ClusterObservation) -> tuple[Proxy, ...]:
+    return gateways.proxies(observed, gateways.istiod_service(observed))
+
+
+def _mesh_ports(observation: Observation, primary: Cluster) -> set[int]:
+    """The ports by which a Gateway may name the listener for services: Envoy's, or that of a Service before it."""
+    found = {expectations.MESH_PORT}
+    for served in observation.topology.served_by(primary):
+        for service in gateways.services(observation[served], served.network):
+            port = gateways.announced_port(service)
+            found |= {port, gateways.listener_port(service, port)}
+    return found
+
+
+def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ...]:
+    """The Gateways of a primary that would pass the sample's helloworld through."""
+    host = f"{expectations.HELLOWORLD}.{observation.asked.sample_namespace}.svc.cluster.local"
+    at = _mesh_ports(observation, primary)
+    return tuple(
+        item
+        for item in _gateways(observation[primary])
+        if any(
+            port in at and mode == "AUTO_PASSTHROUGH" and any(fnmatch(host, found) for found in hosts)
+            for port, mode, hosts in _servers(item)
+        )
+    )
+
+
+def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...], tuple[ConfigObject, ...]]]:
+    """The gateways that do not pass helloworld through though Gateways for it are there, with their pods and these."""
+    name = expectations.helloworld_server_name(observation.asked.sample_namespace)
+    among = expectations.multi_network_gateways(observation.topology)
+    for cluster, observed in read(observation, Subject.PODS, Subject.SERVICES, Subject.PROXIES, among=among):
+        services = gateways.services(observed, cluster.network)
+        pods = tuple(pod for service in services for pod in gateways.pods(observed, service))
+        meant = _meant(observation, observation.topology[cluster.primary])
+        if pods and meant and not _leads_to(expectations.gateway_proxies(observed), name):
+            yield cluster, pods, meant
+
+
+@cause("gateway-selector", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-REACHABLE", "GW-DATAPATH")
+def gateway_selector(observation: Observation) -> Iterator[Found]:
+    """The Gateway that exposes the services selects no gateway.
+
+    A Gateway configures the pods whose labels its selector names. The gateway's pods have other labels (a chart gives
+    them those of its release), so nothing is configured at them and they listen on no port for services.
+    """
+    for cluster, pods, meant in _closed(observation):
+        if any((item.spec.get("selector") or {}).items() <= pod.labels.items() for item in meant for pod in pods):
+            continue
+        item, labels = meant[0], pods[0].labels
+        selector = item.spec.get("selector") or {}
+        own = {key: labels[key] for key in selector} if selector.keys() <= labels.keys() else {}
+        own = own or {key: value for key, value in labels.items() if key in {"istio", "app"}} or labels
+        primary = observation[cluster.primary]
+        yield Found(
+            cluster=cluster.primary,
+            object=f"Gateway {item.namespace}/{item.name}",
+            field="spec.selector",
+            expected=f"labels of {cluster.name}'s gateway pods: {_words(own)}",
+            found=_words(selector),
+            repair=patch(
+                primary, f"gateways.networking.istio.io/{item.name}", [_select(own)], namespace=item.namespace
+            ),
+            evidence=few(f"pod {pod.namespace}/{pod.name}: {_words(pod.labels)}" for pod in pods),
+        )
+
+
+def _select(labels: Mapping[str, str]) -> dict[str, object]:
+    return {"op": "replace", "path": "/spec/selector", "value": dict(labels)}
+
+
+def _words(labels: Mapping[str, object]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items()) or "none"
+
+
+@cause("gateway-revision", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-REACHABLE", "GW-DATAPATH")
+def gateway_revision(observation: Observation) -> Iterator[Found]:
+    """The Gateway that exposes the services is for a revision that does not run.
+
+    A control plane reads objects without the label istio.io/rev, and those whose label names its own revision or a tag
+    of it. A Gateway that is left over from another revision configures nothing.
+    """
+    for cluster, _, meant in _closed(observation):
+        primary = observation[cluster.primary]
+        running = {plane.revision for plane in primary.control_planes}
+        known = running | {webhook.tag for webhook in primary.webhooks if webhook.revision in running}
+        named = [item.labels.get(REVISION_LABEL, "") for item in meant]
+        if not running or not all(named) or known & set(named):
+            continue
+        item = meant[0]
+        yield Found(
+            cluster=cluster.primary,
+            object=f"Gateway {item.namespace}/{item.name}",
+            field=f"label {REVISION_LABEL}",
+            expected=f"none, or {', '.join(sorted(filter(None, known)))}",
+            found=named[0],
+            repair=kubectl(
+                primary, "-n", item.namespace, f"label gateways.networking.istio.io {item.name} {REVISION_LABEL}-"
             ),
         )
 
@@ -167,7 +268,8 @@ def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
             for route in rule.get("route") or ()
         )
         leading = all(
-            _leads_to(observed, port, "istiod") for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
+            _leads_to(_istiod_proxies(observed), "istiod", port)
+            for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
         )
         if not leading and (missing or not routed):
             yield Found(

@@ -21,7 +21,7 @@ from harness.judge.diagnose.facts import (
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart
-from harness.model import expectations
+from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Container, Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase
@@ -33,9 +33,9 @@ SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREAC
 
 
 def _pods(observation: Observation, observed: ClusterObservation) -> tuple[Pod, ...]:
-    service = expectations.gateway_service(observed)
-    selector = service.selector if service and service.selector else {"istio": "eastwestgateway"}
-    return observed.pods_with(service.namespace if service else observation.asked.system_namespace, **selector)
+    if services := gateways.services(observed):
+        return tuple(pod for service in services for pod in gateways.pods(observed, service))
+    return observed.pods_with(observation.asked.system_namespace, istio="eastwestgateway")
 
 
 def named(observation: Observation, observed: ClusterObservation, kind: str) -> str:
@@ -185,7 +185,7 @@ def _label(deployment: Workload) -> str:
 
 @cause("gateway-no-address", Layer.GATEWAYS, "GW-ADDRESS")
 def gateway_no_address(observation: Observation) -> Iterator[Found]:
-    """The east-west gateway has no load balancer address.
+    """The east-west gateway has no address outside of its cluster.
 
     Its Service stays <pending>: no load balancer controller serves this cluster, its address pool is used up, or the
     Service is of another type. istiod then does not know how other networks reach this one. cloud-provider-kind that
@@ -193,10 +193,16 @@ def gateway_no_address(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.SERVICES, among=expectations.gateways(observation.topology)):
         service = expectations.gateway_service(observed)
-        if service is not None and (service.ingress or service.resolved):
+        if gateways.entrances(observation.topology, observation, cluster) or (service and gateways.addresses(service)):
             continue
         if service is None:
             found, repair = "no such Service", _install(observation, cluster)
+        elif service.type == "NodePort":
+            found = "none: a NodePort without nodes that istiod may give to clients"
+            repair = noted(
+                kubectl(observed, "-n", service.namespace, f"describe service {service.name}"),
+                "annotate it with traffic.istio.io/nodeSelector for nodes that have an ExternalIP, or have it balanced",
+            )
         elif service.type != "LoadBalancer":
             found = f"none: the Service's type is {service.type}"
             change = {"spec": {"type": "LoadBalancer"}}
@@ -261,7 +267,7 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
                 observed,
                 "-n",
                 service.namespace,
-                f"label service {service.name} {expectations.NETWORK_LABEL}={cluster.network} --overwrite",
+                f"label service {service.name} {expectations.NETWORK_LABEL}={cluster.network or 'NETWORK'} --overwrite",
             ),
             evidence=few(known_endpoints(observation)),
         )
@@ -280,7 +286,7 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
         if probe.kind is ProbeKind.TCP and probe.result in SILENT:
             silent.setdefault((probe.target, probe.port), []).append(probe)
     for (target, port), probes in silent.items():
-        if port not in expectations.needed_ports(observation.topology, observation.topology[target]):
+        if port not in _needed(observation, observation.topology[target]):
             continue
         observed, first = observation[target], probes[0]
         open_ports = sorted(
@@ -304,6 +310,13 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
                 requests_logged(observation, f"{first.address}:{port}"),
             ),
         )
+
+
+def _needed(observation: Observation, target: Cluster) -> set[int]:
+    """The ports at which clients reach what they need of a cluster's gateways."""
+    topology = observation.topology
+    ports = expectations.needed_ports(topology, target)
+    return {found.port for port in ports for found in gateways.entrances(topology, observation, target, port)}
 
 
 def _open(observation: Observation, probe: Probe) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from harness.judge.diagnose.facts import few, known_endpoints, network_label, read
+from harness.judge.diagnose.facts import few, known_endpoints, network_label, read, values
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.judge.diagnose.repair import kubectl, noted
-from harness.model import expectations
+from harness.judge.diagnose.repair import kubectl, noted, restart, set_value
+from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
@@ -19,7 +19,7 @@ def _labelled(
     observation: Observation, cluster: Cluster, observed: ClusterObservation, found: str, *evidence: str
 ) -> Found:
     system = observation.asked.system_namespace
-    label = f"label namespace {system} {expectations.NETWORK_LABEL}={cluster.network} --overwrite"
+    label = f"label namespace {system} {expectations.NETWORK_LABEL}={cluster.network or 'NETWORK'} --overwrite"
     return Found(
         cluster=cluster.name,
         object=f"Namespace {system}",
@@ -40,17 +40,19 @@ def network_unlabelled(observation: Observation) -> Iterator[Found]:
     routes.
     """
     for cluster, observed in read(observation, Subject.NAMESPACES):
-        if observed.namespace(observation.asked.system_namespace) and not network_label(observation, observed):
+        named = cluster.network and not expectations.network_name(observation, cluster)
+        if named and observed.namespace(observation.asked.system_namespace):
             yield _labelled(observation, cluster, observed, "none")
 
 
-@cause("network-same-name", Layer.NETWORK, "NET-DISTINCT", "NET-LABEL")
+@cause("network-same-name", Layer.NETWORK, "NET-DISTINCT", "NET-LABEL", "NET-ROUTES")
 def network_same_name(observation: Observation) -> Iterator[Found]:
     """Two networks have one name though nothing routes between them.
 
     istiod takes their pods for directly reachable and hands out pod addresses instead of the gateway's.
     """
     if Feature.MULTI_NETWORK not in observation.topology.features:
+        yield from _named_alike(observation)
         return
     networks = {cluster.name: cluster.network for cluster in observation.topology.clusters}
     for cluster, observed in read(observation, Subject.NAMESPACES):
@@ -58,6 +60,66 @@ def network_same_name(observation: Observation) -> Iterator[Found]:
         others = [name for name, network in networks.items() if network == label and network != cluster.network]
         if others:
             yield _labelled(observation, cluster, observed, f"{label}, the network of {', '.join(others)}")
+
+
+def _named_alike(observation: Observation) -> Iterator[Found]:
+    """Clusters of one network by its name that have gateways between them, and whose pods do not reach each other."""
+    silent = {(p.source, p.target) for p in observation.probes if p.kind is ProbeKind.POD_ROUTE and p.result in SILENT}
+    for source, target in sorted(silent):
+        there = observation[target]
+        if (target, source) in silent and source > target:
+            continue  # once for both directions
+        if all(gateways.labelled(observation[name]) for name in (source, target)):
+            name = observation.topology[target].network
+            yield Found(
+                cluster=target,
+                object=f"Namespace {observation.asked.system_namespace}",
+                field=f"label {expectations.NETWORK_LABEL}, and values.global.network",
+                expected=f"another network than that of {source}, which is entered over its gateway",
+                found=f"{name}, the network of {source}",
+                repair=noted(
+                    kubectl(there, f"get namespace {observation.asked.system_namespace} --show-labels"),
+                    "name its network otherwise: in this label, in values.global.network and at its gateway",
+                ),
+                evidence=few(known_endpoints(observation)),
+            )
+
+
+@cause("network-value", Layer.NETWORK, "WL-INJECTED", "EP-COMPLETE")
+def network_value(observation: Observation) -> Iterator[Found]:
+    """Injection gives pods another network than the one that their cluster is on.
+
+    The injector's value global.network becomes each pod's network. Where it is empty or says something else than the
+    label of the system namespace, proxies take themselves for strangers on their own cluster, or for neighbours of
+    others, and get the wrong endpoints.
+    """
+    for cluster, observed in read(
+        observation, Subject.MESH_CONFIG, Subject.NAMESPACES, among=observation.topology.primaries
+    ):
+        label, said = network_label(observation, observed), str(values(observation, observed).get("network") or "")
+        if not values(observation, observed) or label != cluster.network or not label or said == label:
+            continue
+        config = expectations.mesh_config(observed, observation.asked.revision)
+        revision = config.revision if config else ""
+        suffix = "" if revision in {"", "default"} else f"-{revision}"
+        system = observation.asked.system_namespace
+        variable = "ISTIO_META_NETWORK"
+        pods = (
+            pod
+            for pod in observed.lasting_pods
+            if (proxy := pod.container(expectations.PROXY)) and (proxy.env.get(variable, "") != label)
+        )
+        yield Found(
+            cluster=cluster.name,
+            object=f"ConfigMap {system}/istio-sidecar-injector{suffix}",
+            field="values global.network",
+            expected=f"{label}, as the label of Namespace {system} says",
+            found=said or '""',
+            repair=set_value(
+                observation, cluster, "global.network", label, restart(observed, observation.asked.sample_namespace)
+            ),
+            evidence=few(f"pod {pod.namespace}/{pod.name} was injected without {variable}={label}" for pod in pods),
+        )
 
 
 @cause("network-other-name", Layer.NETWORK, "NET-LABEL")

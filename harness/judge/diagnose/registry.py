@@ -18,6 +18,7 @@ MODULES = (
     "identity",
     "injection",
     "remotes",
+    "gateway_services",
     "gateways",
     "exposure",
     "remote_secrets",
