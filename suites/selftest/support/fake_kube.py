@@ -1,21 +1,27 @@
-"""An API server of nothing but objects, for tests that change some and look whether they were put back."""
+"""An API server of nothing but objects: the one fake of all self-tests, which override what a test plays."""
+# ruff: noqa: ARG002 - the signatures are those of KubeApi
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from socket import socket
 from typing import Any
 
+from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import NotFoundError
 
+from harness.base.command import CommandError
 from harness.base.errors import StepError
 from harness.kube.access import ClusterAccess
-from harness.kube.api import Object
+from harness.kube.api import ExecResult, KubeApi, Object, TransportError
+from harness.model.step_log import OpenStep
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
 
 
-class FakeKube:
+class FakeKube(KubeApi):
     """Keeps objects as an API server would: an object with finalizers does not go.
 
     Args:
@@ -30,11 +36,11 @@ class FakeKube:
         self.writes: list[str] = []
         """What was written, and how."""
 
-    def get(self, _api: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None."""
         return copy.deepcopy(self.objects.get((kind, namespace or "", name)))
 
-    def list(self, _api: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
         """The objects of a kind that have these labels."""
         wanted = {key: value for key, _, value in (s.partition("=") for s in selectors.values())}
         return [
@@ -49,12 +55,12 @@ class FakeKube:
         """Store it unless it is there."""
         key = self._key(manifest)
         if key in self.objects and not dry_run:
-            raise StepError(f"{key} exists")
+            raise ApiException(status=409, reason="AlreadyExists")
         self.writes.append(f"create {'/'.join(key)}")
         self.objects[key] = {**copy.deepcopy(manifest), "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         return manifest
 
-    def merge(self, _api: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
+    def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
         """A JSON merge patch."""
         key = (kind, namespace or "", name)
         if key not in self.objects:
@@ -63,7 +69,7 @@ class FakeKube:
         self.objects[key] = merged(self.objects[key], change)
         return self.objects[key]
 
-    def delete(self, _api: str, kind: str, name: str, namespace: str | None = None) -> bool:
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Gone, unless finalizers hold it."""
         key = (kind, namespace or "", name)
         self.writes.append(f"delete {'/'.join(key)}")
@@ -72,16 +78,89 @@ class FakeKube:
             return True
         return self.objects.pop(key, None) is not None
 
-    def wait(self, *which: Any, pending: Callable[[Object | None], str], **_options: Any) -> Object | None:
-        """Look once."""
-        seen = self.get(*which)
+    def apply(self, manifest: Object) -> Object:
+        """Store it."""
+        key = self._key(manifest)
+        self.writes.append(f"apply {'/'.join(key)}")
+        self.objects[key] = manifest
+        return manifest
+
+    def wait(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        pending: Callable[[Object | None], str],
+        timeout: float,
+        step: OpenStep,
+        explain: Callable[[], str] = str,
+        hopeless: Callable[[], str] | None = None,
+    ) -> Object | None:
+        """Look once: what is pending then is pending for ever."""
+        seen = self.get(api_version, kind, name, namespace)
         if missing := pending(seen):
-            raise StepError(missing)
+            why = explain()
+            raise StepError(f"{missing} after {timeout:.0f} s" + (f": {why}" if why else ""))
         return seen
 
-    def watch(self, *which: Any, **_options: Any) -> Iterator[Object | None]:
+    def watch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, timeout: float
+    ) -> Iterator[Object | None]:
         """Look once."""
-        yield self.get(*which)
+        yield self.get(api_version, kind, name, namespace)
+
+    def delete_pods(self, namespace: str, grace: int, labels: str | None = None) -> None:
+        """They are gone at once."""
+        for pod in self.list("v1", "Pod", namespace, **({"label_selector": labels} if labels else {})):
+            self.delete("v1", "Pod", pod["metadata"]["name"], namespace)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Every kind."""
+        return True
+
+    def version(self, timeout: float) -> str:
+        """One that every version of Istio supports."""
+        return "v1.36.1"
+
+    def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
+        """Nothing: what is read by path is played where a test needs it."""
+        return None
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        since: float | None = None,
+        previous: bool = False,
+        timeout: float = 15,
+    ) -> str:
+        """Nothing."""
+        return ""
+
+    def run(self, command: Sequence[str | Path], *, input: str | None = None, timeout: float | None = None) -> str:  # noqa: A002
+        """No program is there."""
+        raise CommandError([str(word) for word in command], 127, "not there")
+
+    def exec(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: str = "", timeout: float = 30
+    ) -> ExecResult:
+        """No pod can be reached."""
+        raise TransportError(f"{pod}: not there")
+
+    def exec_lines(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
+    ) -> Iterator[str]:
+        """No pod can be reached."""
+        raise TransportError(f"{pod}: not there")
+
+    def forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[socket]:
+        """No pod can be reached."""
+        raise TransportError(f"{pod}: not there")
 
     @staticmethod
     def _key(manifest: Object) -> Key:
