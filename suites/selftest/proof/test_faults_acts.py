@@ -155,7 +155,7 @@ def test_only_pods_of_the_run_are_started_anew(
     for name, run in (("sleep", "r1"), ("shop", "")):
         deployment = made_object("apps/v1", "Deployment", name, SAMPLE)
         deployment["metadata"]["labels"][RUN_LABEL] = run
-        kubes["east"].create(deployment)
+        kubes["east"].apply(deployment)
     ended: list[str] = []
     monkeypatch.setattr(restarts, "restart_deployment", lambda _kube, _namespace, name, *_, **__: ended.append(name))
     restarts.restart_sample(live, (live.east,))
