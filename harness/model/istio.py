@@ -93,6 +93,23 @@ class MeshConfig(Model):
     """The networks of the `meshNetworks` entry of config map `istio`, by their names."""
     origin: Origin | None = None
     """What declares it; None where that was not observed."""
+    problems: tuple[str, ...] = ()
+    """Entries that can't be parsed, each with why; istiod goes on with the last one that it could read."""
+
+
+class RemoteAccess(Model):
+    """How a remote secret lets istiod into one cluster: the form of its kubeconfig, without what is secret in it."""
+
+    cluster: str
+    """The cluster name it is keyed by."""
+    form: str
+    """token, client certificate, exec, auth provider, token file, basic; empty where it has no credentials."""
+    proxy_url: str = ""
+    tls_server_name: str = ""
+    insecure: bool = False
+    """The server's certificate is not verified (insecure-skip-tls-verify)."""
+    ends: datetime | None = None
+    """When its token or client certificate ends; None where it does not, or does not say."""
 
 
 class RemoteSecret(Model):
@@ -108,5 +125,7 @@ class RemoteSecret(Model):
     """API server URL for each of `clusters`."""
     has_token: bool
     created: datetime
+    access: tuple[RemoteAccess, ...] = ()
+    """For each of `clusters`; empty where it was not observed."""
     origin: Origin | None = None
     """What declares it; None where that was not observed."""

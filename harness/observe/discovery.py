@@ -49,7 +49,8 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
             "install a mesh first, or leave --verify-only out; --distribution=FILE says what namespaces are called",
         )
     istio = {seen.name: cluster_name(seen, names) for seen in clusters}
-    config = _config(primaries[0], serving(primaries[0], names.sample))
+    configs = [_config(seen, serving(seen, names.sample)) for seen in primaries]
+    config = next((found for found in configs if not found.problems), configs[0])
     try:
         found = tuple(
             Cluster(

@@ -1,7 +1,6 @@
 """Distils the objects of Istio and of the Sail operator into the observation's models. Pure."""
 
 import base64
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -134,15 +133,17 @@ def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
     values: dict[str, dict[str, Any]] = {}
     networks: dict[str, dict[str, Any]] = {}
     origins: dict[str, Origin | None] = {}
+    problems: dict[str, list[str]] = {}
     for raw in config_maps:
         name, data = metadata(raw)["name"], raw.get("data") or {}
         revision = labels(raw).get("istio.io/rev") or _revision(name)
         if "mesh" in data and name.split("-")[0] == "istio":
-            mesh[revision] = _mapping(yaml.safe_load(data["mesh"]))
+            mesh[revision] = _parsed(data["mesh"], f"ConfigMap {name}, key mesh", problems.setdefault(revision, []))
             origins[revision] = origin(metadata(raw))
             networks[revision] = _networks(data.get("meshNetworks") or "")
         if "values" in data and name.startswith(_INJECTOR):
-            found = _mapping(json.loads(data["values"]))
+            # JSON is YAML.
+            found = _parsed(data["values"], f"ConfigMap {name}, key values", problems.setdefault(revision, []))
             values[revision] = {key: found[key] for key in _VALUES if key in found}
     return tuple(
         MeshConfig(
@@ -151,9 +152,23 @@ def mesh_configs(config_maps: Iterable[Object]) -> tuple[MeshConfig, ...]:
             values=values.get(revision, {}),
             networks=networks.get(revision, {}),
             origin=origins.get(revision),
+            problems=tuple(problems.get(revision, ())),
         )
         for revision in sorted({*mesh, *values})
     )
+
+
+def _parsed(text: str, where: str, problems: list[str]) -> dict[str, Any]:
+    """A mapping in YAML; where it is none, nothing, and why is added to the problems."""
+    try:
+        return _mapping(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as failed:
+        mark = failed.problem_mark or failed.context_mark
+        line = f" (line {mark.line + 1}: {failed.problem})" if mark else ""
+        problems.append(f"{where}: no YAML{line}")
+    except yaml.YAMLError:
+        problems.append(f"{where}: no YAML")
+    return {}
 
 
 def _networks(text: str) -> dict[str, Any]:

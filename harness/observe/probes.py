@@ -72,13 +72,13 @@ def _send_from(
 def _senseless(probe: PlannedProbe) -> bool:
     """Whether a remote secret's credentials can't be tried at all."""
     credential = probe.credential
-    return probe.kind is ProbeKind.API_SERVER and not (credential and credential.token and probe.address)
+    return probe.kind is ProbeKind.API_SERVER and not (credential and probe.address and not credential.untried)
 
 
 def _why(probe: PlannedProbe) -> tuple[ProbeResult, str]:
     if not probe.address:
         return ProbeResult.UNREACHABLE, "the kubeconfig in the remote secret names no server"
-    return ProbeResult.NO_TOOL, "the kubeconfig in the remote secret holds no token"
+    return ProbeResult.NO_TOOL, probe.credential.untried if probe.credential else ""
 
 
 def signing_request(identity: str) -> bytes:

@@ -2,8 +2,11 @@
 
 import base64
 import binascii
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -11,12 +14,21 @@ import yaml
 from harness.kube.api import Object, metadata
 from harness.model import x509
 from harness.model.certificate import CaSecret, Certificate
-from harness.model.cluster import RemoteSecret
+from harness.model.cluster import RemoteAccess, RemoteSecret
 from harness.model.origin import origin
 from harness.observe.api_objects import created, labels
 
 CA_SECRET = "cacerts"  # noqa: S105 - a name
 MULTI_CLUSTER_LABEL = "istio/multiCluster"
+_FORMS = {
+    "token": ("token",),
+    "client certificate": ("client-certificate-data", "client-certificate"),
+    "exec": ("exec",),
+    "auth provider": ("auth-provider",),
+    "token file": ("tokenFile",),
+    "basic": ("username",),
+}
+"""By the form of a user's credentials in a kubeconfig, the keys that it is known by."""
 _REMOTE_PREFIX = "istio-remote-secret-"
 
 
@@ -34,6 +46,16 @@ class Credential:
     token: str = field(repr=False)
     insecure: bool = False
     labelled: bool = True
+    access: RemoteAccess = field(default_factory=lambda: RemoteAccess(cluster="", form="token"))
+
+    @property
+    def untried(self) -> str:
+        """Why only istiod can use it, and no probe from a pod; empty where one can."""
+        if not self.token:
+            return f"the kubeconfig in the remote secret holds no token, but: {self.access.form or 'no credentials'}"
+        if self.access.proxy_url or self.access.tls_server_name:
+            return "the kubeconfig in the remote secret goes over a proxy, or to a server of another name"
+        return ""
 
 
 def ca_secret(raw: Object | None) -> CaSecret:
@@ -89,6 +111,7 @@ def remote_secret(raw: Object) -> RemoteSecret:
         servers=tuple(credential.server for credential in found),
         has_token=bool(found) and all(credential.token for credential in found),
         created=created(raw),
+        access=tuple(credential.access for credential in found),
         origin=origin(metadata(raw)),
     )
 
@@ -119,7 +142,32 @@ def _credential(secret: str, cluster: str, kubeconfig: bytes, labelled: bool) ->
         token=str(user.get("token") or ""),
         insecure=bool(server.get("insecure-skip-tls-verify")),
         labelled=labelled,
+        access=RemoteAccess(
+            cluster=cluster,
+            form=next((form for form, keys in _FORMS.items() if any(user.get(key) for key in keys)), ""),
+            proxy_url=re.sub(r"//[^/@]*@", "//", str(server.get("proxy-url") or "")),
+            tls_server_name=str(server.get("tls-server-name") or ""),
+            insecure=bool(server.get("insecure-skip-tls-verify")),
+            ends=_token_ends(str(user.get("token") or "")) or _certificate_ends(user.get("client-certificate-data")),
+        ),
     )
+
+
+def _token_ends(token: str) -> datetime | None:
+    """The claim `exp` of a JSON web token (RFC 7519); None where it has none, or is of another kind."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _certificate_ends(data: object) -> datetime | None:
+    try:
+        return x509.certificate(_base64(data)).not_after if data else None
+    except ValueError:
+        return None
 
 
 def _named(entries: object, name: str, kind: str) -> Mapping[str, Any]:

@@ -51,8 +51,8 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
 
     The cluster name is the key under which istiod keeps another cluster's endpoints and accepts its proxies; two
     clusters with one name hide each other. Different trust domains refuse each other's identities; different mesh ids
-    mostly have no symptom. Examined are each primary's configuration and what its injection gave the proxies of each
-    cluster. Under verify-only ids are discovered and must agree.
+    mostly have no symptom. Examined are each primary's configuration, which must be readable, and what its injection
+    gave the proxies of each cluster. Under verify-only ids are discovered and must agree.
 
     Source: chapter, `meshID` and `multiCluster.clusterName`; Istio, "Install Multicluster".
     """
@@ -60,6 +60,16 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
     for cluster, observed in evidence.readable(observation, Subject.PODS):
         found[cluster.name] = _injected_identity(observed)
     for cluster, observed in evidence.readable(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        for problem in _problems(observation, observed):
+            where, _, why = problem.partition(": ")
+            evidence.expect(
+                False,
+                cluster=cluster,
+                object=where.partition(", ")[0].replace(" ", f" {observation.asked.system_namespace}/", 1),
+                field=where.partition(", key ")[2],
+                expected="YAML that istiod can read",
+                found=f"{why}; istiod goes on with the former one",
+            )
         for field, values in _configured_identity(observation, observed).items():
             found.setdefault(cluster.name, {}).setdefault(field, {}).update(values)
     for name, fields in found.items():
@@ -110,10 +120,15 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
     }
 
 
+def _problems(observation: Observation, observed: ClusterObservation) -> tuple[str, ...]:
+    config = expectations.mesh_config(observed, revisions.revision(observation, observed))
+    return config.problems if config else ()
+
+
 def _configured_identity(observation: Observation, observed: ClusterObservation) -> dict[str, dict[str, str]]:
     """The same from a primary's configuration; a mesh without an id has its trust domain's name."""
     config = expectations.mesh_config(observed, revisions.revision(observation, observed))
-    if config is None:
+    if config is None or config.problems:
         return {}
     values = config.values.get("global") or {}
     domain = str(config.mesh.get("trustDomain") or "cluster.local")

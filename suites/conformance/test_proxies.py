@@ -86,6 +86,9 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
         if config is None:
             evidence.blocked("CP-READY", f"{primary.name} has no mesh configuration")
             continue
+        if config.problems:
+            evidence.blocked("CP-IDENTITY", f"{primary.name}: {'; '.join(config.problems)}")
+            continue
         compared = policies.traffic_policies(observation, observed)
         configs[primary.name] = _flat(config.mesh) | {name: str(item.spec) for name, item in compared.items()}
     if observation.asked.mode == "verify-only":

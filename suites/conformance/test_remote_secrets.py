@@ -1,16 +1,19 @@
 """Remote secrets: there, usable from where they are used, in use, and no mightier than needed."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import permissions
+from harness.model import permissions, revisions
 from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from harness.model.traffic import Probe, ProbeKind
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from suites.conformance.common import answered, missing, outcome, running_control_planes, tried
 
 AREA = "remote secrets"
+SOON = timedelta(days=30)
+"""Credentials that end within this time are reported."""
 
 
 @requirement("RS-PRESENT", Level.MUST, area=AREA)
@@ -19,41 +22,93 @@ def test_rs_present(observation: Observation, evidence: Evidence) -> None:
 
     Each primary watches every other cluster; a remote watches none. A secret counts where istiod looks for it: in the
     system namespace, with the label istio/multiCluster=true, keyed by the other cluster's name. One whose key names a
-    cluster and whose server is another cluster's API server mixes their endpoints up.
+    cluster and whose server is another cluster's API server mixes their endpoints up. Under verify-only the form is
+    free: several clusters in one secret, and its own among them, are reported, and so are clusters that are not looked
+    at; a cluster that istiod reports as synced without any secret is known to it from a file.
 
     Source: chapter, "Install a remote secret"; istioctl create-remote-secret.
     """
     system = observation.asked.system_namespace
-    names = {cluster.cluster_name: cluster for cluster in observation.topology.clusters}
     for cluster, observed in evidence.readable(observation, Subject.REMOTE_SECRETS):
-        wanted = {other.cluster_name for other in observation.topology.watched_by(cluster)}
         seen = [secret for secret in observed.remote_secrets if _seen(secret, system)]
-        found = sorted(name for secret in seen for name in secret.clusters)
         unseen = [
             f"{secret.namespace}/{secret.name}{'' if secret.labelled else ' without its label'}"
             for secret in observed.remote_secrets
             if secret not in seen
         ]
+        note = f" (not seen by istiod: {', '.join(unseen)})" if unseen else ""
+        if observation.asked.mode == "verify-only":
+            _judge_substance(observation, evidence, cluster, seen, note)
+        else:
+            wanted = sorted(other.cluster_name for other in observation.topology.watched_by(cluster))
+            found = sorted(name for secret in seen for name in secret.clusters)
+            evidence.expect(
+                found == wanted,
+                cluster=cluster,
+                object=f"remote secrets in {system}",
+                field="clusters",
+                expected=", ".join(wanted) or "none",
+                found=(", ".join(found) or "none") + note,
+            )
+        _judge_servers(observation, evidence, cluster, seen)
+
+
+def _judge_substance(
+    observation: Observation, evidence: Evidence, cluster: Cluster, seen: list[RemoteSecret], note: str
+) -> None:
+    """Judge that every other cluster is watched, by whatever secret, or without one; report what else there is."""
+    system, watched = observation.asked.system_namespace, observation.topology.watched_by(cluster)
+    held = [(name, secret) for secret in seen for name in secret.clusters]
+    for target in watched:
+        holding = [secret.name for name, secret in held if name == target.cluster_name]
+        synced = _synced(observation, cluster, target)
         evidence.expect(
-            found == sorted(wanted),
+            bool(holding) or synced,
             cluster=cluster,
             object=f"remote secrets in {system}",
-            field="clusters",
-            expected=", ".join(sorted(wanted)) or "none",
-            found=(", ".join(found) or "none") + (f" (not seen by istiod: {', '.join(unseen)})" if unseen else ""),
+            field=f"cluster {target.cluster_name}",
+            expected="held by a secret that istiod sees",
+            found=", ".join(holding) or ("no secret, but istiod reports it as synced" if synced else f"none{note}"),
         )
-        for secret in seen:
-            for name, server in zip(secret.clusters, secret.servers, strict=False):
-                owners = [o.name for o in observation.clusters if server and o.api_server == server]
-                if owners and name in names and names[name].name not in owners:
-                    evidence.expect(
-                        False,
-                        cluster=cluster,
-                        object=f"Secret {system}/{secret.name}",
-                        field=f"server of {name}",
-                        expected=observation[names[name]].api_server,
-                        found=f"{server}, the API server of {owners[0]}",
-                    )
+        if len(holding) > 1:
+            evidence.fact(f"{cluster.name}: of {', '.join(holding)} istiod uses one for {target.cluster_name}")
+    known = {other.cluster_name for other in watched}
+    for name, secret in held:
+        if name == cluster.cluster_name:
+            evidence.fact(f"{cluster.name}: Secret {system}/{secret.name} holds its own cluster; istiod ignores that")
+        elif name not in known:
+            evidence.fact(f"{cluster.name}: Secret {system}/{secret.name} holds {name}, which is not looked at here")
+
+
+def _judge_servers(observation: Observation, evidence: Evidence, cluster: Cluster, seen: list[RemoteSecret]) -> None:
+    """Judge that no name leads to the API server of another cluster."""
+    system = observation.asked.system_namespace
+    names = {other.cluster_name: other for other in observation.topology.clusters}
+    rows = [row for secret in seen for row in zip(secret.clusters, secret.servers, [secret] * len(secret.clusters))]  # noqa: B905
+    for name, server, secret in rows:
+        owners = [o.name for o in observation.clusters if server and o.api_server == server]
+        others = sorted({other for other, to, _ in rows if to == server != "" and other != name and other in names})
+        if owners and name in names and names[name].name not in owners:
+            wanted, found = observation[names[name]].api_server, f"{server}, the API server of {owners[0]}"
+        elif observation.asked.mode == "verify-only" and others and name != cluster.cluster_name:
+            wanted, found = "an API server of its own", f"{server}, as {', '.join(others)}"
+        else:
+            continue
+        evidence.expect(
+            False,
+            cluster=cluster,
+            object=f"Secret {system}/{secret.name}",
+            field=f"server of {name}",
+            expected=wanted,
+            found=found,
+        )
+
+
+def _synced(observation: Observation, cluster: Cluster, target: Cluster) -> bool:
+    """Whether every control plane in use reports a cluster as synced."""
+    planes = revisions.control_planes(observation, cluster)
+    rows = [{row.id: row.sync_status for row in plane.clusters} for plane in planes]
+    return bool(rows) and all(row.get(target.cluster_name, "").lower() == "synced" for row in rows)
 
 
 @requirement("RS-USABLE", Level.SHOULD, area=AREA)
@@ -62,22 +117,45 @@ def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
 
     An address that only the runner reaches, or a token that was revoked, leaves the control plane without the other
     cluster's endpoints. Tried from a pod of the watching cluster: the request, and for each resource that istiod
-    watches, and for the token reviews by which it authenticates a remote's proxies, whether it is allowed.
+    watches, and for the token reviews by which it authenticates a remote's proxies, whether it is allowed. What only
+    istiod can use (client certificates, exec, a proxy) is not tried; under verify-only istiod's own report counts then.
+    Credentials that end within 30 days, and servers whose certificate is not verified, are reported.
 
     Source: istioctl create-remote-secret; cluster role istio-reader-clusterrole.
     """
-    for cluster, target, probe in _probes(observation, evidence):
+    for cluster, observed in evidence.readable(
+        observation, Subject.REMOTE_SECRETS, among=observation.topology.primaries
+    ):
+        _report_access(observation, evidence, cluster, observed)
+    for cluster, target, probe in _probes(observation, evidence, untried=True):
         name = f"remote secret of {target.cluster_name}"
+        if probe.result is ProbeResult.NO_TOOL:
+            evidence.fact(
+                f"{cluster.name}: {name}: not tried from {probe.source_pod} ({probe.detail}); istiod reports synced"
+            )
+            continue
         if not evidence.expect(
             answered(probe),
             cluster=cluster,
             object=name,
             field=f"API server {probe.address}:{probe.port}",
             expected="answered",
-            found=outcome(probe),
+            found=f"{outcome(probe)}, from the pod {probe.source_pod}",
         ):
             continue
         _judge_permissions(evidence, cluster, name, probe, permissions.NEEDED, allowed=True)
+
+
+def _report_access(
+    observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation
+) -> None:
+    for secret in observed.remote_secrets:
+        for access in secret.access if _seen(secret, observation.asked.system_namespace) else ():
+            where = f"{cluster.name}: Secret {secret.namespace}/{secret.name}, {access.cluster}"
+            if access.ends and access.ends - observation.observed < SOON:
+                evidence.fact(f"{where}: the {access.form} ends on {access.ends:%Y-%m-%d %H:%M} UTC")
+            if access.insecure:
+                evidence.fact(f"{where}: the server's certificate is not verified (insecure-skip-tls-verify)")
 
 
 @requirement("RS-SYNCED", Level.SHOULD, area=AREA)
@@ -137,13 +215,25 @@ def _has(observation: Observation, observed: ClusterObservation, target: Cluster
     )
 
 
-def _probes(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, Cluster, Probe]]:
-    """The probe of each remote secret that should be there; the last one where it was tried again."""
+def _probes(
+    observation: Observation, evidence: Evidence, *, untried: bool = False
+) -> Iterator[tuple[Cluster, Cluster, Probe]]:
+    """The probe of each remote secret that should be there; the last one where it was tried again.
+
+    Args:
+        observation: the run.
+        evidence: where it is noted what can't be judged.
+        untried: on a mesh of others also those which only istiod could try, and did with success.
+    """
+    foreign = observation.asked.mode == "verify-only"
     for cluster, observed in evidence.readable(
         observation, Subject.REMOTE_SECRETS, among=observation.topology.primaries
     ):
         for target in observation.topology.watched_by(cluster):
             if not _has(observation, observed, target):
+                if foreign and _synced(observation, cluster, target):
+                    evidence.fact(f"{cluster.name}: {target.cluster_name} is not in a secret; istiod reports synced")
+                    continue
                 evidence.blocked("RS-PRESENT", f"{cluster.name} has no remote secret of {target.cluster_name}")
                 continue
             sent = [
@@ -151,11 +241,12 @@ def _probes(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clus
                 for probe in observation.probes
                 if (probe.kind, probe.source, probe.target) == (ProbeKind.API_SERVER, cluster.name, target.name)
             ]
+            accepted = untried and foreign and _synced(observation, cluster, target)
             if not sent:
                 missing(observation, evidence, cluster, f"the API server of {target.name}")
             elif not answered(sent[-1]) and _lost(observation, target):
                 evidence.unknown(f"{target.name}: its API server went away while it was observed")
-            elif tried(evidence, sent[-1]):
+            elif (accepted and sent[-1].result is ProbeResult.NO_TOOL) or tried(evidence, sent[-1]):
                 yield cluster, target, sent[-1]
 
 

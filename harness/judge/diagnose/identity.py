@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.judge.diagnose.facts import mesh, read, taken_name, values
+from harness.judge.diagnose.facts import few, logged_by_control_planes, mesh, read, taken_name, values
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import (
@@ -15,7 +15,7 @@ from harness.judge.diagnose.repair import (
     restart_workloads,
     set_value,
 )
-from harness.model import expectations
+from harness.model import expectations, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -52,6 +52,33 @@ def _upgrade(observation: Observation, cluster: Cluster, version: str) -> str:
     if resource := expectations.istio_resource(observed):
         return patch(observed, f"istio/{resource.name}", {"spec": {"version": f"v{version}"}})
     return install(observation, cluster, why=f"with istioctl {version}")
+
+
+@cause("mesh-config-unreadable", Layer.CONTROL_PLANE, "CP-IDENTITY", "CONFIG-CONSISTENT", breaks=Layer.POLICIES)
+def mesh_config_unreadable(observation: Observation) -> Iterator[Found]:
+    """The mesh configuration is no YAML.
+
+    istiod logs "invalid mesh config, using last known state" and goes on with the former one: nothing changes until it
+    restarts, and then it does not become ready or takes its defaults.
+    """
+    system = observation.asked.system_namespace
+    for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        config = expectations.mesh_config(observed, revisions.revision(observation, cluster))
+        for problem in config.problems if config else ():
+            where, _, why = problem.partition(": ")
+            name, _, key = where.removeprefix("ConfigMap ").partition(", key ")
+            yield Found(
+                cluster=cluster.name,
+                object=f"ConfigMap {system}/{name}",
+                field=key,
+                expected="YAML",
+                found=f"{why}; istiod goes on with the former one",
+                repair=noted(
+                    kubectl(observed, "-n", system, f"get configmap {name} -o yaml"),
+                    "correct that line where the configuration is declared",
+                ),
+                evidence=few(logged_by_control_planes(observed)),
+            )
 
 
 @cause("trust-domains-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)

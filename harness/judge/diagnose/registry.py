@@ -22,6 +22,7 @@ MODULES = (
     "gateways",
     "exposure",
     "remote_secrets",
+    "remote_secrets_in_use",
     "network",
     "proxies",
     "policies",

@@ -1,26 +1,16 @@
-"""Causes in the remote secrets: how control planes reach other clusters' API servers."""
+"""Causes in which remote secrets there are: one for each cluster, where istiod sees it."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from harness.judge.diagnose.facts import failed_steps, few, read, readiness, taken_name
+from harness.judge.diagnose import remote_secret_facts as facts
+from harness.judge.diagnose.facts import failed_steps, few, read, taken_name
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted, steps
-from harness.model import permissions
+from harness.model import revisions
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from harness.model.traffic import Probe, ProbeKind, ProbeResult
-
-LOOPBACK = ("127.", "localhost", "0.0.0.0", "::1", "[::1]")  # noqa: S104 - recognised, not bound
-
-
-def _watched(observation: Observation) -> Iterator[tuple[Cluster, ClusterObservation, Cluster]]:
-    """Every primary with each cluster its control plane must watch."""
-    for cluster, observed in read(observation, Subject.REMOTE_SECRETS, among=observation.topology.primaries):
-        for other in observation.topology.watched_by(cluster):
-            yield cluster, observed, other
 
 
 def _seen(observation: Observation, secret: RemoteSecret) -> bool:
@@ -31,7 +21,7 @@ def _absent(
     observation: Observation,
 ) -> Iterator[tuple[Cluster, ClusterObservation, Cluster, tuple[RemoteSecret, ...]]]:
     """The clusters that a control plane must watch and does not find a secret for, with those it can't see."""
-    for cluster, observed, other in _watched(observation):
+    for cluster, observed, other in facts.watched(observation):
         holding = tuple(secret for secret in observed.remote_secrets if other.cluster_name in secret.clusters)
         if not any(_seen(observation, secret) for secret in holding) and not taken_name(observation, other):
             yield cluster, observed, other, holding
@@ -60,25 +50,8 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 expected=f"a remote secret for {other.name} ({other.cluster_name})",
                 found=f"none; there are: {others}" if others else "none",
                 repair=create_remote_secret(observation, cluster, other),
-                evidence=few(_sync(observation, observed, other), failed_steps(observation, cluster.name)),
+                evidence=few(facts.sync_lines(observation, observed, other), failed_steps(observation, cluster.name)),
             )
-
-
-def _sync(observation: Observation, observed: ClusterObservation, other: Cluster) -> tuple[str, ...]:
-    """What the control planes report of that cluster, and log of it; what the operator says of it."""
-    rows = [
-        f"{plane.pod} clusterz: {row.id} {row.sync_status}"
-        for plane in observed.control_planes
-        for row in plane.clusters
-        if row.id == other.cluster_name
-    ]
-    logs = [
-        f"log {plane.pod}: {line}"
-        for plane in observed.control_planes
-        for line in plane.log_lines
-        if other.cluster_name in line
-    ]
-    return few(rows, logs, readiness(observation[other]))
 
 
 @cause("secret-misplaced", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED")
@@ -99,7 +72,7 @@ def secret_misplaced(observation: Observation) -> Iterator[Found]:
                     expected=system,
                     found=secret.namespace,
                     repair=steps(create_remote_secret(observation, cluster, other), delete),
-                    evidence=_sync(observation, observed, other),
+                    evidence=facts.sync_lines(observation, observed, other),
                 )
 
 
@@ -120,7 +93,7 @@ def secret_unlabelled(observation: Observation) -> Iterator[Found]:
                     expected="true",
                     found="none",
                     repair=kubectl(observed, "-n", secret.namespace, label),
-                    evidence=_sync(observation, observed, other),
+                    evidence=facts.sync_lines(observation, observed, other),
                 )
 
 
@@ -146,7 +119,7 @@ def secret_wrong_name(observation: Observation) -> Iterator[Found]:
                 kubectl(observed, "-n", secret.namespace, f"delete secret {secret.name}"),
                 create_remote_secret(observation, cluster, other),
             ),
-            evidence=_sync(observation, observed, other),
+            evidence=facts.sync_lines(observation, observed, other),
         )
 
 
@@ -160,6 +133,8 @@ def secret_extra(observation: Observation) -> Iterator[Found]:
         for secret in _strays(observation, cluster, observed):
             if any(taken_name(observation, other) in secret.clusters for other in observation.topology.others(cluster)):
                 continue
+            if observation.asked.mode == "verify-only" and not _twice(observed, secret):
+                continue  # of a cluster that none of the contexts leads to
             yield Found(
                 cluster=cluster.name,
                 object=f"Secret {secret.namespace}/{secret.name}",
@@ -171,160 +146,39 @@ def secret_extra(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("secret-loopback", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
-def secret_loopback(observation: Observation) -> Iterator[Found]:
-    """A remote secret holds an address that means something else inside the cluster.
+def _twice(observed: ClusterObservation, secret: RemoteSecret) -> bool:
+    """Whether a secret leads where another one does already."""
+    others = {server for other in observed.remote_secrets if other != secret for server in other.servers}
+    return bool(others & set(secret.servers))
 
-    The kubeconfig's server is 127.0.0.1: right for whoever made the cluster on this machine, of no use to a control
-    plane in another one. Make the secret with `--server` and the address of the node or the load balancer.
+
+@cause("secret-passed-over", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED", "RS-USABLE")
+def secret_passed_over(observation: Observation) -> Iterator[Found]:
+    """Istiod passes a remote secret over, because another one has registered the cluster.
+
+    Of several secrets for a cluster istiod takes the first that it sees, and logs "cluster has already been registered"
+    for the others. Here it has taken one that does not work; after a restart it may take another.
     """
-    for cluster, observed, other in _watched(observation):
-        for secret, server in _servers(observed, other):
-            if (urlsplit(server).hostname or "").startswith(LOOPBACK):
-                yield Found(
-                    cluster=cluster.name,
-                    object=f"Secret {secret.namespace}/{secret.name}",
-                    field="kubeconfig server",
-                    expected=observation[other].api_server,
-                    found=server,
-                    repair=create_remote_secret(observation, cluster, other),
-                    evidence=_sync(observation, observed, other),
-                )
-
-
-def _servers(observed: ClusterObservation, other: Cluster) -> Iterator[tuple[RemoteSecret, str]]:
-    for secret in observed.remote_secrets:
-        for name, server in zip(secret.clusters, secret.servers, strict=False):
-            if name == other.cluster_name:
-                yield secret, server
-
-
-def _probes(observation: Observation) -> Iterator[tuple[Probe, ClusterObservation, Cluster]]:
-    """The probes of API servers with a control plane's credentials."""
-    for probe in observation.probes:
-        # A secret keyed by a name that is none of the mesh's leads nowhere.
-        if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in observation.topology.clusters}:
-            yield probe, observation[probe.source], observation.topology[probe.target]
-
-
-def _unusable(
-    observation: Observation, probe: Probe, observed: ClusterObservation, other: Cluster, *values: str, repair: str = ""
-) -> Found:
-    field, wanted, seen = values
-    secret, server = next(iter(_servers(observed, other)), (None, f"{probe.address}:{probe.port}"))
-    name = f"{secret.namespace}/{secret.name}" if secret else f"istio-remote-secret-{other.cluster_name}"
-    tried = f"{probe.source} {probe.source_pod} → {server}: {probe.result} {probe.status or ''} {probe.detail}"
-    return Found(
-        cluster=probe.source,
-        object=f"Secret {name}",
-        field=field,
-        expected=wanted,
-        found=seen,
-        repair=repair or create_remote_secret(observation, probe.source, other),
-        evidence=few([tried], _sync(observation, observed, other)),
-    )
-
-
-@cause("secret-unreachable", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED", effect=True)
-def secret_unreachable(observation: Observation) -> Iterator[Found]:
-    """The API server in a remote secret does not answer from inside the watching cluster.
-
-    The address is wrong, or a firewall stands between: from where the secret was made it may well answer.
-    """
-    silent = {ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE, ProbeResult.REFUSED}
-    for probe, observed, other in _probes(observation):
-        if probe.result in silent and not probe.status:
-            server = next((server for _, server in _servers(observed, other)), probe.address)
-            right = observation[other].api_server
-            wanted = right if server != right else f"{right} answers"
-            yield _unusable(
-                observation,
-                probe,
-                observed,
-                other,
-                "kubeconfig server",
-                wanted,
-                f"{server}: {probe.result} {probe.detail}",
-            )
-
-
-@cause("secret-revoked", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
-def secret_revoked(observation: Observation) -> Iterator[Found]:
-    """The token in a remote secret is no longer valid.
-
-    The API server answers 401: the token was revoked or has expired, or its service account was created again.
-    """
-    for probe, observed, other in _probes(observation):
-        if probe.status == 401:  # noqa: PLR2004
-            yield _unusable(observation, probe, observed, other, "token", "accepted", f"401 {probe.detail}".strip())
-
-
-@cause("secret-powerless", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
-def secret_powerless(observation: Observation) -> Iterator[Found]:
-    """The account behind a remote secret may not read what istiod needs.
-
-    The API server answers 403, or denies a permission: the role or its binding is gone, or was cut down.
-    """
-    needed = {str(permission) for permission in permissions.NEEDED}
-    for probe, observed, other in _probes(observation):
-        denied = sorted(name for name, allowed in probe.permissions.items() if name in needed and not allowed)
-        if not denied and probe.status != 403:  # noqa: PLR2004
-            continue
-        target = observation[other]
-        system = observation.asked.system_namespace
-        revision = "" if observation.asked.revision == "default" else f"{observation.asked.revision}-"
-        binding = (
-            "create clusterrolebinding istio-reader-eastwest --clusterrole=istio-reader-clusterrole-"
-            f"{revision}{system} --serviceaccount={system}:istio-reader-service-account"
-        )
-        seen = f"denied: {', '.join(denied)}" if denied else f"403 {probe.detail}"
-        yield _unusable(
-            observation, probe, observed, other, "permissions", "list and watch endpoints, create token reviews", seen,
-            repair=noted(kubectl(target, binding), "the role itself comes with the installation of Istio"),
-        )  # fmt: skip
-
-
-@cause("secret-powerful", Layer.REMOTE_SECRETS, "RS-LEAST", breaks=None)
-def secret_powerful(observation: Observation) -> Iterator[Found]:
-    """The account behind a remote secret may do more than it must.
-
-    Whoever reads the secret in one cluster can then take the other over.
-    """
-    forbidden = {str(permission) for permission in permissions.FORBIDDEN}
-    for probe, observed, other in _probes(observation):
-        allowed = sorted(name for name, allowed in probe.permissions.items() if name in forbidden and allowed)
-        if allowed:
-            target = observation[other]
-            repair = noted(
-                f"{kubectl(target, 'get clusterrolebindings -o wide')} | grep istio-reader-service-account",
-                "delete those of another role than istio-reader-clusterrole-…",
-            )
-            seen = f"also allowed: {', '.join(allowed)}"
-            yield _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)
-
-
-@cause("cluster-not-synced", Layer.REMOTE_SECRETS, "RS-SYNCED", effect=True, fallback=True)
-def cluster_not_synced(observation: Observation) -> Iterator[Found]:
-    """A control plane has not synchronised with a cluster it watches.
-
-    Its API server answers to the secret's credentials, yet istiod reports it as not synced: it is still reading, or
-    its log says why not.
-    """
-    for cluster, observed, other in _watched(observation):
-        for plane in observed.control_planes:
-            row = next((row for row in plane.clusters if row.id == other.cluster_name), None)
-            if row is None or row.sync_status != "synced":
-                yield Found(
-                    cluster=cluster.name,
-                    object=f"Pod {observation.asked.system_namespace}/{plane.pod}",
-                    field=f"/debug/clusterz {other.cluster_name}",
-                    expected="synced",
-                    found=row.sync_status if row else "not listed",
-                    repair=kubectl(
-                        observed,
-                        "-n",
-                        observation.asked.system_namespace,
-                        f"logs {plane.pod} | grep {other.cluster_name}",
+    for cluster, observed, other in facts.watched(observation):
+        holding = [s for s in observed.remote_secrets if _seen(observation, s) and other.cluster_name in s.clusters]
+        names = [f"{secret.namespace}/{secret.name}" for secret in holding]
+        for plane in revisions.control_planes(observation, cluster):
+            row = next((row for row in plane.clusters if row.id == other.cluster_name and row.secret_name), None)
+            passed = [name for name in names if row and name != row.secret_name]
+            if row is None or not passed or row.secret_name not in names or row.sync_status == "synced":
+                continue
+            yield Found(
+                cluster=cluster.name,
+                object=f"Secret {row.secret_name}",
+                field=f"key {other.cluster_name}",
+                expected="one secret for each cluster, which works",
+                found=f"istiod uses it ({row.sync_status}) and passes over {', '.join(passed)}",
+                repair=noted(
+                    kubectl(
+                        observed, "-n", observation.asked.system_namespace, "get secrets -l istio/multiCluster=true"
                     ),
-                    evidence=_sync(observation, observed, other),
-                )
+                    f"keep the one for {other.cluster_name} that works, then restart istiod",
+                ),
+                evidence=facts.sync_lines(observation, observed, other),
+            )
+            break

@@ -168,3 +168,21 @@ def test_a_validating_webhook_that_leads_nowhere_is_named(good_observations: Map
 )
 def test_label_selectors(selector: Mapping[str, Any], holds: bool) -> None:
     assert selects(selector, {"a": "1"}) is holds
+
+
+def test_a_mesh_configuration_that_is_no_yaml_fails_and_is_named(good_observations: Mapping[str, Observation]) -> None:
+    """One requirement fails, none is unknown, and nothing is made of what could not be read."""
+    good = _foreign(good_observations[NAME])
+    cluster = first(good.topology)
+    (config,) = good[cluster].mesh_config
+    problem = "ConfigMap istio, key mesh: no YAML (line 16: mapping values are not allowed here)"
+    unread = config.model_copy(update={"mesh": {}, "problems": (problem,)})
+    broken = on(good, cluster, mesh_config=(unread,))
+    found = {judgement.id: judgement.verdict for judgement in _judged(broken)}
+    assert {row: verdict for row, verdict in found.items() if verdict not in {Verdict.PASS, Verdict.SKIPPED}} == {
+        "CP-IDENTITY": Verdict.FAIL,
+        "CONFIG-CONSISTENT": Verdict.BLOCKED,
+    }
+    cause = diagnose(broken, _judged(broken))[0]
+    assert (cause.id, cause.object, cause.field) == ("mesh-config-unreadable", "ConfigMap istio-system/istio", "mesh")
+    assert "line 16" in cause.found

@@ -1,0 +1,166 @@
+"""Causes in what remote secrets hold: an address that does not answer, credentials that are refused or too mighty."""
+
+from collections.abc import Iterator
+
+from harness.judge.diagnose import remote_secret_facts as facts
+from harness.judge.diagnose.facts import few
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
+from harness.model import permissions
+from harness.model.cluster import ClusterObservation
+from harness.model.observation import Observation
+from harness.model.topology import Cluster
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
+
+
+@cause("secret-loopback", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
+def secret_loopback(observation: Observation) -> Iterator[Found]:
+    """A remote secret holds an address that means something else inside the cluster.
+
+    The kubeconfig's server is 127.0.0.1: right for whoever made the cluster on this machine, of no use to a control
+    plane in another one. Make the secret with `--server` and the address of the node or the load balancer.
+    """
+    for cluster, observed, other in facts.watched(observation):
+        for secret, server in facts.servers(observed, other):
+            if facts.is_loopback(server):
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Secret {secret.namespace}/{secret.name}",
+                    field="kubeconfig server",
+                    expected=facts.address_inside(observation, other, but=server),
+                    found=server,
+                    repair=create_remote_secret(observation, cluster, other),
+                    evidence=facts.sync_lines(observation, observed, other),
+                )
+
+
+def _probes(observation: Observation) -> Iterator[tuple[Probe, ClusterObservation, Cluster]]:
+    """The probes of API servers with a control plane's credentials."""
+    for probe in observation.probes:
+        # A secret keyed by a name that is none of the mesh's leads nowhere.
+        if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in observation.topology.clusters}:
+            yield probe, observation[probe.source], observation.topology[probe.target]
+
+
+def _unusable(
+    observation: Observation, probe: Probe, observed: ClusterObservation, other: Cluster, *values: str, repair: str = ""
+) -> Found:
+    field, wanted, seen = values
+    secret, server = next(iter(facts.servers(observed, other)), (None, f"{probe.address}:{probe.port}"))
+    name = f"{secret.namespace}/{secret.name}" if secret else f"istio-remote-secret-{other.cluster_name}"
+    tried = f"{probe.source} {probe.source_pod} → {server}: {probe.result} {probe.status or ''} {probe.detail}"
+    return Found(
+        cluster=probe.source,
+        object=f"Secret {name}",
+        field=field,
+        expected=wanted,
+        found=seen,
+        repair=repair or create_remote_secret(observation, probe.source, other),
+        evidence=few([tried], facts.sync_lines(observation, observed, other)),
+    )
+
+
+@cause("secret-unreachable", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED", effect=True)
+def secret_unreachable(observation: Observation) -> Iterator[Found]:
+    """The API server in a remote secret does not answer from inside the watching cluster.
+
+    The address is wrong, or a firewall stands between: from where the secret was made it may well answer.
+    """
+    silent = {ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE, ProbeResult.REFUSED}
+    for probe, observed, other in _probes(observation):
+        if probe.result in silent and not probe.status:
+            server = next((server for _, server in facts.servers(observed, other)), probe.address)
+            right = facts.address_inside(observation, other, but=server)
+            wanted = f"{server} answers" if server == observation[other].api_server else right
+            yield _unusable(
+                observation,
+                probe,
+                observed,
+                other,
+                "kubeconfig server",
+                wanted,
+                f"{server}: {probe.result} {probe.detail}",
+            )
+
+
+@cause("secret-revoked", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
+def secret_revoked(observation: Observation) -> Iterator[Found]:
+    """The token in a remote secret is no longer valid.
+
+    The API server answers 401: the token was revoked or has expired, or its service account was created again.
+    """
+    for probe, observed, other in _probes(observation):
+        if probe.status == 401:  # noqa: PLR2004
+            yield _unusable(observation, probe, observed, other, "token", "accepted", f"401 {probe.detail}".strip())
+
+
+@cause("secret-powerless", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED")
+def secret_powerless(observation: Observation) -> Iterator[Found]:
+    """The account behind a remote secret may not read what istiod needs.
+
+    The API server answers 403, or denies a permission: the role or its binding is gone, or was cut down.
+    """
+    needed = {str(permission) for permission in permissions.NEEDED}
+    for probe, observed, other in _probes(observation):
+        denied = sorted(name for name, allowed in probe.permissions.items() if name in needed and not allowed)
+        if not denied and probe.status != 403:  # noqa: PLR2004
+            continue
+        target = observation[other]
+        system = observation.asked.system_namespace
+        revision = "" if observation.asked.revision == "default" else f"{observation.asked.revision}-"
+        binding = (
+            "create clusterrolebinding istio-reader-eastwest --clusterrole=istio-reader-clusterrole-"
+            f"{revision}{system} --serviceaccount={system}:istio-reader-service-account"
+        )
+        seen = f"denied: {', '.join(denied)}" if denied else f"403 {probe.detail}"
+        yield _unusable(
+            observation, probe, observed, other, "permissions", "list and watch endpoints, create token reviews", seen,
+            repair=noted(kubectl(target, binding), "the role itself comes with the installation of Istio"),
+        )  # fmt: skip
+
+
+@cause("secret-powerful", Layer.REMOTE_SECRETS, "RS-LEAST", breaks=None)
+def secret_powerful(observation: Observation) -> Iterator[Found]:
+    """The account behind a remote secret may do more than it must.
+
+    Whoever reads the secret in one cluster can then take the other over.
+    """
+    forbidden = {str(permission) for permission in permissions.FORBIDDEN}
+    for probe, observed, other in _probes(observation):
+        allowed = sorted(name for name, allowed in probe.permissions.items() if name in forbidden and allowed)
+        if allowed:
+            target = observation[other]
+            repair = noted(
+                f"{kubectl(target, 'get clusterrolebindings -o wide')} | grep istio-reader-service-account",
+                "delete those of another role than istio-reader-clusterrole-…",
+            )
+            seen = f"also allowed: {', '.join(allowed)}"
+            yield _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)
+
+
+@cause("cluster-not-synced", Layer.REMOTE_SECRETS, "RS-SYNCED", effect=True, fallback=True)
+def cluster_not_synced(observation: Observation) -> Iterator[Found]:
+    """A control plane has not synchronised with a cluster it watches.
+
+    Its API server answers to the secret's credentials, yet istiod reports it as not synced: it is still reading, or
+    its log says why not.
+    """
+    for cluster, observed, other in facts.watched(observation):
+        for plane in observed.control_planes:
+            row = next((row for row in plane.clusters if row.id == other.cluster_name), None)
+            if row is None or row.sync_status != "synced":
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Pod {observation.asked.system_namespace}/{plane.pod}",
+                    field=f"/debug/clusterz {other.cluster_name}",
+                    expected="synced",
+                    found=row.sync_status if row else "not listed",
+                    repair=kubectl(
+                        observed,
+                        "-n",
+                        observation.asked.system_namespace,
+                        f"logs {plane.pod} | grep {other.cluster_name}",
+                    ),
+                    evidence=facts.sync_lines(observation, observed, other),
+                )
