@@ -7,7 +7,7 @@ istio-discovery, mutatingwebhook.yaml.
 from collections.abc import Iterable, Mapping
 
 from harness.model.admission import calls, why_dead
-from harness.model.cluster import ClusterObservation, InjectionWebhook, Workload
+from harness.model.cluster import ClusterObservation, InjectionWebhook, Pod, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
 from harness.model.topology import Cluster
@@ -111,6 +111,14 @@ def control_planes(observation: Observation, primary: Cluster) -> tuple[ControlP
 
 def workloads(observation: Observation, primary: Cluster, found: tuple[Workload, ...]) -> tuple[Workload, ...]:
     """Those of a primary's istiod Deployments that serve the mesh; all of them where the revisions in use have none."""
+    if observation.asked.mode != "verify-only":
+        return found
+    wanted = in_use(observation, primary)
+    return tuple(each for each in found if each.labels.get(REVISION_LABEL, DEFAULT) in wanted) or found
+
+
+def pods(observation: Observation, primary: Cluster, found: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """The same of a primary's istiod pods."""
     if observation.asked.mode != "verify-only":
         return found
     wanted = in_use(observation, primary)

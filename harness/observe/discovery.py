@@ -4,7 +4,6 @@ Expectations come from where the mesh is configured (the control plane's values,
 what follows from it: a label or a proxy that says otherwise is then a failure, and not a different expectation.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,12 @@ from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, MeshConfig
+from harness.model.remotes import injected_as, is_primary
 from harness.model.revisions import serving
 from harness.model.topology import Cluster, Role, Topology
 
 CNI_DAEMON_SET = "istio-cni-node"
 TRUST_DOMAIN = "cluster.local"
-_INJECTION_PATH = re.compile(r"/cluster/(?P<cluster>[^/]+)(?:/net/(?P<network>[^/]+))?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
     Raises:
         UserError: no control plane, a cluster whose name or primary can't be told, or two with one name.
     """
-    primaries = [seen for seen in clusters if expectations.istiod_workloads(seen)]
+    primaries = [seen for seen in clusters if is_primary(seen)]
     if not primaries:
         raise UserError(
             "No cluster has a control plane.",
@@ -146,7 +145,7 @@ def _config(seen: ClusterObservation, of: str) -> MeshConfig:
 
 def _values(seen: ClusterObservation, names: Names) -> Mapping[str, Any]:
     """The values under `global` that a control plane was installed with; none on a remote, whose names are its own."""
-    if not expectations.istiod_workloads(seen):
+    if not is_primary(seen):
         return {}
     found: Mapping[str, Any] = _config(seen, serving(seen, names.sample)).values.get("global") or {}
     return found
@@ -156,8 +155,8 @@ def _injection(seen: ClusterObservation, names: Names) -> dict[str, str]:
     """What the path of the mesh's own injection webhooks says, as far as it does."""
     for webhook in expectations.injection_webhooks(seen, serving(seen, names.sample)):
         for rule in webhook.webhooks:
-            if said := _INJECTION_PATH.search(rule.path or rule.url):
-                return {key: value for key, value in said.groupdict().items() if value}
+            if said := injected_as(rule):
+                return said
     return {}
 
 

@@ -7,7 +7,7 @@ from harness.judge.diagnose.facts import few, read, readiness, taken_name, value
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, patch, readdress, restart, set_value, steps
-from harness.model import expectations
+from harness.model import expectations, remotes, revisions
 from harness.model.cluster import ClusterObservation, Subject, Workload
 from harness.model.observation import Observation
 
@@ -27,7 +27,7 @@ def external_off(observation: Observation) -> Iterator[Found]:
     ):
         env = [
             (pod.name, container.env.get("EXTERNAL_ISTIOD", ""))
-            for pod in expectations.istiod_pods(observed, system)
+            for pod in revisions.pods(observation, cluster, expectations.istiod_pods(observed, system))
             if (container := pod.container("discovery"))
         ]
         wrong = [(pod, value) for pod, value in env if value.lower() != "true"]
@@ -85,7 +85,8 @@ def injection_path(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS, among=observation.topology.remotes):
         wanted = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
-        wrong = next(((name, path) for name, _, path in _rules(observed) if path.rstrip("/") != wanted), None)
+        rules = [(webhook.name, rule) for webhook in observed.webhooks for rule in webhook.webhooks]
+        wrong = next(((name, rule) for name, rule in rules if not remotes.path_fits(observation, cluster, rule)), None)
         if wrong is None or taken_name(observation, cluster):
             continue
         field, then = "istiodRemote.injectionPath", restart(observed, observation.asked.sample_namespace)
@@ -94,7 +95,7 @@ def injection_path(observation: Observation) -> Iterator[Found]:
             object=f"MutatingWebhookConfiguration {wrong[0]}",
             field=f"path (values.{field})",
             expected=wanted,
-            found=wrong[1] or "none",
+            found=wrong[1].path or urlsplit(wrong[1].url).path or "none",
             repair=set_value(observation, cluster, field, wanted, then),
         )
 
@@ -133,7 +134,7 @@ def discovery_address(observation: Observation) -> Iterator[Found]:
         present = sorted({*service.ingress, *service.resolved}) if service else []
         used = [(where, address) for where, address in _addresses(observation, observed) if address]
         wrong = [(where, address) for where, address in used if address not in present]
-        if not present or not wrong:
+        if not present or not wrong or remotes.is_served(observation, cluster):
             continue
         where, seen = wrong[0]
         handed_out = any(seen in step.detail.replace(",", " ").split() for step in observation.steps)

@@ -67,7 +67,32 @@ def test_a_remote_says_which_primary_serves_it() -> None:
 
 def test_no_control_plane() -> None:
     with pytest.raises(UserError, match="No cluster has a control plane"):
-        discovery.topology(_clusters(east={"workloads": ()}), NAMES)
+        discovery.topology(_clusters(east={"workloads": (), "mesh_config": ()}), NAMES)
+
+
+def test_a_primary_that_lost_its_control_plane_is_no_remote() -> None:
+    """Its configuration is there, and its webhook names no cluster."""
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+    lost = _clusters(topology, west={"workloads": ()})
+    assert discovery.topology(lost, NAMES) == topology
+    assert discovery.topology(_clusters(), NAMES)["west"].primary == "east"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"service": "", "url": "https://istiod.example:443/inject/cluster/cluster2/net/network2", "path": ""},
+        {"path": "/inject/cluster/cluster2"},
+    ],
+    ids=["injectionURL", "no network in the path"],
+)
+def test_other_forms_of_a_remote(change: dict[str, str]) -> None:
+    """The network may be named by the namespace."""
+    west = _clusters()[1]
+    (webhook,) = west.webhooks
+    rules = tuple(rule.model_copy(update=change) for rule in webhook.webhooks)
+    changed = _clusters(west={"webhooks": (webhook.model_copy(update={"webhooks": rules}),)})
+    assert discovery.topology(changed, NAMES) == PR
 
 
 def test_a_cluster_that_is_no_part_of_the_mesh() -> None:
