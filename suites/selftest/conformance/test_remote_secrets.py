@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from harness.judge.catalogue import catalogue
 from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.cluster import RemoteAccess, RemoteSecret
@@ -13,6 +12,7 @@ from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeKind, ProbeResult
 from harness.proof.faults.edit import edit, on
+from suites.catalogue import catalogue
 from suites.selftest.support.breakage import first, last, with_probes
 
 NAME = "multi-primary-multi-network"
