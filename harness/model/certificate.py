@@ -61,20 +61,65 @@ class Certificate(Model):
     """Hex fingerprint of the DER certificate."""
 
 
+class CaFileNames(Model):
+    """What the entries of a `cacerts` secret are called."""
+
+    ca_cert: str
+    ca_key: str
+    root_cert: str
+    cert_chain: str = ""
+    """Empty where istiod makes the chain from `ca_cert` and `root_cert`."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every entry, in the order in which istiod's documentation names them."""
+        return tuple(filter(None, (self.ca_cert, self.ca_key, self.root_cert, self.cert_chain)))
+
+    @property
+    def chain(self) -> str:
+        """The file that the chain is read from, in words."""
+        return self.cert_chain or f"{self.ca_cert} + {self.root_cert}"
+
+
+CHAPTER_FILES = CaFileNames(
+    ca_cert="ca-cert.pem", ca_key="ca-key.pem", root_cert="root-cert.pem", cert_chain="cert-chain.pem"
+)
+TLS_FILES = CaFileNames(ca_cert="tls.crt", ca_key="tls.key", root_cert="ca.crt")
+"""A secret of type kubernetes.io/tls, for instance from cert-manager."""
+
+
 class CaSecret(Model):
-    """The `cacerts` secret of one cluster (chapter: "Apply root and intermediate CA certificates")."""
+    """The `cacerts` secret of one cluster (chapter: "Apply root and intermediate CA certificates").
+
+    istiod takes the CA from `tls.crt`, `tls.key`, `ca.crt` where there is a `tls.crt`, else from the chapter's four
+    files (`detectSigningCABundleAndCRL` in pilot/pkg/bootstrap/istio_ca.go). The fields are the same for both.
+    """
 
     exists: bool
     created: datetime | None = None
     keys: tuple[str, ...] = ()
     """The names of its entries, sorted; never their values."""
     ca_cert: Certificate | None = None
+    """The CA that signs: the first certificate of its file."""
     root_cert: Certificate | None = None
+    """The first of `roots`."""
+    roots: tuple[Certificate, ...] = ()
+    """All certificates of the root file, in its order; empty in recordings that have only `root_cert`."""
     cert_chain: tuple[Certificate, ...] = ()
-    """In the file's order."""
+    """In the file's order; with `tls.crt` its certificates followed by those of `ca.crt`, as istiod joins them."""
     key_matches: bool | None = None
-    """Whether ca-key.pem belongs to ca-cert.pem; None where one of them is missing or can't be parsed."""
+    """Whether the private key belongs to `ca_cert`; None where one of them is missing or can't be parsed."""
     problems: tuple[str, ...] = ()
-    """What could not be parsed, one line each."""
+    """What could not be parsed, one line each: the file's name, then the reason with the line."""
     origin: Origin | None = None
     """What declares it; None where that was not observed."""
+
+    @property
+    def files(self) -> CaFileNames:
+        """The entries from which istiod takes its CA."""
+        return TLS_FILES if TLS_FILES.ca_cert in self.keys else CHAPTER_FILES
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The entries that istiod needs and that are not there."""
+        return tuple(name for name in self.files.all if name not in self.keys)

@@ -65,7 +65,7 @@ class Container(Model):
     """How it ended before it was started again: reason, exit code, message."""
     env: dict[str, str] = {}
     """Literal values of variables whose names begin with ISTIO_META_, PILOT_, CLUSTER_ID, REVISION, EXTERNAL_ISTIOD,
-    CA_ADDR, TRUST_DOMAIN; of istio-proxy and discovery only."""
+    CA_ADDR, ENABLE_CA_SERVER, EXTERNAL_CA, ISTIO_MULTIROOT_MESH, TRUST_DOMAIN; of istio-proxy and discovery only."""
 
 
 class Pod(Model):
@@ -84,6 +84,9 @@ class Pod(Model):
     created: datetime
     deleting: bool = False
     containers: tuple[Container, ...]
+    identity_socket: str = ""
+    """What provides the volume `workload-socket` (CSI driver or host path) if it is not Istio's own emptyDir: then an
+    agent outside of the pod, for instance SPIRE's, gives the proxy its certificate."""
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,7 @@ what could not be read is the business of the requirement that reads it.
 from collections.abc import Callable
 from enum import StrEnum
 
-from harness.model import clients, expectations
+from harness.model import ca, clients, expectations
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Feature
@@ -75,9 +75,7 @@ def _has_sidecar_client(observation: Observation, observed: ClusterObservation) 
 _Test = Callable[[Observation], bool]
 
 _FOUND: dict[MeshFeature, _Test] = {
-    MeshFeature.PLUGGED_IN_CA: _anywhere(
-        Subject.CA_SECRET, lambda _, observed: observed.ca_secret and observed.ca_secret.exists
-    ),
+    MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),

@@ -1,9 +1,9 @@
-"""Reads, compares and validates X.509 certificates. Pure: no files, no clock, and no private key is kept.
+"""Reads, compares and validates X.509 certificates. Pure: it opens no file, reads no clock and keeps no private key.
 
 Source: RFC 5280; names of usages are OpenSSL's, as in the chapter's configuration files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from harness.model import pem as pem_files
 from harness.model.certificate import BasicConstraints, Certificate, KeyUsage, PublicKey
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
-_PEM_END = "-----END CERTIFICATE-----"
+_CERTIFICATE = "CERTIFICATE"
+_KEY_TYPES = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
+"""The PEM types of private keys that istiod reads: PKCS#8, PKCS#1, SEC 1."""
 _USAGES = (
     ("digitalSignature", "digital_signature"),
     ("nonRepudiation", "content_commitment"),
@@ -58,30 +61,44 @@ def certificate(pem: str | bytes) -> Certificate:
 def certificates(bundle: str | bytes) -> tuple[Certificate, ...]:
     """Read every certificate of a PEM bundle, in its order; empty where there is none.
 
+    Blocks of other types are passed over, as istiod and Envoy do.
+
     Raises:
-        ValueError: one of them can't be read.
+        ValueError: the file is not a list of PEM blocks, or a certificate can't be read. The message names the line.
     """
-    text = bundle.decode() if isinstance(bundle, bytes) else bundle
-    return tuple(certificate(block + _PEM_END) for block in text.split(_PEM_END)[:-1])
+    found = []
+    for block in pem_files.blocks(bundle):
+        if block.type == _CERTIFICATE:
+            try:
+                found.append(certificate(block.text))
+            except ValueError:
+                raise ValueError(f"the certificate that begins in line {block.line} can't be read") from None
+    return tuple(found)
 
 
 def key_matches(key_pem: str | bytes, cert: Certificate | str | bytes) -> bool:
     """Whether an unencrypted private key belongs to a certificate; nothing of the key is kept.
 
+    The first block must be the key: istiod reads no other (`ParsePemEncodedKey` in security/pkg/pki/util/crypto.go).
+
     Raises:
         ValueError: the key or the certificate can't be read.
     """
-    data = key_pem.encode() if isinstance(key_pem, str) else key_pem
-    pem = cert.pem if isinstance(cert, Certificate) else cert
+    first = next(iter(pem_files.blocks(key_pem)), None)
+    if first is None:
+        raise ValueError("not an unencrypted private key")
+    if first.type not in _KEY_TYPES:
+        raise ValueError(f"the first block (line {first.line}) is {first.type}, not an unencrypted private key")
     try:
-        key = serialization.load_pem_private_key(data, None)
+        key = serialization.load_pem_private_key(first.text.encode("latin-1"), None)
     except (TypeError, ValueError, UnsupportedAlgorithm):
-        raise ValueError("the private key can't be read, or is encrypted") from None
+        raise ValueError("not an unencrypted private key") from None
+    pem = cert.pem if isinstance(cert, Certificate) else cert
     return _public_key(key.public_key()).sha256 == certificate(pem).public_key.sha256
 
 
 def signed_by(cert: Certificate, issuer: Certificate) -> bool:
-    """Whether the issuer's name stands in the certificate and its key verifies the signature."""
+    """Whether the certificate names the issuer, and the issuer's key verifies its signature."""
     return _signed_by(cert.pem, issuer.pem)
 
 
@@ -126,31 +143,58 @@ def covers_name(cert: Certificate, name: str) -> bool:
 def validates(
     chain: Sequence[Certificate], roots: Certificate | Sequence[Certificate], at: datetime, *, purpose: str = ""
 ) -> str | None:
-    """Why a certificate path is not valid, or None where it is (RFC 5280 section 6.1, as far as meshes use it).
+    """Why a certificate is not valid, or None where it is (RFC 5280 section 6.1, as far as meshes use it).
 
-    Checked are signatures, names, validity, basicConstraints with path length, keyCertSign; not name constraints,
+    Checked are signatures, names, validity, basicConstraints with path length and keyCertSign; not name constraints,
     policies or revocation. The root's own validity counts too, as it does for Envoy and Go.
 
     Args:
-        chain: leaf first, each signed by the next. The root may stand at its end or be left out.
-        roots: trust anchors; one of them must have signed the chain's last certificate, or be it.
+        chain: the leaf first; the others in any order (RFC 8446 section 4.4.2), with or without the root.
+        roots: trust anchors. One valid path to one of them is enough.
         at: when it is to be valid.
-        purpose: an extended key usage the leaf must have (`serverAuth`), if it names any.
+        purpose: an extended key usage that the leaf must have (`serverAuth`), if it names any.
     """
-    anchors = [roots] if isinstance(roots, Certificate) else list(roots)
     if not chain:
         return "the chain is empty"
-    last = chain[-1]
-    if all(last.sha256 != anchor.sha256 for anchor in anchors):
-        anchor = next((anchor for anchor in anchors if signed_by(last, anchor)), None)
-        if anchor is None:
-            return f"{last.subject} (issuer {last.issuer}) is not signed by a trusted root"
-        chain = [*chain, anchor]
-    leaf = chain[0]
+    leaf, found = chain[0], paths(chain, roots)
+    if not found:
+        last = _furthest(chain)
+        return f"{last.subject or 'the leaf'} (issuer {last.issuer}) is not signed by a trusted root"
     if purpose and leaf.extended_key_usage and purpose not in leaf.extended_key_usage:
         return f"{leaf.subject or 'the leaf'} is not for {purpose}"
-    reasons = (_link(chain, index, at) for index in range(len(chain)))
-    return next((reason for reason in reasons if reason), None)
+    reasons = [next(filter(None, (_link(path, index, at) for index in range(len(path)))), None) for path in found]
+    return None if None in reasons else reasons[0]
+
+
+def paths(
+    chain: Sequence[Certificate], roots: Certificate | Sequence[Certificate]
+) -> tuple[tuple[Certificate, ...], ...]:
+    """The paths from a chain's leaf to trust anchors, by name and signature alone: leaf first, anchor last."""
+    anchors = {root.sha256: root for root in ([roots] if isinstance(roots, Certificate) else roots)}
+    others = {cert.sha256: cert for cert in chain[1:] if cert.sha256 not in anchors}
+
+    def climb(path: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
+        if path[-1].sha256 in anchors:
+            yield path
+            return
+        for issuer in (*anchors.values(), *others.values()):
+            if issuer not in path and signed_by(path[-1], issuer):
+                yield from climb((*path, issuer))
+
+    return tuple(climb((chain[0],))) if chain else ()
+
+
+def anchors(chain: Sequence[Certificate], roots: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """The roots that a chain's leaf leads to."""
+    return tuple({path[-1].sha256: path[-1] for path in paths(chain, roots)}.values())
+
+
+def _furthest(chain: Sequence[Certificate]) -> Certificate:
+    """Where the way up from the leaf ends within the chain."""
+    path = [chain[0]]
+    while issuer := next((cert for cert in chain if cert not in path and signed_by(path[-1], cert)), None):
+        path.append(issuer)
+    return path[-1]
 
 
 def _link(chain: Sequence[Certificate], index: int, at: datetime) -> str | None:

@@ -31,6 +31,9 @@ _ENV_PREFIXES = (
     "REVISION",
     "EXTERNAL_ISTIOD",
     "CA_ADDR",
+    "ENABLE_CA_SERVER",
+    "EXTERNAL_CA",
+    "ISTIO_MULTIROOT_MESH",
     "TRUST_DOMAIN",
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,7 +129,14 @@ def pod(raw: Object) -> Pod:
             *_containers(spec.get("initContainers"), status.get("initContainerStatuses"), init=True),
             *_containers(spec.get("containers"), status.get("containerStatuses"), init=False),
         ),
+        identity_socket=_identity_socket(spec),
     )
+
+
+def _identity_socket(spec: Object) -> str:
+    """Who provides the proxy's certificates over a socket, where it is not Istio's agent (Istio, "SPIRE")."""
+    volume: Object = next((each for each in spec.get("volumes") or [] if each.get("name") == "workload-socket"), {})
+    return str((volume.get("csi") or {}).get("driver") or (volume.get("hostPath") or {}).get("path") or "")
 
 
 def _containers(specs: list[Object] | None, statuses: list[Object] | None, *, init: bool) -> Iterable[Container]:

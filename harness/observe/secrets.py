@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from harness.kube.api import Object, metadata
-from harness.model import x509
+from harness.model import pem, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import RemoteAccess, RemoteSecret
 from harness.model.origin import origin
@@ -59,40 +59,70 @@ class Credential:
 
 
 def ca_secret(raw: Object | None) -> CaSecret:
-    """The `cacerts` secret; its private key is compared, and forgotten."""
+    """The `cacerts` secret as istiod would read it; its private key is compared and not kept."""
     if raw is None:
         return CaSecret(exists=False)
-    data, problems = _decoded(raw), []
-    single: dict[str, Certificate | None] = {}
-    for name in ("ca-cert.pem", "root-cert.pem"):
-        single[name] = None
-        if name in data:
-            try:
-                single[name] = x509.certificate(data[name])
-            except ValueError:
-                problems.append(f"{name} is not a certificate")
-    chain: tuple[Certificate, ...] = ()
-    try:
-        chain = x509.certificates(data.get("cert-chain.pem", b""))
-    except ValueError:
-        problems.append("cert-chain.pem is not a list of certificates")
-    matches, authority = None, single["ca-cert.pem"]
-    if "ca-key.pem" in data and authority is not None:
+    data = _decoded(raw)
+    names = CaSecret(exists=True, keys=tuple(sorted(data))).files
+    problems: list[str] = []
+
+    def read(file: str, content: bytes) -> tuple[Certificate, ...]:
         try:
-            matches = x509.key_matches(data["ca-key.pem"], authority)
-        except ValueError:
-            problems.append("ca-key.pem is not an unencrypted private key")
+            found = x509.certificates(content)
+        except ValueError as unreadable:
+            problems.append(f"{file}: {unreadable}")
+            return ()
+        if content and not found:
+            problems.append(f"{file}: no certificate in it")
+        return found
+
+    authority = _signing_certificate(names.ca_cert, data.get(names.ca_cert), problems)
+    roots = read(names.root_cert, data.get(names.root_cert, b""))
+    if names.cert_chain:
+        chain = read(names.cert_chain, data.get(names.cert_chain, b""))
+    else:
+        # istiod joins the two files as they are: without a final line break END and BEGIN meet on one line.
+        chain = read(names.chain, data.get(names.ca_cert, b"") + data.get(names.root_cert, b"")) if roots else ()
     return CaSecret(
         exists=True,
         created=created(raw),
         keys=tuple(sorted(data)),
         ca_cert=authority,
-        root_cert=single["root-cert.pem"],
+        root_cert=next(iter(roots), None),
+        roots=roots,
         cert_chain=chain,
-        key_matches=matches,
+        key_matches=_key_matches(names.ca_key, data.get(names.ca_key), authority, problems),
         problems=tuple(problems),
         origin=origin(metadata(raw)),
     )
+
+
+def _signing_certificate(file: str, content: bytes | None, problems: list[str]) -> Certificate | None:
+    """The first block of a file: istiod reads no other (`ParsePemEncodedCertificate`)."""
+    if content is None:
+        return None
+    try:
+        first = next(iter(pem.blocks(content)), None)
+        if first is not None and first.type == "CERTIFICATE":
+            return x509.certificate(first.text)
+    except pem.PemError as malformed:
+        problems.append(f"{file}: {malformed}")
+        return None
+    except ValueError:
+        first = None
+    found = f"the first block (line {first.line}) is {first.type}" if first else "the first block is not a certificate"
+    problems.append(f"{file}: {found}")
+    return None
+
+
+def _key_matches(file: str, content: bytes | None, authority: Certificate | None, problems: list[str]) -> bool | None:
+    if content is None or authority is None:
+        return None
+    try:
+        return x509.key_matches(content, authority)
+    except ValueError as unreadable:
+        problems.append(f"{file}: {unreadable}")
+        return None
 
 
 def is_remote_secret(raw: Object) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import clients, expectations, gateways, revisions
+from harness.model import ca, clients, expectations, gateways, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -14,18 +14,43 @@ from harness.model.traffic import Probe, ProbeKind, ProbeResult
 
 def ca_object(observation: Observation) -> str:
     """How findings name the chapter's secret."""
-    return f"Secret {observation.asked.system_namespace}/cacerts"
+    return f"Secret {observation.asked.system_namespace}/{ca.SECRET}"
 
 
 def ca_secrets(
     observation: Observation, evidence: Evidence, *also: Subject, among: tuple[Cluster, ...] | None = None
 ) -> Iterator[tuple[Cluster, ClusterObservation, CaSecret]]:
-    """The clusters whose `cacerts` is there and was read; blocked by CERT-SECRET where it is not there."""
+    """The clusters whose `cacerts` is judged, is there and was read; blocked by CERT-SECRET where it is not there."""
     for cluster, observed in evidence.readable(observation, Subject.CA_SECRET, *also, among=among):
-        if observed.ca_secret is None or not observed.ca_secret.exists:
+        if not ca.needs_secret(observation, cluster):
+            evidence.fact(f"{cluster.name}: no secret is needed here: {ca.kind_of(observation, cluster)}")
+        elif observed.ca_secret is None or not observed.ca_secret.exists:
             evidence.blocked("CERT-SECRET", f"{cluster.name} has no {ca_object(observation)}")
         else:
             yield cluster, observed, observed.ca_secret
+
+
+def site_pki(observation: Observation) -> bool:
+    """Whether somebody else made the certificates: then only what any CA needs is judged."""
+    return observation.asked.own_pki or ca.found(observation)
+
+
+def form(
+    observation: Observation,
+    evidence: Evidence,
+    holds: bool,
+    *,
+    cluster: Cluster | ClusterObservation,
+    object: str,  # noqa: A002 - the field's name in a finding
+    field: str,
+    expected: object,
+    found: object,
+) -> None:
+    """Judge the chapter's form on a mesh that the run installed; on one that was there before only report it."""
+    if holds or not ca.found(observation):
+        evidence.expect(holds, cluster=cluster, object=object, field=field, expected=expected, found=found)
+    else:
+        evidence.fact(f"{cluster.name}: {object} {field}: {found} (the chapter: {expected})")
 
 
 def running_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:

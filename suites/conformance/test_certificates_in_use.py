@@ -1,11 +1,13 @@
 """Certificates: that control planes, proxies and trust bundles really use the chapter's PKI."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, x509
+from harness.model import ca, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
@@ -16,14 +18,16 @@ AREA = "certificates"
 HORIZON = timedelta(days=30)
 
 
-@requirement("CERT-IN-USE", Level.SHOULD, area=AREA)
+@requirement("CERT-IN-USE", Level.SHOULD, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
 def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
     """Every control plane signs with the plugged-in intermediate, and every cluster's workloads are given the root.
 
     A secret that was created after istiod started is not used: istiod goes on with a self-signed CA of its own.
     Examined are the issuer of istiod's serving certificate, the issuers of the certificates of the proxies that it
     serves, and the config map `istio-ca-root-cert` in the sample namespace of each cluster it serves. On a remote that
-    is the primary's CA: the remote's own secret signs nothing.
+    is the primary's CA: the remote's own secret signs nothing. In a mesh that was there before, certificates of an
+    earlier intermediate are as good if they lead to a root in the secret, and an istiod whose certificate another CA
+    has made is reported.
 
     Source: chapter, "Applying certificates to a multi-cluster topology"; Istio, "Plug in CA Certificates".
     """
@@ -31,32 +35,61 @@ def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
         observation, evidence, Subject.CONTROL_PLANE, among=observation.topology.primaries
     ):
         if secret.ca_cert is None:
-            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable ca-cert.pem")
+            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable {secret.files.ca_cert}")
             continue
         for control_plane in running_control_planes(observation, evidence, primary):
-            chain = control_plane.serving_chain
-            if not chain:
+            if not control_plane.serving_chain:
                 evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
-                continue
-            _expect_issuer(evidence, observed, f"istiod {control_plane.pod}", chain[0], secret.ca_cert)
+            elif ca.has_own_tls(observation, primary, control_plane):
+                evidence.fact(f"{primary.name}: istiod {control_plane.pod} serves with a certificate of another CA")
+            else:
+                name = f"istiod {control_plane.pod}"
+                _expect_issuer(observation, evidence, observed, name, control_plane.serving_chain)
     for cluster, observed in evidence.readable(observation, Subject.PROXIES):
-        secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
-        for proxy in observed.proxies:
-            if proxy.chain and secret.ca_cert:
-                _expect_issuer(evidence, observed, f"proxy {_pod(proxy)}", proxy.chain[0], secret.ca_cert)
+        if _has_ca(observation, cluster):
+            for proxy in observed.proxies:
+                if proxy.chain:
+                    _expect_issuer(observation, evidence, observed, f"proxy {_pod(proxy)}", proxy.chain)
     for cluster, observed in evidence.readable(observation, Subject.ROOT_CONFIG_MAP):
-        secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
-        if secret.root_cert is None:
-            continue
-        found = observed.root_config_map or ()
+        if _has_ca(observation, cluster):
+            _expect_published(observation, evidence, cluster, observed)
+
+
+def _has_ca(observation: Observation, cluster: Cluster) -> bool:
+    """Whether a cluster's workloads are certified by a readable CA from `cacerts`."""
+    secret = expectations.signing_ca(observation, cluster)
+    judged = ca.needs_secret(observation, observation.topology[cluster.primary])
+    external = ca.found(observation) and ca.kind_of(observation, cluster) is ca.CaKind.EXTERNAL
+    return judged and not external and secret is not None and secret.ca_cert is not None
+
+
+def _expect_published(
+    observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation
+) -> None:
+    """The root that istiod gives to new pods."""
+    secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
+    wanted: tuple[Certificate, ...] = (secret.root_cert,) if secret.root_cert else ()
+    if ca.found(observation):
+        wanted = x509.anchors(ca.signing_chain(secret), ca.bundle(observation[cluster.primary]))
+    found = observed.root_config_map or ()
+    name = f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert"
+    if ca.found(observation) and not found and any(proxy.roots for proxy in observed.proxies):
+        evidence.fact(f"{cluster.name}: no {name}; its proxies have their roots from elsewhere")
+    elif wanted and not _own_tls(observation, cluster):
         evidence.expect(
-            any(root.sha256 == secret.root_cert.sha256 for root in found),
+            bool({each.sha256 for each in found} & {each.sha256 for each in wanted}),
             cluster=cluster,
-            object=f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert",
+            object=name,
             field="root-cert.pem",
-            expected=f"{secret.root_cert.subject}, serial {secret.root_cert.serial}",
-            found=", ".join(f"{root.subject}, serial {root.serial}" for root in found) or "none",
+            expected=" or ".join(f"{each.subject}, serial {each.serial}" for each in wanted),
+            found=", ".join(f"{each.subject}, serial {each.serial}" for each in found) or "none",
         )
+
+
+def _own_tls(observation: Observation, cluster: Cluster) -> bool:
+    """Whether the control plane of a cluster serves with a certificate that another CA has made for it."""
+    planes = observation[cluster.primary].control_planes
+    return any(ca.has_own_tls(observation, cluster, plane) for plane in planes)
 
 
 @requirement("CERT-WORKLOAD", Level.SHOULD, area=AREA)
@@ -66,7 +99,9 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
     This is the identity with which it meets workloads of other clusters. Examined of each proxy: the path to the root
     at the time of observation, the intermediate in it, the one URI spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT, the
     extended key usages for client and server, and that it does not outlive its issuer. That it begins before its issuer
-    is no fault: istiod dates certificates back by two minutes, for clocks that are behind.
+    is no fault: istiod dates certificates back by two minutes, for clocks that are behind. In a mesh that was there
+    before, the path must lead to a root that the workload's cluster trusts, over whatever CA, and the trust domain is
+    that of its control plane.
 
     Source: Istio, "Identity and certificate management"; SPIFFE X.509-SVID; RFC 5280 section 6.1.
     """
@@ -75,25 +110,21 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
     }
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
         secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
-        if cluster.primary not in primaries or secret.ca_cert is None or secret.root_cert is None:
+        readable = cluster.primary in primaries and secret.ca_cert is not None and secret.root_cert is not None
+        if not readable and not ca.found(observation):
             evidence.blocked("CERT-SECRET", f"{cluster.name}: the CA of {cluster.primary} can't be read")
             continue
         owners = {(pod.namespace, pod.name): pod for pod in observed.pods}
         for proxy in proxies(evidence, cluster, observed):
             pod = owners.get((proxy.namespace, proxy.pod))
-            if not proxy.chain and pod and not pod.ready:
+            if proxy.chain:
+                _judge_leaf(observation, evidence, cluster, proxy, account=pod.service_account if pod else "")
+            elif pod and not pod.ready:
                 evidence.blocked(
                     "WL-INJECTED", f"{cluster.name}: {_pod(proxy)} is not ready, and has no certificate yet"
                 )
-                continue
-            if not proxy.chain:
+            else:
                 evidence.unknown(f"{cluster.name}: the certificate of {_pod(proxy)} was not read")
-                continue
-            account = pod.service_account if pod else ""
-            identity = expectations.spiffe_id(expectations.trust_domain(observation), proxy.namespace, account)
-            _judge_leaf(
-                observation, evidence, cluster, proxy, ca=secret.ca_cert, root=secret.root_cert, identity=identity
-            )
 
 
 @requirement("CERT-ISTIOD", Level.SHOULD, area=AREA)
@@ -103,17 +134,12 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
     Proxies and API servers check this certificate when they connect for configuration, certificates and injection.
     Examined is the certificate on 15012 of each control plane: path to the root, server usage, and the host name in the
     discovery address of the proxies it serves. Where remotes reach it through the gateway, the same of the certificate
-    that a pod of each remote was shown there.
+    that a pod of each remote was shown there. In a mesh that was there before, the roots are those of the config map
+    `istio-ca-root-cert`, by which proxies check it.
 
     Source: Istio, "Plug in CA Certificates"; RFC 9525 section 6.
     """
-    for primary, _, secret in ca_secrets(
-        observation, evidence, Subject.CONTROL_PLANE, among=observation.topology.primaries
-    ):
-        root = secret.root_cert
-        if root is None:
-            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable root-cert.pem")
-            continue
+    for primary, roots in _serving_roots(observation, evidence):
         names = _discovery_names(observation, primary)
         for control_plane in running_control_planes(observation, evidence, primary):
             chain = control_plane.serving_chain
@@ -121,19 +147,36 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
                 continue
             name = f"istiod {control_plane.pod}:{expectations.XDS_PORT}"
-            _judge_serving(
-                observation, evidence, primary, name, chain=control_plane.serving_chain, root=root, names=names
-            )
+            _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
         remotes = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
         for probe in cover(
             observation, evidence, ProbeKind.TLS, target=primary, port=expectations.XDS_PORT, sources=remotes
         ):
             if _presented(evidence, probe):
                 name = f"gateway {probe.address}:{probe.port} from {probe.source}"
-                _judge_serving(observation, evidence, primary, name, chain=probe.certificates, root=root, names=names)
+                _judge_serving(observation, evidence, primary, name, chain=probe.certificates, roots=roots, names=names)
 
 
-@requirement("CERT-HORIZON", Level.EXTENDED, area=AREA)
+def _serving_roots(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, tuple[Certificate, ...]]]:
+    """The primaries, each with the roots by which its clients must be able to check it."""
+    primaries = observation.topology.primaries
+    if ca.found(observation):
+        for primary, _ in evidence.readable(
+            observation, Subject.CONTROL_PLANE, Subject.ROOT_CONFIG_MAP, among=primaries
+        ):
+            if roots := ca.istiod_roots(observation, primary):
+                yield primary, roots
+            else:
+                evidence.skipped(f"{primary.name}: by which roots proxies check istiod is not known")
+        return
+    for primary, _, secret in ca_secrets(observation, evidence, Subject.CONTROL_PLANE, among=primaries):
+        if secret.root_cert is None:
+            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable root-cert.pem")
+        else:
+            yield primary, (secret.root_cert,)
+
+
+@requirement("CERT-HORIZON", Level.EXTENDED, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
 def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
     """No CA certificate in use expires within 30 days.
 
@@ -144,17 +187,17 @@ def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Plug in CA Certificates".
     """
     used: dict[str, tuple[str, Certificate]] = {}
-    for cluster, _, secret in ca_secrets(observation, evidence):
+    for cluster, observed, secret in ca_secrets(observation, evidence):
         found = [cert for cert in (secret.ca_cert, secret.root_cert, *secret.cert_chain) if cert]
+        if ca.found(observation):
+            found = [cert for path in x509.paths(ca.signing_chain(secret), ca.bundle(observed)) for cert in path]
         if cluster.is_primary:
             used |= {cert.sha256: (cluster.name, cert) for cert in reversed(found)}
         else:
             soonest = min((cert.not_after for cert in found), default=None)
             evidence.fact(f"{cluster.name}: `cacerts`, which signs nothing here, is valid until {soonest}")
     for observed in observation.clusters:
-        chains = [proxy.chain[1:] for proxy in observed.proxies] + [proxy.roots for proxy in observed.proxies]
-        chains += [control_plane.serving_chain[1:] for control_plane in observed.control_planes]
-        for cert in (cert for chain in (*chains, observed.root_config_map or ()) for cert in chain):
+        for cert in _in_use(observation, observed):
             used.setdefault(cert.sha256, (observed.name, cert))
     for name, cert in used.values():
         left = cert.not_after - observation.observed
@@ -168,47 +211,71 @@ def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
         )
 
 
+def _in_use(observation: Observation, observed: ClusterObservation) -> Iterator[Certificate]:
+    """The CA certificates that were found in use; a root that nothing leads to matters only where the run gave it."""
+    chains = [(proxy.chain, proxy.roots) for proxy in observed.proxies]
+    chains += [(plane.serving_chain, observed.root_config_map or ()) for plane in observed.control_planes]
+    for chain, roots in chains:
+        if ca.found(observation):
+            yield from (cert for path in x509.paths(chain, roots) for cert in path[1:])
+        else:
+            yield from (*chain[1:], *roots)
+    if not ca.found(observation):
+        yield from observed.root_config_map or ()
+
+
 def _pod(proxy: Proxy) -> str:
     return f"{proxy.namespace}/{proxy.pod}"
 
 
 def _expect_issuer(
-    evidence: Evidence, observed: ClusterObservation, name: str, leaf: Certificate, ca: Certificate
+    observation: Observation,
+    evidence: Evidence,
+    observed: ClusterObservation,
+    name: str,
+    chain: tuple[Certificate, ...],
 ) -> None:
+    """Judge whether a certificate comes from the CA in the secret of the primary that serves the cluster."""
+    cluster = observation.topology[observed.name]
+    leaf, authority = chain[0], (expectations.signing_ca(observation, cluster) or CaSecret(exists=False)).ca_cert
+    if authority is None:
+        return
+    passes = x509.signed_by(leaf, authority)
+    if not passes and ca.found(observation):
+        passes = bool(x509.paths(chain, ca.bundle(observation[cluster.primary])))
     evidence.expect(
-        x509.signed_by(leaf, ca),
+        passes,
         cluster=observed,
         object=name,
         field="certificate's issuer",
-        expected=f"{ca.subject}, serial {ca.serial}",
-        found=leaf.issuer if leaf.issuer != ca.subject or x509.signed_by(leaf, ca) else f"{leaf.issuer}, another key",
+        expected=f"{authority.subject}, serial {authority.serial}",
+        found=leaf.issuer if leaf.issuer != authority.subject or passes else f"{leaf.issuer}, another key",
     )
 
 
-def _judge_leaf(
-    observation: Observation,
-    evidence: Evidence,
-    cluster: Cluster,
-    proxy: Proxy,
-    *,
-    ca: Certificate,
-    root: Certificate,
-    identity: str,
-) -> None:
+def _judge_leaf(observation: Observation, evidence: Evidence, cluster: Cluster, proxy: Proxy, *, account: str) -> None:
     leaf, name = proxy.chain[0], f"proxy {_pod(proxy)}"
-    reason = x509.validates(proxy.chain, root, observation.observed)
-    passes = x509.signed_by(leaf, ca)
-    judged = (
-        ("certificate path", reason is None, f"valid to {root.subject}", reason or "valid"),
-        ("intermediate", passes, ca.subject, leaf.issuer),
+    found, secret = ca.found(observation), expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
+    roots: tuple[Certificate, ...] = (secret.root_cert,) if secret.root_cert else ()
+    domain = expectations.trust_domain(observation)
+    if found:
+        roots, domain = proxy.roots or ca.trusted(observation, cluster), ca.trust_domains(observation, cluster)[0]
+    identity = expectations.spiffe_id(domain, proxy.namespace, account)
+    reason = x509.validates(proxy.chain, roots, observation.observed)
+    to = " or ".join(root.subject for root in roots) or "a root"
+    judged = [
+        ("certificate path", reason is None, f"valid to {to}", reason or "valid"),
         ("identity", leaf.uris == (identity,), identity, ", ".join(leaf.uris) or "none"),
         ("extended key usage", {"serverAuth", "clientAuth"} <= set(leaf.extended_key_usage),
          "serverAuth, clientAuth", ", ".join(leaf.extended_key_usage) or "none"),
-        ("notAfter", not passes or leaf.not_after <= ca.not_after,
-         f"at most its issuer's {ca.not_after:%Y-%m-%d %H:%M:%S}", f"{leaf.not_after:%Y-%m-%d %H:%M:%S}"),
-    )  # fmt: skip
-    for field, holds, wanted, found in judged:
-        evidence.expect(holds, cluster=cluster, object=name, field=field, expected=wanted, found=found)
+    ]  # fmt: skip
+    if secret.ca_cert and not found:
+        passes, until = x509.signed_by(leaf, secret.ca_cert), secret.ca_cert.not_after
+        judged.append(("intermediate", passes, secret.ca_cert.subject, leaf.issuer))
+        wanted, seen = f"at most its issuer's {until:%Y-%m-%d %H:%M:%S}", f"{leaf.not_after:%Y-%m-%d %H:%M:%S}"
+        judged.append(("notAfter", not passes or leaf.not_after <= until, wanted, seen))
+    for field, holds, wanted, seen in judged:
+        evidence.expect(holds, cluster=cluster, object=name, field=field, expected=wanted, found=seen)
 
 
 def _discovery_names(observation: Observation, primary: Cluster) -> tuple[str, ...]:
@@ -246,10 +313,10 @@ def _judge_serving(
     name: str,
     *,
     chain: tuple[Certificate, ...],
-    root: Certificate,
+    roots: tuple[Certificate, ...],
     names: tuple[str, ...],
 ) -> None:
-    reason = x509.validates(chain, root, observation.observed, purpose="serverAuth")
+    reason = x509.validates(chain, roots, observation.observed, purpose="serverAuth")
     evidence.expect(
         reason is None,
         cluster=primary,

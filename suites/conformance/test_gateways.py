@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, gateways, x509
+from harness.model import ca, expectations, gateways, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
@@ -161,12 +161,12 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
         Subject.CA_SECRET,
     ):
         identities = _helloworld_identities(observation, target)
-        secret = expectations.signing_ca(observation, target)
+        roots = ca.trusted_for(observation, target)
         if not identities:
             evidence.blocked("WL-INJECTED", f"no ready helloworld with a sidecar behind the gateway of {target.name}")
             continue
-        if secret is None or secret.root_cert is None:
-            evidence.blocked("CERT-SECRET", f"{target.primary} has no readable root-cert.pem")
+        if not roots:
+            evidence.blocked("CERT-SECRET", f"no root is known by which {target.name}'s certificates can be checked")
             continue
         sources = expectations.needed_ports(observation.topology, target).get(expectations.MESH_PORT, ())
         for probe in cover(
@@ -176,7 +176,7 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{probe.source}: {probe.address}:{probe.port} answered, its certificate was not kept")
                 continue
             leaf = next(iter(probe.certificates), None)
-            reason = x509.validates(probe.certificates, secret.root_cert, observation.observed) if leaf else ""
+            reason = x509.validates(probe.certificates, roots, observation.observed) if leaf else ""
             evidence.expect(
                 leaf is not None and bool(identities & set(leaf.uris)) and reason is None,
                 cluster=observed,

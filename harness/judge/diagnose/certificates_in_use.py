@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
-from harness.judge.diagnose.certificates import brief, istiod_says, secrets
+from harness.judge.diagnose.ca_secret import brief, istiod_says, secrets
 from harness.judge.diagnose.facts import few, logged, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
-from harness.model import expectations, x509
+from harness.model import ca, expectations, x509
+from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
-from harness.model.proxy import Proxy
+from harness.model.proxy import ControlPlane, Proxy
+from harness.model.topology import Cluster
 
 
 @cause("cacerts-late", Layer.CERTIFICATES, "CERT-IN-USE", breaks=Layer.CONTROL_PLANE)
@@ -22,11 +24,11 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
     workloads need one too.
     """
     for cluster, observed, secret in secrets(observation):
-        ca, system = secret.ca_cert, observation.asked.system_namespace
-        if ca is None or not cluster.is_primary or not (ca.basic_constraints and ca.basic_constraints.ca):
+        authority, system = secret.ca_cert, observation.asked.system_namespace
+        if not (authority and cluster.is_primary and authority.basic_constraints and authority.basic_constraints.ca):
             continue
         for plane in observed.control_planes:
-            if not plane.serving_chain or x509.signed_by(plane.serving_chain[0], ca):
+            if not plane.serving_chain or _from_secret(observation, cluster, plane, authority):
                 continue
             pod = next((pod for pod in observed.pods if pod.name == plane.pod), None)
             started = f"istiod started {pod.created:%H:%M:%S}" if pod else ""
@@ -35,11 +37,21 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
                 cluster=cluster.name,
                 object=f"Pod {system}/{plane.pod}",
                 field="issuer of its certificates",
-                expected=brief(ca),
+                expected=brief(authority),
                 found=plane.serving_chain[0].issuer,
                 repair=steps(restart_control_plane(observation, cluster), restart_workloads(observation, cluster)),
                 evidence=few((", ".join(filter(None, (created, started))),), istiod_says(observed)),
             )
+
+
+def _from_secret(observation: Observation, cluster: Cluster, plane: ControlPlane, authority: Certificate) -> bool:
+    """Whether a control plane is seen to use the CA in its secret, or serves with a certificate from elsewhere."""
+    if x509.signed_by(plane.serving_chain[0], authority):
+        return True
+    if not ca.found(observation):
+        return False
+    leads = x509.paths(plane.serving_chain, ca.bundle(observation[cluster]))
+    return bool(leads) or ca.has_own_tls(observation, cluster, plane)
 
 
 @cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from harness.judge.diagnose.certificates import istiod_says
+from harness.judge.diagnose.ca_secret import istiod_says
 from harness.judge.diagnose.facts import events, few, read, readiness
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause

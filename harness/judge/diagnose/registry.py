@@ -13,6 +13,7 @@ MODULES = (
     "api_servers",
     "workloads",
     "certificates",
+    "certificate_profiles",
     "certificates_in_use",
     "control_plane",
     "identity",

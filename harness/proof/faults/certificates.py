@@ -104,6 +104,12 @@ def _chain_incomplete(observation: Observation) -> Observation:
     return _secret(observation, west(observation), cert_chain=secret.cert_chain[:1])
 
 
+def _chain_glued(observation: Observation) -> Observation:
+    """The files joined without a line break between them, and istiod not restarted yet."""
+    reason = "not a list of PEM blocks (line 33: END and BEGIN on one line)"
+    return _secret(observation, west(observation), cert_chain=(), problems=(f"cert-chain.pem: {reason}",))
+
+
 def _key_mismatch(observation: Observation) -> Observation:
     return _secret(observation, signer(observation), key_matches=False)
 
@@ -266,6 +272,14 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-CHAIN"}),
         live=True,
         act=acts.chain_incomplete,
+    ),
+    Fault(
+        "chain-glued",
+        "West's cert-chain.pem with END and BEGIN on one line",
+        _chain_glued,
+        "cacerts-unreadable",
+        frozenset({"CERT-CHAIN"}),
+        consequences=(Consequence(("CERT-SECRET",), "its content is no list of PEM blocks"),),
     ),
     Fault(
         "key-mismatch",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from harness.judge.diagnose.certificates import _replace_root
+from harness.judge.diagnose.ca_secret import replace_root
 from harness.judge.diagnose.registry import detectors
 from harness.judge.diagnose.repair import create_remote_secret
 from harness.judge.requirement import Verdict
@@ -161,7 +161,7 @@ def test_a_log_that_may_not_be_read_takes_nothing_else_away(good_observations: M
 
 def test_a_new_root_is_never_given_to_one_cluster_alone(good_observations: Mapping[str, Observation]) -> None:
     good = good_observations["multi-primary-multi-network"]
-    assert "delete" not in _replace_root(good, first(good.topology))
+    assert "delete" not in replace_root(good, first(good.topology))
 
 
 def test_a_loopback_address_is_put_into_no_remote_secret(good_observations: Mapping[str, Observation]) -> None:

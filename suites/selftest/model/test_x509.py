@@ -52,7 +52,7 @@ def test_bundle_and_garbage() -> None:
     assert x509.certificates("") == ()
     with pytest.raises(ValueError, match="PEM"):
         x509.certificate("not a certificate")
-    with pytest.raises(ValueError, match="parsing"):
+    with pytest.raises(ValueError, match="line 1 can't be read"):
         x509.certificates(east.pem.replace("MII", "AAA", 1))
 
 
@@ -61,7 +61,7 @@ def test_key_matches() -> None:
     pem = key(2048, "leaf").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assert x509.key_matches(pem, pki().workload("east", LEAF))
     assert not x509.key_matches(pem, pki().intermediates["west"].pem)
-    with pytest.raises(ValueError, match="private key can't be read"):
+    with pytest.raises(ValueError, match="not an unencrypted private key"):
         x509.key_matches("secret", pki().root)
 
 

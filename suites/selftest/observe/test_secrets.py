@@ -83,9 +83,9 @@ def test_what_can_not_be_parsed_is_said_without_being_quoted() -> None:
     )
     assert found.key_matches is None
     assert found.problems == (
-        "root-cert.pem is not a certificate",
-        "cert-chain.pem is not a list of certificates",
-        "ca-key.pem is not an unencrypted private key",
+        "root-cert.pem: no certificate in it",
+        "cert-chain.pem: not a list of PEM blocks (line 1: END without BEGIN)",
+        "ca-key.pem: not an unencrypted private key",
     )
     assert "secret-key-material" not in found.model_dump_json()
 

@@ -1,0 +1,203 @@
+"""Causes in what the roots and intermediate CAs in the secrets are made like."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from harness.judge.diagnose.ca_secret import brief, fault, replace_root, secrets, site_pki
+from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.registry import Found, cause
+from harness.model import ca, x509
+from harness.model.certificate import CaSecret, Certificate
+from harness.model.cluster import ClusterObservation
+from harness.model.observation import Observation
+
+USAGES = frozenset({"digitalSignature", "nonRepudiation", "keyEncipherment", "keyCertSign"})
+HORIZON = timedelta(days=30)
+RSA_BITS = 4096
+CA_WANTED = "critical, CA:true, pathlen:0"
+
+
+@cause("root-weak", Layer.CERTIFICATES, "CERT-ROOT-PROFILE", breaks=None)
+def root_weak(observation: Observation) -> Iterator[Found]:
+    """The root certificate does not have the chapter's profile.
+
+    Made with other options than root-ca.conf: a short key, no critical CA:true, or a keyUsage that is missing.
+    Istio takes most of this without complaint; stricter validators, and auditors, don't.
+    """
+    known: set[str] = set()
+    for cluster, observed, secret in secrets(observation):
+        for root in _roots(observation, observed, secret):
+            if root.sha256 in known:
+                continue
+            known.add(root.sha256)
+            wrong = _against_profile(observation, root, path_length=None)
+            wrong += [] if ca.found(observation) or x509.self_signed(root) else ["not self-signed"]
+            wrong += [] if x509.valid_at(root, observation.observed) else [f"valid until {root.not_after:%Y-%m-%d}"]
+            if wrong:
+                wanted = "self-signed, valid, RSA 4096, critical CA:true, critical keyUsage with keyCertSign"
+                seen, repair = ", ".join(wrong), replace_root(observation, cluster)
+                file = secret.files.root_cert
+                yield fault(observation, cluster, file, "profile", wanted=wanted, seen=seen, repair=repair)
+
+
+def _roots(observation: Observation, observed: ClusterObservation, secret: CaSecret) -> tuple[Certificate, ...]:
+    """The roots that are judged: of a bundle that was there before those that the signing CA leads to."""
+    if ca.found(observation):
+        bundle = ca.bundle(observed)
+        return x509.anchors(ca.signing_chain(secret), bundle) or bundle
+    return (secret.root_cert,) if secret.root_cert else ()
+
+
+def _against_profile(observation: Observation, cert: Certificate, *, path_length: int | None) -> list[str]:
+    """What differs from the chapter's extensions, apart from CA:false and expiry, which are causes of their own."""
+    key, constraints, usage, own = cert.public_key, cert.basic_constraints, cert.key_usage, site_pki(observation)
+    bits = {"RSA": 2048, "EC": 256} if own else {"RSA": RSA_BITS}
+    needed = {"keyCertSign"} if own else USAGES
+    wrong = [] if key.bits >= bits.get(key.algorithm, key.bits + 1) else [f"{key.algorithm} {key.bits}"]
+    if usage is None and not ca.found(observation):
+        wrong.append("no keyUsage")
+    elif usage and (not needed <= set(usage.usages) or not (own or usage.critical)):
+        wrong.append(f"keyUsage {', '.join(usage.usages)}")
+    if path_length is None and not (constraints and constraints.ca):
+        wrong.append("not a CA")
+    if not own and constraints and not constraints.critical:
+        wrong.append("basicConstraints not critical")
+    if not own and cert.signature_hash != "sha256":
+        wrong.append(f"signed with {cert.signature_hash or 'no hash'}")
+    return wrong
+
+
+@cause("intermediate-not-ca", Layer.CERTIFICATES, "CERT-INTERMEDIATE-PROFILE", breaks=Layer.CONTROL_PLANE)
+def intermediate_not_ca(observation: Observation) -> Iterator[Found]:
+    """The intermediate is not a CA certificate.
+
+    basicConstraints says CA:false, or is missing. istiod refuses it when it starts ("certificate is not authorized to
+    sign other certificates"), and no peer accepts what was signed with it.
+    """
+    for cluster, _, secret in secrets(observation):
+        constraints = secret.ca_cert.basic_constraints if secret.ca_cert else None
+        if secret.ca_cert and not (constraints and constraints.ca):
+            seen = "CA:false" if constraints else "no basicConstraints"
+            file = secret.files.ca_cert
+            yield fault(observation, cluster, file, "basicConstraints", wanted=CA_WANTED, seen=seen)
+
+
+@cause("intermediate-no-pathlen", Layer.CERTIFICATES, "CERT-INTERMEDIATE-PROFILE", breaks=None)
+def intermediate_no_pathlen(observation: Observation) -> Iterator[Found]:
+    """The intermediate may make further CAs.
+
+    The chapter's pathlen:0 is missing. Nothing shows it, but whoever gets at the key can make CAs that the mesh trusts.
+    """
+    for cluster, _, secret in secrets(observation):
+        constraints = secret.ca_cert.basic_constraints if secret.ca_cert else None
+        if constraints and constraints.ca and constraints.path_length != 0 and not site_pki(observation):
+            length = constraints.path_length
+            seen = "no pathlen" if length is None else f"pathlen:{length}"
+            yield fault(observation, cluster, "ca-cert.pem", "basicConstraints", wanted=CA_WANTED, seen=seen)
+
+
+@cause("intermediate-profile", Layer.CERTIFICATES, "CERT-INTERMEDIATE-PROFILE", breaks=None)
+def intermediate_profile(observation: Observation) -> Iterator[Found]:
+    """The intermediate does not have the chapter's profile.
+
+    Made with other options than intermediate.conf: a short key, a keyUsage or the name of istiod missing, or valid for
+    longer than the root that signed it.
+    """
+    for cluster, _, secret in secrets(observation):
+        if (cert := secret.ca_cert) is None:
+            continue
+        own, root = site_pki(observation), secret.root_cert
+        wrong = _against_profile(observation, cert, path_length=0)
+        name = f"istiod.{observation.asked.system_namespace}.svc"
+        wrong += [] if own or name in cert.dns_names else [f"no DNS name {name}"]
+        if root and not own and cert.not_after > root.not_after + timedelta(days=1):
+            wrong.append("valid more than a day longer than the root")
+        if wrong:
+            wanted, seen = f"RSA 4096, critical keyUsage with keyCertSign, DNS name {name}", ", ".join(wrong)
+            yield fault(observation, cluster, secret.files.ca_cert, "profile", wanted=wanted, seen=seen)
+
+
+@cause(
+    "intermediate-not-signed",
+    Layer.CERTIFICATES,
+    "CERT-INTERMEDIATE-PROFILE",
+    "CERT-CHAIN",
+    breaks=Layer.CONTROL_PLANE,
+)
+def intermediate_not_signed(observation: Observation) -> Iterator[Found]:
+    """The intermediate does not lead to a root that stands beside it.
+
+    The CA's certificate and the roots come from two PKIs, or certificates between them are missing in the chain.
+    istiod does not start with such files.
+    """
+    for cluster, observed, secret in secrets(observation):
+        cert, root = secret.ca_cert, secret.root_cert
+        if cert is None or root is None:
+            continue
+        if ca.found(observation):
+            signed = bool(x509.paths(ca.signing_chain(secret), ca.bundle(observed)))
+        else:
+            # A site's own PKI may have further CAs between.
+            signed = len(secret.cert_chain) > 2 or x509.signed_by(cert, root)  # noqa: PLR2004
+        if not signed:
+            seen = f"{cert.issuer}, another key" if cert.issuer == root.subject else cert.issuer
+            yield fault(observation, cluster, secret.files.ca_cert, "issuer", wanted=root.subject, seen=seen)
+
+
+@cause(
+    "intermediate-expired",
+    Layer.CERTIFICATES,
+    "CERT-INTERMEDIATE-PROFILE",
+    "CERT-CHAIN",
+    "CERT-HORIZON",
+    breaks=Layer.CONTROL_PLANE,
+)
+def intermediate_expired(observation: Observation) -> Iterator[Found]:
+    """The intermediate is not valid at this time.
+
+    It has expired, or is not valid yet. istiod does not start with it; workloads that have certificates from it are
+    refused by every peer, at the latest when they renew theirs.
+    """
+    for cluster, _, secret in secrets(observation):
+        cert = secret.ca_cert
+        if cert and not x509.valid_at(cert, observation.observed):
+            wanted = f"valid at {observation.observed:%Y-%m-%d %H:%M}"
+            seen = f"{cert.not_before:%Y-%m-%d %H:%M} to {cert.not_after:%Y-%m-%d %H:%M}"
+            yield fault(observation, cluster, secret.files.ca_cert, "validity", wanted=wanted, seen=seen)
+
+
+@cause("intermediate-expires-soon", Layer.CERTIFICATES, "CERT-HORIZON", breaks=None)
+def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
+    """A CA certificate expires within 30 days.
+
+    With the intermediate every workload below it loses its identity within a day, with the root the mesh does. On a
+    primary that is a date to plan for now: rotating an intermediate under the same root interrupts nothing.
+    """
+    for cluster, observed, secret in secrets(observation):
+        if not cluster.is_primary:
+            continue
+        files = [(secret.files.root_cert, root) for root in _roots(observation, observed, secret)]
+        files += [(secret.files.ca_cert, secret.ca_cert)] if secret.ca_cert else []
+        for file, cert in reversed(files):
+            left = cert.not_after - observation.observed
+            if timedelta() < left <= HORIZON:
+                seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {left.days} days left"
+                repair = replace_root(observation, cluster) if file == secret.files.root_cert else ""
+                wanted = "more than 30 days left"
+                yield fault(observation, cluster, file, "notAfter", wanted=wanted, seen=seen, repair=repair)
+
+
+@cause("intermediate-shared", Layer.CERTIFICATES, "CERT-INTERMEDIATE-DISTINCT", breaks=None)
+def intermediate_shared(observation: Observation) -> Iterator[Found]:
+    """Two clusters hold the same intermediate key.
+
+    Whoever takes one cluster's CA then has the other's too, and it can't be revoked for one alone. Traffic works.
+    """
+    seen: dict[str, tuple[str, Certificate]] = {}
+    for cluster, _, secret in secrets(observation):
+        if (cert := secret.ca_cert) is None:
+            continue
+        other, theirs = seen.setdefault(cert.public_key.sha256, (cluster.name, cert))
+        if other != cluster.name:
+            same, file = f"the key of {other}: {brief(theirs)}", secret.files.ca_cert
+            yield fault(observation, cluster, file, "public key", wanted="a key of its own", seen=same)
