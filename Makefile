@@ -11,6 +11,9 @@ SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-
 OUTPUT  ?= output
 VARIANTS ?= ingress-policy,app-protocol,curl-for-sleep,gateway-port
 
+# Where an environment forbids to keep bytecode, each process compiles the suite again: half of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help conformance demo faults faults-sample record-faults variants variants-sample resilience resilience-sample test test-browser test-api check \
   workflows picture images archive disconnected preflight bench soak clean

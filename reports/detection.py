@@ -100,7 +100,7 @@ def write(matrix: DetectionMatrix, path: Path) -> None:
         jsonschema.ValidationError: it does not follow the published schema.
     """
     data = matrix.model_dump(mode="json")
-    jsonschema.validate(data, published_schema())
+    jsonschema.Draft202012Validator(published_schema()).validate(data)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".new")
     unfinished.write_text(json.dumps(data, indent=1) + "\n")

@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +20,7 @@ from harness.observe import api_objects, envoy, istio_objects, observe, proxies
 from harness.observe.reading import explain
 from harness.runs import output_layout as layout
 from suites.selftest.observe.test_api_objects import RAW
+from suites.selftest.support import sessions
 from suites.selftest.support.certificates import OBSERVED
 from suites.selftest.support.leaking_cluster import (
     EVERYTHING,
@@ -153,14 +151,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     recorded = directory / "recorded.json"
     observation.save(recorded)
-    command = [sys.executable, "-m", "pytest", "-v", f"--observation={recorded}", f"--output={directory}"]
+    arguments = ["-v", f"--observation={recorded}", f"--output={directory}"]
     secret_variable = {"EASTWEST_REGISTRY_MIRROR": PLANTED["a password in an address"]}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], timeout=120,
-        env={**os.environ, **secret_variable},
-    )  # fmt: skip
-    assert ended.returncode in {1, 3}, ended.stdout + ended.stderr
-    (directory / "pytest.txt").write_text(ended.stdout + ended.stderr)
+    status, said = sessions.run(arguments, directory / "pytest.txt", secret_variable)
+    assert status in {1, 3}, said
     return directory
 
 

@@ -1,8 +1,6 @@
 """Faults on live clusters, without any: what is compared, chosen, waited for and written."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +33,7 @@ from reports.detection import DetectionMatrix, Untried
 from reports.html import faults as page
 from reports.model import Suite
 from suites.catalogue import catalogue
+from suites.selftest.support import sessions
 from suites.selftest.support.good import TOPOLOGIES
 
 TOPOLOGY = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
@@ -171,8 +170,9 @@ def test_faults_are_chosen_by_topology_and_id() -> None:
 
 def test_every_fault_of_a_topology_comes_before_the_next_topology(tmp_path: Path) -> None:
     """A mesh is formed once; what removes it comes last."""
-    command = [sys.executable, "-m", "pytest", "suites/faults", "--topology=all", "--network=all", "--collect-only"]
-    shown = subprocess.run([*command, "-q", f"--output={tmp_path}"], capture_output=True, text=True, check=True).stdout
+    arguments = ["suites/faults", "--topology=all", "--network=all", "--collect-only", "-q", f"--output={tmp_path}"]
+    status, shown = sessions.run(arguments, tmp_path / "said")
+    assert status == 0, shown
     presets = [preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel]
     found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", shown)
     wanted = {topology.name: [fault.id for fault in select(faults(), topology)] for topology in presets}

@@ -1,8 +1,6 @@
 """Variants without clusters: what they touch is put back, and what the suite says of them is judged."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +27,7 @@ from harness.proof.variants.trial import VariantResult, VariantTrial, compare
 from reports import variants as report
 from reports.detection import Untried
 from reports.model import Suite
+from suites.selftest.support import sessions
 from suites.selftest.support.live_mesh import ca_files, live_mesh, spec, state
 
 PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
@@ -129,10 +128,11 @@ def test_variants_are_chosen_by_topology_and_id() -> None:
 
 def test_every_variant_of_a_topology_comes_before_the_next_topology(tmp_path: Path) -> None:
     """A mesh is installed once for each topology."""
-    command = [sys.executable, "-m", "pytest", "suites/variants", "--topology=all", "--collect-only", "-q"]
-    done = subprocess.run([*command, f"--output={tmp_path}"], capture_output=True, text=True, check=True)
+    arguments = ["suites/variants", "--topology=all", "--collect-only", "-q", f"--output={tmp_path}"]
+    status, shown = sessions.run(arguments, tmp_path / "said")
+    assert status == 0, shown
     presets = [preset(planes, NetworkModel.MULTI) for planes in ControlPlaneModel]
-    found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", done.stdout)
+    found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", shown)
     wanted = {topology.name: [variant.id for variant in select(variants(), topology)] for topology in presets}
     for name, rows in groupby(found, key=itemgetter(0)):
         assert [variant for _, variant in rows] == wanted.pop(name)

@@ -1,9 +1,6 @@
 """The recorded runs that ship with the suite, judged as `make demo` does, and everything that this leaves behind."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from reports import conformance, demo
 from reports.compare import differences
 from reports.document import read as read_document
 from reports.model import ConformanceReport
+from suites.selftest.support import sessions
 from suites.selftest.support.results import judged, run_info
 
 LARGEST = 150_000
@@ -33,13 +31,10 @@ def recorded(name: str) -> Path:
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What judging the broken run leaves behind; what it printed is beside it."""
     directory = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "pytest", f"--observation={recorded('broken')}", f"--output={directory}"]
+    arguments = [f"--observation={recorded('broken')}", f"--output={directory}"]
     variables = {"EASTWEST_SKIP_REQUIREMENT": "CLEAN:not today", "EASTWEST_LEVEL": "MUST,SHOULD", "NO_COLOR": "1"}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=demo.ROOT, env={**os.environ, **variables}
-    )
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    (directory / "said.txt").write_text(ended.stdout)
+    status, said = sessions.run(arguments, directory / "said.txt", variables)
+    assert status == 1, said
     return directory
 
 

@@ -3,10 +3,8 @@
 So it is with a full disk, and with a second run beside the first.
 """
 
-import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
@@ -17,27 +15,10 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from fixtures.session import terminate_as_interrupt
 from harness.model.step import Phase
+from suites.selftest.support import sessions
+from suites.selftest.support.sessions import PATIENCE, ended
 
-PROJECT = Path(__file__).parents[3]
 STAGES = (*(phase.value for phase in Phase if phase is not Phase.FAULTS), "judge", "report")
-PATIENCE = 300
-"""Seconds after which a run that should have ended has not; a busy machine is no failure."""
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["pytest", "fixtures.unjudged", "fixtures.reporting", "allure_pytest.plugin"])
-
-
-def _run(directory: Path, environment: dict[str, str], arguments: list[str]) -> None:
-    """In a process of its own: a session of pytest with stand-ins at its edges."""
-    said = environment.pop("TERMINAL", directory / "said")
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    # Whoever runs the tests may ignore them, as a shell does for what it starts in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    os.chdir(PROJECT)
-    os.environ.update(environment)
-    sys.exit(pytest.main(["-p", "suites.selftest.support.staged", *arguments]))
 
 
 @dataclass
@@ -56,8 +37,8 @@ class Staged:
             **environment,
         }
         run = ["--topology=primary-remote", "--images=registry", f"--output={self.directory / 'output'}", *arguments]
-        process = _FORKS.Process(target=_run, args=(self.directory, given, run))
-        process.start()
+        said = given.pop("TERMINAL", self.directory / "said")
+        process = sessions.begin(["-p", "suites.selftest.support.staged", *run], said, given)
         self.processes.append(process)
         if stage:
             self._await_reached(process)
@@ -81,12 +62,6 @@ class Staged:
     def said(self) -> str:
         """What was printed."""
         return (self.directory / "said").read_text()
-
-
-def ended(process: ForkServerProcess) -> int | None:
-    """The exit status."""
-    process.join(PATIENCE)
-    return process.exitcode
 
 
 @pytest.fixture
