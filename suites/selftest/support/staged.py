@@ -24,7 +24,7 @@ from harness.judge import requirement
 from harness.kube import inventory
 from harness.kube.access import ClusterAccess
 from harness.kube.inventory import Inventory
-from harness.mesh import pki, procedure, removal, workloads
+from harness.mesh import cleanup, pki, procedure, removal, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.pki import CaFiles, Pki
 from harness.model.experiment import Experiments
@@ -131,18 +131,17 @@ def certificates(topology: Topology, **_: object) -> Pki:
     return Pki({cluster.name: CaFiles("", "", "", "") for cluster in topology.clusters})
 
 
-def install(topology: Topology, *_: object) -> None:
+def install(mesh: Mesh, *_: object) -> None:
     """A mesh on every cluster, side by side."""
-    log: StepLog = next(each for each in _ if isinstance(each, StepLog))
 
     def one(name: str) -> None:
-        with log.step(Phase.MESH, "Install", name):
+        with mesh.log.step(Phase.MESH, "Install", name):
             made(f"mesh-{name}")
             reach(Phase.MESH)
-        with log.step(Phase.MESH, WAIT_FOR_CONTROL_PLANE, name):
+        with mesh.log.step(Phase.MESH, WAIT_FOR_CONTROL_PLANE, name):
             pass
 
-    in_parallel(one, [cluster.name for cluster in topology.clusters])
+    in_parallel(one, [cluster.name for cluster in mesh.topology.clusters])
 
 
 def deploy(*_: object) -> None:
@@ -160,16 +159,15 @@ def observe(topology: Topology, _kubes: object, asked: Asked, **given: Any) -> O
     return found.model_copy(update={"steps": found.steps, "experiments": None, "cleanup": None})
 
 
-def experiment(topology: Topology, *_: object, **given: Any) -> Experiments:
+def experiment(mesh: Mesh, **_: object) -> Experiments:
     """What was recorded once."""
-    log: StepLog = given["log"]
-    with log.step(Phase.EXPERIMENTS, "Act"):
+    with mesh.log.step(Phase.EXPERIMENTS, "Act"):
         made("experiment")
         try:
             reach(Phase.EXPERIMENTS)
         finally:
             gone("experiment")
-    found = load(RECORDED / f"{topology.name}.json.gz").experiments
+    found = load(RECORDED / f"{mesh.topology.name}.json.gz").experiments
     assert found
     return found
 
@@ -185,12 +183,11 @@ def play(mesh: Mesh, *_: object, **__: object) -> Resilience:
     return resilience(mesh.topology)
 
 
-def remove(topology: Topology, *_: object) -> None:
+def remove(mesh: Mesh, *_: object) -> None:
     """Mesh and sample go."""
-    log: StepLog = next(each for each in _ if isinstance(each, StepLog))
-    with log.step(Phase.CLEANUP, "Remove"):
+    with mesh.log.step(Phase.CLEANUP, "Remove"):
         reach(Phase.CLEANUP)
-        gone("sample", *(f"mesh-{cluster.name}" for cluster in topology.clusters))
+        gone("sample", *(f"mesh-{cluster.name}" for cluster in mesh.topology.clusters))
 
 
 def compare(kubes: Mapping[str, object], *_: object) -> Cleanup:
@@ -236,6 +233,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     put(mesh_run, "experiment", experiment)
     put(mesh_run, "play", play)
     put(removal, "remove", remove)
-    put(removal, "observe_cleanup", compare)
+    put(cleanup, "observe_cleanup", compare)
     put(fixtures.verdicts, "judge", staged(JUDGE, requirement.judge))
     put(fixtures.reporting, "publish", staged(REPORT, publish.publish))
