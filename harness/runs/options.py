@@ -1,5 +1,6 @@
 """What a run is asked to do: every command line option, its environment variable and its default, in one table."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class OptionSpec:
     help: str
     flag: bool = False
     repeatable: bool = False
+    paths: bool = False
+    """Its values are files: several in the variable are separated as in KUBECONFIG, with : on Linux."""
     bare: str = ""
     """The value where the option is given without one; empty where it needs one."""
 
@@ -42,14 +45,30 @@ class OptionSpec:
         """The environment variable that stands in for it."""
         return PREFIX + self.name.replace("-", "_").upper()
 
+    def read(self, argument: object, variable: str | None) -> str | list[str] | bool:
+        """The value that was given: the argument wins over the variable, and the default holds without both. Pure.
+
+        Args:
+            argument: from the command line: text, a list where it is repeatable, True for a flag; None without it.
+            variable: the environment variable's value; None where it is not set.
+        """
+        if self.flag:
+            return bool(argument) if argument is not None else (variable or "").lower() in ("1", "true", "yes")
+        if self.repeatable:
+            if isinstance(argument, list):
+                return argument
+            several = (variable or "").split(os.pathsep) if self.paths else [variable or ""]
+            return [value for value in several if value]
+        return str(argument) if argument is not None else self.default if variable is None else variable
+
 
 OPTIONS = (
     OptionSpec("topology", "all", "control plane models: multi-primary, primary-remote (comma separated) or all"),
     OptionSpec("network", "multi", "network models: multi, single (comma separated) or all"),
     OptionSpec("clusters", "2", "number of clusters of the mesh"),
-    OptionSpec("topology-file", "", "a mixed topology, YAML (docs/topology-files.md)", repeatable=True),
+    OptionSpec("topology-file", "", "a mixed topology, YAML (docs/topology-files.md)", repeatable=True, paths=True),
     OptionSpec("contexts", "", "kubeconfig contexts of existing clusters, east first (comma separated)"),
-    OptionSpec("kubeconfig", "", "kubeconfig file of existing clusters; default KUBECONFIG", repeatable=True),
+    OptionSpec("kubeconfig", "", "kubeconfig of existing clusters; default KUBECONFIG", repeatable=True, paths=True),
     OptionSpec("peer-server", "", "CONTEXT=URL: API server address that other clusters must use", repeatable=True),
     OptionSpec("verify-only", "", "judge the mesh that is on --contexts; install and change nothing", flag=True),
     OptionSpec("distribution", "istio", "what is installed: istio, sail, ossm, or a YAML file (docs/distributions.md)"),
@@ -73,7 +92,7 @@ OPTIONS = (
     OptionSpec("resilience", "", "also change the mesh while it serves, and judge what must hold meanwhile", flag=True),
     OptionSpec("scenario", "", "with --resilience: play only these scenarios (comma separated)"),
     OptionSpec("output", "output", "directory for everything that is written"),
-    OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True),
+    OptionSpec("observation", "", "judge this recorded observation instead of clusters", repeatable=True, paths=True),
     OptionSpec("observe-only", "", "record the observation, judge nothing", flag=True),
     OptionSpec("plan", "", "only print every step: as text, or with --plan=shell as a bash script", bare="text"),
     OptionSpec("preflight", "", "only check engine, memory, disk and programs; nothing is made", flag=True),
@@ -208,10 +227,10 @@ def parse(raw: Raw, catalogue: Mapping[str, Requirement]) -> Options:
     images, archive = _images(text("images"), contexts)
     return Options(
         catalogue=catalogue,
-        topologies=_from_files(listed("topology-file"), text, contexts)
+        topologies=_from_files(_raw_list(raw("topology-file")), text, contexts)
         or _topologies(listed("topology"), listed("network"), int(count)),
         contexts=contexts,
-        kubeconfigs=tuple(Path(value) for value in listed("kubeconfig")),
+        kubeconfigs=tuple(Path(value) for value in _raw_list(raw("kubeconfig"))),
         peer_servers=_pairs("peer-server", listed("peer-server"), "="),
         verify_only=_verify_only(raw, contexts),
         distribution=distribution,
@@ -235,7 +254,7 @@ def parse(raw: Raw, catalogue: Mapping[str, Requirement]) -> Options:
         resilience=_resilience(raw, listed("scenario")),
         scenarios=frozenset(_some_of("scenario", listed("scenario"), SCENARIOS) or SCENARIOS),
         output=Path(text("output")),
-        observations=tuple(Path(value) for value in listed("observation")),
+        observations=tuple(Path(value) for value in _raw_list(raw("observation"))),
         observe_only=bool(raw("observe-only")),
         plan=_one_of("plan", text("plan"), ("text", "shell")) if text("plan") else "",  # type: ignore[arg-type]
         preflight=bool(raw("preflight")),
