@@ -12,8 +12,8 @@ from enum import StrEnum
 from itertools import chain
 from urllib.parse import urlsplit
 
-from harness.model import expectations, x509
-from harness.model.certificate import CaSecret, Certificate
+from harness.model import expectations, revisions, x509
+from harness.model.certificate import TLS_FILES, CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
@@ -124,6 +124,12 @@ def bundle(observed: ClusterObservation) -> tuple[Certificate, ...]:
     if secret.roots or secret.root_cert is None:
         return secret.roots
     return unique((secret.root_cert, *(observed.root_config_map or ())))
+
+
+def was_not_parsed(secret: CaSecret) -> bool:
+    """Whether a recording has the names of a kubernetes.io/tls secret's entries, but not what they hold."""
+    complete = secret.files is TLS_FILES and not secret.missing
+    return complete and not (secret.ca_cert or secret.root_cert or secret.problems)
 
 
 def signing_chain(secret: CaSecret) -> tuple[Certificate, ...]:
@@ -263,11 +269,17 @@ def secret_name(observation: Observation, cluster: Cluster) -> str:
 
 def trust_domains(observation: Observation, cluster: Cluster) -> tuple[str, ...]:
     """The trust domain of a cluster, and its aliases (Istio, "Trust Domain Migration"); the own one first."""
-    config = expectations.mesh_config(observation[cluster.primary], observation.asked.revision)
+    primary = observation.topology[cluster.primary]
+    config = expectations.mesh_config(observation[primary], revisions.revision(observation, primary))
     if config is None:
         return (observation.asked.trust_domain,)
     own = str(config.mesh.get("trustDomain") or "cluster.local")
     return (own, *map(str, config.mesh.get("trustDomainAliases") or ()))
+
+
+def trust_domain(observation: Observation, cluster: Cluster) -> str:
+    """The trust domain in which a cluster's workloads are named: that of its control plane, or the one asked for."""
+    return trust_domains(observation, cluster)[0] if found(observation) else observation.asked.trust_domain
 
 
 def accepted_everywhere(observation: Observation, domain: str) -> bool:

@@ -26,6 +26,8 @@ def ca_secrets(
             evidence.fact(f"{cluster.name}: no secret is needed here: {ca.kind_of(observation, cluster)}")
         elif observed.ca_secret is None or not observed.ca_secret.exists:
             evidence.blocked("CERT-SECRET", f"{cluster.name} has no {ca_object(observation)}")
+        elif ca.was_not_parsed(observed.ca_secret):
+            evidence.skipped(f"{cluster.name}: recorded before the content of tls.crt and ca.crt was read")
         else:
             yield cluster, observed, observed.ca_secret
 

@@ -105,13 +105,13 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "Identity and certificate management"; SPIFFE X.509-SVID; RFC 5280 section 6.1.
     """
-    primaries = {
-        cluster.name for cluster, _, _ in ca_secrets(observation, evidence, among=observation.topology.primaries)
-    }
+    installed = not ca.found(observation)
+    among = observation.topology.primaries if installed else ()
+    primaries = {cluster.name for cluster, _, _ in ca_secrets(observation, evidence, among=among)}
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
         secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
         readable = cluster.primary in primaries and secret.ca_cert is not None and secret.root_cert is not None
-        if not readable and not ca.found(observation):
+        if installed and not readable:
             evidence.blocked("CERT-SECRET", f"{cluster.name}: the CA of {cluster.primary} can't be read")
             continue
         owners = {(pod.namespace, pod.name): pod for pod in observed.pods}
@@ -257,10 +257,9 @@ def _judge_leaf(observation: Observation, evidence: Evidence, cluster: Cluster, 
     leaf, name = proxy.chain[0], f"proxy {_pod(proxy)}"
     found, secret = ca.found(observation), expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
     roots: tuple[Certificate, ...] = (secret.root_cert,) if secret.root_cert else ()
-    domain = expectations.trust_domain(observation)
     if found:
-        roots, domain = proxy.roots or ca.trusted(observation, cluster), ca.trust_domains(observation, cluster)[0]
-    identity = expectations.spiffe_id(domain, proxy.namespace, account)
+        roots = proxy.roots or ca.trusted(observation, cluster)
+    identity = expectations.spiffe_id(ca.trust_domain(observation, cluster), proxy.namespace, account)
     reason = x509.validates(proxy.chain, roots, observation.observed)
     to = " or ".join(root.subject for root in roots) or "a root"
     judged = [

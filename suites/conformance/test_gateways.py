@@ -308,9 +308,9 @@ def _gateway_objects(observed: ClusterObservation) -> list[str]:
 
 def _helloworld_identities(observation: Observation, target: Cluster) -> set[str]:
     """Who may stand behind a gateway: the helloworld pods with a ready sidecar on its network."""
-    domain, sample = expectations.trust_domain(observation), observation.asked.sample_namespace
+    sample = observation.asked.sample_namespace
     return {
-        expectations.spiffe_id(domain, sample, pod.service_account)
+        expectations.spiffe_id(ca.trust_domain(observation, cluster), sample, pod.service_account)
         for cluster in observation.topology.clusters
         if cluster.network == target.network
         for pod in expectations.helloworld_pods(observation[cluster], sample)

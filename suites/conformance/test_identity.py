@@ -1,7 +1,7 @@
 """One version and one mesh: what control planes and proxies of all clusters must agree on."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, revisions
+from harness.model import ca, expectations, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -52,7 +52,8 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
     The cluster name is the key under which istiod keeps another cluster's endpoints and accepts its proxies; two
     clusters with one name hide each other. Different trust domains refuse each other's identities; different mesh ids
     mostly have no symptom. Examined are each primary's configuration, which must be readable, and what its injection
-    gave the proxies of each cluster. Under verify-only ids are discovered and must agree.
+    gave the proxies of each cluster. Under verify-only ids are discovered and must agree;
+    a trust domain may differ where every other control plane has it among its aliases (trustDomainAliases).
 
     Source: chapter, `meshID` and `multiCluster.clusterName`; Istio, "Install Multicluster".
     """
@@ -79,10 +80,23 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
     wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expectations.trust_domain(observation)}
     for field, asked in wanted.items():
         seen = [(name, where, value) for name, at in found.items() for where, value in at.get(field, {}).items()]
-        _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
+        if field == "trust domain" and len({value for _, _, value in seen}) > 1 and ca.found(observation):
+            _expect_aliases(observation, evidence, seen)
+        else:
+            _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
     for cluster in observation.topology.clusters:
         names = found.get(cluster.name, {}).get("cluster name", {})
         _expect_values(evidence, "cluster name", [(cluster.name, w, v) for w, v in names.items()], cluster.cluster_name)
+
+
+def _expect_aliases(observation: Observation, evidence: Evidence, domains: list[tuple[str, str, str]]) -> None:
+    """Where trust domains differ, every control plane must have each of them as its own or as an alias."""
+    for cluster, where, domain in domains:
+        accepted = ca.accepted_everywhere(observation, domain)
+        wanted = "one that every control plane accepts (trustDomain, trustDomainAliases)"
+        evidence.expect(
+            accepted, cluster=cluster, object=where, field="trust domain", expected=wanted, found=domain or "none"
+        )
 
 
 def _is_version(found: str, wanted: str) -> bool:

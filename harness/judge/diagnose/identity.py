@@ -15,7 +15,7 @@ from harness.judge.diagnose.repair import (
     restart_workloads,
     set_value,
 )
-from harness.model import expectations, revisions
+from harness.model import ca, expectations, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -93,7 +93,8 @@ def trust_domains_differ(observation: Observation) -> Iterator[Found]:
         if not mesh(observation, observed):
             continue
         seen = str(mesh(observation, observed).get("trustDomain") or "cluster.local")
-        if seen != wanted:
+        alias = ca.found(observation) and all(ca.accepted_everywhere(observation, each) for each in (seen, wanted))
+        if seen != wanted and not alias:
             yield _misconfigured(observation, cluster, observed, "meshConfig.trustDomain", wanted, seen)
 
 

@@ -1,10 +1,14 @@
 """Secrets: what they say is kept, what they hold is not."""
 
 import base64
+from datetime import timedelta
 from functools import cache
 
 import pytest
 import yaml
+from cryptography import x509 as crypto
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -12,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from harness.base.redaction import redact
 from harness.kube.api import Object
 from harness.observe.secrets import ca_secret, credentials, is_remote_secret, remote_secret
-from suites.selftest.support.certificates import issue, pki
+from suites.selftest.support.certificates import OBSERVED, issue, pki
 
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl"  # noqa: S105 - of no cluster
 KUBECONFIG = {
@@ -134,3 +138,46 @@ def test_remote_secrets_are_found_by_label_or_by_name() -> None:
 )
 def test_secrets_in_texts_are_taken_out(text: str, kept: str) -> None:
     assert redact(text) == kept
+
+
+def _tls(crt: str, key: bytes, root: str) -> Object:
+    return secret("cacerts", {"tls.crt": crt.encode(), "tls.key": key, "ca.crt": root.encode()})
+
+
+def test_a_tls_secret_is_read_as_istiod_reads_it() -> None:
+    """The chain is both files, one after the other: without a line break between them it is none."""
+    own, root = issue({NameOID.COMMON_NAME: "Intermediate CA"}, private_key("east")).pem, pki().root.pem
+    found = ca_secret(_tls(own, pem(private_key("east")), root + own))
+    assert (found.missing, found.problems, found.key_matches) == ((), (), True)
+    assert [cert.pem for cert in found.roots] == [root, own]
+    assert [cert.pem for cert in found.cert_chain] == [own, root, own]
+    glued = ca_secret(_tls(own.rstrip(), pem(private_key("east")), root))
+    assert glued.cert_chain == ()
+    assert "END and BEGIN on one line" in glued.problems[0]
+    assert ca_secret(secret("cacerts", {"tls.crt": own.encode(), "tls.key": b""})).missing == ("ca.crt",)
+
+
+def test_a_glued_chain_is_named_with_its_line() -> None:
+    """Python and the openssl command take such a file; Go and BoringSSL don't. CRLF and text between do no harm."""
+    own, root = pki().intermediates["east"].pem, pki().root.pem
+    (problem,) = ca_secret(cacerts(cert_chain=(own.rstrip() + root).encode())).problems
+    line = len(own.splitlines())
+    assert problem == f"cert-chain.pem: not a list of PEM blocks (line {line}: END and BEGIN on one line)"
+    fine = ca_secret(cacerts(cert_chain=f"of us\n{own}\n\n{root}".replace("\n", "\r\n").encode()))
+    assert (len(fine.cert_chain), fine.problems) == (2, ())
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_an_ec_key_comes_without_its_parameters(form: PrivateFormat) -> None:
+    """`openssl ecparam -genkey` writes them first, and istiod reads the first block only."""
+    curve = ec.generate_private_key(ec.SECP256R1())
+    name = crypto.Name([crypto.NameAttribute(NameOID.COMMON_NAME, "EC")])
+    builder = crypto.CertificateBuilder().subject_name(name).issuer_name(name).public_key(curve.public_key())
+    dated = builder.serial_number(1).not_valid_before(OBSERVED).not_valid_after(OBSERVED + timedelta(days=9))
+    cert = dated.sign(curve, hashes.SHA256()).public_bytes(Encoding.PEM)
+    key = curve.private_bytes(Encoding.PEM, form, NoEncryption())
+    assert ca_secret(cacerts(ca_cert=cert, ca_key=key)).key_matches is True
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    found = ca_secret(cacerts(ca_cert=cert, ca_key=parameters + key))
+    assert found.key_matches is None
+    assert found.problems == ("ca-key.pem: the first block (line 1) is EC PARAMETERS, not an unencrypted private key",)
