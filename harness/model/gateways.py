@@ -74,6 +74,14 @@ def addresses(service: Service) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*balanced, *service.external_ips, *service.node_addresses)))
 
 
+def awaits_address(service: Service | None) -> bool:
+    """Whether a load balancer has given it no address: what istiod still reports of it is then out of date.
+
+    istiod passes over a Service that has lost its addresses, and keeps the gateway (pilot, addOrUpdateService).
+    """
+    return service is not None and service.type in {"LoadBalancer", ""} and not addresses(service)
+
+
 def _entrances(service: Service, port: int) -> tuple[Entrance, ...]:
     nodes = {found.port: found.node_port for found in service.ports} if service.node_addresses else {}
     listener = listener_port(service, port)
@@ -210,6 +218,8 @@ def entrances(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH
 def _own(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Entrance, ...]:
     found = services(seen[cluster.name], cluster.network)
     own = [entrance for service in found for entrance in _entrances(service, announced_port(service))]
+    if any(map(awaits_address, found)):
+        return tuple(own)
     there = {(entrance.address, entrance.port) for entrance in own}
     more = (row for row in reported(topology, seen, cluster) if (row.address, row.port) not in there)
     return tuple(dict.fromkeys((*own, *(Entrance(row.address, row.port, MESH_PORT) for row in more))))

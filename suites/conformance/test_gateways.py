@@ -49,8 +49,8 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
     for cluster, _, services in _standing(observation, evidence, Subject.SERVICES):
         for service in services or (None,):
             known = gateways.addresses(service) if service else ()
-            # What istiod reports is the first evidence, whatever it takes it from.
-            known = known or tuple(row.address for row in gateways.reported(observation.topology, observation, cluster))
+            if not (known or gateways.awaits_address(service)):
+                known = tuple(row.address for row in gateways.reported(observation.topology, observation, cluster))
             names = [name for name in service.ingress if name not in known] if service else []
             found = f"none, type {service.type}" if service else "no such Service"
             evidence.expect(

@@ -1,18 +1,19 @@
 """The pod that is sent as a dry run, and the wait for it to come back injected."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import Object
 from harness.mesh import injection
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.observe.dry_run import dry_run
+from suites.selftest.support.fake_kube import FakeKube
 
 
-class PodSecurity:
+class PodSecurity(FakeKube):
     """An API server that admits a pod as the Pod Security Standard "Restricted" does, and injects it."""
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
@@ -34,7 +35,7 @@ def _violations(spec: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_namespace_with_pod_security_restricted_admits_the_pod() -> None:
-    kube, log = cast(KubeApi, PodSecurity()), StepLog()
+    kube, log = PodSecurity("east"), StepLog()
     with log.step(Phase.WORKLOADS, "wait") as opened:
         injection.await_injection(kube, "sample", 0, opened, injection.INJECT)
     assert dry_run(kube, "sample").injected
