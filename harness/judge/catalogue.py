@@ -1,7 +1,6 @@
 """A catalogue of requirements, made from the modules that declare them, and its page. Pure."""
 
 import inspect
-import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 
@@ -53,7 +52,3 @@ def page(requirements: Iterable[Requirement]) -> str:
         parts.append(f"### {each.id}\n\n*{each.level}, {each.topologies}{needs}{acts}*")
         parts.append(inspect.cleandoc(each.text))
     return "\n\n".join(parts) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit("The page is printed by: python -m suites.catalogue")
