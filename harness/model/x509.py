@@ -86,13 +86,13 @@ def key_matches(key_pem: str | bytes, cert: Certificate | str | bytes) -> bool:
     """
     first = next(iter(pem_files.blocks(key_pem)), None)
     if first is None:
-        raise ValueError("not an unencrypted private key")
+        raise ValueError("the private key can't be read, or is encrypted")
     if first.type not in _KEY_TYPES:
         raise ValueError(f"the first block (line {first.line}) is {first.type}, not an unencrypted private key")
     try:
         key = serialization.load_pem_private_key(first.text.encode("latin-1"), None)
     except (TypeError, ValueError, UnsupportedAlgorithm):
-        raise ValueError("not an unencrypted private key") from None
+        raise ValueError("the private key can't be read, or is encrypted") from None
     pem = cert.pem if isinstance(cert, Certificate) else cert
     return _public_key(key.public_key()).sha256 == certificate(pem).public_key.sha256
 

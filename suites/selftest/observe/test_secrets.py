@@ -89,7 +89,7 @@ def test_what_can_not_be_parsed_is_said_without_being_quoted() -> None:
     assert found.problems == (
         "root-cert.pem: no certificate in it",
         "cert-chain.pem: not a list of PEM blocks (line 1: END without BEGIN)",
-        "ca-key.pem: not an unencrypted private key",
+        "ca-key.pem: the private key can't be read, or is encrypted",
     )
     assert "secret-key-material" not in found.model_dump_json()
 
