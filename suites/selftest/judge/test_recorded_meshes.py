@@ -4,13 +4,12 @@ Each is a mesh of two primaries on two networks with one change that a public re
 describes, judged with --verify-only.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Verdict, judge
+from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.observation import Observation, load
 from suites.catalogue import catalogue
 
@@ -44,16 +43,15 @@ BROKEN = {
 }
 
 
-def _verdicts(observation: Observation) -> Mapping[str, Verdict]:
-    """By requirement; what only an experiment shows is left out."""
+def _judgements(observation: Observation) -> tuple[Judgement, ...]:
+    """Of every requirement that applies; what only an experiment shows is left out."""
     rows = (row for row in catalogue().values() if row.applies_to(observation.topology) and not row.experiment)
-    return {row.id: judge(row, observation).verdict for row in rows if not row.lacks(observation)}
+    return tuple(judge(row, observation) for row in rows if not row.lacks(observation))
 
 
 @pytest.mark.parametrize("name", VALID)
 def test_valid_mesh_is_green(name: str) -> None:
-    observation = load(RECORDED / f"{name}{SUFFIX}")
-    verdicts = _verdicts(observation)
+    verdicts = {each.id: each.verdict for each in _judgements(load(RECORDED / f"{name}{SUFFIX}"))}
     assert {row: verdict for row, verdict in verdicts.items() if verdict not in GREEN} == {}
     assert sum(verdict is Verdict.PASS for verdict in verdicts.values()) >= 35
 
@@ -61,8 +59,7 @@ def test_valid_mesh_is_green(name: str) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_object_at_fault_is_named_first(name: str) -> None:
     observation = load(RECORDED / f"{name}{SUFFIX}")
-    rows = [row for row in catalogue().values() if row.applies_to(observation.topology) and not row.experiment]
-    judgements = tuple(judge(row, observation) for row in rows if not row.lacks(observation))
+    judgements = _judgements(observation)
     first = diagnose(observation, judgements)[0]
     assert (first.id, first.object) == BROKEN[name]
     assert any(judgement.verdict is Verdict.FAIL for judgement in judgements)
