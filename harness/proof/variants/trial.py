@@ -1,5 +1,6 @@
 """One variant made on a live mesh: what the suite says of a valid mesh, as if somebody else had installed it. Pure."""
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -34,7 +35,7 @@ class VariantTrial(Model):
     causes: tuple[str, ...] = ()
     """Ids of the causes that were named."""
     news: tuple[str, ...] = ()
-    """`REQUIREMENT: fact` that was not reported of the mesh before the change; at most `NEWS`."""
+    """`REQUIREMENT: fact` that was not reported before the change; at most `NEWS`. Pods' names and numbers may differ."""
     error: str = ""
     """Why the variant could not be made or observed; empty where it was."""
     remarks: tuple[str, ...] = ()
@@ -53,6 +54,8 @@ class VariantTrial(Model):
 
 
 NEWS = 12
+_VARIES = re.compile(r"-[0-9a-f]{6,10}-[a-z0-9]{5}\b|\d+(\.\d+)*(e-?\d+)?")
+"""The generated part of a pod's name, and every number."""
 
 
 def compare(
@@ -75,11 +78,9 @@ def compare(
         and each.id not in variant.reported
         and (each.id not in former or former[each.id].verdict is Verdict.PASS)
     ]
+    known = {(each.id, _VARIES.sub("", fact)) for each in before for fact in each.facts}
     news = [
-        f"{each.id}: {fact}"
-        for each in after
-        for fact in each.facts
-        if each.id not in former or fact not in former[each.id].facts
+        f"{each.id}: {fact}" for each in after for fact in each.facts if (each.id, _VARIES.sub("", fact)) not in known
     ]
     return VariantTrial(
         variant=variant.id,

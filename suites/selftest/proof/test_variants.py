@@ -166,6 +166,12 @@ def test_a_green_mesh_is_green_and_what_is_new_is_told() -> None:
     assert (trial.result, trial.alarms, trial.news) == (VariantResult.GREEN, (), ("A: new",))
 
 
+def test_another_pod_and_another_number_are_no_news() -> None:
+    before = (_judgement("A", Verdict.PASS, "proxy sample/sleep-5c879679fc-np87x: 398 requests, p50 3.4 ms"),)
+    after = _judgement("A", Verdict.PASS, "proxy sample/sleep-6d879679fc-ab12x: 401 requests, p50 3 ms")
+    assert compare(VARIANT, "multi-primary", before, (after,), ()).news == ()
+
+
 @pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.BLOCKED, Verdict.UNKNOWN, Verdict.SKIPPED])
 def test_every_other_verdict_is_a_false_alarm(verdict: Verdict) -> None:
     trial = _compared(_judgement("A", verdict))

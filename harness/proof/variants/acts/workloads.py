@@ -54,7 +54,9 @@ def service_account(live: LiveMesh) -> Iterator[None]:
     name, namespace = f"{expectations.HELLOWORLD}-{live.west.version}", live.mesh.settings.sample_namespace
     metadata = {"name": f"{expectations.HELLOWORLD}-west", "namespace": namespace}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
-    change = {"spec": {"template": {"spec": {"serviceAccountName": metadata["name"]}}}}
+    # The API server keeps the deprecated field equal; left alone it would bring the name back when it is taken away.
+    account_fields = dict.fromkeys(("serviceAccountName", "serviceAccount"), metadata["name"])
+    change = {"spec": {"template": {"spec": account_fields}}}
     deployment = Reference("apps/v1", "Deployment", name, namespace)
     with present(live, live.west, account):
         try:
