@@ -35,7 +35,7 @@ class VariantTrial(Model):
     causes: tuple[str, ...] = ()
     """Ids of the causes that were named."""
     news: tuple[str, ...] = ()
-    """`REQUIREMENT: fact` that was not reported before the change; at most `NEWS`. Pods' names and numbers may differ."""
+    """`REQUIREMENT: fact` that was not reported before the change, pods and numbers aside; at most `NEWS`."""
     error: str = ""
     """Why the variant could not be made or observed; empty where it was."""
     remarks: tuple[str, ...] = ()
