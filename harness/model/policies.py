@@ -1,6 +1,6 @@
 """Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.model.clients import app, client_app
@@ -115,15 +115,6 @@ def mentions(hosts: object, sample: str, namespace: str = "") -> bool:
     )
 
 
-def selected_gateways(observation: Observation, item: ConfigObject) -> tuple[str, ...]:
-    """The clusters on whose east-west gateway a policy holds, by its selector; those of its own namespace or all."""
-    return tuple(
-        observed.name
-        for observed in observation.clusters
-        if any(_holds(item, pod, observation, observed) for pod in _gateway_pods(observed))
-    )
-
-
 def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:
     """Whether a policy holds for a pod of helloworld on some cluster."""
     sample = observation.asked.sample_namespace
@@ -132,6 +123,11 @@ def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:
         for observed in observation.clusters
         for pod in observed.pods_with(sample, app=HELLOWORLD)
     )
+
+
+def holds_for(observation: Observation, observed: ClusterObservation, item: ConfigObject, pods: Iterable[Pod]) -> bool:
+    """Whether a policy holds for one of these pods of a cluster."""
+    return any(_holds(item, pod, observation, observed) for pod in pods)
 
 
 def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:

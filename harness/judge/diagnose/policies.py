@@ -6,7 +6,7 @@ from typing import Any
 from harness.judge.diagnose.facts import few, mesh, read, requests_logged
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.judge.diagnose.repair import applied, edit_mesh_config, kubectl, noted, patch, steps
+from harness.judge.diagnose.repair import applied, edit_mesh_config, kubectl, noted, patch
 from harness.model import expectations, policies
 from harness.model.cluster import ClusterObservation, ConfigObject, ServicePort, Subject
 from harness.model.observation import Observation
@@ -79,28 +79,16 @@ def _peer_modes(item: ConfigObject) -> set[str]:
     return {str(mode) for mode in modes if mode}
 
 
-@cause("gateway-denied", Layer.POLICIES, "GW-DATAPATH", "GW-REACHABLE", breaks=Layer.ENDPOINTS)
-def gateway_denied(observation: Observation) -> Iterator[Found]:
-    """An AuthorizationPolicy holds for an east-west gateway.
-
-    A gateway sees of the traffic it passes through nothing but addresses and SNI: a rule with principals, paths or
-    methods never matches there, so that an ALLOW policy refuses everything, and so does one without rules.
-    """
-    for primary, (observed, found) in _standing(observation).items():
-        for item in found.values():
-            action = item.spec.get("action") or "ALLOW"
-            if item.kind != "AuthorizationPolicy" or action not in {"ALLOW", "DENY"}:
-                continue
-            served = {cluster.name for cluster in observation.topology.clusters if cluster.primary == primary}
-            held = served & set(policies.selected_gateways(observation, item))
-            if held and (action == "ALLOW" or item.spec.get("rules")):
-                seen = f"{action} with {len(item.spec.get('rules') or ())} rules, on {', '.join(sorted(held))}"
-                yield shown(primary, observed, item, "spec.selector", "the east-west gateways left aside", seen)
-
-
 def shown(primary: str, observed: ClusterObservation, item: ConfigObject, *values: str) -> Found:
-    """A policy of the user's: it is shown, and changed by hand; nothing of it is deleted."""
-    field, wanted, seen = values
+    """A policy of the user's: it is shown, and changed by hand; nothing of it is deleted.
+
+    Args:
+        primary: name of the cluster where it stands.
+        observed: that cluster.
+        item: the policy.
+        values: the field at fault, as it should be, as it is, and further lines of evidence.
+    """
+    field, wanted, seen, *evidence = values
     look = kubectl(observed, "-n", item.namespace, f"get {item.kind.lower()} {item.name} -o yaml")
     return Found(
         cluster=primary,
@@ -109,6 +97,7 @@ def shown(primary: str, observed: ClusterObservation, item: ConfigObject, *value
         expected=wanted,
         found=seen,
         repair=noted(look, f"change {field} where it is declared"),
+        evidence=few(evidence),
     )
 
 
@@ -135,8 +124,13 @@ def policies_differ(observation: Observation) -> Iterator[Found]:
             field="on every primary",
             expected="the same everywhere",
             found=f"only on {there}" if lacking else f"differs on {observed.name}",
-            repair=steps(*(_applied_too(seen, item, there) for seen in lacking[:1]))
-            or noted(steps(*(applied(seen, _manifest(item)) for seen, _ in having[1:])), f"as on {first.name}"),
+            repair=noted(
+                kubectl(observed, "-n", item.namespace, f"get {item.kind.lower()} {item.name} -o yaml"),
+                f"if it is meant, apply it to {', '.join(seen.name for seen in lacking)} as well; else take it away"
+                if lacking
+                else f"if it is meant, apply it to {first.name} as well; else the one of {first.name} here",
+            ),
+            change=f"Have {name} on every primary alike, or on none",
             evidence=few([f"spec: {having[0][1].spec}"]),
         )
 

@@ -26,6 +26,7 @@ MODULES = (
     "remote_secrets_in_use",
     "network",
     "proxies",
+    "authorization",
     "policies",
     "settings",
     "traffic",

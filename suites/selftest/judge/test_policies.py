@@ -9,9 +9,9 @@ from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.registry import detectors
 from harness.judge.requirement import judge
 from harness.model.observation import Observation
-from harness.model.traffic import ProbeResult
+from harness.model.traffic import ProbeKind, ProbeResult
 from harness.proof.faults import configuration, effects, requests
-from harness.proof.faults.edit import services, with_config, with_mesh
+from harness.proof.faults.edit import edit, services, with_config, with_mesh
 from harness.proof.faults.policies import reset_behind_gateway
 from suites.catalogue import catalogue
 from suites.selftest.model.test_policies import INGRESS, policy
@@ -85,6 +85,22 @@ def _gateway_denied(observation: Observation) -> Observation:
     return requests.only_from(changed, first(observation.topology), first(observation.topology), vain="refused")
 
 
+def _sample_denied(observation: Observation) -> Observation:
+    """Every primary lets in nobody but an account that no client has."""
+    source = {"source": {"principals": ["cluster.local/ns/sample/sa/other"]}}
+    changed = _everywhere(observation, "AuthorizationPolicy", "sample", rules=[{"from": [source]}])
+    client = first(observation.topology)
+    forbidden = {"status": 403, "version": "", "error": "RBAC: access denied"}
+    traffic = changed.traffic
+    assert traffic
+    coverage = edit(
+        traffic.coverage,
+        lambda sequence: sequence.client == client.name,
+        requests=edit(traffic.coverage[0].requests, lambda _: True, **forbidden),
+    )
+    return changed.model_copy(update={"traffic": traffic.model_copy(update={"coverage": coverage})})
+
+
 NAMED: dict[str, tuple[Change, str, str, str]] = {
     "no-mtls": (_no_mtls, "mtls-disabled", "PeerAuthentication sample/x", "spec.mtls.mode"),
     "plain-rule": (_plain_rule, "mtls-disabled", "DestinationRule sample/x", "spec.trafficPolicy.tls.mode"),
@@ -97,6 +113,7 @@ NAMED: dict[str, tuple[Change, str, str, str]] = {
     "service-near": (_service_near, "service-near", "Service sample/helloworld", "spec.internalTrafficPolicy"),
     "subset-unknown": (_subset_unknown, "subset-unknown", "DestinationRule sample/x", "exists"),
     "gateway-denied": (_gateway_denied, "gateway-denied", "AuthorizationPolicy istio-system/x", "spec.selector"),
+    "sample-denied": (_sample_denied, "sample-denied", "AuthorizationPolicy sample/x", "spec.rules"),
 }
 
 
@@ -121,9 +138,39 @@ def test_the_missing_rule_is_applied_where_it_is_missing(good_observations: Mapp
     assert '"subsets"' in cause.repair
 
 
+ANY_ACCOUNT: dict[str, object] = {"rules": [{"from": [{"source": {"principals": ["*"]}}]}]}
+
+
+@pytest.mark.parametrize("spec", [{}, ANY_ACCOUNT], ids=["deny-all", "any-account"])
+def test_a_policy_of_the_root_namespace_that_cuts_remotes_off_is_named(
+    spec: Mapping[str, object], good_observations: Mapping[str, Observation]
+) -> None:
+    """It holds for the primary's gateway, through which a remote reaches its control plane."""
+    good = good_observations["primary-remote-single-network"]
+    changed = _everywhere(good, "AuthorizationPolicy", "istio-system", **spec)
+    changed = changed.model_copy(
+        update={
+            "probes": tuple(
+                probe.model_copy(update={"result": ProbeResult.REFUSED, "certificates": ()})
+                if (probe.port, probe.kind) == (15012, ProbeKind.TLS)
+                else probe
+                for probe in changed.probes
+            )
+        }
+    )
+    (cause, *_) = causes(changed)
+    assert (cause.id, cause.object) == ("gateway-denied", "AuthorizationPolicy istio-system/x")
+    assert "CERT-ISTIOD" in cause.explains
+    assert "east port 15012" in cause.found
+
+
 @pytest.mark.parametrize(
     ("kind", "namespace", "spec"),
     [
+        ("AuthorizationPolicy", "istio-system", {"rules": [{}]}),
+        ("AuthorizationPolicy", "istio-system", {"action": "DENY"}),
+        ("AuthorizationPolicy", "istio-system", {"action": "DENY", **ANY_ACCOUNT}),
+        ("AuthorizationPolicy", "istio-system", {"action": "AUDIT", **ANY_ACCOUNT}),
         ("AuthorizationPolicy", "istio-system", INGRESS),
         ("PeerAuthentication", "sample", {"selector": {"matchLabels": {"app": "sleep"}}, "mtls": {"mode": "DISABLE"}}),
         ("PeerAuthentication", "istio-system", {"mtls": {"mode": "STRICT"}}),
