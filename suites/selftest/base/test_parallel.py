@@ -13,28 +13,25 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 
 
-def _interrupt_soon() -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-
-
 def test_interruption_ends_programs_on_other_threads() -> None:
     """Ctrl-C comes to the main thread only; programs that others wait for end with it, also two levels down."""
     began = time.monotonic()
-    _interrupt_soon()
+    interrupt = ["sh", "-c", f"kill -INT {os.getpid()}; sleep 30"]
     with pytest.raises(KeyboardInterrupt):
-        in_parallel(lambda _: in_parallel(lambda _: command.run(["sleep", "30"]), "ab"), "ab")
+        in_parallel(lambda _: in_parallel(command.run, (["sleep", "30"], interrupt)), "ab")
     assert time.monotonic() - began < 20
 
 
 def test_nothing_begins_after_an_interruption() -> None:
-    """Whatever has been begun is waited for, and then nothing goes on behind the caller's back."""
+    """What has begun is waited for, and then nothing goes on behind the caller's back."""
     ended: list[str] = []
+    begun = threading.Barrier(3, action=lambda: os.kill(os.getpid(), signal.SIGINT))
 
     def work(item: str) -> None:
-        time.sleep(0.8)
+        begun.wait()
+        time.sleep(0.3)
         ended.append(item)
 
-    _interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
         in_parallel(work, "abc")
     seen = sorted(ended)

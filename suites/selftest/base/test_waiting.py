@@ -74,8 +74,8 @@ def test_a_failure_to_ask_is_not_asked_again() -> None:
 def test_an_interrupt_ends_it_at_once_on_every_thread(wait: Callable[[], None]) -> None:
     """Python delivers Ctrl-C to the main thread only."""
     began = time.monotonic()
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         in_parallel(lambda _: wait(), "ab")
     assert time.monotonic() - began < 10
 
