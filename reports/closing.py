@@ -86,6 +86,8 @@ def _verdicts(output: Console, topology: TopologyReport, verbosity: Verbosity) -
         if passed and verbosity is Verbosity.NORMAL:
             ids = Text(", ".join(requirement.id for requirement in passed), "dim")
             table.add_row(label, Text(f"{len(passed)} passed", "green"), ids)
+    if topology.strain:
+        table.add_row("conditions", Text("overloaded", "yellow"), Text(topology.strain))
     if topology.not_run and verbosity > Verbosity.QUIET:
         left = Text(", ".join(f"{each.requirement} ({each.reason})" for each in topology.not_run), "dim")
         table.add_row("not run", Text(str(len(topology.not_run)), "dim"), left)

@@ -176,6 +176,8 @@ def _topology(result: TopologyResult, fail_on: FailOn) -> TopologyReport:
         not_run=tuple(NotRun(requirement=left_out, reason=reason) for left_out, reason in result.not_run),
         not_applicable=tuple(NotApplicable(requirement=each, reason=reason) for each, reason in result.not_applicable),
         deviations=observation.deviations,
+        conditions=observation.conditions.summary if observation.conditions else "",
+        strain=observation.conditions.strain if observation.conditions else "",
         errors=observation.errors,
     )
 

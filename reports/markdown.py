@@ -35,6 +35,8 @@ def render(report: ConformanceReport) -> str:
         lines += ["", f"## {_escaped(topology.name)}", ""]
         for cause in topology.causes:
             lines += [*_cause(cause), ""]
+        if topology.strain:
+            lines += [f"**Overloaded**: {_escaped(topology.strain)}. What rests on time was not judged.", ""]
         lines += _requirements(topology)
         if topology.not_run:
             lines += ["", "Not run: " + "; ".join(f"{n.requirement} ({_escaped(n.reason)})" for n in topology.not_run)]

@@ -258,6 +258,10 @@ class TopologyReport(Model):
     """What does not apply here; it counts neither as passed nor as left out."""
     deviations: tuple[str, ...]
     """What was added to the chapter's procedure."""
+    conditions: str = ""
+    """How busy the runner was and how fast the clusters answered while they were observed; empty where not measured."""
+    strain: str = ""
+    """Why no verdict rests on time here: what was overloaded. Empty where nothing was."""
     errors: tuple[str, ...]
     """Failures of the suite itself while observing."""
 

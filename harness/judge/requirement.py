@@ -104,6 +104,7 @@ class Evidence:
     def __init__(self) -> None:
         self.facts: list[str] = []
         self.findings: list[Finding] = []
+        self._timed: list[Finding] = []
         self.reservations: list[Reservation] = []
 
     def fact(self, text: str) -> None:
@@ -119,8 +120,20 @@ class Evidence:
         field: str,
         expected: object,
         found: object,
+        timed: bool = False,
     ) -> bool:
-        """Note a fact where it holds, a finding where it does not; returns whether it holds."""
+        """Note a fact where it holds, a finding where it does not; returns whether it holds.
+
+        Args:
+            holds: whether it is as it must be.
+            cluster: where; empty where it concerns the mesh as a whole.
+            object: see `Finding`.
+            field: see `Finding`.
+            expected: see `Finding`.
+            found: see `Finding`.
+            timed: it rests on time: on a deadline, or on how many requests failed. On an overloaded machine such a
+                finding is unknown.
+        """
         name = cluster if isinstance(cluster, str) else cluster.name
         finding = Finding(cluster=name, object=object, field=field, expected=str(expected), found=str(found))
         if holds:
@@ -128,7 +141,15 @@ class Evidence:
             self.fact(f"{where}{object} {field}: {found}")
         else:
             self.findings.append(finding)
+            self._timed += [finding] if timed else []
         return holds
+
+    def set_aside_timed(self, strain: str) -> None:
+        """Take what rests on time for unknown: while it was observed, something was too busy to keep a deadline."""
+        for finding in self._timed:
+            self.findings.remove(finding)
+            self.unknown(f"overloaded: {strain}; seen meanwhile: {finding}")
+        self._timed.clear()
 
     def blocked(self, by: str, reason: str) -> None:
         """It can't be judged because of something else: a requirement's id, or what could not be read."""
@@ -286,6 +307,8 @@ def judge(requirement: Requirement, observation: Observation | None, evidence: E
                 evidence.not_applicable(f"needs {missing}")
             else:
                 requirement.check(observation, evidence)
+                if observation.conditions and (strain := observation.conditions.strain):
+                    evidence.set_aside_timed(strain)
     except Exception as broken:  # noqa: BLE001 - whatever breaks in a check is the suite's failure, not the mesh's
         where = traceback.extract_tb(broken.__traceback__)[-1]
         evidence.unknown(f"{type(broken).__name__}: {broken} ({where.name}, line {where.lineno})")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from harness.base.errors import UserError
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
+from harness.model.conditions import Conditions
 from harness.model.experiment import Experiments
 from harness.model.resilience import Resilience
 from harness.model.step import Step
@@ -120,6 +121,9 @@ class Observation(Model):
     """None until cleanup has been observed, and where it was not asked for."""
     errors: tuple[str, ...] = ()
     """Failures of the suite itself while observing, one line each."""
+    conditions: Conditions | None = None
+    """How busy the machine was and how fast the clusters answered meanwhile; None in observations made before this was
+    measured."""
 
     def __getitem__(self, cluster: Cluster | str) -> ClusterObservation:
         """What was observed of that cluster."""

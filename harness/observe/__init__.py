@@ -8,6 +8,7 @@ from harness.model.observation import Asked, Environment, Observation, SuiteVers
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
 from harness.model.traffic import Probe, Traffic
+from harness.observe.conditions import ConditionsMeter
 from harness.observe.session import Session
 
 
@@ -49,15 +50,16 @@ def observe(
     session = Session(topology, kubes, asked, log, timeout_scale)
     sent_probes: tuple[Probe, ...] = ()
     sent_traffic: Traffic | None = None
-    session.step("Read the objects of every cluster", session.read_objects)
-    if send:
-        convergence = session.step("Time until every version answers", session.converge) or ()
-    session.step("Ask control planes and proxies", session.ask_processes)
-    if send:
-        sent_probes = session.step("Probe what clusters need of each other", session.probe) or ()
-        sent_traffic = session.step("Send requests from every cluster", lambda: session.send(convergence, requests))
-    session.step("Read the logs of what is not as it should be", lambda: session.read_logs(sent_traffic))
-    session.step("See whether it is all still there", session.look_again)
+    with ConditionsMeter(kubes, session.shell, environment.platform == "kind") as meter:
+        session.step("Read the objects of every cluster", session.read_objects)
+        if send:
+            convergence = session.step("Time until every version answers", session.converge) or ()
+        session.step("Ask control planes and proxies", session.ask_processes)
+        if send:
+            sent_probes = session.step("Probe what clusters need of each other", session.probe) or ()
+            sent_traffic = session.step("Send requests from every cluster", lambda: session.send(convergence, requests))
+        session.step("Read the logs of what is not as it should be", lambda: session.read_logs(sent_traffic))
+        session.step("See whether it is all still there", session.look_again)
     return Observation(
         suite=suite,
         run_id=run_id,
@@ -72,4 +74,5 @@ def observe(
         probes=sent_probes,
         traffic=sent_traffic,
         errors=session.errors,
+        conditions=meter.conditions,
     )

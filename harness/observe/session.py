@@ -125,6 +125,13 @@ class Session:
     def _clients(self) -> tuple[traffic.Client, ...]:
         return traffic.clients(self._topology, self._asked, self._seen(), self._kubes, self._scale)
 
+    def shell(self, cluster: str) -> tuple[str, str, str] | None:
+        """Namespace, pod and container of a cluster's client; None while none is known."""
+        found = (
+            next((client for client in self._clients() if client.cluster == cluster), None) if self._objects else None
+        )
+        return (found.namespace, found.pod, found.container) if found else None
+
     def converge(self) -> tuple[Convergence, ...]:
         """Time how long it takes until every version has answered every client."""
         began = time.monotonic() - self._since_workloads()

@@ -101,6 +101,11 @@ def answered(probe: Probe) -> bool:
     return probe.result is ProbeResult.ANSWERED
 
 
+def timed_out(probe: Probe) -> bool:
+    """Whether a deadline passed, which on an overloaded machine says nothing about the mesh."""
+    return probe.result is ProbeResult.TIMEOUT
+
+
 def outcome(probe: Probe) -> str:
     """How a probe ended, in a few words."""
     return f"{probe.result}: {probe.detail}" if probe.detail else probe.result.value

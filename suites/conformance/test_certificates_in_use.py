@@ -12,7 +12,7 @@ from harness.model.observation import Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
-from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes
+from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
 
 AREA = "certificates"
 HORIZON = timedelta(days=30)
@@ -302,6 +302,7 @@ def _presented(evidence: Evidence, probe: Probe) -> bool:
         field="TLS handshake",
         expected="istiod's certificate",
         found=outcome(probe),
+        timed=timed_out(probe),
     )
 
 

@@ -169,6 +169,7 @@ def _judge_wait(observation: Observation, evidence: Evidence, cluster: Cluster, 
             cluster=cluster,
             object="control plane",
             field="time to ready",
+            timed=True,
             expected=f"at most {READY_WITHIN:.0f} s",
             found=f"{wait.seconds:.1f} s" + (f": {wait.detail}" if wait.outcome is Outcome.FAILED else ""),
         )

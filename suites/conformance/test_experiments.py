@@ -261,6 +261,7 @@ def _expect(evidence: Evidence, exchange: Exchange, holds: bool, field: str, exp
         field=field,
         expected=expected,
         found=_found(exchange),
+        timed=exchange.result is ProbeResult.TIMEOUT,
     )
 
 

@@ -10,7 +10,7 @@ from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, cover, outcome
+from suites.conformance.common import answered, cover, outcome, timed_out
 
 AREA = "gateways"
 BOTH = (Feature.MULTI_NETWORK, Feature.PRIMARY_REMOTE)
@@ -83,6 +83,7 @@ def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
                     field=f"from a pod of {probe.source}",
                     expected="answered",
                     found=outcome(probe),
+                    timed=timed_out(probe),
                 )
 
 
@@ -184,6 +185,7 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
                 field=f"certificate for SNI {probe.server_name}",
                 expected=", ".join(sorted(identities)),
                 found=", ".join(filter(None, (*leaf.uris, reason))) if leaf else outcome(probe),
+                timed=timed_out(probe),
             )
 
 

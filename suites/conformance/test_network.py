@@ -8,7 +8,7 @@ from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.topology import Feature
 from harness.model.traffic import ProbeKind
-from suites.conformance.common import answered, missing, outcome, tried
+from suites.conformance.common import answered, missing, outcome, timed_out, tried
 
 AREA = "network"
 
@@ -99,4 +99,5 @@ def test_net_routes(observation: Observation, evidence: Evidence) -> None:
                     field=f"{probe.address}:{probe.port}",
                     expected="answered",
                     found=outcome(probe),
+                    timed=timed_out(probe),
                 )

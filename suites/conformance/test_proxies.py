@@ -146,6 +146,7 @@ def _judge_sync(
             object=name,
             field="configuration",
             expected="SYNCED",
+            timed=not any(status in {"REJECTED", "ERROR"} for status in row.types.values()),
             found=", ".join(wrong) or ", ".join(f"{kind} {status}" for kind, status in sorted(row.types.items())),
         )
 

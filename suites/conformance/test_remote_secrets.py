@@ -9,7 +9,7 @@ from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret,
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, missing, outcome, running_control_planes, tried
+from suites.conformance.common import answered, missing, outcome, running_control_planes, timed_out, tried
 
 AREA = "remote secrets"
 SOON = timedelta(days=30)
@@ -141,6 +141,7 @@ def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
             field=f"API server {probe.address}:{probe.port}",
             expected="answered",
             found=f"{outcome(probe)}, from the pod {probe.source_pod}",
+            timed=timed_out(probe),
         ):
             continue
         _judge_permissions(evidence, cluster, name, probe, permissions.NEEDED, allowed=True)
@@ -184,6 +185,7 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
                     field=f"cluster {target.cluster_name}",
                     expected="synced",
                     found=found,
+                    timed=found.lower() in {"syncing", "timeout"},
                 )
 
 
