@@ -1,34 +1,38 @@
 """Variants without clusters: what they touch is put back, and what the suite says of them is judged."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509 import BasicConstraints, load_pem_x509_certificates
 
 from harness.base.errors import StepError, UserError
 from harness.judge.diagnose.cause import Cause
 from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
 from harness.mesh import pki
-from harness.mesh.pki import Pki
+from harness.mesh.pki import Authority, CaFiles, Pki
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.x509 import key_matches
 from harness.proof.faults.acts import certificates as ca_acts
 from harness.proof.faults.acts import policies as policy_acts
+from harness.proof.faults.acts import workloads as workload_acts
 from harness.proof.live import waits
-from harness.proof.variants.acts import certificates, clusters, gateways, workloads
-from harness.proof.variants.registry import select, variants
+from harness.proof.variants import authorities
+from harness.proof.variants.acts import certificates, clusters, common, control_planes, gateways
+from harness.proof.variants.registry import AREAS, select, variants
 from harness.proof.variants.trial import VariantResult, VariantTrial, compare
 from reports import variants as report
 from reports.detection import Untried
 from reports.model import Suite
 from suites.selftest.support import sessions
-from suites.selftest.support.live_mesh import ca_files, live_mesh, spec, state
+from suites.selftest.support.live_mesh import ca_files, live_mesh, made_object, spec, state
 
 PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
 VARIANT = variants()["app-protocol"]
@@ -41,19 +45,51 @@ class BoomError(Exception):
     """What happens while a variant is in force."""
 
 
+WAITS = (
+    "await_true",
+    "await_quiet",
+    "await_rollout",
+    "await_connected",
+    "await_injection",
+    "await_addresses",
+    "restart_sample",
+    "renewed",
+)
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that is waited for has happened."""
-    for module in (waits, clusters, policy_acts, ca_acts):
-        monkeypatch.setattr(module, "await_true", lambda *_: None)
+    """Everything that is waited for has happened, and what programs make of clusters is there."""
+    for module in (waits, policy_acts, ca_acts, workload_acts, common, *AREAS):
+        for name in WAITS:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
-    monkeypatch.setattr(gateways, "await_addresses", lambda *_: None)
-    monkeypatch.setattr(workloads, "await_rollout", lambda *_: None)
-    monkeypatch.setattr(certificates, "renewed", lambda *_: None)
-    monkeypatch.setattr(clusters, "restart_sample", lambda *_: None)
-    monkeypatch.setattr(clusters, "await_connected", lambda *_: None)
     monkeypatch.setattr(
         pki, "make", lambda topology: Pki({c.name: ca_files(f"next {c.name}") for c in topology.clusters})
+    )
+    for name in ("behind_policy_ca", "elliptic_curve"):
+        monkeypatch.setattr(authorities, name, lambda *_: ca_files("other"))
+    monkeypatch.setattr(authorities, "pkcs1", str.upper)
+    monkeypatch.setattr(certificates, "_root", lambda *_: None)
+    monkeypatch.setattr(clusters, "administrator", lambda *_: {"client-certificate-data": "c", "client-key-data": "k"})
+    monkeypatch.setattr(
+        control_planes, "tag_webhook", lambda *_: made_object("a/v1", "MutatingWebhookConfiguration", "tag")
+    )
+    monkeypatch.setattr(
+        control_planes,
+        "rendered",
+        lambda kube, *_: [
+            *kube.list("apps/v1", "Deployment"),
+            made_object("v1", "ConfigMap", "istio-canary", "istio-system"),
+        ],
+    )
+    monkeypatch.setattr(
+        control_planes,
+        "run_istiod_as",
+        lambda live, cluster, change: live.kube(cluster).merge(
+            "apps/v1", "Deployment", "istiod", change, "istio-system"
+        ),
     )
 
 
@@ -99,8 +135,29 @@ def test_the_moved_port_leads_to_the_same_listener(made_observations: Mapping[st
 def test_a_program_is_not_renamed() -> None:
     """Only what is exactly the old name changes: labels and selectors agree, the command stays."""
     manifest = {"metadata": {"name": "sleep"}, "command": ["/bin/sleep", "1"], "labels": [{"app": "sleep"}]}
-    renamed = workloads.renamed(manifest, "sleep", "curl")
+    renamed = common.renamed(manifest, "sleep", "curl")
     assert renamed == {"metadata": {"name": "curl"}, "command": ["/bin/sleep", "1"], "labels": [{"app": "curl"}]}
+
+
+@pytest.mark.parametrize("make", [authorities.behind_policy_ca, authorities.elliptic_curve])
+def test_an_authority_of_another_shape_verifies(make: Callable[[Authority, str], CaFiles]) -> None:
+    """Every certificate of the chain is signed by the next, which may sign; the key is the first one's."""
+    root = pki.make(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI), bits=2048).root
+    assert root is not None
+    files = make(root, "west")
+    chain = load_pem_x509_certificates(files.cert_chain.encode())
+    assert chain[-1] == root.certificate == load_pem_x509_certificates(files.root_cert.encode())[0]
+    for position, (issued, issuer) in enumerate(pairwise(chain)):
+        issued.verify_directly_issued_by(issuer)
+        assert issued.extensions.get_extension_for_class(BasicConstraints).value == BasicConstraints(True, position)
+    assert key_matches(files.ca_key, files.ca_cert)
+
+
+def test_only_the_form_of_a_key_changes() -> None:
+    files = pki.make(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI), bits=2048).clusters["east"]
+    other = authorities.pkcs1(files.ca_key)
+    assert (files.ca_key[:27], other[:31]) == ("-----BEGIN PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----")
+    assert key_matches(other, files.ca_cert)
 
 
 def test_nodes_of_others_are_not_labelled(made_observations: Mapping[str, Observation]) -> None:

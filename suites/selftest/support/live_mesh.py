@@ -40,6 +40,16 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def _istiod() -> Object:
+    containers = [{"name": "discovery", "image": "pilot", "resources": {"requests": {"cpu": "500m"}}}]
+    spec = {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "istiod"}},
+        "template": {"spec": {"containers": containers}},
+    }
+    return made_object("apps/v1", "Deployment", "istiod", SYSTEM, spec=spec)
+
+
 def objects(cluster: str, network: str, version: str) -> list[Object]:
     """What an act may touch, as it stands on a cluster."""
     service = manifests.render("east-west-gateway-service", namespace=SYSTEM, network=network)[0]
@@ -64,13 +74,18 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
     ]
     return [
         service,
+        *manifests.render("east-west-gateway", namespace=SYSTEM, network=network),
+        _istiod(),
         *manifests.render("expose-services", namespace=SYSTEM),
         *manifests.render("expose-istiod", namespace=SYSTEM),
         *manifests.render("helloworld-service", namespace=SAMPLE),
         *echo,
         *manifests.render("sleep", namespace=SAMPLE, image="sleep"),
         *manifests.render("helloworld-deployment", namespace=SAMPLE, version=version, image="helloworld"),
-        made_object("v1", "Namespace", SAMPLE),
+        {
+            **made_object("v1", "Namespace", SAMPLE),
+            "metadata": {"name": SAMPLE, "labels": {"istio-injection": "enabled"}},
+        },
         made_object("v1", "Namespace", SYSTEM),
         {
             **made_object("v1", "Node", f"{cluster}-node"),
@@ -90,7 +105,12 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
         made_object("v1", "Secret", "reader-token", SYSTEM, data={"token": encoded("t")}),
         made_object(RBAC, "ClusterRoleBinding", "reader", subjects=[reader]),
         made_object(RBAC, "ClusterRoleBinding", "other", subjects=[{**reader, "name": "other"}]),
-        made_object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "istio-sidecar-injector"),
+        made_object(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "istio-sidecar-injector",
+            webhooks=[{"name": "namespace.sidecar-injector.istio.io"}],
+        ),
     ]
 
 

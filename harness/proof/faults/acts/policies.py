@@ -10,6 +10,7 @@ import yaml
 from harness.base.parallel import in_parallel
 from harness.experiments.testbed import ready_pods
 from harness.kube.api import TransportError
+from harness.mesh.settings import merged
 from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.observe import control_plane
@@ -92,7 +93,7 @@ def applied(
 
 @contextmanager
 def configured(live: LiveMesh, settings: configuration.Spec) -> Iterator[None]:
-    """Add settings to the mesh configuration of every primary."""
+    """Add settings to the mesh configuration of every primary; mappings are merged at every depth."""
     with ExitStack() as mending:
         for primary in live.mesh.topology.primaries:
             mending.enter_context(_mesh_config(live, primary, settings))
@@ -105,7 +106,7 @@ def _mesh_config(live: LiveMesh, primary: Cluster, settings: configuration.Spec)
     system = live.mesh.settings.system_namespace
     reference = Reference("v1", "ConfigMap", "istio", system)
     before = existing(live, primary, reference)["data"]["mesh"]
-    text = yaml.safe_dump({**yaml.safe_load(before), **settings})
+    text = yaml.safe_dump(merged(yaml.safe_load(before), settings))
     former = _in_use(live, primary, settings)
 
     def pending(*, as_before: bool) -> str:

@@ -12,6 +12,7 @@ from harness.mesh.removal import still_there
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model import expectations
 from harness.model.step import Phase
+from harness.model.topology import Cluster
 from harness.proof.live.changes import Reference, absent, changed, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.waits import await_rollout, felt, selector
@@ -27,18 +28,19 @@ def misplaced(live: LiveMesh) -> Iterator[None]:
     settings, version = live.mesh.settings, live.west.version
     (deployment,) = workloads.helloworld(settings, version)
     clients = live.mesh.topology.clusters
-    with felt(live, clients, _deployed(live, deployment)):
+    with felt(live, clients, deployed(live, live.east, deployment)):
         yield
 
 
 @contextmanager
-def _deployed(live: LiveMesh, deployment: Object) -> Iterator[None]:
+def deployed(live: LiveMesh, cluster: Cluster, deployment: Object) -> Iterator[None]:
+    """Create a Deployment in the sample namespace and wait for its pods; delete it, and wait until they are gone."""
     name, namespace = deployment["metadata"]["name"], live.mesh.settings.sample_namespace
-    with present(live, live.east, deployment):
-        await_rollout(live, live.east, namespace, name)
+    with present(live, cluster, deployment):
+        await_rollout(live, cluster, namespace, name)
         yield
-    kube = live.kube(live.east)
-    with live.mesh.log.step(Phase.FAULTS, f"Wait until the pods of {name} are gone", live.east.name) as opened:
+    kube = live.kube(cluster)
+    with live.mesh.log.step(Phase.FAULTS, f"Wait until the pods of {name} are gone", cluster.name) as opened:
         timeout = AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
         for pod in kube.list("v1", "Pod", namespace, label_selector=selector(deployment)):
             reference = Reference("v1", "Pod", pod["metadata"]["name"], namespace)

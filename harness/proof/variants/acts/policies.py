@@ -1,69 +1,129 @@
-"""Policies and settings of a valid mesh."""
+"""Security policies of a valid mesh."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import json
 
 from harness.kube.api import Object
-from harness.model.topology import Cluster
-from harness.proof.faults.acts.policies import NETWORKING, SECURITY, configured
-from harness.proof.live.changes import Reference, changed, present
+from harness.model import expectations
+from harness.proof.faults.acts.policies import SECURITY
+from harness.proof.faults.fault import everywhere
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import quiet
+from harness.proof.variants.acts.common import adds, east, manifest
+from harness.proof.variants.variant import Variant
 
-DISCOVERED = {"eastwest-discovered": "true"}
+KEYS = json.dumps(
+    {
+        "keys": [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+                "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+                "kid": "1",
+            }
+        ]
+    }
+)
+"""A public key whose private key nobody signs with here: RFC 7517, appendix A.1."""
 
 
-def ingress_policy(live: LiveMesh) -> AbstractContextManager[None]:
-    """Create a DENY policy for an ingress gateway on East."""
+def _ingress(live: LiveMesh) -> list[Object]:
     spec = {
         "selector": {"matchLabels": {"istio": "ingressgateway"}},
         "action": "DENY",
         "rules": [{"from": [{"source": {"notIpBlocks": ["10.0.0.0/8"]}}]}],
     }
-    policy = _object(SECURITY, "AuthorizationPolicy", "ingress", live.mesh.settings.system_namespace, spec)
-    return quiet(live, present(live, live.east, policy))
+    return [manifest(SECURITY, "AuthorizationPolicy", "ingress", live.mesh.settings.system_namespace, spec)]
 
 
-def sidecar_scope(live: LiveMesh) -> AbstractContextManager[None]:
-    """Create a Sidecar in the sample namespace on every primary."""
-    settings = live.mesh.settings
-    spec = {"egress": [{"hosts": ["./*", f"{settings.system_namespace}/*"]}]}
-    return quiet(live, _on_primaries(live, _object(NETWORKING, "Sidecar", "default", settings.sample_namespace, spec)))
-
-
-@contextmanager
-def strict_registry_only(live: LiveMesh) -> Iterator[None]:
-    """Make mTLS STRICT in the root namespace, and set outboundTrafficPolicy REGISTRY_ONLY, on every primary."""
+def _strict_sample(live: LiveMesh) -> list[Object]:
     spec = {"mtls": {"mode": "STRICT"}}
-    policy = _object(SECURITY, "PeerAuthentication", "default", live.mesh.settings.system_namespace, spec)
-    setting = configured(live, {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}})
-    with quiet(live, _on_primaries(live, policy)), quiet(live, setting):
-        yield
+    return [manifest(SECURITY, "PeerAuthentication", "default", live.mesh.settings.sample_namespace, spec)]
 
 
-@contextmanager
-def discovery_selectors(live: LiveMesh) -> Iterator[None]:
-    """Label the namespaces of the mesh, then set discoverySelectors to this label."""
-    settings = live.mesh.settings
-    selectors = configured(live, {"discoverySelectors": [{"matchLabels": DISCOVERED}]})
-    with ExitStack() as undoing:
-        for cluster in live.mesh.topology.clusters:
-            for name in (settings.system_namespace, settings.sample_namespace):
-                namespace = Reference("v1", "Namespace", name)
-                undoing.enter_context(changed(live, cluster, namespace, {"metadata": {"labels": dict(DISCOVERED)}}))
-        with quiet(live, selectors):
-            yield
+def _permissive(live: LiveMesh) -> list[Object]:
+    spec = {"mtls": {"mode": "PERMISSIVE"}}
+    return [manifest(SECURITY, "PeerAuthentication", "default", live.mesh.settings.system_namespace, spec)]
 
 
-def _object(api_version: str, kind: str, name: str, namespace: str, spec: Object) -> Object:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+def _other_port(live: LiveMesh) -> list[Object]:
+    spec = {
+        "selector": {"matchLabels": {"app": expectations.HELLOWORLD}},
+        "portLevelMtls": {"9999": {"mode": "DISABLE"}},
+    }
+    return [manifest(SECURITY, "PeerAuthentication", "metrics", live.mesh.settings.sample_namespace, spec)]
 
 
-@contextmanager
-def _on_primaries(live: LiveMesh, manifest: Object) -> Iterator[None]:
-    with ExitStack() as undoing:
-        primaries: tuple[Cluster, ...] = tuple(live.mesh.topology.primaries)
-        for primary in primaries:
-            undoing.enter_context(present(live, primary, manifest))
-        yield
+def _allow_sample(live: LiveMesh) -> list[Object]:
+    namespace = live.mesh.settings.sample_namespace
+    spec = {
+        "selector": {"matchLabels": {"app": expectations.HELLOWORLD}},
+        "action": "ALLOW",
+        "rules": [{"from": [{"source": {"namespaces": [namespace]}}]}],
+    }
+    return [manifest(SECURITY, "AuthorizationPolicy", "callers", namespace, spec)]
+
+
+def _deny_elsewhere(live: LiveMesh) -> list[Object]:
+    spec = {"selector": {"matchLabels": {"app": "shop"}}}
+    return [manifest(SECURITY, "AuthorizationPolicy", "shop", live.mesh.settings.sample_namespace, spec)]
+
+
+def _request_authentication(live: LiveMesh) -> list[Object]:
+    spec = {
+        "selector": {"matchLabels": {"app": expectations.HELLOWORLD}},
+        "jwtRules": [{"issuer": "https://issuer.example.com", "jwks": KEYS}],
+    }
+    return [manifest(SECURITY, "RequestAuthentication", "tokens", live.mesh.settings.sample_namespace, spec)]
+
+
+VARIANTS = (
+    Variant(
+        "ingress-policy",
+        "An AuthorizationPolicy for an ingress gateway in East's system namespace",
+        "its selector matches no pod of the mesh between the clusters",
+        adds(_ingress, east),
+        everywhere,
+    ),
+    Variant(
+        "strict-sample",
+        "STRICT mTLS in the sample namespace only",
+        "traffic between the clusters is mTLS already",
+        adds(_strict_sample),
+        everywhere,
+    ),
+    Variant(
+        "permissive",
+        "PERMISSIVE mTLS in the whole mesh, said explicitly",
+        "it is the default",
+        adds(_permissive),
+        everywhere,
+    ),
+    Variant(
+        "port-without-mtls",
+        "A PeerAuthentication takes mTLS from port 9999 of helloworld",
+        "portLevelMtls holds for that port alone; helloworld's Service has another",
+        adds(_other_port),
+        everywhere,
+    ),
+    Variant(
+        "allow-sample",
+        "An AuthorizationPolicy lets only the sample namespace call helloworld",
+        "the identity of the clients names that namespace, on every cluster",
+        adds(_allow_sample),
+        everywhere,
+    ),
+    Variant(
+        "deny-elsewhere",
+        "An AuthorizationPolicy on East lets nobody call an application that is not the sample",
+        "a policy without rules denies everything, but to the pods it selects only",
+        adds(_deny_elsewhere, east),
+        everywhere,
+    ),
+    Variant(
+        "request-authentication",
+        "A RequestAuthentication names an issuer of tokens for helloworld",
+        "without an AuthorizationPolicy a request without a token is accepted",
+        adds(_request_authentication),
+        everywhere,
+    ),
+)

@@ -1,38 +1,39 @@
-"""Other valid forms of the sample: labels, protocol, client, service account."""
+"""Other valid forms of the sample's pods: how they are injected, client, service account, proxies, number."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
 
 from harness.base.parallel import in_parallel
+from harness.kube.api import Object
 from harness.mesh import manifests
 from harness.model import expectations
 from harness.model.topology import Cluster
-from harness.proof.live.changes import Reference, absent, changed, existing, present
-from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import await_quiet, await_rollout, quiet
+from harness.proof.faults.acts.workloads import deployed
+from harness.proof.faults.fault import everywhere
+from harness.proof.live.changes import Reference, absent, existing, present
+from harness.proof.live.live_mesh import Act, LiveMesh
+from harness.proof.live.waits import await_quiet, await_rollout, felt
+from harness.proof.variants.acts.common import (
+    each_changed,
+    helloworld,
+    manifest,
+    renamed,
+    rolled_out,
+    sample_namespace,
+)
+from harness.proof.variants.variant import Variant
 
 CURL = "curl"
 """The client of Istio's samples since 1.24."""
+SMALL = {"sidecar.istio.io/proxyCPU": "10m"}
+"""Room for one more pod on a small node."""
 
 
-@contextmanager
-def both_labels(live: LiveMesh) -> Iterator[None]:
+def both_labels(live: LiveMesh) -> AbstractContextManager[None]:
     """Label the sample namespace with a revision that does not run, on every cluster."""
-    namespace = Reference("v1", "Namespace", live.mesh.settings.sample_namespace)
-    with ExitStack() as undoing:
-        for cluster in live.mesh.topology.clusters:
-            undoing.enter_context(
-                changed(live, cluster, namespace, {"metadata": {"labels": {"istio.io/rev": "canary"}}})
-            )
-        yield
-
-
-def app_protocol(live: LiveMesh) -> AbstractContextManager[None]:
-    """Set appProtocol on the ports of West's helloworld Service."""
-    service = Reference("v1", "Service", expectations.HELLOWORLD, live.mesh.settings.sample_namespace)
-    ports = [{**port, "appProtocol": "http"} for port in existing(live, live.west, service)["spec"]["ports"]]
-    return quiet(live, changed(live, live.west, service, {"spec": {"ports": ports}}))
+    namespace = sample_namespace(live)
+    change = {"metadata": {"labels": {"istio.io/rev": "canary"}}}
+    return each_changed(live, live.mesh.topology.clusters, lambda _: namespace, change)
 
 
 @contextmanager
@@ -51,20 +52,47 @@ def curl_for_sleep(live: LiveMesh) -> Iterator[None]:
 @contextmanager
 def service_account(live: LiveMesh) -> Iterator[None]:
     """Let West's helloworld run under the service account helloworld-west."""
-    name, namespace = f"{expectations.HELLOWORLD}-{live.west.version}", live.mesh.settings.sample_namespace
-    metadata = {"name": f"{expectations.HELLOWORLD}-west", "namespace": namespace}
+    metadata = {"name": f"{expectations.HELLOWORLD}-west", "namespace": live.mesh.settings.sample_namespace}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     # The API server keeps the deprecated field equal; left alone it would bring the name back when it is taken away.
     account_fields = dict.fromkeys(("serviceAccountName", "serviceAccount"), metadata["name"])
-    change = {"spec": {"template": {"spec": account_fields}}}
-    deployment = Reference("apps/v1", "Deployment", name, namespace)
-    with present(live, live.west, account):
-        try:
-            with changed(live, live.west, deployment, change):
-                await_rollout(live, live.west, namespace, name)
-                yield
-        finally:
-            await_rollout(live, live.west, namespace, name)
+    with present(live, live.west, account), _template(live, live.west, spec=account_fields):
+        yield
+
+
+def annotated(**annotations: str) -> Act:
+    """An act that annotates the pods of West's helloworld."""
+    return lambda live: _template(live, live.west, metadata={"annotations": annotations})
+
+
+@contextmanager
+def pod_injection(live: LiveMesh) -> Iterator[None]:
+    """Take the injection label from the sample namespace, and let West's helloworld ask for a sidecar itself."""
+    namespace = sample_namespace(live)
+    unlabelled = {"metadata": {"labels": {"istio-injection": None}}}
+    asks = _template(live, live.west, metadata={"labels": {"sidecar.istio.io/inject": "true"}})
+    with asks, each_changed(live, live.mesh.topology.clusters, lambda _: namespace, unlabelled):
+        yield
+
+
+def two_replicas(live: LiveMesh) -> AbstractContextManager[None]:
+    """Run one more pod of helloworld on West."""
+    deployment = existing(live, live.west, helloworld(live, live.west))
+    name = f"{deployment['metadata']['name']}-more"
+    labels = {**deployment["spec"]["template"]["metadata"]["labels"], "more": "true"}
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    template = {
+        "metadata": {"labels": labels, "annotations": SMALL},
+        "spec": {"containers": [{**container, "resources": {"requests": {"cpu": "10m"}}}]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    more = manifest("apps/v1", "Deployment", name, live.mesh.settings.sample_namespace, spec)
+    return felt(live, live.mesh.topology.clusters, deployed(live, live.west, more))
+
+
+def _template(live: LiveMesh, cluster: Cluster, **template: Object) -> AbstractContextManager[None]:
+    """Change the pod template of a cluster's helloworld."""
+    return rolled_out(live, cluster, helloworld(live, cluster), {"spec": {"template": template}})
 
 
 @contextmanager
@@ -72,13 +100,11 @@ def _client_replaced(live: LiveMesh, cluster: Cluster) -> Iterator[None]:
     settings = live.mesh.settings
     objects = manifests.render("sleep", namespace=settings.sample_namespace, image=settings.sleep_image)
     with ExitStack() as undoing:
-        for manifest in objects:
-            undoing.enter_context(present(live, cluster, renamed(manifest, expectations.SLEEP, CURL)))
-        for manifest in objects:
-            if manifest["kind"] != "ServiceAccount":
-                reference = Reference(
-                    manifest["apiVersion"], manifest["kind"], expectations.SLEEP, settings.sample_namespace
-                )
+        for each in objects:
+            undoing.enter_context(present(live, cluster, renamed(each, expectations.SLEEP, CURL)))
+        for each in objects:
+            if each["kind"] != "ServiceAccount":
+                reference = Reference(each["apiVersion"], each["kind"], expectations.SLEEP, settings.sample_namespace)
                 undoing.enter_context(absent(live, cluster, reference))
         yield
 
@@ -87,12 +113,61 @@ def _await_client(live: LiveMesh, cluster: Cluster, name: str) -> None:
     await_rollout(live, cluster, live.mesh.settings.sample_namespace, name)
 
 
-def renamed(value: Any, old: str, new: str) -> Any:
-    """A manifest in which every value that is exactly the old name is the new one. Pure."""
-    match value:
-        case dict():
-            return {key: renamed(each, old, new) for key, each in value.items()}
-        case list():
-            return [renamed(each, old, new) for each in value]
-        case _:
-            return new if value == old else value
+VARIANTS = (
+    Variant(
+        "both-labels",
+        "The sample namespace has istio.io/rev of a revision that does not run, beside istio-injection=enabled",
+        "istio-injection takes precedence over istio.io/rev",
+        both_labels,
+        everywhere,
+    ),
+    Variant(
+        "curl-for-sleep",
+        "The client is the Deployment curl, there is no sleep",
+        "Istio's samples since 1.24 have curl in place of sleep",
+        curl_for_sleep,
+        everywhere,
+    ),
+    Variant(
+        "service-account",
+        "West's helloworld runs under a service account of its own",
+        "identities of one service may differ; all are accepted unless a policy says otherwise",
+        service_account,
+        everywhere,
+    ),
+    Variant(
+        "concurrency",
+        "The proxy of West's helloworld has one worker thread, by the annotation proxy.istio.io/config",
+        "a pod's own proxy configuration is merged with the mesh's",
+        annotated(**{"proxy.istio.io/config": "concurrency: 1"}),
+        everywhere,
+    ),
+    Variant(
+        "classic-sidecar",
+        "The sidecar of West's helloworld is a container, not a native sidecar",
+        "sidecar.istio.io/nativeSidecar takes precedence over what istiod chooses by itself",
+        annotated(**{"sidecar.istio.io/nativeSidecar": "false"}),
+        everywhere,
+    ),
+    Variant(
+        "native-sidecar",
+        "The sidecar of West's helloworld is a native sidecar: an init container that goes on running",
+        "Kubernetes starts such a container before the others and keeps it running",
+        annotated(**{"sidecar.istio.io/nativeSidecar": "true"}),
+        everywhere,
+    ),
+    Variant(
+        "pod-injection",
+        "The sample namespace has no injection label; West's helloworld asks for a sidecar by a label of its pods",
+        "the webhook of the default revision injects pods with sidecar.istio.io/inject=true in such a namespace",
+        pod_injection,
+        everywhere,
+    ),
+    Variant(
+        "more-pods",
+        "West has two pods of helloworld, from two Deployments",
+        "a Service selects pods, whatever made them; a network's gateway has the weight of its pods",
+        two_replicas,
+        everywhere,
+    ),
+)
