@@ -9,25 +9,18 @@ from fixtures.session import session_of, set_up, terminate_as_interrupt
 from fixtures.unjudged import observe_only, preflight, show_plan, unknown
 from harness.base.errors import UserError
 from harness.judge import requirement
-from harness.runs.options import OPTIONS
+from harness.runs.options import SECTIONS
+from harness.runs.options.option import declared_in
 
 pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.variants", "fixtures.verdicts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer every option of harness/runs/options.py; an environment variable stands in where one is not given."""
-    group = parser.getgroup("eastwest", "conformance of a multi-cluster mesh")
-    for option in OPTIONS:
-        shown = f"{option.help} [{option.variable}]"
-        if option.flag:
-            group.addoption(f"--{option.name}", dest=option.destination, action="store_true", default=None, help=shown)
-        elif option.repeatable:
-            group.addoption(f"--{option.name}", dest=option.destination, action="append", default=None, help=shown)
-        elif option.bare:
-            group.addoption(f"--{option.name}", dest=option.destination, nargs="?", const=option.bare, help=shown)
-        else:
-            shown += f" (default: {option.default})" if option.default else ""
-            group.addoption(f"--{option.name}", dest=option.destination, default=None, help=shown)
+    """Offer every option that harness/runs/options declares, in its section."""
+    for section in SECTIONS:
+        for option in declared_in(section):
+            group = parser.getgroup(f"eastwest: {option.section.lower()}")
+            group.addoption(f"--{option.name}", **option.arguments)
 
 
 @pytest.hookimpl(tryfirst=True)

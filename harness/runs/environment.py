@@ -78,7 +78,7 @@ def provide(options: Options, log: StepLog) -> Provisions:
     source = _image_source(options)
     if options.existing:
         return _from_registries(options, "")
-    unpacked = archive.unpack(options.archive, log) if options.archive else None
+    unpacked = archive.unpack(options.images.archive, log) if options.images.archive else None
     engine = ensure_engine(log).version
     _raise_first(preflight.check(needs(options, source)))
     if source == "registry":
@@ -95,8 +95,8 @@ def provide(options: Options, log: StepLog) -> Provisions:
 
 def checks(options: Options) -> tuple[preflight.Check, ...]:
     """What --preflight shows: whether a run could be made; creates and installs nothing."""
-    if options.archive:
-        archive.read_list(options.archive)
+    if options.images.archive:
+        archive.read_list(options.images.archive)
     return preflight.check(needs(options, _image_source(options)))
 
 
@@ -124,8 +124,8 @@ def _raise_first(found: tuple[preflight.Check, ...]) -> None:
 
 
 def _image_source(options: Options) -> Images:
-    if options.images != "auto":
-        return options.images
+    if options.images.source != "auto":
+        return options.images.source
     known = options.existing or options.registry_mirror or options.node_image
     return "registry" if known or _registry_answers() else "local"
 

@@ -20,6 +20,7 @@ from harness.machine.images.registry import Registry, push, serves
 from harness.model.step_log import StepLog
 from harness.proof import disconnected
 from harness.runs.options import OPTIONS, Options, parse
+from harness.runs.options.values import Images
 from suites.selftest.machine.test_images import FakeRegistry
 
 Edit = Callable[[str, bytes], bytes | None]
@@ -256,8 +257,8 @@ def test_a_list_that_is_none_is_damage() -> None:
 
 def test_the_option_names_the_file() -> None:
     given = options("archive:/media/images.tar")
-    assert (given.images, given.archive) == ("archive", Path("/media/images.tar"))
-    assert options("local").archive is None
+    assert given.images == Images("archive", Path("/media/images.tar"))
+    assert options("local").images == Images("local")
     for value, said in (("archive:", "names no file"), ("archive", "names no file"), ("archives:x", "is not known")):
         with pytest.raises(UserError, match=said):
             options(value)

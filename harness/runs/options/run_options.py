@@ -1,0 +1,88 @@
+"""The options of a run: parsed, checked against each other, and completed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from harness.judge.requirement import Requirement
+from harness.model.resilience import SCENARIOS
+from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.runs.options import exclusions
+from harness.runs.options.option import Given
+from harness.runs.options.sections import OPTIONS, AllOptions
+
+
+@dataclass(frozen=True)
+class Options(AllOptions):
+    """The options of a run."""
+
+    catalogue: Mapping[str, Requirement]
+    """Every requirement there is, by id."""
+    topologies: tuple[Topology, ...]
+    """Those that are run."""
+
+    @property
+    def existing(self) -> bool:
+        """Whether the clusters are there already."""
+        return bool(self.contexts)
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of the catalogue is left out on purpose."""
+        return bool(self.requirements or self.areas or self.levels or self.skipped)
+
+    def selects(self, requirement: Requirement) -> bool:
+        """Whether a requirement is to be judged."""
+        return not self.left_out_by(requirement)
+
+    def left_out_by(self, requirement: Requirement) -> str:
+        """The option, with its values, that leaves a requirement out; empty where none does."""
+        choices: tuple[tuple[str, frozenset[str], str], ...] = (
+            ("requirement", self.requirements, requirement.id),
+            ("area", self.areas, requirement.area),
+            ("level", frozenset(self.levels), requirement.level),
+        )
+        found = next(((name, chosen) for name, chosen, own in choices if chosen and own not in chosen), None)
+        return f"{found[0]}={','.join(sorted(found[1]))}" if found else ""
+
+    @property
+    def judged(self) -> tuple[Requirement, ...]:
+        """The requirements that the options select."""
+        return tuple(row for row in self.catalogue.values() if self.selects(row) and row.id not in self.skipped)
+
+    @property
+    def experiments(self) -> frozenset[str]:
+        """The requirements whose experiments are made: those that are judged."""
+        return frozenset(row.id for row in self.judged if row.experiment)
+
+    @property
+    def played(self) -> frozenset[str]:
+        """The scenarios that the run plays: none without --resilience."""
+        return (self.scenarios or frozenset(SCENARIOS)) if self.resilience and not self.observations else frozenset()
+
+
+def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> Options:
+    """Check what was given and give it its types.
+
+    Args:
+        raw: gives an option's value by its name: text, a list where it is repeatable, whether it is set for a flag.
+        catalogue: every requirement that can be chosen, by id.
+
+    Raises:
+        UserError: a value that is not one of the option's, or options that exclude each other; names the options.
+    """
+    converted: dict[str, Any] = {option.field: option.convert(option.name, raw(option.name)) for option in OPTIONS}
+    given = AllOptions(**converted)
+    exclusions.require_consistent(given, catalogue)
+    distribution = exclusions.with_installer(given.distribution, given.installer)
+    own: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(AllOptions)}
+    own |= {"distribution": distribution, "istio_version": given.istio_version or distribution.istio_version}
+    return Options(**own, catalogue=catalogue, topologies=exclusions.described(given) or _presets(given))
+
+
+def _presets(given: AllOptions) -> tuple[Topology, ...]:
+    return tuple(
+        preset(ControlPlaneModel(model), NetworkModel(network), len(given.contexts) or given.clusters)
+        for network in given.network
+        for model in given.topology
+    )
