@@ -87,7 +87,7 @@ def test_contexts_are_those_of_the_file(tmp_path: Path) -> None:
     data = yaml.safe_load(MIXED)
     data["clusters"][1]["name"] = "other"
     renamed = str(_write(tmp_path / "renamed.yaml", yaml.safe_dump(data)))
-    with pytest.raises(UserError, match="names its clusters otherwise"):
+    with pytest.raises(UserError, match="give their clusters different names"):
         _options(topology_file=[mixed, renamed], contexts="a,b,c")
 
 
