@@ -3,16 +3,15 @@
 import pytest
 from xdist.remote import Producer
 
-from fixtures.reporting import listen
+from fixtures.reporting import listen, unknown
 from fixtures.scheduling import TopologyScheduling
-from fixtures.session import session_of, set_up, terminate_as_interrupt
-from fixtures.unjudged import observe_only, preflight, show_plan, unknown
+from fixtures.session import plugins, session_of, set_up, terminate_as_interrupt
 from harness.base.errors import UserError
 from harness.judge import requirement
 from harness.runs.options import SECTIONS
 from harness.runs.options.option import declared_in
 
-pytest_plugins = ["fixtures.faults", "fixtures.observation", "fixtures.variants", "fixtures.verdicts"]
+pytest_plugins = ["fixtures.observation", "fixtures.verdicts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     terminate_as_interrupt(config)
     try:
         set_up(config)
+        for plugin in plugins(config):
+            config.pluginmanager.import_plugin(plugin)
         listen(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
@@ -37,14 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """End here where nothing is to be judged."""
     try:
-        session = set_up(config)
-        if session.options.plan:
-            return show_plan(session)
-        if session.options.preflight:
-            return preflight(session)
-        if session.options.observe_only:
-            terminate_as_interrupt(config)
-            return observe_only(session, config.option.verbose)
+        options = set_up(config).options
+        if options.plan or options.preflight or options.observe_only:
+            from fixtures import unjudged  # noqa: PLC0415 - most sessions need none of it
+
+            return unjudged.run(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     except KeyboardInterrupt:

@@ -135,11 +135,11 @@ class Evidence:
                 finding is unknown.
         """
         name = cluster if isinstance(cluster, str) else cluster.name
-        finding = Finding(cluster=name, object=object, field=field, expected=str(expected), found=str(found))
         if holds:
             where = f"{name}: " if name else ""
             self.fact(f"{where}{object} {field}: {found}")
         else:
+            finding = Finding(cluster=name, object=object, field=field, expected=str(expected), found=str(found))
             self.findings.append(finding)
             self._timed += [finding] if timed else []
         return holds
