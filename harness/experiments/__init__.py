@@ -1,4 +1,4 @@
-"""The few requirements that must act to be seen: each acts on the sample namespace, records what it sees, and mends."""
+"""The few requirements that must act to be seen: each acts on the sample namespace, records, and undoes what it did."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,14 +18,15 @@ IDS = frozenset({TCP, GRPC, STRICT, AUTHORIZATION, RERUN})
 Seen = TypeVar("Seen")
 
 
-def experiment(mesh: Mesh, *, pki: Pki, observation: Observation, wanted: frozenset[str]) -> Experiments:
+def experiment(mesh: Mesh, *, pki: Pki | None, observation: Observation, wanted: frozenset[str]) -> Experiments:
     """Make the experiments, one after the other; whatever happens, what they applied is withdrawn.
 
     Never raises for a fault of the mesh. On a mesh whose loop does not pass none is made: it would show nothing new.
 
     Args:
         mesh: the mesh.
-        pki: the certificates that it was installed with.
+        pki: the certificates that it was installed with; None where the suite did not install it: the procedure is not
+            run again then.
         observation: what was observed before.
         wanted: the requirements whose experiments are made.
     """
@@ -35,7 +36,7 @@ def experiment(mesh: Mesh, *, pki: Pki, observation: Observation, wanted: frozen
             return Experiments(prevented=dict.fromkeys(sorted(attempts.wanted), reason))
         seen = _with_pods(attempts, mesh, observation)
         # It would deploy again what is taken down.
-        found = attempts.make(lambda: rerun.make(mesh, pki), RERUN)
+        found = attempts.make(lambda: rerun.make(mesh, pki), RERUN) if pki else None
     finally:
         take_down(mesh)
     return seen.model_copy(update={"rerun": found, "prevented": attempts.prevented, "errors": attempts.errors})

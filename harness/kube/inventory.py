@@ -42,6 +42,7 @@ class Kind:
     api_version: str
     name: str
     plural: str
+    namespaced: bool = field(default=False, compare=False)
 
     @property
     def group_kind(self) -> str:
@@ -52,8 +53,13 @@ class Kind:
     @property
     def path(self) -> str:
         """Where all its objects are listed."""
+        return self.path_in("")
+
+    def path_in(self, namespace: str) -> str:
+        """Where its objects in a namespace are listed; those of all namespaces where it is empty."""
         prefix = "apis" if "/" in self.api_version else "api"
-        return f"/{prefix}/{self.api_version}/{self.plural}"
+        within = f"/namespaces/{namespace}" if namespace else ""
+        return f"/{prefix}/{self.api_version}{within}/{self.plural}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,28 @@ def take(kube: KubeApi) -> Inventory:
         listed = list(pool.map(lambda kind: _list(kube, kind), kinds))
     entries = {entry.key: entry for found, _ in listed for entry in found}
     unread = {kind.group_kind: why for kind, (_, why) in zip(kinds, listed, strict=True) if why}
+    return Inventory(kube.name, entries, unread)
+
+
+def take_namespace(kube: KubeApi, name: str) -> Inventory:
+    """A namespace and every object in it; empty where the namespace does not exist: then nothing can be in it.
+
+    Raises:
+        ApiException: the API server refuses to say whether the namespace exists, or refuses discovery.
+        HTTPError: the API server does not answer.
+    """
+    found = kube.read(f"/api/v1/namespaces/{name}")
+    if found is None:
+        return Inventory(kube.name, {})
+    kind = Kind("v1", "Namespace", "namespaces")
+    entries = {entry.key: entry for entry in _entries(kind, [found])}
+    unread: dict[str, str] = {}
+    for each in discover(kube):
+        if not each.namespaced or each.group_kind in VOLATILE:
+            continue
+        listed, why = _list(kube, each, name)
+        entries |= {entry.key: entry for entry in listed}
+        unread |= {each.group_kind: why} if why else {}
     return Inventory(kube.name, entries, unread)
 
 
@@ -172,12 +200,13 @@ def _kinds(discovery: Mapping[str, Any]) -> Iterator[Kind]:
         api_version = f"{name}/{preferred['version']}" if name else preferred["version"]
         for resource in preferred.get("resources") or []:
             if "list" in resource.get("verbs") or []:
-                yield Kind(api_version, resource["responseKind"]["kind"], resource["resource"])
+                kind, namespaced = resource["responseKind"]["kind"], resource.get("scope") == "Namespaced"
+                yield Kind(api_version, kind, resource["resource"], namespaced)
 
 
-def _list(kube: KubeApi, kind: Kind) -> tuple[list[Entry], str]:
+def _list(kube: KubeApi, kind: Kind, namespace: str = "") -> tuple[list[Entry], str]:
     try:
-        items = (kube.read(kind.path, accept=_LISTS) or {}).get("items") or []
+        items = (kube.read(kind.path_in(namespace), accept=_LISTS) or {}).get("items") or []
     except ApiException as refused:
         return [], "" if refused.status == NOT_LISTABLE else explain_api_error(refused)
     except HTTPError as broken:

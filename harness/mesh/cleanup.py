@@ -1,6 +1,6 @@
 """What is left on the clusters after the mesh was removed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
@@ -13,7 +13,10 @@ from harness.model.observation import Cleanup, InventoryChange
 
 
 def observe_cleanup(
-    kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory], containers_left: Sequence[str] = ()
+    kubes: Mapping[str, KubeApi],
+    before: Mapping[str, Inventory],
+    containers_left: Sequence[str] = (),
+    take: Callable[[KubeApi], Inventory] = inventory.take,
 ) -> Cleanup:
     """Compare every cluster with its inventory from before the run.
 
@@ -21,6 +24,7 @@ def observe_cleanup(
         kubes: the API servers, by the cluster's name.
         before: the inventories, likewise.
         containers_left: names of load balancer containers that are still there.
+        take: how an inventory is taken; as those from before the run.
     """
     changes: list[InventoryChange] = []
     unread: list[str] = []
@@ -28,7 +32,7 @@ def observe_cleanup(
     def compare(kube: KubeApi) -> str | None:
         old = before[kube.name]
         try:
-            new = inventory.take(kube)
+            new = take(kube)
         except (ApiException, HTTPError) as failed:
             unread.append(f"{kube.name}: {explain_api_error(failed) if isinstance(failed, ApiException) else failed}")
             return None

@@ -40,6 +40,8 @@ class Mesh:
     log: StepLog
     impaired: set[str] = field(default_factory=set)
     """Clusters on which a step has failed."""
+    adapt: Callable[[Object], Object] = field(default=lambda manifest: manifest)
+    """Changes each manifest before it is applied."""
 
     def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""
@@ -61,7 +63,7 @@ class Mesh:
 
     def apply(self, cluster: Cluster, manifest: Object) -> Object:
         """Apply an object, labelled with the run's id."""
-        return self.kube(cluster).apply(self.labelled(manifest))
+        return self.kube(cluster).apply(self.labelled(self.adapt(manifest)))
 
     def apply_manifest(self, cluster: Cluster, name: str, **values: str) -> None:
         """Apply the objects of one of the suite's own manifests."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from harness.base.errors import UserError
+from harness.model import odds
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
 from harness.model.conditions import Conditions
@@ -40,6 +41,8 @@ class Asked(Model):
     system_namespace: str = "istio-system"
     cni_namespace: str = "istio-cni"
     sample_namespace: str = "sample"
+    sample: Literal["found", "deployed"] = "found"
+    """Under verify-only: whether the sample was there, or the run deployed it into a namespace of its own."""
     cni: bool
     """Whether the mesh uses Istio's CNI plugin."""
     own_pki: bool = False
@@ -51,6 +54,8 @@ class Asked(Model):
     """What the distribution profile came to: its keys, with values in words."""
     images: str
     """registry, local or archive."""
+    error_rate: float = odds.ERROR_RATE
+    """Under verify-only: share of requests that may fail without anything being wrong between the clusters."""
 
 
 class Environment(Model):

@@ -1,10 +1,12 @@
-"""What --verify-only must be allowed to do on a cluster, as a list and as a ClusterRole. Pure.
+"""What --verify-only must be allowed to do on a cluster, and what --deploy-sample in addition. Pure.
 
-`python -m harness.observe.required_permissions > docs/verify-only-clusterrole.yaml` writes the latter.
+`python -m harness.observe.required_permissions > docs/verify-only-clusterrole.yaml` writes the ClusterRole of the
+former, `python -m harness.observe.required_permissions deploy-sample > docs/deploy-sample-clusterrole.yaml` that of the
+latter.
 """
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +16,21 @@ from harness.model.permissions import Permission
 from harness.observe.istio_objects import CONFIG_KINDS, SAIL_KINDS
 
 NAME = "eastwest-verify-only"
+SAMPLE_NAME = "eastwest-deploy-sample"
+_USE = """Create it on every cluster, bind it to the context's user:
+#   kubectl apply --filename=docs/{file}
+#   kubectl create clusterrolebinding {name} --clusterrole={name} --user=NAME"""
+_BIND = _USE.format(file="verify-only-clusterrole.yaml", name=NAME)
+_BIND_SAMPLE = _USE.format(file="deploy-sample-clusterrole.yaml", name=SAMPLE_NAME)
 _HEAD = f"""# What `pytest --verify-only` asks of every cluster: nothing is stored or changed with it.
-# Made by `python -m harness.observe.required_permissions`. Create it on every cluster, bind it to the context's user:
-#   kubectl apply --filename=docs/verify-only-clusterrole.yaml
-#   kubectl create clusterrolebinding {NAME} --clusterrole={NAME} --user=NAME
+# Made by `python -m harness.observe.required_permissions`. {_BIND}
 # What the comments call optional may be left out: what can then not be judged is skipped, by name.
+"""
+_SAMPLE_HEAD = f"""# What --deploy-sample asks of every cluster, in addition to verify-only-clusterrole.yaml.
+# Made by `python -m harness.observe.required_permissions deploy-sample`.
+# {_BIND_SAMPLE}
+# It is used in the namespace eastwest-sample-RUN only, which the run creates and removes. RBAC can't name a namespace
+# that does not exist yet: while the binding stands, the user may do the same in other namespaces.
 """
 
 
@@ -83,16 +95,42 @@ NEEDED: tuple[Wanted, ...] = (
     ),
 )
 
+_IN_SAMPLE = "create patch get list delete"
+FOR_SAMPLE: tuple[Wanted, ...] = (
+    *_of("namespaces", "create get list watch delete", "the sample's own namespace", everywhere=True, required=True),
+    *_of("serviceaccounts", _IN_SAMPLE, "identities of the sample", required=True),
+    *_of("services", _IN_SAMPLE, "services of the sample", required=True),
+    *_of("deployments", f"{_IN_SAMPLE} watch", "workloads of the sample", "apps", required=True),
+    *_of("pods", "create", "a pod as a dry run: whether it would get a sidecar", required=True),
+    *_of("pods", "get list watch deletecollection", "waiting for the sample, and for its end", required=True),
+    *_of("pods/exec", "get create", "requests from the sample", required=True),
+    *_of("events", "list", "why the sample does not start"),
+    *_of("peerauthentications", "create patch delete", "experiment: STRICT", "security.istio.io", required=True),
+    *_of("authorizationpolicies", "create patch delete", "experiment: identity", "security.istio.io", required=True),
+    *_of("destinationrules", _IN_SAMPLE, "experiment: a connection a request", "networking.istio.io", required=True),
+)
+"""What --deploy-sample needs in addition."""
+PULL_SECRET: tuple[Wanted, ...] = _of("secrets", "create patch", "the profile's pull secret", required=True)
+"""The same where the distribution profile names a pull secret."""
 
-def missing(allowed: Collection[tuple[Permission, str]], namespaces: Collection[str]) -> dict[Wanted, tuple[str, ...]]:
+
+def questions(wanted: Iterable[Wanted], namespaces: Collection[str]) -> list[tuple[Permission, str]]:
+    """The permissions to ask about, each with a namespace; "" stands for every namespace."""
+    return [(each.permission, place) for each in wanted for place in (("",) if each.everywhere else namespaces)]
+
+
+def missing(
+    allowed: Collection[tuple[Permission, str]], namespaces: Collection[str], needed: Iterable[Wanted] = NEEDED
+) -> dict[Wanted, tuple[str, ...]]:
     """Permissions that are not given, with the namespaces in which they are not; ("",) stands for every namespace.
 
     Args:
         allowed: pairs of a permission and a namespace in which it is given.
         namespaces: of the mesh and the sample.
+        needed: the permissions.
     """
     found = {}
-    for wanted in NEEDED:
+    for wanted in needed:
         places = ("",) if wanted.everywhere else tuple(namespaces)
         if without := tuple(place for place in places if (wanted.permission, place) not in allowed):
             found[wanted] = without
@@ -113,10 +151,19 @@ def review(permission: Permission, namespace: str) -> dict[str, Any]:
 
 
 def cluster_role() -> str:
-    """The role as YAML, each rule with what it is for."""
-    lines = [f"{_HEAD}apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {NAME}\nrules:"]
+    """The role of --verify-only as YAML, each rule with what it is for."""
+    return _role(_HEAD, NAME, NEEDED)
+
+
+def sample_cluster_role() -> str:
+    """The role of --deploy-sample as YAML."""
+    return _role(_SAMPLE_HEAD, SAMPLE_NAME, FOR_SAMPLE)
+
+
+def _role(head: str, name: str, needed: Iterable[Wanted]) -> str:
+    lines = [f"{head}apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {name}\nrules:"]
     rules: dict[tuple[str, str, str, bool], list[str]] = {}
-    for wanted in NEEDED:
+    for wanted in needed:
         key = (wanted.permission.group, wanted.resource, wanted.purpose, wanted.required)
         rules.setdefault(key, []).append(wanted.permission.verb)
     for (group, resource, purpose, required), verbs in rules.items():
@@ -127,4 +174,4 @@ def cluster_role() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(cluster_role())
+    sys.stdout.write(sample_cluster_role() if "deploy-sample" in sys.argv[1:] else cluster_role())

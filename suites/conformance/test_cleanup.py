@@ -14,15 +14,18 @@ def test_clean(observation: Observation, evidence: Evidence) -> None:
     The chapter deletes the resource `Istio` and the namespaces of mesh, sample and CNI plugin. It leaves behind
     IstioCNI, cluster roles, webhooks and load balancer containers, which the suite removes in addition, each a step
     with a name. Compared are the inventories of all objects before the run and after cleanup. Judged where the run
-    cleaned up: not under verify-only, and not where what it made is kept.
+    cleaned up: not where what it made is kept, and under verify-only of the sample's own namespace only, where
+    --deploy-sample created one.
 
     Source: chapter, "remove the multi-cluster topology from all the clusters".
     """
     cleanup = observation.cleanup
     if cleanup is None:
-        reason = "verify-only changes nothing" if observation.asked.mode == "verify-only" else "nothing was cleaned up"
-        evidence.skipped(reason)
+        found = observation.asked.mode == "verify-only"
+        evidence.skipped("verify-only changes nothing" if found else "nothing was cleaned up")
         return
+    deployed = observation.asked.sample == "deployed"
+    scope = f"in namespace {observation.asked.sample_namespace}" if deployed else ""
     for reason in cleanup.unread:
         evidence.unknown(f"no inventory: {reason}")
     unread = {reason.partition(":")[0] for reason in cleanup.unread}
@@ -30,7 +33,7 @@ def test_clean(observation: Observation, evidence: Evidence) -> None:
         before = cleanup.objects_before.get(cluster.name, 0)
         if cluster.name in unread:
             continue
-        if cluster.name not in cleanup.clusters or not before:
+        if cluster.name not in cleanup.clusters or not (before or deployed):
             evidence.unknown(f"{cluster.name}: no inventory was taken")
             continue
         changes = [change for change in cleanup.changes if change.cluster == cluster.name]
@@ -45,7 +48,7 @@ def test_clean(observation: Observation, evidence: Evidence) -> None:
                 found=f"{change.change}: {change.detail}" if change.detail else change.change,
             )
         if not changes:
-            evidence.fact(f"{cluster.name}: the same {before} objects as before the run")
+            evidence.fact(f"{cluster.name}: the same {before} objects as before the run {scope}".rstrip())
     for container in cleanup.containers_left:
         evidence.expect(
             False, object=f"container {container}", field="after cleanup", expected="removed", found="left behind"

@@ -78,6 +78,8 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
             if not sent:
                 evidence.unknown(f"{target.name}: no plaintext was sent there")
             for exchange in sent:
+                if _refused_before(observation, evidence, seen.control, exchange):
+                    continue
                 if not _controlled(evidence, seen.control, exchange):
                     continue
                 refused = exchange.result is ProbeResult.REFUSED
@@ -183,7 +185,8 @@ def _made(
     experiments = observation.experiments
     if experiments is None:
         verify = observation.asked.mode == "verify-only"
-        evidence.skipped("verify-only changes nothing" if verify else "the run made no experiments")
+        looks = "verify-only changes nothing; with --deploy-sample the experiments are made in a namespace of their own"
+        evidence.skipped(looks if verify else "the run made no experiments")
         return
     seen = which(experiments)
     if seen is not None:
@@ -196,6 +199,8 @@ def _made(
             evidence.unknown(f"not made: the requests of {', '.join(lost)} were lost")
             return
         evidence.blocked(by, reason)
+    elif name == "IDEMPOTENT" and observation.asked.mode == "verify-only":
+        evidence.skipped("the suite did not install this mesh, and does not run the procedure on it")
     else:
         evidence.skipped("the run left this experiment out")
 
@@ -238,6 +243,18 @@ def _controlled(evidence: Evidence, control: Iterable[Exchange], exchange: Excha
         found = _found(same[0]) if same else "not sent"
         evidence.blocked("its positive control", f"{exchange.source} → {exchange.url} without the policy: {found}")
     return answered and _sent(evidence, exchange)
+
+
+def _refused_before(
+    observation: Observation, evidence: Evidence, control: Iterable[Exchange], exchange: Exchange
+) -> bool:
+    """Whether a mesh that was found refuses plaintext without the policy: STRICT is its own setting."""
+    same = [other for other in control if (other.source, other.url) == (exchange.source, exchange.url)]
+    refused = {ProbeResult.REFUSED} == {other.result for other in (*same, exchange)} and bool(same)
+    strict = observation.asked.mode == "verify-only" and refused
+    if strict:
+        evidence.not_applicable(f"{exchange.source} → {exchange.url}: refused without the policy, too")
+    return strict
 
 
 def _note(evidence: Evidence, policy: Policy) -> None:

@@ -61,8 +61,9 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
 
     Examined is every request of TR-REACH and TR-DISTRIBUTION. None failed of n bounds the rate of errors: of 300, to
     at most 1 % with 95 % confidence. A mesh that carries traffic has errors of its own: on one that the suite did not
-    install as many may fail as a background rate of 1e-3 explains (with more, such a mesh fails once in ten thousand
-    clients), and none so many that the requests were broken off. Errors before the clusters had converged are reported.
+    install as many may fail as a background rate explains (--error-rate, by default 1e-3; a mesh with that rate fails
+    once in ten thousand clients), and never so many that the requests were broken off. Errors before the clusters had
+    converged are reported.
 
     Source: chapter, the loop; harness/model/odds.py, error_rate_bound and error_budget.
     """
@@ -74,8 +75,8 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
         told = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(3))
         budget, stated = 0, _power(len(requests))
         if observation.asked.mode == "verify-only":
-            budget = odds.error_budget(len(requests))
-            stated = f"at most {budget} are explained by a background rate of {odds.ERROR_RATE:g}"
+            budget = odds.error_budget(len(requests), observation.asked.error_rate)
+            stated = f"at most {budget} are explained by a background rate of {observation.asked.error_rate:g}"
         bound = odds.error_rate_bound(len(requests))
         evidence.expect(
             len(failed) <= budget and not ended_early(observation, client),

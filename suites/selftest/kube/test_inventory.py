@@ -30,7 +30,7 @@ class FakeApi:
     def __init__(self, answers: dict[str, Object | int]) -> None:
         self._answers = answers
 
-    def read(self, path: str, *, accept: str = "", **_query: str) -> Object | None:
+    def read(self, path: str, *, accept: str = "application/json", **_query: str) -> Object | None:
         """The answer to a path; a number is a status."""
         assert "application/json" in accept
         answer = self._answers.get(path)
@@ -293,3 +293,22 @@ def test_a_hanging_finalizer_is_named() -> None:
         "status": {"conditions": [{"type": "NamespaceContentRemaining", "status": "True", "message": "pods. has 1"}]},
     }
     assert removal.still_there(told) == "Namespace sample is still there: pods. has 1"
+
+
+def test_a_namespace_by_itself() -> None:
+    """The namespace and what is in it; nothing is listed elsewhere, and without the namespace nothing at all."""
+    place = "/api/v1/namespaces/own"
+    kinds = [_resource("ConfigMap", "configmaps"), _resource("Secret", "secrets"), _resource("Node", "nodes")]
+    scopes = [{**kind, "scope": "Namespaced" if kind["resource"] != "nodes" else "Cluster"} for kind in kinds]
+    answers: dict[str, Object | int] = {
+        "/api": {"items": [_group("", "v1", *scopes)]},
+        place: _item("own"),
+        f"{place}/configmaps": {"items": [_item("left", namespace="own")]},
+        f"{place}/secrets": 403,
+        "/api/v1/configmaps": {"items": [_item("theirs", namespace="other")]},
+    }
+    found = inventory.take_namespace(cast(KubeApi, FakeApi(answers)), "own")
+    assert set(found.entries) == {("Namespace", "", "own"), ("ConfigMap", "own", "left")}
+    assert list(found.unread) == ["Secret"]
+    del answers[place]
+    assert inventory.take_namespace(cast(KubeApi, FakeApi(answers)), "own") == Inventory("east", {})

@@ -1,7 +1,7 @@
 """--verify-only: what one must be allowed to do is checked first, and nothing is stored."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from harness.model.permissions import Permission
 from harness.model.step import Outcome
 from harness.model.step_log import StepLog
 from harness.observe import required_permissions
+from harness.observe.required_permissions import Wanted
 from harness.runs import verify_only
 from harness.runs.options import OPTIONS, Options, parse
 from suites.selftest.support.good import TOPOLOGIES, good
@@ -118,23 +119,43 @@ def test_every_permission_is_asked_for_where_it_is_needed() -> None:
     assert {"verb": "create", "resource": "pods", "subresource": "exec", "namespace": "sample"} in kube.asked
 
 
-def test_the_role_in_the_documentation_is_current() -> None:
-    """It grants what is asked for, and nothing that stores or changes."""
-    text = (DOCS / "verify-only-clusterrole.yaml").read_text()
-    assert text == required_permissions.cluster_role(), (
-        "run: python -m harness.observe.required_permissions > docs/verify-only-clusterrole.yaml"
-    )
-    granted = {
+def _granted(text: str) -> set[tuple[str, ...]]:
+    return {
         (verb, *resource.partition("/")[::2], group)
         for rule in yaml.safe_load(text)["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+def _asked_for(needed: Sequence[Wanted]) -> set[tuple[str, ...]]:
+    wanted = (found.permission for found in needed)
+    return {(found.verb, found.resource, found.subresource, found.group) for found in wanted}
+
+
+def test_the_role_in_the_documentation_is_current() -> None:
+    """It grants what is asked for, and nothing that stores or changes."""
+    text = (DOCS / "verify-only-clusterrole.yaml").read_text()
+    assert text == required_permissions.cluster_role(), (
+        "run: python -m harness.observe.required_permissions > docs/verify-only-clusterrole.yaml"
+    )
+    assert _granted(text) == _asked_for(required_permissions.NEEDED)
     wanted = [found.permission for found in required_permissions.NEEDED]
-    assert granted == {(found.verb, found.resource, found.subresource, found.group) for found in wanted}
     writing = {found for found in wanted if found.verb not in ("get", "list")}
     assert writing == {Permission("create", "pods", subresource=sub) for sub in ("", "exec", "portforward")}
+
+
+def test_the_role_for_a_deployed_sample_is_current() -> None:
+    """It grants what is asked for; what it changes is of the sample's kinds."""
+    text = (DOCS / "deploy-sample-clusterrole.yaml").read_text()
+    assert text == required_permissions.sample_cluster_role(), (
+        "run: python -m harness.observe.required_permissions deploy-sample > docs/deploy-sample-clusterrole.yaml"
+    )
+    assert _granted(text) == _asked_for(required_permissions.FOR_SAMPLE)
+    changed = {found[1] for found in _granted(text) if found[0] in {"delete", "patch"}}
+    policies = {"peerauthentications", "authorizationpolicies", "destinationrules"}
+    assert changed == {"namespaces", "serviceaccounts", "services", "deployments", *policies}
 
 
 @pytest.mark.parametrize(
