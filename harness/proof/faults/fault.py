@@ -62,8 +62,9 @@ class Fault:
     id: str
     text: str
     """What is changed, one line."""
-    mutate: Mutate
-    """Turns a good observation into the one that a mesh broken in this way would give."""
+    mutate: Mutate | None
+    """Turns a good observation into the one that a mesh broken in this way would give; None where only a recording of
+    the broken mesh shows it."""
     cause: str
     """Id of the cause that must be named first."""
     must_fail: frozenset[str]
@@ -80,8 +81,10 @@ class Fault:
         """The observation that the broken mesh would give; no experiment is made where the loop does not pass.
 
         Raises:
-            LookupError: there is nothing in this observation that could be broken so.
+            LookupError: there is nothing in this observation that could be broken so, or the fault has no mutation.
         """
+        if self.mutate is None:
+            raise LookupError(f"{self.id} is made on live clusters only")
         broken = self.mutate(observation)
         reason = unfit(broken) if broken.experiments else ""
         if not reason:

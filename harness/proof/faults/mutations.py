@@ -8,6 +8,7 @@ from harness.proof.faults import (
     policies,
     remote_secrets,
     remotes,
+    reported,
     workloads,
 )
 from harness.proof.faults.fault import Fault
@@ -29,6 +30,7 @@ def faults() -> dict[str, Fault]:
         workloads,
         policies,
         experiments,
+        reported,
     ):
         for fault in module.FAULTS:
             if found.setdefault(fault.id, fault) is not fault:

@@ -21,6 +21,7 @@ from harness.proof.faults.acts import (
     network,
     policies,
     remote_secrets,
+    reported,
 )
 from harness.proof.faults.mutations import faults
 from harness.proof.live import changes, restarts, waits
@@ -53,6 +54,18 @@ BY_OBJECTS = (
     "tcp-broken",
     "grpc-broken",
     "plaintext-accepted",
+    "gateway-selector",
+    "chain-glued-restart",
+    "no-mtls",
+    "mesh-locality",
+    "gateway-selects-others",
+    "network-value",
+    "subset-unknown",
+    "injector-left",
+    "gateway-left-out",
+    "gateway-port-moved",
+    "secret-unreachable-restart",
+    "config-no-yaml",
 )
 """Acts that change API objects, and nothing else."""
 
@@ -64,14 +77,18 @@ class BoomError(Exception):
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for without a watch has come about."""
-    for module in (waits, gateways, remote_secrets, policies, experiments, api_servers):
+    for module in (waits, gateways, remote_secrets, policies, experiments, api_servers, reported):
         monkeypatch.setattr(module, "await_true", lambda *_: None)
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
     monkeypatch.setattr(waits, "connected", lambda *_: frozenset())
     monkeypatch.setattr(gateways, "await_addresses", lambda *_: None)
     monkeypatch.setattr(remote_secrets, "await_drained", lambda *_: None)
     monkeypatch.setattr(gateways, "restart_gateways", lambda *_: None)
-    for module in (gateways, remote_secrets):
+    monkeypatch.setattr(gateways, "await_listening", lambda *_, **__: None)
+    for name in ("await_connected", "await_quiet", "restart_sample"):
+        monkeypatch.setattr(reported, name, lambda *_: None)
+    monkeypatch.setattr(reported, "restart", lambda *_, **__: None)
+    for module in (gateways, remote_secrets, reported):
         monkeypatch.setattr(module, "restart_istiod", lambda *_: None)
 
 

@@ -21,6 +21,36 @@ MULTI = "multi-primary-multi-network"
 RECORDINGS = {path.name.removesuffix(SUFFIX): path for path in sorted(RECORDED.glob(f"*{SUFFIX}"))}
 
 
+MESHES = RECORDED.parent / "meshes"
+OF_OTHERS = {
+    "gateway-selector": "gateway-selector",
+    "chain-glued-restart": "chain-glued",
+    "no-mtls": "no-mtls",
+    "mesh-locality": "mesh-locality",
+    "gateway-selects-others": "tls-ended",
+    "network-value": "network-value",
+    "subset-unknown": "subset-unknown",
+    "injector-left": "injector-left",
+    "gateway-left-out": "discovery-gateways",
+    "gateway-port-moved": "gateway-port-moved",
+    "secret-unreachable-restart": "restart-away",
+}
+"""Fault → its recording on a mesh that is judged as somebody else's."""
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_recorded_fault_of_others_is_caught(name: str) -> None:
+    """What is declared fails or is blocked on a mesh that the suite did not install, too."""
+    trial = noticed(faults()[name], load(MESHES / f"{OF_OTHERS[name]}{SUFFIX}"), ROWS)
+    assert (trial.problems, trial.error, trial.result) == ((), "", Result.CAUGHT)
+
+
+def test_a_fault_without_a_mutation_is_recorded() -> None:
+    """Its declaration is held against something without a cluster."""
+    unmutated = {name for name, fault in faults().items() if fault.mutate is None}
+    assert unmutated - {"config-no-yaml"} <= OF_OTHERS.keys() | RECORDINGS.keys()
+
+
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recorded_fault_is_caught(name: str) -> None:
     """Exactly what is declared fails or is blocked, and the cause is named first."""

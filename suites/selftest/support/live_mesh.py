@@ -101,6 +101,9 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
         made_object(
             "v1", "ConfigMap", "istio", SYSTEM, data={"mesh": "# as istioctl writes it\nrootNamespace: istio-system"}
         ),
+        made_object(
+            "v1", "ConfigMap", "istio-sidecar-injector", SYSTEM, data={"values": '{"global": {"network": "n"}}'}
+        ),
         remote_secret,
         made_object("v1", "Secret", "reader-token", SYSTEM, data={"token": encoded("t")}),
         made_object(RBAC, "ClusterRoleBinding", "reader", subjects=[reader]),

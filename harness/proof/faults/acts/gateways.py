@@ -108,11 +108,11 @@ def services_not_exposed(live: LiveMesh) -> Iterator[None]:
     primary = live.signer
     closed = [c for c in live.mesh.topology.served_by(primary) if live.mesh.topology.has_gateway(c)]
     with absent(live, primary, _exposed(live, SERVICES)):
-        in_parallel(lambda cluster: _await_listening(live, cluster, wanted=False), closed)
+        in_parallel(lambda cluster: await_listening(live, cluster, wanted=False), closed)
         clients = {client for cluster in closed for client in _neighbours(live, cluster)}
         in_parallel(lambda client: _await_drained(live, client, closed), clients)
         yield
-    in_parallel(lambda cluster: _await_listening(live, cluster, wanted=True), closed)
+    in_parallel(lambda cluster: await_listening(live, cluster, wanted=True), closed)
 
 
 def istiod_not_exposed(live: LiveMesh) -> AbstractContextManager[None]:
@@ -179,7 +179,7 @@ def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None
         live.kube(cluster).wait(*_service(live), pending=pending, timeout=timeout, step=opened)
 
 
-def _await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool) -> None:
+def await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool) -> None:
     """Wait until a gateway's Envoy listens on 15443, or does not."""
     system = live.mesh.settings.system_namespace
 
