@@ -77,15 +77,23 @@ class Fault:
     act: Act | None = None
     """How it is made on live clusters."""
 
-    def apply(self, observation: Observation) -> Observation:
-        """The observation that the broken mesh would give; no experiment is made where the loop does not pass.
+    def mutated(self, observation: Observation) -> Observation:
+        """The observation with the fault in it, its experiments as they were.
 
         Raises:
             LookupError: there is nothing in this observation that could be broken so, or the fault has no mutation.
         """
         if self.mutate is None:
             raise LookupError(f"{self.id} is made on live clusters only")
-        broken = self.mutate(observation)
+        return self.mutate(observation)
+
+    def apply(self, observation: Observation) -> Observation:
+        """The observation that the broken mesh would give; no experiment is made where the loop does not pass.
+
+        Raises:
+            LookupError: as `mutated`.
+        """
+        broken = self.mutated(observation)
         reason = unfit(broken) if broken.experiments else ""
         if not reason:
             return broken

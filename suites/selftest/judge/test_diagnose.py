@@ -67,7 +67,7 @@ def test_whatever_is_missing_is_survived(
 
 def test_nothing_broken_gives_no_cause(good_observations: Mapping[str, Observation]) -> None:
     """A setting that hurts nobody is no fault."""
-    broken = faults()["all-local"].mutate(good_observations[PRIMARIES.name])
+    broken = faults()["all-local"].mutated(good_observations[PRIMARIES.name])
     assert diagnose(broken, ()) == ()
 
 
@@ -160,7 +160,7 @@ def test_a_pending_address_of_cloud_provider_kind_says_restart(good_observations
     asked = observation.asked.model_copy(update={"load_balancer": "cloud-provider-kind"})
     said = ("error node controller: dial tcp 127.0.0.1:43211: connect: connection refused",)
     changed = observation.model_copy(update={"asked": asked, "load_balancer_log": said})
-    broken = faults()["gateway-no-address"].mutate(changed)
+    broken = faults()["gateway-no-address"].mutated(changed)
     (cause,) = diagnose(broken, _judged(broken))
     assert "<pending>" in cause.found
     assert "restart cloud-provider-kind" in cause.repair
@@ -178,7 +178,7 @@ def test_a_load_balancer_that_ran_before_is_evidence(good_observations: Mapping[
             "detail": "it runs already (process 7), and was not started here",
         }
     )
-    broken = faults()["gateway-no-address"].mutate(observation.model_copy(update={"steps": (step,)}))
+    broken = faults()["gateway-no-address"].mutated(observation.model_copy(update={"steps": (step,)}))
     (cause,) = diagnose(broken, _judged(broken))
     assert "it runs already (process 7)" in " ".join(cause.evidence)
 
@@ -257,12 +257,12 @@ def test_what_clients_know_is_evidence(good_observations: Mapping[str, Observati
 
 def test_the_operators_reason_is_evidence() -> None:
     """RemoteIstiodNotReady's reason stands in the webhook's annotation; the cause is what makes it so."""
-    broken = faults()["istiod-not-exposed"].mutate(good(REMOTE, "sail"))
+    broken = faults()["istiod-not-exposed"].mutated(good(REMOTE, "sail"))
     causes = diagnose(broken, _judged(broken))
     assert [cause.id for cause in causes] == ["istiod-not-exposed"]
     assert "CP-READY" in causes[0].explains
     # Where nothing else explains it, the annotation is what is shown.
-    only_annotation = faults()["discovery-address"].mutate(good(REMOTE, "sail"))
+    only_annotation = faults()["discovery-address"].mutated(good(REMOTE, "sail"))
     healthy = good(REMOTE, "sail")
     kept = on(
         healthy, "west", sail=only_annotation["west"].sail[:0] + _not_ready(healthy), webhooks=_annotated(healthy)
@@ -290,7 +290,7 @@ def _annotated(observation: Observation) -> tuple[object, ...]:
 def test_evidence_is_a_few_short_lines(good_observations: Mapping[str, Observation]) -> None:
     """However much is said, a cause stays readable."""
     observation = good_observations[PRIMARIES.name]
-    broken = faults()["gateway-no-address"].mutate(observation)
+    broken = faults()["gateway-no-address"].mutated(observation)
     event = ApiEvent(
         namespace="istio-system",
         object="Service/istio-eastwestgateway",
@@ -308,9 +308,9 @@ def test_evidence_is_a_few_short_lines(good_observations: Mapping[str, Observati
 
 def test_an_effect_is_not_named_beside_its_cause(good_observations: Mapping[str, Observation]) -> None:
     """A silent port behind a gateway that is down, or an istiod that its expired CA keeps from starting."""
-    down = faults()["gateway-down"].mutate(good_observations[PRIMARIES.name])
+    down = faults()["gateway-down"].mutated(good_observations[PRIMARIES.name])
     assert "gateway-filtered" not in {candidate.detector.id for candidate in candidates(down)}
-    both = faults()["control-plane-down"].mutate(faults()["key-mismatch"].mutate(good_observations[PRIMARIES.name]))
+    both = faults()["control-plane-down"].mutated(faults()["key-mismatch"].mutated(good_observations[PRIMARIES.name]))
     assert [cause.id for cause in diagnose(both, _judged(both))] == ["key-mismatch"]
 
 
@@ -356,7 +356,7 @@ def test_causes_are_documented() -> None:
 
 def test_a_cause_of_the_other_cluster_leaves_an_effect_alone(good_observations: Mapping[str, Observation]) -> None:
     """West's istiod does not need East's certificates."""
-    observation = faults()["control-plane-down"].mutate(good_observations[PRIMARIES.name])
+    observation = faults()["control-plane-down"].mutated(good_observations[PRIMARIES.name])
     secret = observation[east(observation)].ca_secret
     assert secret
     broken = on(observation, east(observation), ca_secret=secret.model_copy(update={"key_matches": False}))
