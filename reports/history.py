@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.base.errors import UserError
 from harness.runs.output_layout import BADGE, REPORT_HTML, REPORT_JSON
 from reports import badge
 from reports.document import read as read_document
+from reports.html.page import assets, templates
 from reports.model import ConformanceReport, Result
 from reports.summary import headline
 
@@ -118,20 +115,8 @@ def nights(entries: Iterable[Entry]) -> tuple[tuple[str, ...], tuple[Night, ...]
 
 def page(entries: Sequence[Entry]) -> str:
     """The table as one HTML page, in the look of the report."""
-    environment = Environment(
-        loader=PackageLoader("reports.html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns, rows = nights(entries)
-    style = files("reports.html").joinpath("templates", "style.css").read_text()
-    return environment.get_template("history.html.j2").render(
-        columns=columns,
-        nights=rows,
-        style=Markup(style),  # noqa: S704 - our own file
-    )
+    return templates().get_template("history.html.j2").render(columns=columns, nights=rows, style=assets()["style"])
 
 
 def write(directory: Path) -> Path:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -110,8 +111,9 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
     )
 
 
+@cache
 def templates() -> Environment:
-    """The templates of this package, with the filters that they use."""
+    """The templates of this package, with the filters that they use; each is compiled once in a process."""
     environment = Environment(
         loader=PackageLoader("reports.html"),
         autoescape=True,

@@ -1,15 +1,13 @@
 """Fixtures of the self-tests."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
-from harness.model.observation import Observation, load
+from harness.model.observation import Observation
 from suites.selftest.support.foreign import foreign
 from suites.selftest.support.good import TOPOLOGIES, good
-
-RECORDED = Path(__file__).parent / "recorded"
+from suites.selftest.support.recordings import NAMES, recorded
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +19,7 @@ def made_observations() -> Mapping[str, Observation]:
 @pytest.fixture(scope="session")
 def good_observations(made_observations: Mapping[str, Observation]) -> Mapping[str, Observation]:
     """The same as recorded on live clusters; only the mixed one is made up."""
-    recorded = {path.name.removesuffix(".json.gz"): load(path) for path in sorted(RECORDED.glob("*.json.gz"))}
-    return {**made_observations, **recorded}
+    return {**made_observations, **{name: recorded(name) for name in NAMES}}
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from harness.model.observation import Observation
 from harness.model.resilience import ACTED, FAILED, MENDED, SCENARIOS, WHOLE, Moment, Resilience, Scenario, Stream
 from harness.model.traffic import Request
 from suites.catalogue import resilience
-from suites.selftest.conftest import RECORDED
 from suites.selftest.support import good_resilience
 from suites.selftest.support.good import TOPOLOGIES, good
+from suites.selftest.support.recordings import RECORDED
 
 RECORDINGS = {path.name.removesuffix(".json.gz"): path for path in sorted((RECORDED / "resilience").glob("*.json.gz"))}
 """Live, by the topology's name: those scenarios that were played where the machine had time for them."""

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[3]
 PATIENCE = 300
 """Seconds after which a session that should have ended has not; a busy machine is no failure."""
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["pytest", "fixtures.lab", "fixtures.unjudged", "fixtures.reporting", "allure_pytest.plugin"])
+_FORKS.set_forkserver_preload(["suites.selftest.support.preloaded"])
 
 
 def _run(said: str, environment: Mapping[str, str], arguments: Sequence[str]) -> None:

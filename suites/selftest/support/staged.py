@@ -28,7 +28,7 @@ from harness.mesh import cleanup, pki, procedure, removal, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.pki import CaFiles, Pki
 from harness.model.experiment import Experiments
-from harness.model.observation import Asked, Cleanup, Observation, load
+from harness.model.observation import Asked, Cleanup, Observation
 from harness.model.resilience import Resilience
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Phase
 from harness.model.step_log import StepLog
@@ -38,10 +38,10 @@ from harness.runs.environment import Provisions
 from harness.runs.options import Options
 from reports import publish
 from suites.selftest.support.good_resilience import resilience
+from suites.selftest.support.recordings import recorded
 
 MADE = Path(os.environ["EASTWEST_STAGED"]) / "made"
 REACHED = MADE.with_name("reached")
-RECORDED = Path(__file__).parents[1] / "recorded"
 JUDGE, REPORT, REMOVE = "judge", "report", "remove the clusters"
 """Stages beside those of a run's phases."""
 
@@ -155,7 +155,7 @@ def observe(topology: Topology, _kubes: object, asked: Asked, **given: Any) -> O
     log: StepLog = given["log"]
     with log.step(Phase.OBSERVE, "Observe"):
         reach(Phase.OBSERVE)
-    found = load(RECORDED / f"{topology.name}.json.gz")
+    found = recorded(topology.name)
     return found.model_copy(update={"steps": found.steps, "experiments": None, "cleanup": None})
 
 
@@ -167,7 +167,7 @@ def experiment(mesh: Mesh, **_: object) -> Experiments:
             reach(Phase.EXPERIMENTS)
         finally:
             gone("experiment")
-    found = load(RECORDED / f"{mesh.topology.name}.json.gz").experiments
+    found = recorded(mesh.topology.name).experiments
     assert found
     return found
 
