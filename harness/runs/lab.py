@@ -50,6 +50,7 @@ class Lab:
         self._provisions = environment.provide(self._options, log)
         if self._options.existing:
             self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].clusters))
+            verify_only.require_sample(self._site.accesses, self._options, self._site.run.id)
         self._earlier = log.steps
 
     def observe(self, topology: Topology, listener: Listener) -> Observation:

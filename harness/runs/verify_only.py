@@ -1,7 +1,8 @@
 """A mesh that is there already, on clusters that exist: what it was meant to be is found out, then it is observed.
 
 Nothing is installed, stored or changed: what is created are access reviews and a pod as a dry run, which are only
-answered, and commands that are run in the sample's pods.
+answered, and commands that are run in the sample's pods. With --deploy-sample the sample comes into a namespace of its
+own (deployed_sample.py), and the mesh stays as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from harness.observe.cluster import read_cluster
 from harness.observe.discovery import Names
 from harness.observe.required_permissions import Wanted
 from harness.observe.session import CONNECT_SECONDS
+from harness.runs import deployed_sample
 from harness.runs.options import Options
 
 DOCUMENTATION = "docs/verify-only-clusterrole.yaml"
@@ -47,7 +49,8 @@ def expect(options: Options) -> Topology:
     with TemporaryDirectory(prefix="eastwest-") as directory:
         names = [cluster.name for cluster in options.topologies[0].clusters]
         kubes = {access.name: Kube(access) for access in take(options, names, Path(directory))}
-        return discover(kubes, options)
+        # The namespace of the sample to be deployed has the run's id in its name, and there is no run yet.
+        return discover(kubes, deployed_sample.placed(options, "run"))
 
 
 def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
@@ -60,8 +63,31 @@ def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
     Raises:
         UserError: a permission is missing, or the clusters form no mesh.
     """
-    require(in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values()), kubes)
+    _require_permissions(kubes, options)
     return discovery.topology(_read(kubes, options), _names(options))
+
+
+def require_sample(accesses: Sequence[ClusterAccess], options: Options, run_id: str) -> None:
+    """See that --deploy-sample can do what it needs; nothing is done where that was not given.
+
+    Raises:
+        UserError: a permission is missing, or the sample's namespace exists.
+    """
+    if not options.deploy_sample:
+        return
+    kubes = {access.name: Kube(access) for access in accesses}
+    options = deployed_sample.placed(options, run_id)
+    _require_permissions(kubes, options)
+    deployed_sample.require_free(kubes, options.namespace)
+
+
+def _require_permissions(kubes: Mapping[str, KubeApi], options: Options) -> None:
+    places = _namespaces(options)
+    require(in_parallel(lambda kube: lacking(kube, places), kubes.values()), kubes)
+    if options.deploy_sample:
+        wanted, own = deployed_sample.needed(options), (options.namespace,)
+        lacked = in_parallel(lambda kube: lacking(kube, own, wanted), kubes.values())
+        require(lacked, kubes, deployed_sample.DOCUMENTATION)
 
 
 def take(options: Options, names: Sequence[str], directory: Path) -> tuple[ClusterAccess, ...]:
@@ -76,17 +102,15 @@ def take(options: Options, names: Sequence[str], directory: Path) -> tuple[Clust
     )
 
 
-def lacking(kube: KubeApi, namespaces: Sequence[str]) -> dict[Wanted, tuple[str, ...]]:
+def lacking(
+    kube: KubeApi, namespaces: Sequence[str], needed: Sequence[Wanted] = required_permissions.NEEDED
+) -> dict[Wanted, tuple[str, ...]]:
     """What one may not do on a cluster, and in which of the namespaces.
 
     Raises:
         UserError: the API server does not say.
     """
-    questions = [
-        (wanted.permission, place)
-        for wanted in required_permissions.NEEDED
-        for place in (("",) if wanted.everywhere else namespaces)
-    ]
+    questions = required_permissions.questions(needed, namespaces)
 
     def may(question: tuple[Permission, str]) -> bool:
         answer = kube.create(required_permissions.review(*question))
@@ -101,11 +125,18 @@ def lacking(kube: KubeApi, namespaces: Sequence[str]) -> dict[Wanted, tuple[str,
             f"It can't be found out what may be done on {kube.access.context}.", why, "see that its API server answers"
         ) from None
     allowed = {question for question, answer in zip(questions, answers, strict=True) if answer}
-    return required_permissions.missing(allowed, namespaces)
+    return required_permissions.missing(allowed, namespaces, needed)
 
 
-def require(lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[str, KubeApi]) -> None:
+def require(
+    lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[str, KubeApi], page: str = DOCUMENTATION
+) -> None:
     """See that nothing is missing without which hardly anything can be judged.
+
+    Args:
+        lacked: by cluster, what is not permitted.
+        kubes: the clusters.
+        page: the file with the ClusterRole that permits it.
 
     Raises:
         UserError: something is; names all of it, cluster by cluster.
@@ -120,7 +151,7 @@ def require(lacked: Sequence[Mapping[Wanted, tuple[str, ...]]], kubes: Mapping[s
         raise UserError(
             "Permissions are missing; nothing has been done.",
             "; ".join(found),
-            f"bind the ClusterRole in {DOCUMENTATION} to the users of these contexts",
+            f"bind the ClusterRole in {page} to the users of these contexts",
         )
 
 
@@ -151,6 +182,7 @@ def verify(
         log: told of every step.
     """
     kubes = {access.name: Kube(access) for access in accesses}
+    options = deployed_sample.placed(options, run_id)
     with log.step(Phase.ENVIRONMENT, "See what may be read on every cluster") as step:
         lacked = in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values())
         missing = [
@@ -173,19 +205,31 @@ def verify(
         load_balancer="the clusters' own",
         distribution=options.distribution.name,
         images="registry",
+        sample="deployed" if options.deploy_sample else "found",
+        error_rate=options.error_rate,
     )
-    return observe(
-        topology,
-        kubes,
-        asked,
-        environment=environment,
-        suite=suite_version(),
-        run_id=run_id,
-        started=started,
-        log=log,
-        requests=options.requests,
-        timeout_scale=options.timeout_scale,
-    )
+
+    def observed() -> Observation:
+        return observe(
+            topology,
+            kubes,
+            asked,
+            environment=environment,
+            suite=suite_version(),
+            run_id=run_id,
+            started=started,
+            log=log,
+            requests=options.requests,
+            timeout_scale=options.timeout_scale,
+        )
+
+    if not options.deploy_sample:
+        return observed()
+    before = deployed_sample.inventories(kubes, options.namespace)
+    with deployed_sample.deployed(topology, kubes, seen, options, run_id=run_id, log=log) as sample:
+        observation = sample.experimented(observed())
+    observation = deployed_sample.compared(observation, kubes, before, log)
+    return observation.model_copy(update={"steps": log.steps})
 
 
 def _read(kubes: Mapping[str, KubeApi], options: Options) -> list[ClusterObservation]:

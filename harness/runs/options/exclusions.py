@@ -24,6 +24,7 @@ def require_consistent(given: AllOptions, catalogue: Mapping[str, Requirement]) 
             "leave one of them out",
         )
     _require_verify_only(given)
+    _require_found_mesh(given)
     _require_resilience(given)
     _require_images(given)
     _require_free_namespace(given)
@@ -105,6 +106,26 @@ def _require_verify_only(given: AllOptions) -> None:
                 f"--verify-only and --{other} exclude each other.",
                 "nothing is installed, and the topology is read from the mesh",
                 f"leave --{other} out",
+            )
+
+
+def _require_found_mesh(given: AllOptions) -> None:
+    """What says whose traffic is judged needs --verify-only: a mesh that the run installs brings the sample."""
+    found = [name for name in ("deploy-sample", "error-rate") if is_set(given, name)]
+    if found and not given.verify_only:
+        raise UserError(
+            f"--{found[0]} needs --verify-only.",
+            "a mesh that the run installs is judged by the sample, and none of its requests may fail",
+            f"add --verify-only, or leave --{found[0]} out",
+        )
+    if given.sample_images and not given.deploy_sample:
+        raise UserError("--sample-image needs --deploy-sample.", "alone it has no meaning", "add --deploy-sample")
+    for name in ("namespace",):
+        if given.deploy_sample and is_set(given, name):
+            raise UserError(
+                f"--deploy-sample and --{name} exclude each other.",
+                "the sample comes into a namespace of its own",
+                "leave one of them out",
             )
 
 

@@ -7,13 +7,14 @@ its title. pytest's registration, the parser and docs/options.md follow from tha
 from dataclasses import dataclass
 
 from harness.runs.options.forming import ClusterOptions, MeshOptions
+from harness.runs.options.found_mesh import FoundMeshOptions
 from harness.runs.options.judging import JudgingOptions, ModeOptions, RunOptions
 from harness.runs.options.option import declared_in
 
-SECTIONS = (MeshOptions, ClusterOptions, JudgingOptions, ModeOptions, RunOptions)
+SECTIONS = (MeshOptions, ClusterOptions, JudgingOptions, ModeOptions, FoundMeshOptions, RunOptions)
 OPTIONS = tuple(option for section in SECTIONS for option in declared_in(section))
 
 
 @dataclass(frozen=True)
-class AllOptions(MeshOptions, ClusterOptions, JudgingOptions, ModeOptions, RunOptions):
+class AllOptions(MeshOptions, ClusterOptions, JudgingOptions, ModeOptions, FoundMeshOptions, RunOptions):
     """Every option of the command line."""
