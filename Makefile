@@ -9,7 +9,7 @@ ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
 SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-unlabelled,gateway-unlabelled,secret-powerless,service-missing,cluster-local,plaintext-accepted,left-behind
 OUTPUT  ?= output
-VARIANTS ?= ingress-policy,app-protocol,curl-for-sleep,gateway-port
+VARIANTS ?= ingress-policy,curl-for-sleep,gateway-renamed,one-secret,tls-secret
 
 # Where an environment forbids to keep bytecode, each process compiles the suite again: half of its start.
 unexport PYTHONDONTWRITEBYTECODE
