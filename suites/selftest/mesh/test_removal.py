@@ -1,9 +1,10 @@
 """Cleanup takes away what the run made, and nothing else."""
+# ruff: noqa: ARG002 - the signatures are those of KubeApi
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
@@ -19,6 +20,7 @@ from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from suites.selftest.support.fake_kube import FakeKube
 
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
@@ -28,32 +30,30 @@ CRD = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourc
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 
 
-class FakeKube:
-    """Records what is deleted."""
+class RecordingKube(FakeKube):
+    """Records what is deleted, and changed, of a cluster in which everything is there."""
 
     def __init__(self, name: str, history: list[tuple[str, str, str]]) -> None:
-        self.name, self._history = name, history
+        super().__init__(name)
+        self._history = history
         self.stuck = ""
         self.merged: dict[tuple[str, str], Object] = {}
 
-    def delete(self, _api: str, kind: str, name: str, namespace: str | None = None) -> bool:
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """It was there."""
         self._history.append((self.name, kind, f"{namespace}/{name}" if namespace else name))
         return True
 
-    def get(self, _api: str, _kind: str, name: str) -> Object:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
         """A namespace with the run's labels."""
         labels = {"istio-injection": "enabled", "topology.istio.io/network": "network1"}
         annotations = {"topology.istio.io/controlPlaneClusters": "cluster1", "example.org/note": "now"}
         return {"metadata": {"name": name, "labels": labels, "annotations": annotations}}
 
-    def merge(self, _api: str, kind: str, name: str, change: Object) -> None:
+    def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
         """Keep what was changed."""
         self.merged[kind, name] = change
-
-    def list(self, *_args: str, **_selectors: str) -> list[Object]:
-        """Nothing."""
-        return []
+        return change
 
     def wait(self, *which: Any, pending: Callable[[Object | None], str], **_options: Any) -> Object | None:
         """Gone at once, but for what is stuck."""
@@ -89,18 +89,18 @@ OTHERS = (_entry(NAMESPACE, "team-a", manager="kubectl-create"), _entry(ROLE, "t
 
 
 def _remove(
-    monkeypatch: pytest.MonkeyPatch, kubes: dict[str, FakeKube], before: tuple[Entry, ...], after: tuple[Entry, ...]
+    monkeypatch: pytest.MonkeyPatch, kubes: Mapping[str, KubeApi], before: tuple[Entry, ...], after: tuple[Entry, ...]
 ) -> StepLog:
     monkeypatch.setattr(inventory, "take", lambda kube: _inventory(kube.name, *before, *after))
     log = StepLog()
     inventories = {name: _inventory(name, *before) for name in kubes}
-    removal.remove(Mesh(TOPOLOGY, cast(dict[str, KubeApi], kubes), SETTINGS, log), inventories)
+    removal.remove(Mesh(TOPOLOGY, kubes, SETTINGS, log), inventories)
     return log
 
 
 def test_the_difference_and_nothing_else(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
     """Namespaces first; then, when no cluster has a control plane any more, the rest; definitions last."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     log = _remove(monkeypatch, kubes, BEFORE, MADE + OTHERS)
     east = [(kind, name) for cluster, kind, name in history if cluster == "east"]
     assert east == [
@@ -120,7 +120,7 @@ def test_a_namespace_that_stood_before_stays(
     monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
 ) -> None:
     """What the run put into it is taken out, and what others did meanwhile stays."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     others = _entry(CONFIG_MAP, "settings", "istio-system", "kubectl")
     log = _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "istio-system")), (*MADE[1:], others))
     assert ("east", "ConfigMap", "istio-system/settings") not in history
@@ -133,7 +133,7 @@ def test_a_namespace_that_stood_before_is_labelled_as_it_was(
     monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
 ) -> None:
     """The run's keys get their former values or go; what others set meanwhile, and elsewhere, stays."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     labels = {"istio-injection": "disabled", "istio.io/rev": "theirs", "team": "a"}
     system = Entry(NAMESPACE, "", "istio-system", "1", labels=labels, annotations={"example.org/note": "then"})
     log = _remove(monkeypatch, kubes, (*BEFORE, system), MADE[1:])
@@ -171,7 +171,7 @@ def test_by_hand_the_operators_resources_go_first() -> None:
 
 def test_routes_of_others_stay(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
     """Where Istio's definitions stood before, GitOps goes on applying objects of these kinds during the run."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     kind = Kind("networking.istio.io/v1", "VirtualService", "virtualservices")
     made = (_entry(kind, "theirs", "team-a", "argocd-controller"), _entry(kind, "ours", "team-a"))
     _remove(monkeypatch, kubes, (*BEFORE, _entry(NAMESPACE, "team-a"), MADE[2]), made)
@@ -182,7 +182,7 @@ def test_what_hangs_is_said_and_the_rest_is_removed(
     monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
 ) -> None:
     """A finalizer nobody takes off fails one step."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     kubes["east"].stuck = "sample"
     log = _remove(monkeypatch, kubes, BEFORE, MADE)
     failed = [step for step in log.steps if step.outcome is Outcome.FAILED]
@@ -195,7 +195,7 @@ def test_what_finalizers_hold_keeps_nothing_else(
     monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]
 ) -> None:
     """One object that does not go is named, and the definitions, whose turn comes after it, are removed."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
     kubes["east"].stuck = "istio-ca-root-cert"
     log = _remove(monkeypatch, kubes, BEFORE, MADE)
     (failed,) = [step for step in log.steps if step.outcome is Outcome.FAILED]
@@ -204,18 +204,17 @@ def test_what_finalizers_hold_keeps_nothing_else(
     assert ("east", "CustomResourceDefinition", "gateways.networking.istio.io") in history
 
 
-def test_cleanup_is_observed(monkeypatch: pytest.MonkeyPatch, history: list[tuple[str, str, str]]) -> None:
+def test_cleanup_is_observed(history: list[tuple[str, str, str]]) -> None:
     """Every cluster is compared with itself; one that does not answer is named."""
-    kubes = {name: FakeKube(name, history) for name in ("east", "west")}
+    kubes = {name: RecordingKube(name, history) for name in ("east", "west")}
 
     def take(kube: KubeApi) -> Inventory:
         if kube.name == "west":
             raise ApiException(status=503, reason="gone")
         return _inventory(kube.name, *BEFORE, MADE[3])
 
-    monkeypatch.setattr(inventory, "take", take)
     before = {name: _inventory(name, *BEFORE) for name in kubes}
-    found = cleanup.observe_cleanup(cast(dict[str, KubeApi], kubes), before, ["lb-1"])
+    found = cleanup.observe_cleanup(kubes, before, ["lb-1"], take)
     assert found.clusters == ("east",)
     assert [(change.change, change.name, change.detail) for change in found.changes] == [
         ("left behind", "istio-cni", "written by eastwest")

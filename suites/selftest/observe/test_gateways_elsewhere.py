@@ -4,12 +4,13 @@ from typing import Any
 
 from kubernetes.client import ApiException
 
+from harness.kube.api import Object
 from harness.model.observation import Asked
 from harness.model.reading import ReadOutcome, Subject
 from harness.observe import api_objects
 from harness.observe.cluster import read_cluster
 from suites.selftest.observe.test_api_objects import RAW
-from suites.selftest.support.leaking_cluster import fake_cluster, listed
+from suites.selftest.support.leaking_cluster import LeakingKube, listed
 
 ASKED = Asked(mode="verify-only", installer="none", istio_version="", cni=False, load_balancer="", images="registry")
 SELECTOR = {"app": "cross"}
@@ -38,7 +39,7 @@ def test_a_gateway_in_a_namespace_of_its_own_is_read() -> None:
     """Its Service, the pods that it selects and their workload; what else is in that namespace is none of ours."""
     template = {"metadata": {"labels": {**SELECTOR, "more": "x"}}}
     daemon_set = {"metadata": {**META, "name": "cross"}, "spec": {"template": template}}
-    kube = fake_cluster(
+    kube = LeakingKube(
         "east",
         {
             "/api/v1/services": listed(SERVICE),
@@ -60,15 +61,14 @@ def test_a_gateway_in_a_namespace_of_its_own_is_read() -> None:
 
 def test_what_may_not_be_read_elsewhere_takes_nothing_away() -> None:
     """The pods of the mesh's own namespaces were read, even if those of the gateway's may not be."""
-    kube = fake_cluster("east", {"/api/v1/services": listed(SERVICE)})
-    plain = kube.read.side_effect  # type: ignore[attr-defined]
 
-    def read(path: str, **query: str) -> Any:
-        if "/namespaces/gateways/" in path:
-            raise ApiException(status=403)
-        return plain(path, **query)
+    class Refusing(LeakingKube):
+        def read(self, path: str, **query: Any) -> Object | None:
+            if "/namespaces/gateways/" in path:
+                raise ApiException(status=403)
+            return super().read(path, **query)
 
-    kube.read.side_effect = read  # type: ignore[attr-defined]
+    kube = Refusing("east", {"/api/v1/services": listed(SERVICE)})
     outcomes = {reading.subject: reading.outcome for reading in read_cluster(kube, ASKED, 1).reader.readings}
     assert outcomes[Subject.PODS] is ReadOutcome.READ
 

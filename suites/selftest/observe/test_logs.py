@@ -3,8 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
-from unittest.mock import Mock
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
@@ -20,7 +19,7 @@ from harness.observe.api_objects import pod as distilled
 from harness.observe.logs import MOST_LOGS, read_logs
 from harness.proof.faults.edit import edit, pods
 from harness.proof.faults.mutations import faults
-from suites.selftest.observe.test_session import observed, pod, stub
+from suites.selftest.observe.test_session import Stub, observed, pod
 from suites.selftest.support.good import good
 
 PRIMARIES = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
@@ -32,10 +31,8 @@ def _read(
     cluster: ClusterObservation, log: str | Exception = LOG, elsewhere: Object | None = None
 ) -> tuple[ContainerLog, ...]:
     """What is kept of a cluster whose every log is the same; `elsewhere` is a pod outside of the mesh's namespaces."""
-    kube = stub("east", {"/api/v1/pods": {"items": [elsewhere]}} if elsewhere else None)
-    logs = cast(Mock, kube.logs)
-    logs.side_effect = log if isinstance(log, Exception) else None
-    logs.return_value = log
+    kube = Stub("east", {"/api/v1/pods": {"items": [elsewhere]}} if elsewhere else None)
+    kube.log = log
     return read_logs(kube, cluster, None, 1)
 
 
@@ -60,9 +57,9 @@ def test_a_mesh_that_is_well_costs_no_read(good_observations: Mapping[str, Obser
     """On recordings of live clusters, too."""
     for observation in good_observations.values():
         for cluster in observation.clusters:
-            kube = stub(cluster.name)
+            kube = Stub(cluster.name)
             assert read_logs(kube, cluster, observation.traffic, 1) == ()
-            cast(Mock, kube.logs).assert_not_called()
+            assert not kube.logs_read
 
 
 @pytest.mark.parametrize(
@@ -87,11 +84,11 @@ def test_containers_that_were_started_and_are_not_ready_are_read(
 
 def test_a_container_that_was_started_again_is_read_from_before() -> None:
     """What it says now is not yet why it ended."""
-    kube = stub("east")
-    cast(Mock, kube.logs).return_value = LOG
+    kube = Stub("east")
+    kube.log = LOG
     cluster = _stuck(good(PRIMARIES)["east"], ready=False, state="running", restarts=1)
     read_logs(kube, cluster, None, 1)
-    assert [call.kwargs["previous"] for call in cast(Mock, kube.logs).call_args_list] == [True]
+    assert kube.logs_read == [True]
 
 
 def test_one_that_says_nothing_bad_is_known_by_its_last_lines(east: ClusterObservation) -> None:
@@ -148,8 +145,8 @@ def test_proxies_of_clients_and_gateways_are_read_where_requests_went_wrong(
     """Their access logs say where a request was sent."""
     observation = good_observations[PRIMARIES.name]
     broken = faults()["gateway-filtered-15443"].apply(observation)
-    kube = stub("east")
-    cast(Mock, kube.logs).return_value = (
+    kube = Stub("east")
+    kube.log = (
         '{"authority":"helloworld:5000","response_code":503,"response_flags":"UF","upstream_host":"10.0.0.9:15443",'
         '"upstream_cluster":"outbound|5000||helloworld.sample.svc.cluster.local"}'
     )
@@ -173,15 +170,15 @@ def test_an_observation_ends_soon_though_logs_hang() -> None:
     raw["status"]["conditions"] = []
     for status in raw["status"]["containerStatuses"]:
         status["ready"] = False
-    west = stub("west", {"/api/v1/namespaces/sample/pods": {"items": [raw]}})
 
-    def hang(*_: str, timeout: float, **__: Any) -> str:
-        time.sleep(timeout)
-        raise ReadTimeoutError(None, "", "slow")  # type: ignore[arg-type]
+    class Hanging(Stub):
+        def logs(self, *_: Any, timeout: float = 15, **__: Any) -> str:
+            time.sleep(timeout)
+            raise ReadTimeoutError(None, "", "slow")  # type: ignore[arg-type]
 
-    cast(Mock, west.logs).side_effect = hang
+    west = Hanging("west", {"/api/v1/namespaces/sample/pods": {"items": [raw]}})
     began = time.monotonic()
-    found = observed(stub("east"), west)
+    found = observed(Stub("east"), west)
     assert time.monotonic() - began < 5
     assert {log.container for log in found["west"].logs} == {"sleep", "istio-proxy"}
     assert found["east"].logs == ()
@@ -203,7 +200,7 @@ def test_requests_that_were_answered_only_after_another_try_went_wrong(failures:
     sequence = Sequence(
         client="east", pod="sleep-1", command="", started=datetime.now(UTC), requests=(answered,), hosts=(host,)
     )
-    kube = stub("east")
-    cast(Mock, kube.logs).return_value = LOG
+    kube = Stub("east")
+    kube.log = LOG
     traffic = Traffic(coverage=(sequence,), cap=1, false_alarm=0)
     assert bool(read_logs(kube, good(PRIMARIES)["east"], traffic, 1)) is read

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
 import yaml
@@ -28,6 +26,7 @@ from harness.observe.cluster import ClusterObjects, read_cluster
 from harness.observe.reading import Reader
 from suites.catalogue import catalogue
 from suites.selftest.support.breakage import edit, last, on, verdicts, with_probes
+from suites.selftest.support.fake_kube import FakeKube
 
 NAMES = ("primary-remote-multi-network", "multi-primary-single-network")
 GONE = MaxRetryError(None, "/api/v1/pods", None)  # type: ignore[arg-type]
@@ -71,12 +70,9 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Observation]:
 
 
 def _kube(name: str, execs: Callable[..., ExecResult] | Exception) -> KubeApi:
-    kube: Any = create_autospec(Kube, instance=True)
-    kube.name, kube.access = name, ClusterAccess(name, name, Path("none"), f"https://{name}:6443")
-    kube.exec.side_effect = execs
-    kube.forward.side_effect = TransportError("istiod:15012: broke")
-    kube.logs.side_effect = GONE
-    return kube  # type: ignore[no-any-return]
+    kube = FakeKube(name)
+    kube.execs, kube.log = execs, GONE
+    return kube
 
 
 @pytest.mark.parametrize("name", NAMES)

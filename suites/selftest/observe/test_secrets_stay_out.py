@@ -27,10 +27,10 @@ from suites.selftest.support.leaking_cluster import (
     NAMESPACE,
     PLANTED,
     SAIL,
+    LeakingKube,
     answers,
     config_documents,
     config_maps,
-    fake_cluster,
     found_in,
     leaves,
 )
@@ -139,7 +139,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (directory / "terminal.txt").open("w") as terminal, progress(directory, "", 1, terminal) as listener:
         observation = observe(
             topology,
-            {cluster.name: fake_cluster(cluster.name, answered) for cluster in topology.clusters},
+            {cluster.name: LeakingKube(cluster.name, answered) for cluster in topology.clusters},
             asked,
             environment=Environment(platform="kind", images={f"image {EVERYTHING}": EVERYTHING}),
             suite=SuiteVersion(version="0"),

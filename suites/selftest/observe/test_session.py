@@ -4,17 +4,13 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import cast
-from unittest.mock import create_autospec
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
-from harness.kube.access import ClusterAccess
 from harness.kube.api import KubeApi, Object, TransportError, explain_api_error
-from harness.kube.client import Kube
 from harness.kube.exec import exit_status
 from harness.model.cluster import ReadOutcome, Subject
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
@@ -24,6 +20,7 @@ from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.observe import observe
 from harness.observe.proxies import no_program
 from harness.observe.reading import Reader, classify, explain
+from suites.selftest.support.fake_kube import FakeKube, played
 
 ASKED = Asked(
     mode="install", installer="istioctl", istio_version="1.31", cni=True, load_balancer="metallb", images="local"
@@ -32,22 +29,22 @@ SILENT = MaxRetryError(None, "/version", None)  # type: ignore[arg-type]
 MATERIAL = "c2VjcmV0LWtleS1tYXRlcmlhbA"
 
 
-def stub(name: str, answers: Mapping[str, Object | Exception] | None = None) -> KubeApi:
-    """A cluster that answers with what it is given, to everything else with nothing, and whose execs break."""
+class Stub(FakeKube):
+    """A cluster that answers with what it is given, to everything else with nothing, and whose execs break.
 
-    def answer(question: str, **_: str) -> Object | None:
-        found = (answers or {}).get(question)
-        if isinstance(found, Exception):
-            raise found
-        return found
+    Args:
+        name: the cluster's.
+        answers: by path, and under `version` the API server's version.
+    """
 
-    kube = create_autospec(Kube, instance=True)
-    kube.name, kube.access = name, ClusterAccess(name, f"kind-{name}", Path("none"), f"https://{name}:6443")
-    kube.version.side_effect = lambda _: str(answer("version"))
-    kube.read.side_effect = answer
-    kube.create.side_effect = lambda manifest, **_: manifest
-    kube.exec.side_effect = TransportError("sleep-x/sleep: the connection broke")
-    return cast(KubeApi, kube)
+    def __init__(self, name: str, answers: Mapping[str, Object | Exception] | None = None) -> None:
+        super().__init__(name)
+        self.answers = answers or {}
+        self.execs = TransportError("sleep-x/sleep: the connection broke")
+
+    def version(self, *_: Any, **__: Any) -> str:
+        """Of the answers."""
+        return str(played(self.answers.get("version")))
 
 
 def pod(name: str, app: str, *containers: str) -> Object:
@@ -85,7 +82,7 @@ def observed(east: KubeApi, west: KubeApi) -> Observation:
 
 
 def test_an_api_server_that_never_answers_is_unreachable_with_all_that_depends_on_it() -> None:
-    found = observed(stub("east"), stub("west", {"version": SILENT}))
+    found = observed(Stub("east"), Stub("west", {"version": SILENT}))
     assert {reading.outcome for reading in found["east"].readings} == {ReadOutcome.READ}
     assert {reading.outcome for reading in found["west"].readings} == {ReadOutcome.UNREACHABLE}
     for name in ("east", "west"):
@@ -102,7 +99,7 @@ def test_one_that_stops_answering_is_lost_and_what_is_forbidden_is_forbidden() -
         "/api/v1/nodes": ApiException(status=403, reason="Forbidden"),
         "/api/v1/namespaces/istio-system/configmaps": ApiException(status=500, reason="Oops"),
     }
-    found = observed(stub("east", answers), stub("west"))["east"]
+    found = observed(Stub("east", answers), Stub("west"))["east"]
 
     def outcome(subject: Subject) -> ReadOutcome:
         reading = found.reading(subject)
@@ -118,7 +115,7 @@ def test_one_that_stops_answering_is_lost_and_what_is_forbidden_is_forbidden() -
 def test_nonsense_is_lost_and_an_error_of_the_suite_that_does_not_quote_it() -> None:
     path = "/api/v1/namespaces/istio-system/secrets"
     raw = {"metadata": {"name": "istio-remote-secret-a", "uid": "1"}, "data": {"a": MATERIAL}}
-    found = observed(stub("east", {path: {"items": [raw]}}), stub("west"))
+    found = observed(Stub("east", {path: {"items": [raw]}}), Stub("west"))
     reading = found["east"].reading(Subject.REMOTE_SECRETS)
     assert reading is not None
     assert reading.outcome is ReadOutcome.LOST
@@ -129,7 +126,7 @@ def test_nonsense_is_lost_and_an_error_of_the_suite_that_does_not_quote_it() -> 
 def test_a_broken_exec_is_transport_and_ends_soon() -> None:
     pods = {"/api/v1/namespaces/sample/pods": {"items": [pod("sleep-x", "sleep", "sleep", "istio-proxy")]}}
     began = time.monotonic()
-    found = observed(stub("east", pods), stub("west"))
+    found = observed(Stub("east", pods), Stub("west"))
     assert time.monotonic() - began < 5
     assert found.traffic is not None
     (sequence,) = found.traffic.coverage
@@ -143,7 +140,7 @@ def test_a_broken_exec_is_transport_and_ends_soon() -> None:
 
 
 def test_its_steps_are_those_of_observing() -> None:
-    found = observed(stub("east"), stub("west"))
+    found = observed(Stub("east"), Stub("west"))
     assert {step.phase for step in found.steps} == {Phase.OBSERVE}
     assert found.steps[0].title == "Read the objects of every cluster"
     assert found == Observation.model_validate_json(found.model_dump_json())

@@ -1,11 +1,11 @@
 """--verify-only: what one must be allowed to do is checked first, and nothing is stored."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ import yaml
 from harness.base.errors import UserError
 from harness.clusters import existing
 from harness.kube.access import ClusterAccess
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import Object
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.permissions import Permission
 from harness.model.step import Outcome
@@ -22,23 +22,25 @@ from harness.observe import required_permissions
 from harness.observe.required_permissions import Wanted
 from harness.runs import verify_only
 from harness.runs.options import OPTIONS, Options, parse
+from suites.selftest.support.fake_kube import FakeKube
 from suites.selftest.support.good import TOPOLOGIES, good
 
 DOCS = Path(__file__).parents[3] / "docs"
 TOPOLOGY = TOPOLOGIES["primary-remote-multi-network"]
 
 
-class FakeKube:
-    """Answers access reviews; refuses those of some resources. Anything else would be an AttributeError."""
+class ReviewingKube(FakeKube):
+    """Answers access reviews; refuses those of some resources."""
 
     refused: tuple[str, ...] = ()
 
     def __init__(self, access: ClusterAccess) -> None:
-        self.name, self.access = access.name, access
+        super().__init__(access.name)
+        self.access = access
         self.asked: list[Mapping[str, str]] = []
         self._lock = threading.Lock()
 
-    def create(self, manifest: Object) -> Object:
+    def create(self, manifest: Object, **_: Any) -> Object:
         """An answer, which no API server stores."""
         assert manifest["kind"] == "SelfSubjectAccessReview"
         attributes = manifest["spec"]["resourceAttributes"]
@@ -55,13 +57,20 @@ def _options(**given: Any) -> Options:
 
 
 @pytest.fixture(autouse=True)
-def _clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clusters of a good mesh, of which only access reviews are asked."""
-    observation = good(TOPOLOGY)
-    monkeypatch.setattr(verify_only, "Kube", FakeKube)
-    monkeypatch.setattr(FakeKube, "refused", ())
+def _clusters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clusters of a good mesh, of which only access reviews are asked, and in which nothing is written."""
+    observation, made = good(TOPOLOGY), list[ReviewingKube]()
+
+    def connect(access: ClusterAccess) -> ReviewingKube:
+        made.append(ReviewingKube(access))
+        return made[-1]
+
+    monkeypatch.setattr(verify_only, "Kube", connect)
+    monkeypatch.setattr(ReviewingKube, "refused", ())
     monkeypatch.setattr(existing, "take", lambda *_, **__: _accesses())
     monkeypatch.setattr(verify_only, "read_cluster", lambda kube, *_: SimpleNamespace(observed=observation[kube.name]))
+    yield
+    assert not [kube.writes for kube in made if kube.writes]
 
 
 def _accesses() -> tuple[ClusterAccess, ...]:
@@ -74,7 +83,7 @@ def test_the_topology_is_found_out() -> None:
 
 def test_missing_permissions_are_named_before_anything_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, cluster by cluster; what may be left out is not."""
-    monkeypatch.setattr(FakeKube, "refused", ("services", "deployments", "secrets"))
+    monkeypatch.setattr(ReviewingKube, "refused", ("services", "deployments", "secrets"))
     with pytest.raises(UserError) as error:
         verify_only.expect(_options())
     for named in ("ctx-east: list services in istio-system, sample, istio-cni", "ctx-west: list deployments"):
@@ -84,7 +93,7 @@ def test_missing_permissions_are_named_before_anything_happens(monkeypatch: pyte
 
 
 def test_what_is_optional_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeKube, "refused", ("secrets", "nodes"))
+    monkeypatch.setattr(ReviewingKube, "refused", ("secrets", "nodes"))
     seen: dict[str, Any] = {}
 
     def observe(topology: object, kubes: object, asked: Asked, **more: Any) -> Observation:
@@ -111,8 +120,8 @@ def test_what_is_optional_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_permission_is_asked_for_where_it_is_needed() -> None:
-    kube = FakeKube(_accesses()[0])
-    assert not verify_only.lacking(cast(KubeApi, kube), ("istio-system", "sample"))
+    kube = ReviewingKube(_accesses()[0])
+    assert not verify_only.lacking(kube, ("istio-system", "sample"))
     dry_run = {"verb": "create", "resource": "pods", "namespace": "sample"}
     assert dry_run in kube.asked
     assert {"verb": "list", "resource": "nodes"} in kube.asked

@@ -2,11 +2,11 @@
 # ruff: noqa: ARG002 - the signatures are those of KubeApi
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.client import ApiException
 from kubernetes.dynamic.exceptions import NotFoundError
@@ -17,6 +17,7 @@ from harness.kube.access import ClusterAccess
 from harness.kube.api import ExecResult, KubeApi, Object, TransportError
 from harness.model.step_log import OpenStep
 
+T = TypeVar("T")
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
 
@@ -35,6 +36,14 @@ class FakeKube(KubeApi):
         self.objects: dict[Key, Object] = {self._key(found): found for found in copy.deepcopy(objects)}
         self.writes: list[str] = []
         """What was written, and how."""
+        self.answers: Mapping[str, Object | Exception] = {}
+        """What is read by path; nothing behind every other path."""
+        self.log: str | Exception = ""
+        """Of every container."""
+        self.logs_read: list[bool] = []
+        """Of every log that was read: whether it is the one of the container before its restart."""
+        self.execs: Callable[..., ExecResult] | Exception = TransportError("not there")
+        """What commands in pods come to."""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None."""
@@ -125,8 +134,8 @@ class FakeKube(KubeApi):
         return "v1.36.1"
 
     def read(self, path: str, *, accept: str = "application/json", **query: str) -> Object | None:
-        """Nothing: what is read by path is played where a test needs it."""
-        return None
+        """One of the answers."""
+        return played(self.answers.get(path))
 
     def logs(
         self,
@@ -139,8 +148,9 @@ class FakeKube(KubeApi):
         previous: bool = False,
         timeout: float = 15,
     ) -> str:
-        """Nothing."""
-        return ""
+        """The same of every container."""
+        self.logs_read.append(previous)
+        return played(self.log)
 
     def run(self, command: Sequence[str | Path], *, input: str | None = None, timeout: float | None = None) -> str:  # noqa: A002
         """No program is there."""
@@ -149,8 +159,10 @@ class FakeKube(KubeApi):
     def exec(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: str = "", timeout: float = 30
     ) -> ExecResult:
-        """No pod can be reached."""
-        raise TransportError(f"{pod}: not there")
+        """What `execs` makes of it."""
+        if isinstance(self.execs, Exception):
+            raise self.execs
+        return self.execs(namespace, pod, container, command, stdin=stdin, timeout=timeout)
 
     def exec_lines(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
@@ -172,6 +184,13 @@ class _MissingError(Exception):
     """What the client is told of an object that is not there."""
 
     status, reason, body, headers = 404, "NotFound", "", None
+
+
+def played(answer: T | Exception) -> T:
+    """The answer; raised where it is an exception."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def merged(target: Any, change: Any) -> Any:

@@ -5,20 +5,18 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, cast
-from unittest.mock import create_autospec
+from socket import socket
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from harness.kube.access import ClusterAccess
-from harness.kube.api import ExecResult, KubeApi, Object, TransportError
-from harness.kube.client import Kube
+from harness.kube.api import ExecResult, Object, TransportError
 from harness.observe import proxies
 from suites.selftest.observe.test_api_objects import RAW
 from suites.selftest.observe.test_secrets import TOKEN, secret
+from suites.selftest.support.fake_kube import FakeKube
 
 PEM = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 OPAQUE = "kubeadm-0pen5esame-0123456789abcdef"
@@ -164,19 +162,29 @@ def run(_namespace: str, pod: str, container: str, command: tuple[str, ...], **_
     raise TransportError(f"{pod}/{container}: {EVERYTHING}")
 
 
-@contextmanager
-def no_connection(*_: object) -> Iterator[Any]:
-    raise OSError(EVERYTHING)
-    yield
+class LeakingKube(FakeKube):
+    """A cluster of which every answer is full of key material.
 
+    Args:
+        name: the cluster's.
+        answers: by path.
+    """
 
-def fake_cluster(name: str, answered: Mapping[str, Object]) -> KubeApi:
-    kube = create_autospec(Kube, instance=True)
-    kube.name, kube.access = name, ClusterAccess(name, f"kind-{name}", Path("none"), f"https://{name}:6443")
-    kube.version.side_effect = lambda _: f"v1.36.1 {EVERYTHING}"
-    kube.read.side_effect = lambda path, **_: answered.get(path)
-    kube.create.side_effect = lambda manifest, **_: everywhere(manifest)
-    kube.exec.side_effect = run
-    kube.logs.side_effect = lambda *_, **__: f"2026-11-23T21:50:16Z\twarn\t{EVERYTHING}"
-    kube.forward.side_effect = no_connection
-    return cast(KubeApi, kube)
+    def __init__(self, name: str, answers: Mapping[str, Object | Exception]) -> None:
+        super().__init__(name)
+        self.answers, self.execs = answers, run
+        self.log = f"2026-11-23T21:50:16Z\twarn\t{EVERYTHING}"
+
+    def version(self, *_: Any, **__: Any) -> str:
+        """Leaks."""
+        return f"v1.36.1 {EVERYTHING}"
+
+    def create(self, manifest: Object, **_: Any) -> Object:
+        """The object comes back with key material."""
+        return everywhere(manifest)  # type: ignore[no-any-return]
+
+    @contextmanager
+    def forward(self, *_: Any, **__: Any) -> Iterator[socket]:
+        """No connection comes about."""
+        raise OSError(EVERYTHING)
+        yield
