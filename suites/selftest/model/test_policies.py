@@ -52,7 +52,7 @@ GATEWAY = {"selector": {"matchLabels": {"istio": "eastwestgateway"}}, "action": 
         (policy("AuthorizationPolicy", "shop"), False),
         (policy("AuthorizationPolicy", "istio-system", targetRefs=[{"kind": "Gateway", "name": "ingress"}]), False),
         (policy("EnvoyFilter", "istio-system", workloadSelector={"labels": {"istio": "ingressgateway"}}), False),
-        (policy("EnvoyFilter", "istio-system", configPatches=[]), True),
+        (policy("EnvoyFilter", "istio-system", configPatches=[]), False),
         (policy("DestinationRule", "istio-system", host="*.local"), True),
         (policy("DestinationRule", "istio-system", host="helloworld"), False),
         (policy("DestinationRule", "sample", host="helloworld"), True),
@@ -69,3 +69,12 @@ def test_policies_that_concern_the_traffic(
     observation = foreign_observations["multi-primary-multi-network"]
     observed = observation.clusters[0].model_copy(update={"config": (item,)})
     assert bool(policies.traffic_policies(observation, observed)) is concerns
+
+
+def test_what_stays_within_a_proxy_is_compared_on_a_mesh_of_the_suite(
+    good_observations: Mapping[str, Observation],
+) -> None:
+    observation = good_observations["multi-primary-multi-network"]
+    item = policy("EnvoyFilter", "istio-system", configPatches=[])
+    observed = observation.clusters[0].model_copy(update={"config": (item,)})
+    assert policies.traffic_policies(observation, observed)
