@@ -14,7 +14,7 @@ from harness.model.revisions import revision
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
 BY_WORKLOAD = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar")
 PER_PROXY = ("EnvoyFilter", "ProxyConfig", "Telemetry", "WasmPlugin")
-"""What these change stays within a proxy; on a mesh of others it may differ. An EnvoyFilter that does harm shows in what
+"""What these change stays within a proxy; on a mesh of others it may differ. An EnvoyFilter that harms shows in what
 the proxies refuse (XDS-SYNCED), in GW-DATAPATH, or in the traffic."""
 SETTINGS = (
     "defaultDestinationRuleExportTo",
