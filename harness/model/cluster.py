@@ -3,6 +3,7 @@
 from harness.model.base import Model
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.istio import (
+    AdmissionWebhook,
     ConfigObject,
     DryRun,
     InjectionWebhook,
@@ -32,6 +33,7 @@ from harness.model.reading import (
 )
 
 __all__ = [
+    "AdmissionWebhook",
     "ApiEvent",
     "ClusterObservation",
     "Condition",
@@ -79,6 +81,8 @@ class ClusterObservation(Model):
     webhooks: tuple[InjectionWebhook, ...] = ()
     validating_webhooks: tuple[InjectionWebhook, ...] = ()
     """Istio's, which check its configuration objects; empty also where they may not be read."""
+    other_webhooks: tuple[AdmissionWebhook, ...] = ()
+    """Of other vendors, about pods; empty also where they may not be read."""
     dry_run: DryRun | None = None
     config: tuple[ConfigObject, ...] = ()
     mesh_config: tuple[MeshConfig, ...] = ()

@@ -55,6 +55,17 @@ class InjectionWebhook(Model):
     """What declares it; None where that was not observed."""
 
 
+class AdmissionWebhook(Model):
+    """An admission webhook configuration of another vendor that the API server asks about pods."""
+
+    kind: str
+    """MutatingWebhookConfiguration or ValidatingWebhookConfiguration."""
+    name: str
+    rules: tuple[str, ...]
+    """The names of its webhooks, which are what the API server's messages name."""
+    origin: Origin | None = None
+
+
 class DryRun(Model):
     """A pod sent to the API server as a server-side dry run in the sample namespace."""
 

@@ -65,7 +65,8 @@ class Container(Model):
     """How it ended before it was started again: reason, exit code, message."""
     env: dict[str, str] = {}
     """Literal values of variables whose names begin with ISTIO_META_, PILOT_, CLUSTER_ID, REVISION, EXTERNAL_ISTIOD,
-    CA_ADDR, ENABLE_CA_SERVER, EXTERNAL_CA, ISTIO_MULTIROOT_MESH, TRUST_DOMAIN; of istio-proxy and discovery only."""
+    CA_ADDR, ENABLE_CA_SERVER, EXTERNAL_CA, ISTIO_MULTIROOT_MESH, TRUST_DOMAIN, ROOT_CA_DIR; of istio-proxy and
+    discovery only."""
 
 
 class Pod(Model):
@@ -158,6 +159,8 @@ class Service(Model):
     traffic_distribution: str = ""
     """`spec.trafficDistribution`, else the annotation networking.istio.io/traffic-distribution."""
     internal_traffic_policy: str = ""
+    proxy_protocol: str = ""
+    """The annotation `key: value` by which its load balancer is told to send the PROXY protocol; empty without one."""
     ready_endpoints: tuple[str, ...] = ()
     """Addresses of its ready endpoints (EndpointSlices)."""
     origin: Origin | None = None

@@ -40,6 +40,7 @@ class Subject(StrEnum):
     SAIL = "Sail resources"
     WEBHOOKS = "injection webhooks"
     VALIDATION = "validating webhooks"
+    ADMISSION = "admission webhooks of others"
     DRY_RUN = "injection dry run"
     CONFIG = "Istio configuration"
     MESH_CONFIG = "mesh configuration"

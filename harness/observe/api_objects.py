@@ -1,6 +1,7 @@
 """Distils Kubernetes' own objects, as the API server's JSON says them, into the observation's models. Pure."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from harness.model.origin import origin
 PROXY = "istio-proxy"
 NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
+_OFF = frozenset({"", "false", "none", "no", "off", "disabled"})
 _ENV_OF = (PROXY, "discovery")
 _ENV_PREFIXES = (
     "ISTIO_META_",
@@ -35,6 +37,7 @@ _ENV_PREFIXES = (
     "EXTERNAL_CA",
     "ISTIO_MULTIROOT_MESH",
     "TRUST_DOMAIN",
+    "ROOT_CA_DIR",
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -238,9 +241,20 @@ def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -
         external_ips=tuple(spec.get("externalIPs") or ()),
         traffic_distribution=spec.get("trafficDistribution") or _annotated(raw, _TRAFFIC_DISTRIBUTION),
         internal_traffic_policy=spec.get("internalTrafficPolicy") or "",
+        proxy_protocol=_proxy_protocol(metadata(raw).get("annotations") or {}),
         ready_endpoints=endpoints.get(key, ()),
         origin=origin(metadata(raw)),
     )
+
+
+def _proxy_protocol(annotations: Mapping[str, str]) -> str:
+    """The annotation that has a load balancer send the PROXY protocol; each cloud has a key of its own for that."""
+    told = (
+        f"{key}: {value}"
+        for key, value in annotations.items()
+        if re.search("proxy-?_?protocol", key, re.IGNORECASE) and str(value).lower() not in _OFF
+    )
+    return next(told, "")
 
 
 def _annotated(raw: Object, key: str) -> str:

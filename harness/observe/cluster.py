@@ -15,6 +15,7 @@ from harness.kube.api import KubeApi, Object, metadata
 from harness.model import expectations, experiment
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
+    AdmissionWebhook,
     ApiEvent,
     ClusterObservation,
     ConfigObject,
@@ -147,6 +148,7 @@ class _Source:
             (Subject.SAIL, "sail", self.sail, ()),
             (Subject.WEBHOOKS, "webhooks", self.webhooks, ()),
             (Subject.VALIDATION, "validating_webhooks", self.validating_webhooks, ()),
+            (Subject.ADMISSION, "other_webhooks", self.other_webhooks, ()),
             (Subject.CONFIG, "config", self.config, ()),
             (Subject.MESH_CONFIG, "mesh_config", self.mesh_config, ()),
             (Subject.REMOTE_SECRETS, "remote_secrets", self.remote_secrets, ()),
@@ -244,6 +246,14 @@ class _Source:
     def validating_webhooks(self) -> tuple[InjectionWebhook, ...]:
         found = self._items("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations")
         return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_validation_webhook(raw))
+
+    def other_webhooks(self) -> tuple[AdmissionWebhook, ...]:
+        return tuple(
+            istio_objects.admission_webhook(raw, kind)
+            for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+            for raw in self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s")
+            if istio_objects.is_about_pods(raw) and not istio_objects.is_injection_webhook(raw)
+        )
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"

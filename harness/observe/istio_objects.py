@@ -10,6 +10,7 @@ from harness.kube.api import Object, metadata
 from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import (
+    AdmissionWebhook,
     ConfigObject,
     InjectionWebhook,
     MeshConfig,
@@ -102,6 +103,18 @@ def injection_webhook(raw: Object) -> InjectionWebhook:
         webhooks=tuple(_webhook_rule(rule) for rule in raw.get("webhooks") or []),
         origin=origin(metadata(raw)),
     )
+
+
+def is_about_pods(raw: Object) -> bool:
+    """Whether an admission webhook configuration, of whatever vendor, is asked when a pod is created."""
+    rules = [rule for webhook in raw.get("webhooks") or () for rule in webhook.get("rules") or ()]
+    return any({"pods", "*", "*/*"} & set(rule.get("resources") or ()) for rule in rules)
+
+
+def admission_webhook(raw: Object, kind: str) -> AdmissionWebhook:
+    """An admission webhook configuration of another vendor."""
+    rules = tuple(webhook["name"] for webhook in raw.get("webhooks") or ())
+    return AdmissionWebhook(kind=kind, name=metadata(raw)["name"], rules=rules, origin=origin(metadata(raw)))
 
 
 def _webhook_rule(raw: Object) -> WebhookRule:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.judge.diagnose.ca_secret import brief, fault, istiod_says, judged, look, secrets
+from harness.judge.diagnose.certificates_in_use import secret_is_unused
 from harness.judge.diagnose.graph import JUDGED_AT, Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import restart_workloads
@@ -96,7 +97,8 @@ def _distrust(observation: Observation) -> Iterator[Found]:
         counts = Counter(name for pair in pairs for name in pair)
         name = max(counts, key=lambda each: (counts[each], order.index(each)))
         concerned = [each for each in left if name in (each.trust.cluster, each.signed.cluster)]
-        yield _at_odds(observation, name, concerned)
+        if not secret_is_unused(observation, observation.topology[name]):
+            yield _at_odds(observation, name, concerned)
         left = [each for each in left if each not in concerned]
 
 

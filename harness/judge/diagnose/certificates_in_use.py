@@ -9,13 +9,68 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
 from harness.model import ca, expectations, x509
 from harness.model.certificate import Certificate
-from harness.model.cluster import ClusterObservation, Subject
+from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
 
+_CA_DIRECTORY = "ROOT_CA_DIR"
+_MOUNTED = frozenset({"", "./etc/cacerts", "/etc/cacerts", "etc/cacerts"})
+_OF_CA = ("CERT-IN-USE", "CERT-ROOT-SHARED", "CERT-WORKLOAD", "GW-DATAPATH")
 
-@cause("cacerts-late", Layer.CERTIFICATES, "CERT-IN-USE", breaks=Layer.CONTROL_PLANE)
+
+@cause("ca-directory", Layer.CERTIFICATES, *_OF_CA, breaks=Layer.CONTROL_PLANE)
+def ca_directory(observation: Observation) -> Iterator[Found]:
+    """A control plane looks for its CA where `cacerts` is not.
+
+    istiod reads its CA from the directory in ROOT_CA_DIR, by default etc/cacerts, where the secret is mounted. With
+    another directory it finds nothing there and makes a self-signed CA of its own, whatever the secret holds.
+    """
+    for cluster, observed, _ in secrets(observation):
+        for pod, directory in _elsewhere(observed) if cluster.is_primary else ():
+            if _unused(observation, cluster, observed):
+                workload = next(iter(expectations.istiod_workloads(observed)), None)
+                name = workload.name if workload else "istiod"
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Deployment {pod.namespace}/{name}",
+                    field=f"env {_CA_DIRECTORY}",
+                    expected="none, or etc/cacerts, where the secret is mounted",
+                    found=directory,
+                    repair=noted(
+                        kubectl(observed, "-n", pod.namespace, f"get deployment {name} -o yaml"),
+                        f"take {_CA_DIRECTORY} out of values.pilot.env",
+                    ),
+                    change=f"Take {_CA_DIRECTORY} out of values.pilot.env of {cluster.name}",
+                    evidence=istiod_says(observed),
+                )
+                break
+
+
+def _elsewhere(observed: ClusterObservation) -> Iterator[tuple[Pod, str]]:
+    for pod in expectations.istiod_pods(observed):
+        container = pod.container("discovery")
+        directory = container.env.get(_CA_DIRECTORY, "") if container else ""
+        if directory.rstrip("/") not in _MOUNTED:
+            yield pod, directory
+
+
+def _unused(observation: Observation, cluster: Cluster, observed: ClusterObservation) -> bool:
+    """Whether a control plane is seen to sign with another CA than that of the secret."""
+    authority = observed.ca_secret.ca_cert if observed.ca_secret else None
+    return authority is None or any(
+        plane.serving_chain and not _from_secret(observation, cluster, plane, authority)
+        for plane in observed.control_planes
+    )
+
+
+def secret_is_unused(observation: Observation, cluster: Cluster) -> bool:
+    """Whether a cluster's control plane signs with another CA than that in its secret: then that is the cause."""
+    found = (*ca_directory.find(observation), *cacerts_late.find(observation))
+    return any(each.cluster == cluster.name for each in found)
+
+
+@cause("cacerts-late", Layer.CERTIFICATES, *_OF_CA, breaks=Layer.CONTROL_PLANE)
 def cacerts_late(observation: Observation) -> Iterator[Found]:
     """A control plane does not sign with the CA in `cacerts`.
 
@@ -27,6 +82,8 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
         authority, system = secret.ca_cert, observation.asked.system_namespace
         if not (authority and cluster.is_primary and authority.basic_constraints and authority.basic_constraints.ca):
             continue
+        if any(_elsewhere(observed)):
+            continue  # a cause by itself
         for plane in observed.control_planes:
             if not plane.serving_chain or _from_secret(observation, cluster, plane, authority):
                 continue
@@ -50,8 +107,12 @@ def _from_secret(observation: Observation, cluster: Cluster, plane: ControlPlane
         return True
     if not ca.found(observation):
         return False
-    leads = x509.paths(plane.serving_chain, ca.bundle(observation[cluster]))
-    return bool(leads) or ca.has_own_tls(observation, cluster, plane)
+    roots = ca.bundle(observation[cluster])
+    if any(cluster.name in {each.trust.cluster, each.signed.cluster} for each in ca.distrusted(observation)):
+        # Another cluster does not trust it: then a CA that only istiod's own bundle knows is none of the secret's.
+        secret = observation[cluster].ca_secret
+        roots = (secret.roots or tuple(filter(None, [secret.root_cert]))) if secret else ()
+    return bool(x509.paths(plane.serving_chain, roots)) or ca.has_own_tls(observation, cluster, plane)
 
 
 @cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)

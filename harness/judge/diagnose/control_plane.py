@@ -48,6 +48,7 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
             expected="True",
             found=short(evidence, missing),
             repair=_start(observation, cluster, deployment, pods),
+            change=f"Let Deployment {named} become available: {short(evidence, missing)}",
             evidence=few(evidence, logged_by_control_planes(observed), failed_steps(observation, cluster.name)),
         )
 

@@ -46,6 +46,8 @@ def _port(observation: Observation, exchange: Exchange, service: str, port: int,
             kubectl(observed, "get mutatingwebhookconfigurations,envoyfilters --all-namespaces"),
             f"what gives a Service's port another name or appProtocol, or looks into {protocol} on its way?",
         ),
+        change=f"Find what looks into {protocol} between the clusters, or renames ports of Services: a webhook, an "
+        "EnvoyFilter, a firewall; and change that",
     )
 
 
@@ -110,6 +112,8 @@ def authz_missing(observation: Observation) -> Iterator[Found]:
                 kubectl(observed, "-n", policy.namespace, "get authorizationpolicies"),
                 "the experiment has withdrawn its own; what deletes policies here, or keeps istiod from reading them?",
             ),
+            change=f"Let AuthorizationPolicies of {policy.namespace} stay on {name}: something deletes them, or they "
+            "are applied elsewhere only",
             evidence=few(_told(open_ones), policy.pending),
         )
 

@@ -101,7 +101,9 @@ def _origins(observation: Observation, observed: ClusterObservation) -> dict[Key
     found |= {(each.kind, each.namespace, each.name): each.origin for each in observed.workloads}
     found |= {("Service", each.namespace, each.name): each.origin for each in observed.services}
     found |= {("MutatingWebhookConfiguration", "", each.name): each.origin for each in observed.webhooks}
+    found |= {(each.kind, "", each.name): each.origin for each in observed.other_webhooks}
     found |= {(each.kind, "", each.name): each.origin for each in observed.sail}
+    found |= {("ValidatingWebhookConfiguration", "", each.name): each.origin for each in observed.validating_webhooks}
     found |= {(each.kind, each.namespace, each.name): each.origin for each in observed.config}
     found |= {("Secret", each.namespace, each.name): each.origin for each in observed.remote_secrets}
     for each in observed.mesh_config:

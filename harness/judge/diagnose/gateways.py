@@ -304,6 +304,8 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
             expected="answers",
             found=f"{first.result} {first.detail}".strip(),
             repair=_open(observation, first),
+            change=f"Let TCP {port} to {first.address} pass from {', '.join(dict.fromkeys(p.source for p in probes))}: "
+            f"in the firewall, the NetworkPolicies, and the load balancer of {named(observation, observed, 'Service')}",
             evidence=few(
                 tried,
                 [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from harness.judge.diagnose.ca_secret import istiod_says
 from harness.judge.diagnose.facts import events, few, read, readiness
 from harness.judge.diagnose.graph import Layer
+from harness.judge.diagnose.refused_pods import is_known
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
 from harness.model import admission, expectations, revisions, x509
@@ -182,6 +183,8 @@ def injection_refused(observation: Observation) -> Iterator[Found]:
         if observed.dry_run is None or observed.dry_run.injected:
             continue
         sample = observation.asked.sample_namespace
+        if is_known(observed, observed.dry_run.error, sample):
+            continue
         named = _FAILED_WEBHOOK.search(observed.dry_run.error)
         yield Found(
             cluster=cluster.name,

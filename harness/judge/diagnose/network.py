@@ -164,5 +164,6 @@ def no_route(observation: Observation) -> Iterator[Found]:
             repair=noted("; ".join(routes), f"on each node of {source}; and the way back")
             if routes
             else noted(kubectl(there, "get nodes -o wide"), f"route the pod ranges of {target} to {source}"),
+            change=f"Route the pod ranges of {target} to the nodes of {source} and back; or give them two networks",
             evidence=few(f"{p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes),
         )

@@ -116,6 +116,8 @@ def policies_differ(observation: Observation) -> Iterator[Found]:
         specs = {str(item.spec) for _, item in having}
         if not lacking and len(specs) <= 1:
             continue
+        if having[0][1].kind == "ServiceEntry":
+            continue  # a cause by itself
         (first, item), there = having[0], ", ".join(seen.name for seen, _ in having)
         observed = first if lacking else having[-1][0]
         yield Found(

@@ -6,7 +6,7 @@ from harness.judge.diagnose import remote_secret_facts as facts
 from harness.judge.diagnose.facts import failed_steps, few, read, taken_name
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted, steps
+from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
 from harness.model import revisions
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
@@ -50,6 +50,8 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 expected=f"a remote secret for {other.name} ({other.cluster_name})",
                 found=f"none; there are: {others}" if others else "none",
                 repair=create_remote_secret(observation, cluster, other),
+                change=f"Give the control plane of {cluster.name} a remote secret for {other.name}, keyed by "
+                f"{other.cluster_name} (istioctl create-remote-secret)",
                 evidence=few(facts.sync_lines(observation, observed, other), failed_steps(observation, cluster.name)),
             )
 
@@ -64,14 +66,16 @@ def secret_misplaced(observation: Observation) -> Iterator[Found]:
     for cluster, observed, other, holding in _absent(observation):
         for secret in holding[:1]:
             if secret.namespace != system:
-                delete = kubectl(observed, "-n", secret.namespace, f"delete secret {secret.name}")
                 yield Found(
                     cluster=cluster.name,
                     object=f"Secret {secret.namespace}/{secret.name}",
                     field="namespace",
                     expected=system,
                     found=secret.namespace,
-                    repair=steps(create_remote_secret(observation, cluster, other), delete),
+                    repair=noted(
+                        create_remote_secret(observation, cluster, other),
+                        f"then nothing reads {secret.namespace}/{secret.name} any more",
+                    ),
                     evidence=facts.sync_lines(observation, observed, other),
                 )
 
@@ -115,12 +119,20 @@ def secret_wrong_name(observation: Observation) -> Iterator[Found]:
             field="key",
             expected=other.cluster_name,
             found=", ".join(secret.clusters),
-            repair=steps(
-                kubectl(observed, "-n", secret.namespace, f"delete secret {secret.name}"),
-                create_remote_secret(observation, cluster, other),
-            ),
+            repair=_under_its_name(observation, cluster, other, secret),
             evidence=facts.sync_lines(observation, observed, other),
         )
+
+
+def _under_its_name(observation: Observation, cluster: Cluster, other: Cluster, secret: RemoteSecret) -> str:
+    """A secret with the right key: in the place of one of the same name, else beside it; nothing is without meanwhile.
+
+    What was applied is merged: a key that was not applied before would stay.
+    """
+    made = create_remote_secret(observation, cluster, other)
+    if secret.name == f"istio-remote-secret-{other.cluster_name}":
+        return made.replace(" apply -f -", " replace -f -")
+    return noted(made.partition("  # ")[0], f"then nobody needs {secret.namespace}/{secret.name} any more")
 
 
 @cause("secret-extra", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED", fallback=True)
@@ -142,7 +154,10 @@ def secret_extra(observation: Observation) -> Iterator[Found]:
                 expected=", ".join(c.cluster_name for c in observation.topology.watched_by(cluster))
                 or "no remote secret",
                 found=", ".join(secret.clusters),
-                repair=kubectl(observed, "-n", secret.namespace, f"delete secret {secret.name}"),
+                repair=noted(
+                    kubectl(observed, "-n", secret.namespace, f"describe secret {secret.name}"),
+                    "whose is it? Remove it if nobody needs it",
+                ),
             )
 
 

@@ -57,6 +57,7 @@ def _unusable(
         expected=wanted,
         found=seen,
         repair=repair or create_remote_secret(observation, probe.source, other),
+        change=f"Secret {name} on {probe.source}: {field} {wanted}, and not {seen}",
         evidence=few([tried], facts.sync_lines(observation, observed, other)),
     )
 

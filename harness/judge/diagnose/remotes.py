@@ -59,6 +59,7 @@ def istiod_on_remote(observation: Observation) -> Iterator[Found]:
                     expected="no control plane on a remote",
                     found=f"{workload.ready} of {workload.desired} pods ready",
                     repair=steps(_demote(observed, workload), restart(observed, observation.asked.sample_namespace)),
+                    change=f"Install {cluster.name} with the profile remote, so that {cluster.primary} serves it alone",
                 )
 
 
@@ -66,7 +67,7 @@ def _demote(observed: ClusterObservation, workload: Workload) -> str:
     resource = expectations.istio_resource(observed)
     if resource and resource.spec.get("profile") != "remote":
         return patch(observed, f"istio/{resource.name}", {"spec": {"profile": "remote"}})
-    return kubectl(observed, "-n", workload.namespace, f"delete deployment {workload.name}")
+    return kubectl(observed, "-n", workload.namespace, f"scale deployment/{workload.name} --replicas=0")
 
 
 def _rules(observed: ClusterObservation) -> Iterator[tuple[str, str, str]]:

@@ -7,9 +7,9 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import istiod, kubectl, noted, restart, restart_control_plane
 from harness.model import clients, expectations
-from harness.model.cluster import Subject
+from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
-from harness.model.proxy import EndpointSet, Proxy
+from harness.model.proxy import ControlPlane, EndpointSet, Proxy
 from harness.model.topology import Cluster
 
 
@@ -18,6 +18,57 @@ def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, Endpoin
     for cluster, _ in read(observation, Subject.PROXIES):
         for proxy in clients.client_proxies(observation, cluster):
             yield cluster, proxy, expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace) or none
+
+
+@cause("registry-emptied", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
+def registry_emptied(observation: Observation) -> Iterator[Found]:
+    """A control plane reports a cluster as synced, and hands none of its endpoints out.
+
+    Its registry of that cluster lost its endpoints: after a remote secret was changed (a token renewed) istiod may
+    close the old registry behind the new one and drop what the new one had read, or wait for ever. A restart of istiod
+    reads them again. Known in Istio 1.30 up to 1.30.3 at least, and mended in versions after it (istio/istio#61043,
+    #60612).
+    """
+    for primary in observation.topology.primaries:
+        observed = observation[primary]
+        served = {cluster.name for cluster in observation.topology.served_by(primary)}
+        proxies = [(client, proxy, found) for client, proxy, found in _clients(observation) if client.name in served]
+        for target in observation.topology.watched_by(primary):
+            planes = [plane for plane in observed.control_planes if _is_synced(plane, target)]
+            if not planes or not all(_lacks(observation, client, found, target) for client, _, found in proxies):
+                continue
+            if not any(client.name != target.name for client, _, _ in proxies):
+                continue
+            again = restart_control_plane(observation, primary)
+            versions = ", ".join(dict.fromkeys(plane.version for plane in planes if plane.version)) or "unknown"
+            yield Found(
+                cluster=primary.name,
+                object=f"Pod {observation.asked.system_namespace}/{planes[0].pod}",
+                field=f"endpoints of {target.cluster_name}",
+                expected=f"those of helloworld on {target.name}, since it reports that cluster as synced",
+                found=f"none at any of its {len(proxies)} clients (Istio {versions})",
+                repair=noted(again, "reads that cluster again; if it happens again, upgrade"),
+                change=f"Restart istiod of {primary.name}: it reads {target.cluster_name} again; and upgrade Istio",
+                evidence=few(
+                    _written(observed, target), known_endpoints(observation), logged_by_control_planes(observed)
+                ),
+            )
+
+
+def _is_synced(plane: ControlPlane, target: Cluster) -> bool:
+    return any((row.id, row.sync_status) == (target.cluster_name, "synced") for row in plane.clusters)
+
+
+def _lacks(observation: Observation, client: Cluster, found: EndpointSet, target: Cluster) -> bool:
+    wanted = set(expectations.addresses_of(observation, client, target))
+    listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
+    return client.name == target.name or (bool(wanted) and not wanted & listed)
+
+
+def _written(observed: ClusterObservation, target: Cluster) -> Iterator[str]:
+    for secret in observed.remote_secrets:
+        if target.cluster_name in secret.clusters:
+            yield f"Secret {secret.namespace}/{secret.name} created {secret.created:%Y-%m-%d %H:%M}"
 
 
 @cause("endpoints-missing", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
@@ -72,6 +123,7 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
                     restart_control_plane(observation, client),
                     "and look for ServiceEntry and WorkloadEntry objects with weights",
                 ),
+                change="Look for ServiceEntry and WorkloadEntry objects of helloworld with weights, and change these",
                 evidence=few(known_endpoints(observation)),
             )
 
@@ -113,6 +165,8 @@ def half_broken(observation: Observation) -> Iterator[Found]:
                     restart(target_cluster, sample, f"deployment -l app={expectations.HELLOWORLD}"),
                     "replaces the pod that refuses",
                 ),
+                change=f"Find what refuses connections at {host.address}:{host.port} on {behind or sequence.client}: "
+                "a pod of helloworld, a NetworkPolicy, or a pod of the gateway; and change that",
                 evidence=few(
                     (f"pod {pod.name} {pod.ip}" for pod in expectations.helloworld_pods(target_cluster, sample)),
                     requests_logged(observation, f"{host.address}:{host.port}"),
@@ -141,4 +195,5 @@ def identity_lost(observation: Observation) -> Iterator[Found]:
                 kubectl(observed, "get peerauthentication,destinationrule -A -o yaml | grep -B9 'mode:'"),
                 "take away what sets the mode to DISABLE or SIMPLE",
             ),
+            change=f"Change the PeerAuthentication or DestinationRule that takes mutual TLS from {peer.pod}",
         )

@@ -29,6 +29,7 @@ def service_missing(observation: Observation) -> Iterator[Found]:
                 expected="on every cluster",
                 found="none",
                 repair=manifest(observed, "helloworld-service", namespace=sample),
+                change=f"Apply Service {sample}/{expectations.HELLOWORLD} to {cluster.name} as on the other clusters",
             )
 
 
@@ -50,7 +51,8 @@ def workload_misplaced(observation: Observation) -> Iterator[Found]:
                     field="exists",
                     expected=f"{own} only",
                     found=f"{workload.ready} of {workload.desired} pods ready",
-                    repair=kubectl(observed, "-n", sample, f"delete deployment {workload.name}"),
+                    repair=kubectl(observed, "-n", sample, f"scale deployment/{workload.name} --replicas=0"),
+                    change=f"Run {own} only on {cluster.name}: scale Deployment {sample}/{workload.name} to 0",
                 )
 
 
@@ -105,6 +107,9 @@ def sidecar_missing(observation: Observation) -> Iterator[Found]:
                 repair=_inject(observed, pod, key)
                 if asked == "false"
                 else kubectl(observed, "-n", sample, f"delete pod {pod.name}"),
+                change=f"Take {key}: {asked} out of the pod template of {pod.name}"
+                if asked == "false"
+                else f"Create {pod.name} again, through what declares it: it started before injection worked",
                 evidence=few(events(observed, f"Pod/{pod.name}", "ReplicaSet/")),
             )
 
