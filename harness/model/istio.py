@@ -119,6 +119,8 @@ class RemoteAccess(Model):
     tls_server_name: str = ""
     insecure: bool = False
     """The server's certificate is not verified (insecure-skip-tls-verify)."""
+    begins: datetime | None = None
+    """Since when its token or client certificate is valid; None where that is not known."""
     ends: datetime | None = None
     """When its token or client certificate ends; None where it does not, or does not say."""
 

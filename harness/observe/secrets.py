@@ -164,6 +164,7 @@ def _credential(secret: str, cluster: str, kubeconfig: bytes, labelled: bool) ->
     context = _named(config.get("contexts"), str(config.get("current-context", "")), "context")
     server = _named(config.get("clusters"), str(context.get("cluster", "")), "cluster")
     user = _named(config.get("users"), str(context.get("user", "")), "user")
+    begins, ends = _token_lasts(str(user.get("token") or "")) or _certificate_lasts(user.get("client-certificate-data"))
     return Credential(
         secret=secret,
         cluster=cluster,
@@ -178,26 +179,32 @@ def _credential(secret: str, cluster: str, kubeconfig: bytes, labelled: bool) ->
             proxy_url=re.sub(r"//[^/@]*@", "//", str(server.get("proxy-url") or "")),
             tls_server_name=str(server.get("tls-server-name") or ""),
             insecure=bool(server.get("insecure-skip-tls-verify")),
-            ends=_token_ends(str(user.get("token") or "")) or _certificate_ends(user.get("client-certificate-data")),
+            begins=begins,
+            ends=ends,
         ),
     )
 
 
-def _token_ends(token: str) -> datetime | None:
-    """The claim `exp` of a JSON web token (RFC 7519); None where it has none, or is of another kind."""
+_Lasts = tuple[datetime | None, datetime | None]
+
+
+def _token_lasts(token: str) -> _Lasts | None:
+    """The claims `iat` and `exp` of a JSON web token (RFC 7519); None where it has no end, or is of another kind."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC)
+        begins = datetime.fromtimestamp(claims["iat"], UTC) if "iat" in claims else None
+        return begins, datetime.fromtimestamp(claims["exp"], UTC)
     except (IndexError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
-def _certificate_ends(data: object) -> datetime | None:
+def _certificate_lasts(data: object) -> _Lasts:
     try:
-        return x509.certificate(_base64(data)).not_after if data else None
+        found = x509.certificate(_base64(data)) if data else None
     except ValueError:
-        return None
+        found = None
+    return (found.not_before, found.not_after) if found else (None, None)
 
 
 def _named(entries: object, name: str, kind: str) -> Mapping[str, Any]:

@@ -127,7 +127,7 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "CP-INJECTION-WEBHOOK",
     ),
     Layer.GATEWAYS: ("GW-AVAILABLE", "GW-ADDRESS", "GW-EXPOSE-SERVICES", "GW-EXPOSE-ISTIOD"),
-    Layer.REMOTE_SECRETS: ("RS-PRESENT", "RS-SYNCED"),
+    Layer.REMOTE_SECRETS: ("RS-PRESENT", "RS-SYNCED", "RS-HORIZON", "RS-VERIFIED"),
     Layer.NETWORK: ("NET-LABEL", "NET-DISTINCT"),
     Layer.WORKLOADS: ("WL-PLACED", "WL-INJECTED"),
     # These read every proxy, gateways included.

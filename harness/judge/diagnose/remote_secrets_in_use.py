@@ -7,8 +7,8 @@ from harness.judge.diagnose.facts import few
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
-from harness.model import permissions
-from harness.model.cluster import ClusterObservation
+from harness.model import credentials, permissions
+from harness.model.cluster import ClusterObservation, RemoteAccess, RemoteSecret
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -138,6 +138,60 @@ def secret_powerful(observation: Observation) -> Iterator[Found]:
             )
             seen = f"also allowed: {', '.join(allowed)}"
             yield _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)
+
+
+@cause("secret-ends-soon", Layer.REMOTE_SECRETS, "RS-HORIZON", breaks=None)
+def secret_ends_soon(observation: Observation) -> Iterator[Found]:
+    """The credentials in a remote secret end soon, or have ended.
+
+    Then the control plane learns nothing more of the other cluster, and after a restart it knows none of its endpoints.
+    Secrets that istioctl makes hold a token without an end; one of `kubectl create token`, or a client certificate, has
+    an end. From Istio 1.30 up to 1.30.3 restart istiod after the secret was renewed (istio/istio#61043, #60612).
+    """
+    for cluster, observed, other, secret, access in _held(observation):
+        if credentials.ends_soon(access, observation.observed):
+            yield Found(
+                cluster=cluster.name,
+                object=f"Secret {secret.namespace}/{secret.name}",
+                field=f"end of the {access.form} for {access.cluster}",
+                expected="more than 30 days left",
+                found=f"{access.ends:%Y-%m-%d %H:%M} UTC",
+                repair=create_remote_secret(observation, cluster, other),
+                change=f"Renew the {access.form} in {secret.namespace}/{secret.name}, and have it renewed regularly",
+                evidence=facts.sync_lines(observation, observed, other),
+            )
+
+
+@cause("secret-unverified", Layer.REMOTE_SECRETS, "RS-VERIFIED", breaks=None)
+def secret_unverified(observation: Observation) -> Iterator[Found]:
+    """A remote secret has its API server's certificate not verified.
+
+    Its kubeconfig says insecure-skip-tls-verify: whoever stands between the clusters can answer in the API server's
+    place. certificate-authority-data of the other cluster belongs there instead.
+    """
+    for cluster, _, other, secret, access in _held(observation):
+        if access.insecure:
+            yield Found(
+                cluster=cluster.name,
+                object=f"Secret {secret.namespace}/{secret.name}",
+                field=f"insecure-skip-tls-verify for {access.cluster}",
+                expected="false, and certificate-authority-data",
+                found="true",
+                repair=create_remote_secret(observation, cluster, other),
+                change=f"Put {other.name}'s certificate-authority-data into {secret.namespace}/{secret.name}, and take "
+                "insecure-skip-tls-verify out",
+            )
+
+
+def _held(
+    observation: Observation,
+) -> Iterator[tuple[Cluster, ClusterObservation, Cluster, RemoteSecret, RemoteAccess]]:
+    """Each kubeconfig in a remote secret for a cluster that its control plane must watch."""
+    for cluster, observed, other in facts.watched(observation):
+        for secret in observed.remote_secrets:
+            for access in secret.access:
+                if access.cluster == other.cluster_name:
+                    yield cluster, observed, other, secret, access
 
 
 @cause("cluster-not-synced", Layer.REMOTE_SECRETS, "RS-SYNCED", effect=True, fallback=True)

@@ -1,9 +1,10 @@
 """Faults of remote secrets and API servers."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from harness.model import permissions
-from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, RemoteSecret, Subject
+from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, RemoteAccess, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
 from harness.model.topology import Cluster
@@ -24,6 +25,13 @@ def _secret(observation: Observation, **fields: object) -> Observation:
     primary = _watcher(observation)
     found = edit(observation[primary].remote_secrets, lambda secret: name in secret.clusters, **fields)
     return on(observation, primary, remote_secrets=found)
+
+
+def _access(observation: Observation, **fields: object) -> Observation:
+    """Change the kubeconfig in East's remote secret for West."""
+    name = west(observation).cluster_name
+    access = RemoteAccess(cluster=name, form="token").model_copy(update=fields)
+    return _secret(observation, access=(access,))
 
 
 def _watcher(observation: Observation) -> Cluster:
@@ -229,6 +237,25 @@ FAULTS: tuple[Fault, ...] = (
         act=acts.powerful,
     ),
     Fault(
+        "secret-ends-soon",
+        "the client certificate in East's remote secret for West ends in 10 days",
+        lambda observation: _access(
+            observation,
+            form="client certificate",
+            begins=observation.observed - timedelta(days=355),
+            ends=observation.observed + timedelta(days=10),
+        ),
+        "secret-ends-soon",
+        frozenset({"RS-HORIZON"}),
+    ),
+    Fault(
+        "secret-unverified",
+        "East's remote secret for West says insecure-skip-tls-verify",
+        lambda observation: _access(observation, insecure=True),
+        "secret-unverified",
+        frozenset({"RS-VERIFIED"}),
+    ),
+    Fault(
         "secret-wrong-name",
         "East's remote secret for West is keyed by another cluster's name",
         _wrong_name,
@@ -260,7 +287,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("RS-LEAST",), NOT_TOLD),
             Consequence(("TR-REACH", *SHARES), "it has no client to send from"),
             Consequence(("MTLS-PEER",), "its proxies can't be asked who called"),
-            Consequence(("CONFIG-CONSISTENT", "CERT-ISTIOD", "RS-SYNCED"), UNREAD, MP),
+            Consequence(("CONFIG-CONSISTENT", "CERT-ISTIOD", "RS-SYNCED", "RS-HORIZON", "RS-VERIFIED"), UNREAD, MP),
             Consequence(("CERT-ISTIOD", "GW-REACHABLE", "GW-HARDENED"), "nothing can be tried from there", PR),
             Consequence(("CP-REMOTE-NO-ISTIOD", "CP-REMOTE-PROFILE", "CP-CONTROL-PLANE-CLUSTERS"), UNREAD, PR),
             Consequence(("NET-ROUTES",), "neither are its pods known nor can anything be sent from there", SN),

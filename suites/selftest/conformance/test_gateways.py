@@ -1,6 +1,7 @@
 """Every requirement on networks, gateways and remote secrets notices what it is there for."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 import pytest
 
@@ -168,6 +169,15 @@ def _without_address(topology: Topology) -> set[str]:
 
 
 SECRET_MISSING = ("RS-USABLE", "RS-LEAST")
+HOUR = timedelta(hours=1)
+
+
+def _access(observation: Observation, **fields: object) -> Observation:
+    """Change the kubeconfig in a remote secret."""
+    (access,) = next(secret.access for secret in observation.clusters[0].remote_secrets)
+    return _secrets(observation, access=(access.model_copy(update=fields),))
+
+
 BREAKAGES = (
     Breakage("NET-LABEL", "unlabelled", lambda o: _labelled(o, {}), blocked=lambda _: ("NET-DISTINCT",)),
     Breakage(
@@ -241,6 +251,9 @@ BREAKAGES = (
     Breakage("RS-USABLE", "powerless", lambda o: _permission(o, "list endpointslices", False)),
     Breakage("RS-SYNCED", "timeout", _not_synced),
     Breakage("RS-LEAST", "powerful", lambda o: _permission(o, "create pods/exec", True)),
+    Breakage("RS-HORIZON", "token-ends", lambda o: _access(o, ends=o.observed + timedelta(days=29))),
+    Breakage("RS-HORIZON", "token-ended", lambda o: _access(o, begins=o.observed - HOUR, ends=o.observed)),
+    Breakage("RS-VERIFIED", "insecure", lambda o: _access(o, insecure=True)),
 )
 
 

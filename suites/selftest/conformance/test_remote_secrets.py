@@ -96,24 +96,6 @@ def test_what_only_istiod_can_use_is_not_tried(good: Observation) -> None:
     assert "client certificate" in judged["RS-USABLE"].explanation
 
 
-def test_what_ends_soon_and_what_is_not_verified_is_reported(good: Observation) -> None:
-    watching, watched, secret = _secret(good)
-
-    def facts(days: int, insecure: bool) -> str:
-        access = RemoteAccess(
-            cluster=watched.cluster_name,
-            form="token",
-            insecure=insecure,
-            ends=good.observed + timedelta(days=days),
-        )
-        held = secret.model_copy(update={"access": (access,)})
-        return _facts(on(good, watching, remote_secrets=(held,)), "RS-USABLE")
-
-    assert "the token ends on" in facts(29, insecure=False)
-    assert "insecure-skip-tls-verify" in facts(31, insecure=True)
-    assert "ends on" not in facts(31, insecure=False)
-
-
 def test_an_address_is_expected_only_where_it_is_known_inside(good: Observation) -> None:
     """The runner's kubeconfig may lead over its loopback interface."""
     watching, watched, secret = _secret(good)
@@ -142,3 +124,21 @@ def test_a_secret_that_istiod_passes_over_is_named(good: Observation) -> None:
     found = _cause(_status(both, watching, watched, "timeout", "istio-system/old"))
     assert found[:2] == ("secret-passed-over", "Secret istio-system/old")
     assert f"passes over istio-system/{secret.name}" in found[3]
+
+
+def test_a_short_lived_token_is_reported(good: Observation) -> None:
+    """What lasts an hour is renewed by something; what was made for a year and ends soon is not."""
+    watching, watched, secret = _secret(good)
+
+    def ending(begins: timedelta, ends: timedelta) -> Observation:
+        at = good.observed
+        access = RemoteAccess(cluster=watched.cluster_name, form="token", begins=at - begins, ends=at + ends)
+        return on(good, watching, remote_secrets=(secret.model_copy(update={"access": (access,)}),))
+
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    assert "the token ends on" in _facts(ending(hour / 2, hour / 2), "RS-HORIZON")
+    yearly = ending(345 * day, 20 * day)
+    assert _judged(yearly)["RS-HORIZON"].verdict is Verdict.FAIL
+    assert _cause(yearly)[:2] == ("secret-ends-soon", f"Secret istio-system/{secret.name}")
+    assert _judged(ending(345 * day, 31 * day))["RS-HORIZON"].verdict is Verdict.PASS
+    assert _judged(ending(2 * hour, -hour))["RS-HORIZON"].verdict is Verdict.FAIL

@@ -17,6 +17,7 @@ from harness.model.cluster import (
     Pod,
     Reading,
     ReadOutcome,
+    RemoteAccess,
     RemoteSecret,
     SailResource,
     Service,
@@ -325,6 +326,7 @@ def _remote_secret(topology: Topology, other: Cluster) -> RemoteSecret:
         servers=(f"https://172.18.0.{_number(topology, other) + 1}:6443",),
         has_token=True,
         created=OBSERVED,
+        access=(RemoteAccess(cluster=other.cluster_name, form="token"),),
     )
 
 
