@@ -7,7 +7,7 @@ import pytest
 
 from harness.judge.diagnose.registry import detectors
 from harness.model import expectations
-from harness.model.cluster import RemoteSecret
+from harness.model.cluster import RemoteAccess, RemoteSecret
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -139,6 +139,7 @@ def _secret_of_itself(observation: Observation) -> Observation:
         servers=("https://192.0.2.1:6443",),
         has_token=True,
         created=observation.started,
+        access=(RemoteAccess(cluster=cluster.cluster_name, form="token"),),
     )
     return on(observation, cluster, remote_secrets=(*observation[cluster].remote_secrets, secret))
 
