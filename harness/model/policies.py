@@ -131,6 +131,11 @@ def holds_for(observation: Observation, observed: ClusterObservation, item: Conf
     return any(_holds(item, pod, observation, observed) for pod in pods)
 
 
+def holds_anywhere(observation: Observation, item: ConfigObject) -> bool:
+    """Whether a policy holds for a pod of the sample or of an east-west gateway."""
+    return any(_selected(observation, item))
+
+
 def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
     """For each pod of the sample and of the gateways, whether a policy holds for it."""
     sample = observation.asked.sample_namespace

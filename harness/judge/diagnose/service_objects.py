@@ -155,8 +155,8 @@ def envoy_filter(observation: Observation) -> Iterator[Found]:
     clusters. Try without it first.
     """
     for primary, observed in read(observation, Subject.CONFIG, among=observation.topology.primaries):
-        for item in policies.traffic_policies(observation, observed).values():
-            if item.kind == "EnvoyFilter":
+        for item in observed.config:
+            if item.kind == "EnvoyFilter" and policies.holds_anywhere(observation, item):
                 patches = item.spec.get("configPatches") or []
                 seen = ", ".join(dict.fromkeys(str(patch.get("applyTo")) for patch in patches)) or "no patch"
                 told = requests_logged(observation)
