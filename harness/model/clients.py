@@ -41,7 +41,7 @@ def client_app(observed: ClusterObservation, asked: Asked) -> str:
 def _can_ask(pod: Pod) -> bool:
     own = pod.container(client_container(pod))
     image = own.image.rpartition("/")[2] if own else ""
-    return pod.container(PROXY) is not None and bool(_HAS_CURL.search(image))
+    return pod.proxy is not None and bool(_HAS_CURL.search(image))
 
 
 def _workload(observed: ClusterObservation, asked: Asked, name: str) -> Workload | None:

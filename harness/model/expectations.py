@@ -6,7 +6,6 @@ of it, which proxy belongs to a client, which cluster stands behind an endpoint.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from harness.model import gateways as east_west
 from harness.model import revisions
@@ -25,11 +24,33 @@ HELLOWORLD_PORT = 5000
 MESH_PORT = east_west.MESH_PORT
 XDS_PORT = east_west.XDS_PORT
 WEBHOOK_PORT = east_west.WEBHOOK_PORT
+is_address = east_west.is_address
 
 
-def helloworld_server_name(namespace: str) -> str:
+CLUSTER_DOMAIN = "cluster.local"
+"""The DNS domain of a cluster's Services where nothing says another one."""
+
+
+def cluster_domain(observed: ClusterObservation) -> str:
+    """The DNS domain by which a cluster's proxies know Services.
+
+    As the names of Envoy's clusters say it, else `global.proxy.clusterDomain` of the control plane's values.
+    """
+    names = (known.cluster for proxy in observed.proxies for known in proxy.endpoints)
+    said = (name.partition(".svc.")[2] for name in names)
+    values = ((config.values.get("global") or {}).get("proxy") or {} for config in observed.mesh_config)
+    configured = (str(each.get("clusterDomain") or "") for each in values)
+    return next(filter(None, (*said, *configured)), CLUSTER_DOMAIN)
+
+
+def helloworld_host(namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
+    """The full name of helloworld's Service."""
+    return f"{HELLOWORLD}.{namespace}.svc.{domain}"
+
+
+def helloworld_server_name(namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
     """The SNI under which a gateway passes helloworld's traffic through."""
-    return f"outbound_.{HELLOWORLD_PORT}_._.{HELLOWORLD}.{namespace}.svc.cluster.local"
+    return f"outbound_.{HELLOWORLD_PORT}_._.{helloworld_host(namespace, domain)}"
 
 
 def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:
@@ -81,7 +102,11 @@ def gateway_addresses(observed: ClusterObservation) -> tuple[str, ...]:
 
 
 def network_name(observation: Observation, cluster: Cluster) -> str:
-    """The default network of a cluster's pods: its system namespace's label, else what meshNetworks says of it."""
+    """The default network of a cluster's pods: its system namespace's label, else what meshNetworks says of it.
+
+    On a mesh of others the last resort is what injection labels every pod of the sample with: istiod takes a pod's own
+    label first (Istio, pilot, endpoint builder).
+    """
     namespace = observation[cluster].namespace(observation.asked.system_namespace)
     label = namespace.labels.get(NETWORK_LABEL, "") if namespace else ""
     configs = (config for primary in observation.topology.primaries for config in observation[primary].mesh_config)
@@ -92,7 +117,13 @@ def network_name(observation: Observation, cluster: Cluster) -> str:
         for endpoint in (network or {}).get("endpoints") or ()
         if endpoint.get("fromRegistry") == cluster.cluster_name
     )
-    return label or next(said, "")
+    return label or next(said, "") or _injected_network(observation, cluster)
+
+
+def _injected_network(observation: Observation, cluster: Cluster) -> str:
+    pods = [pod for pod in observation[cluster].pods_with(observation.asked.sample_namespace) if has_proxy(pod)]
+    names = {pod.labels.get(NETWORK_LABEL, "") for pod in pods}
+    return names.pop() if observation.asked.mode == "verify-only" and len(names) == 1 else ""
 
 
 def url_host(address: str) -> str:
@@ -100,13 +131,16 @@ def url_host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def is_address(text: str) -> bool:
-    """Whether it is an IP address, and not a host name."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+def uses_cni(observation: Observation, observed: ClusterObservation) -> bool:
+    """Whether a cluster is to have Istio's CNI plugin; a mesh of others may have it on some of its clusters only.
+
+    Without the plugin injection gives every sidecar the init container istio-init.
+    """
+    if not observation.asked.cni or observation.asked.mode != "verify-only":
+        return observation.asked.cni
+    plugin = any(pod.labels.get("k8s-app") == "istio-cni-node" for pod in observed.pods)
+    sidecars = [pod for pod in observed.lasting_pods if has_proxy(pod) and not pod.is_gateway]
+    return plugin or not sidecars or not all(pod.container("istio-init") for pod in sidecars)
 
 
 def istiod_pods(observed: ClusterObservation, namespace: str | None = None) -> tuple[Pod, ...]:
@@ -176,7 +210,7 @@ def helloworld_pods(observed: ClusterObservation, namespace: str) -> tuple[Pod, 
 
 def has_proxy(pod: Pod) -> bool:
     """Whether a sidecar or gateway proxy runs in the pod."""
-    return pod.container(PROXY) is not None
+    return pod.proxy is not None
 
 
 def helloworld_endpoints(proxy: Proxy, namespace: str) -> EndpointSet | None:
@@ -208,9 +242,14 @@ def addresses_of(observation: Observation, client: Cluster, target: Cluster) -> 
     it (Istio, pilot: endpoints by network).
     """
     found = every_address_of(observation, client, target)
-    sample = observation.asked.sample_namespace
-    families = {":" in pod.ip for pod in observation[client].pods_with(sample) if pod.ip}
-    return {place: count for place, count in found.items() if (":" in place[0]) in families} or found
+    return {place: count for place, count in found.items() if in_family(observation, client, place[0])} or found
+
+
+def in_family(observation: Observation, client: Cluster, address: str) -> bool:
+    """Whether an address is of an IP family that a cluster's pods have, as far as that is known; names are."""
+    pods = observation[client].pods_with(observation.asked.sample_namespace)
+    families = {":" in pod.ip for pod in pods if pod.ip}
+    return not families or not is_address(address) or (":" in address) in families
 
 
 Owners = tuple[str, ...]

@@ -8,15 +8,16 @@ stand elsewhere. The chapter's name is the last resort: a gateway that lost its 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Protocol
 
 from harness.model.cluster import ClusterObservation, Pod, Service, Workload
+from harness.model.kubernetes import PROXY
 from harness.model.proxy import FilterChain, NetworkGateway, Proxy
 from harness.model.topology import Cluster, Topology
 
 GATEWAY = "istio-eastwestgateway"
 """The chapter's name of it."""
-PROXY = "istio-proxy"
 NETWORK_LABEL = "topology.istio.io/network"
 PORT_LABEL = "networking.istio.io/gatewayPort"
 MESH_PORT = 15443
@@ -221,8 +222,27 @@ def _own(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Entrance, ..
     if any(map(awaits_address, found)):
         return tuple(own)
     there = {(entrance.address, entrance.port) for entrance in own}
-    more = (row for row in reported(topology, seen, cluster) if (row.address, row.port) not in there)
-    return tuple(dict.fromkeys((*own, *(Entrance(row.address, row.port, MESH_PORT) for row in more))))
+    rows = reported(topology, seen, cluster)
+    more = [Entrance(row.address, row.port, MESH_PORT) for row in rows if (row.address, row.port) not in there]
+    if more and all(map(known_by_name, found)):
+        # A name may resolve otherwise here than where istiod asks: what istiod reports is what clients are given.
+        reported_too = [entrance for entrance in own if any(row.address == entrance.address for row in rows)]
+        return tuple(dict.fromkeys((*reported_too, *more)))
+    return tuple(dict.fromkeys((*own, *more)))
+
+
+def known_by_name(service: Service) -> bool:
+    """Whether its load balancer has host names only."""
+    return bool(service.ingress) and not any(map(is_address, service.ingress))
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and not a host name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def serving(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Service, ...]:

@@ -5,6 +5,9 @@ from datetime import datetime
 from harness.model.base import Model
 from harness.model.origin import Origin
 
+PROXY = "istio-proxy"
+"""The container of a proxy."""
+
 
 class Condition(Model):
     """A status condition of an object."""
@@ -97,6 +100,17 @@ class Pod(Model):
     def container(self, name: str) -> Container | None:
         """The container, or init container, of that name."""
         return next((container for container in self.containers if container.name == name), None)
+
+    @property
+    def proxy(self) -> Container | None:
+        """The container of its Envoy: a sidecar, a gateway, a waypoint. ztunnel's is called the same, and is none."""
+        return None if self.labels.get("app") == "ztunnel" else self.container(PROXY)
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether its Envoy stands alone: a gateway or a waypoint, no sidecar."""
+        beside = [each for each in self.containers if not each.init and each.name != PROXY]
+        return self.proxy is not None and not beside
 
 
 class Workload(Model):

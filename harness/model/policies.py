@@ -1,11 +1,12 @@
 """Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from harness.model import expectations, gateways
 from harness.model.clients import app, client_app
 from harness.model.cluster import ClusterObservation
-from harness.model.expectations import HELLOWORLD, gateway_service, mesh_config
+from harness.model.expectations import HELLOWORLD, cluster_domain, mesh_config
 from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
 from harness.model.observation import Observation
@@ -96,22 +97,25 @@ def is_about_helloworld(observation: Observation, item: ConfigObject) -> bool:
     """Whether an object's hosts take helloworld in, and it holds within the mesh."""
     hosts = item.spec.get("hosts") or item.spec.get("host") or []
     inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
-    return inside and mentions(hosts, observation.asked.sample_namespace, item.namespace)
+    domains = {cluster_domain(observed) for observed in observation.clusters}
+    return inside and mentions(hosts, observation.asked.sample_namespace, item.namespace, domains)
 
 
-def mentions(hosts: object, sample: str, namespace: str = "") -> bool:
+def mentions(
+    hosts: object, sample: str, namespace: str = "", domains: Collection[str] = (expectations.CLUSTER_DOMAIN,)
+) -> bool:
     """Whether hosts take helloworld in. A short name is meant in the namespace of its object, the sample's by default.
 
     Source: Istio, "Destination Rule", host.
     """
     short = {f"{HELLOWORLD}.{sample}", f"{HELLOWORLD}.{sample}.svc"}
     short |= {HELLOWORLD} if namespace in {"", sample} else set()
-    full = f"{HELLOWORLD}.{sample}.svc.cluster.local"
+    full = [expectations.helloworld_host(sample, domain) for domain in domains]
     names = map(str, hosts if isinstance(hosts, list) else [hosts])
     return any(
         name in short
         or name.startswith(f"{HELLOWORLD}.{sample}.svc.")
-        or (name.startswith("*") and full.endswith(name[1:]))
+        or (name.startswith("*") and any(each.endswith(name[1:]) for each in full))
         for name in names
     )
 
@@ -147,14 +151,8 @@ def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
 
 
 def _gateway_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
-    service = gateway_service(observed)
-    if service is None or not service.selector:
-        return ()
-    return tuple(
-        pod
-        for pod in observed.lasting_pods
-        if pod.namespace == service.namespace and service.selector.items() <= pod.labels.items()
-    )
+    found = (pod for service in gateways.services(observed) for pod in gateways.pods(observed, service))
+    return tuple({(pod.namespace, pod.name): pod for pod in found}.values())
 
 
 def _holds(item: ConfigObject, pod: Pod, observation: Observation, observed: ClusterObservation) -> bool:

@@ -1,20 +1,31 @@
 """How a remote cluster is tied to the control plane that serves it. Pure."""
 
-import re
 from urllib.parse import urlsplit
 
+from harness.model import gateways
 from harness.model.cluster import ClusterObservation, WebhookRule
 from harness.model.expectations import istiod_workloads
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
-_PATH = re.compile(r"/cluster/(?P<cluster>[^/]+)(?:/net/(?P<network>[^/]+))?")
+_ENV = ":ENV:"
 
 
 def injected_as(rule: WebhookRule) -> dict[str, str]:
-    """The cluster and the network that an injection path names, as far as it does; the path may be that of a URL."""
-    said = _PATH.search(rule.path or urlsplit(rule.url).path)
-    return {key: value for key, value in said.groupdict().items() if value} if said else {}
+    """The cluster and the network that an injection path names, as far as it does; the path may be that of a URL.
+
+    istiod reads pairs in any order, `cluster/NAME/net/NAME`, and in the older form `:ENV:cluster=NAME:ENV:net=NAME`
+    (Istio, pkg/kube/inject/webhook.go, parseInjectEnvs).
+    """
+    text = (rule.path or urlsplit(rule.url).path).rstrip("/").partition("/inject/")[2]
+    if text.startswith(_ENV):
+        named = (each.partition("=") for each in text.split(_ENV))
+        pairs = {name: value for name, _, value in named}
+    else:
+        parts = [part.replace("--slash--", "/") for part in text.split("/")]
+        pairs = dict(zip(parts[::2], parts[1::2], strict=False))
+    found = {"cluster": pairs.get("cluster", ""), "network": pairs.get("net", "")}
+    return {key: value for key, value in found.items() if value}
 
 
 def is_primary(observed: ClusterObservation) -> bool:
@@ -51,3 +62,15 @@ def is_served(observation: Observation, cluster: Cluster) -> bool:
     connected = any(row.cluster_id == cluster.cluster_name for plane in planes for row in plane.proxies)
     injected = observed.dry_run is not None and observed.dry_run.injected
     return observation.asked.mode == "verify-only" and injected and connected
+
+
+def served_from_elsewhere(observation: Observation, primary: Cluster) -> bool:
+    """Whether every remote of a primary is served, though no Service of the primary leads to istiod from outside.
+
+    Then they reach it by something that is no part of the clusters that were named: a proxy or load balancer before
+    them, known by a DNS name, or routes between pods.
+    """
+    served = [cluster for cluster in observation.topology.remotes if cluster.primary == primary.name]
+    front = gateways.istiod_service(observation[primary], primary.network)
+    known = front is not None and gateways.has_port(front, gateways.XDS_PORT) and bool(gateways.addresses(front))
+    return bool(served) and not known and all(is_served(observation, cluster) for cluster in served)

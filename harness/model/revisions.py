@@ -18,7 +18,6 @@ REVISION_LABEL = "istio.io/rev"
 INJECT_LABEL = "sidecar.istio.io/inject"
 POD_LABELS = (INJECT_LABEL, REVISION_LABEL)
 """The labels of a pod that injection looks at."""
-_PROXY = "istio-proxy"
 
 
 def revision(observation: Observation, cluster: Cluster | ClusterObservation) -> str:
@@ -96,7 +95,7 @@ def in_use(observation: Observation, primary: Cluster) -> frozenset[str]:
     served = observation.topology.served_by(primary)
     found = {revision(observation, cluster) for cluster in served}
     if observation.asked.mode == "verify-only":
-        pods = (pod for cluster in served for pod in observation[cluster].lasting_pods if pod.container(_PROXY))
+        pods = (pod for cluster in served for pod in observation[cluster].lasting_pods if pod.proxy)
         found.update(pod.annotations[REVISION_LABEL] for pod in pods if REVISION_LABEL in pod.annotations)
     return frozenset(found)
 

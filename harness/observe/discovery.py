@@ -161,7 +161,7 @@ def _injection(seen: ClusterObservation, names: Names) -> dict[str, str]:
 
 
 def _proxies_say(seen: ClusterObservation, variable: str) -> list[str]:
-    proxies = [pod.container(expectations.PROXY) for pod in seen.pods]
+    proxies = [pod.proxy for pod in seen.pods]
     return [proxy.env.get(variable, "") for proxy in proxies if proxy]
 
 

@@ -67,12 +67,9 @@ def _gateway_probes(
     topology: Topology, asked: Asked, target: Cluster, observed: Mapping[str, ClusterObservation]
 ) -> Iterator[PlannedProbe]:
     ports = expectations.needed_ports(topology, target)
-    istiod, helloworld = (
-        f"istiod.{asked.system_namespace}.svc",
-        expectations.helloworld_server_name(asked.sample_namespace),
-    )
+    istiod = f"istiod.{asked.system_namespace}.svc"
     handshakes = {
-        expectations.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), helloworld, "istio"),
+        expectations.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), "", "istio"),
         expectations.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
         expectations.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
     }
@@ -90,8 +87,10 @@ def _gateway_probes(
             where = target.name, entrance.address, entrance.port
             for source in sources:
                 yield PlannedProbe(ProbeKind.TCP, source.name, *where)
+                domain = expectations.cluster_domain(observed[source.name])
+                asks_for = server_name or expectations.helloworld_server_name(asked.sample_namespace, domain)
                 for kind in kinds:
-                    yield PlannedProbe(kind, source.name, *where, server_name, alpn)
+                    yield PlannedProbe(kind, source.name, *where, asks_for, alpn)
 
 
 def _route_probes(
@@ -144,5 +143,5 @@ def source_of(observed: ClusterObservation, asked: Asked) -> Source | None:
 
 
 def _runs_in(pod: Pod, container: str) -> bool:
-    found = pod.container(container)
+    found = pod.proxy if container == expectations.PROXY else pod.container(container)
     return found is not None and found.state == "running"

@@ -76,9 +76,7 @@ def _json(text: str) -> Any:
 def proxy_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
     """The pods with a proxy that runs."""
     return tuple(
-        pod
-        for pod in observed.pods
-        if not pod.deleting and any(c.name == PROXY and c.state == "running" for c in pod.containers)
+        pod for pod in observed.pods if not pod.deleting and pod.proxy is not None and pod.proxy.state == "running"
     )
 
 

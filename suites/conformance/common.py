@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import ca, clients, expectations, gateways, revisions
+from harness.model import ca, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -74,7 +74,7 @@ def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) 
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
     found = False
     for pod in observed.lasting_pods:
-        container = pod.container(expectations.PROXY)
+        container = pod.proxy
         if container is None:
             continue
         found = True
@@ -140,6 +140,9 @@ def cover(
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
+    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target):
+        evidence.fact(f"{target.name}: its remotes reach istiod by something outside of the clusters, not over {port}")
+        return
     entrances = gateways.entrances(observation.topology, observation, target, port)
     if sources and not entrances:
         evidence.blocked("GW-ADDRESS", f"the gateway of {target.name} has no address")
@@ -149,7 +152,10 @@ def cover(
             for probe in observation.probes
             if (probe.kind, probe.source, probe.target) == (kind, source.name, target.name)
         ]
-        for entrance in entrances:
+        usable = [each for each in entrances if expectations.in_family(observation, source, each.address)]
+        for other in (each for each in entrances if usable and each not in usable):
+            evidence.fact(f"{source.name}: {other.address} is of an IP family that its pods do not have")
+        for entrance in usable or entrances:
             at = (entrance.address, entrance.port)
             found = [probe for probe in sent if (probe.address, probe.port) == at]
             if not found:

@@ -47,7 +47,8 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
 
     A pod on a node without it starts with its traffic not redirected, or, where the plugin repairs pods, never starts.
     Examined are the resource `IstioCNI`, where there is an operator, and that a ready pod of the DaemonSet
-    istio-cni-node runs on every node that takes pods.
+    istio-cni-node runs on every node that takes pods. Under verify-only the plugin may be used on some of the clusters
+    only, and a node that has none is reported where no pod with a sidecar runs on it.
 
     Source: chapter, "You have created an Istio Container Network Interface (CNI) resource"; Istio, "Install the Istio
     CNI node agent".
@@ -56,6 +57,9 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
         evidence.skipped("the mesh does not use Istio's CNI plugin")
         return
     for cluster, observed in evidence.readable(observation, Subject.NODES, Subject.WORKLOADS, Subject.PODS):
+        if not expectations.uses_cni(observation, observed):
+            evidence.fact(f"{cluster.name}: its pods have the init container istio-init, and need no CNI plugin")
+            continue
         resource = next((resource for resource in observed.sail if resource.kind == "IstioCNI"), None)
         if resource or observation.asked.installer == "sail":
             _condition_ready(evidence, observed, "IstioCNI", "default" if resource is None else resource.name)
@@ -65,6 +69,11 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
             if pod.labels.get("k8s-app") == "istio-cni-node" and pod.ready and not pod.deleting
         }
         bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
+        if observation.asked.mode == "verify-only":
+            hosts = {pod.node for pod in observed.lasting_pods if pod.proxy and not pod.is_gateway}
+            for name in (name for name in bare if name not in hosts):
+                evidence.fact(f"{cluster.name}: node {name} has no CNI plugin, and no pod of the sample")
+            bare = [name for name in bare if name in hosts]
         evidence.expect(
             bool(covered) and not bare,
             cluster=cluster,

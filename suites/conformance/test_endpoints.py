@@ -106,7 +106,7 @@ def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clu
             evidence.blocked("WL-PLACED", f"{client.name} has no client")
         read = {proxy.pod: proxy for proxy in clients.client_proxies(observation, client)}
         for pod in pods:
-            container = pod.container(expectations.PROXY)
+            container = pod.proxy
             proxy = read.get(pod.name)
             if proxy is not None:
                 none = EndpointSet(cluster="", endpoints=())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, gateways, x509
+from harness.model import ca, expectations, gateways, remotes, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
@@ -102,7 +102,9 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
         passing = [chain for chain in chains or () if gateways.passes_through(chain)]
         through = sorted({name for chain in passing for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
-        wanted = expectations.helloworld_server_name(observation.asked.sample_namespace)
+        wanted = expectations.helloworld_server_name(
+            observation.asked.sample_namespace, expectations.cluster_domain(observation[cluster.primary])
+        )
         exposed = any(fnmatch(wanted, name) for name in through)
         others = f"{len(through)} other services" if through else f"{len(chains or ())} other filter chains"
         evidence.expect(
@@ -232,7 +234,9 @@ def _standing(
     """
     topology, found = observation.topology, observation.asked.mode == "verify-only"
     for cluster, observed in evidence.readable(observation, *subjects, among=expectations.gateways(topology)):
-        if found and gateways.is_shared(topology, observation, cluster):
+        if _needs_none(observation, cluster):
+            evidence.fact(f"{cluster.name}: no gateway is needed: its remotes reach istiod without one")
+        elif found and gateways.is_shared(topology, observation, cluster):
             entrances = gateways.entrances(topology, observation, cluster)
             evidence.expect(
                 True,
@@ -244,6 +248,12 @@ def _standing(
             )
         else:
             yield cluster, observed, gateways.serving(topology, observation, cluster)
+
+
+def _needs_none(observation: Observation, cluster: Cluster) -> bool:
+    """Whether nobody needs a gateway of a cluster: all are on its network, and its remotes reach istiod otherwise."""
+    crossed = any(other.network != cluster.network for other in observation.topology.others(cluster))
+    return not crossed and remotes.served_from_elsewhere(observation, cluster)
 
 
 def _object(observation: Observation, kind: str, found: Service | Workload | None) -> str:
@@ -268,7 +278,7 @@ def _available(
     """The clusters of whose gateways one runs, or whose network is entered elsewhere."""
     for cluster, observed in evidence.readable(observation, Subject.WORKLOADS, Subject.SERVICES, *also, among=among):
         services = gateways.serving(observation.topology, observation, cluster) or (None,)
-        shared = gateways.is_shared(observation.topology, observation, cluster)
+        shared = gateways.is_shared(observation.topology, observation, cluster) or _needs_none(observation, cluster)
         if shared or any(gateways.is_available(observed, service) for service in services):
             yield cluster, observed
         else:
@@ -280,6 +290,9 @@ def _listening(
 ) -> Iterator[tuple[Cluster, ClusterObservation, str, tuple[FilterChain, ...] | None]]:
     """The gateways, pod by pod: the listener behind a port, and its filter chains; None where there is no proxy."""
     for cluster, observed in _available(observation, evidence, among, Subject.PROXIES):
+        if port != expectations.MESH_PORT and remotes.served_from_elsewhere(observation, cluster):
+            evidence.fact(f"{cluster.name}: its remotes reach istiod by something outside of the clusters")
+            continue
         istiod = gateways.istiod_service(observed, cluster.network)
         of_istiod = (istiod,) if istiod else ()
         services = gateways.services(observed, cluster.network) if port == expectations.MESH_PORT else of_istiod
@@ -288,7 +301,7 @@ def _listening(
             number = gateways.listener_port(service, front)
             name = f"listener {number} of {service.name}"
             proxies = gateways.proxies(observed, service)
-            if not proxies and any(pod.container(expectations.PROXY) for pod in gateways.pods(observed, service)):
+            if not proxies and any(pod.proxy for pod in gateways.pods(observed, service)):
                 evidence.unknown(f"{cluster.name}: the gateway runs, and its Envoy was not observed")
             elif not proxies and service.selector:
                 yield cluster, observed, name, None

@@ -1,9 +1,10 @@
 """One version and one mesh: what control planes and proxies of all clusters must agree on."""
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, revisions
+from harness.model import ca, expectations, revisions, versions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
+from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
 from suites.conformance.common import proxies, running_control_planes
 
@@ -15,10 +16,10 @@ def test_cp_version(observation: Observation, evidence: Evidence) -> None:
     """Control planes and proxies run the version of Istio that was asked for.
 
     A version left over from earlier makes every other verdict one on another mesh. Compared is what istiod and each
-    proxy report of themselves; where no version was asked for they must agree. Whether they lie within what Istio
-    supports of each other (a control plane at most one minor version ahead of its proxies, never behind) is reported.
+    proxy report of themselves. Where no version was asked for they must agree; on a mesh that the suite did not install
+    the versions are then reported, and CP-SKEW judges whether they may meet.
 
-    Source: chapter, `ISTIO_VERSION`; Istio, "Supported releases", control plane/data plane skew.
+    Source: chapter, `ISTIO_VERSION`.
     """
     found: list[tuple[Cluster, str, str]] = []
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
@@ -34,15 +35,41 @@ def test_cp_version(observation: Observation, evidence: Evidence) -> None:
     if not found:
         return
     wanted = observation.asked.istio_version or found[0][2]
+    free = ca.found(observation) and not observation.asked.istio_version
     for cluster, name, version in found:
-        holds = _is_version(version, wanted)
+        holds = free or versions.is_version(version, wanted)
         evidence.expect(holds, cluster=cluster, object=name, field="version", expected=wanted, found=version)
-    planes_found = [version for _, name, version in found if name.startswith("istiod")]
-    if planes_found:
-        supported = _supported(planes_found, [version for _, _, version in found])
-        evidence.fact(
-            f"control planes and proxies are {'' if supported else 'not '}within the skew that Istio supports"
-        )
+
+
+@requirement("CP-SKEW", Level.SHOULD, area=AREA)
+def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
+    """No control plane serves a proxy of a version that Istio does not support with it.
+
+    A control plane may be one minor version ahead of its proxies, never behind them. Within that, versions differ while
+    a mesh is upgraded, cluster by cluster and revision by revision. Compared is the version of each proxy with that of
+    the control plane which it is connected to.
+
+    Source: Istio, "Supported Releases", control plane/data plane skew.
+    """
+    for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
+        planes = running_control_planes(observation, evidence, primary)
+        served = observation.topology.served_by(primary) if planes else ()
+        for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
+            for proxy in proxies(evidence, cluster, observed):
+                for plane in (each for each in planes if _serves(each, cluster, proxy)):
+                    evidence.expect(
+                        versions.is_supported(plane.version, proxy.version),
+                        cluster=cluster,
+                        object=f"proxy {proxy.namespace}/{proxy.pod}",
+                        field="version",
+                        expected=f"that of istiod {plane.pod} ({plane.version}), or one minor version less",
+                        found=proxy.version,
+                    )
+
+
+def _serves(plane: ControlPlane, cluster: Cluster, proxy: Proxy) -> bool:
+    key = (f"{proxy.pod}.{proxy.namespace}", cluster.cluster_name)
+    return any((row.proxy, row.cluster_id) == key for row in plane.proxies)
 
 
 @requirement("CP-IDENTITY", Level.MUST, area=AREA)
@@ -99,23 +126,6 @@ def _expect_aliases(observation: Observation, evidence: Evidence, domains: list[
         )
 
 
-def _is_version(found: str, wanted: str) -> bool:
-    """Whether a reported version is the one asked for; `1.31`, `v1.31-latest` ask for any of that minor version."""
-    asked = wanted.removeprefix("v").removesuffix("-latest")
-    return found == asked or found.startswith((f"{asked}.", f"{asked}-"))
-
-
-def _supported(planes: list[str], everything: list[str]) -> bool:
-    """Whether no control plane is more than one minor version ahead of any proxy, nor behind one."""
-    oldest, newest = min(map(_minor, everything)), max(map(_minor, everything))
-    return max(map(_minor, planes)) - oldest <= 1 and newest <= min(map(_minor, planes))
-
-
-def _minor(version: str) -> int:
-    parts = version.removeprefix("v").split("-")[0].split(".")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
-
-
 def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]]:
     """What injection gave the proxies: property → where it was found → value."""
     variables = {
@@ -123,7 +133,7 @@ def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]
         "trust domain": "TRUST_DOMAIN",
         "cluster name": "ISTIO_META_CLUSTER_ID",
     }
-    containers = [(pod, pod.container(expectations.PROXY)) for pod in observed.lasting_pods]
+    containers = [(pod, pod.proxy) for pod in observed.lasting_pods]
     return {
         field: {
             f"Pod {pod.namespace}/{pod.name} {variable}": container.env[variable]

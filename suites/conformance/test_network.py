@@ -18,8 +18,8 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
     """The system namespace of every cluster is labelled with its network.
 
     It is the default network of the cluster's pods. Without it istiod takes pods of another cluster for neighbours and
-    sends traffic to addresses that nothing routes. A mesh that was found may name it in meshNetworks instead, and on a
-    single network need not label it: its pods carry the network that injection gives them.
+    sends traffic to addresses that nothing routes. A mesh that was found may name it in meshNetworks instead, or leave
+    it to injection, which labels every pod with its network.
 
     Source: chapter, "Configure Istio to use network1 as the default network for the pods on the East cluster".
     """

@@ -49,7 +49,8 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
                 for name, row in found
                 if (row.proxy, row.cluster_id) == (f"{pod.name}.{pod.namespace}", cluster.cluster_name)
             ]
-            types = (*ALWAYS_SENT, "EDS", "RDS") if pod.namespace == observation.asked.sample_namespace else ALWAYS_SENT
+            sidecar = pod.namespace == observation.asked.sample_namespace and not pod.is_gateway
+            types = (*ALWAYS_SENT, "EDS", "RDS") if sidecar else ALWAYS_SENT
             _judge_sync(evidence, cluster, pod, mine, types)
         for proxy in observed.proxies:
             for error in proxy.rejected:

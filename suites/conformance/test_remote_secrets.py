@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import credentials, permissions, revisions
+from harness.model import credentials, expectations, permissions, revisions
 from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteAccess, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -117,6 +117,9 @@ def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
     watches, and for the token reviews by which it authenticates a remote's proxies, whether it is allowed. What only
     istiod can use (client certificates, exec, a proxy) is not tried; under verify-only istiod's own report counts then.
 
+    A pod may also be kept from the other API server (NetworkPolicy, egress rules) where istiod is not: a request that
+    got no answer is then no finding as long as istiod reports the cluster as synced, and logs no trouble with it.
+
     Source: istioctl create-remote-secret; cluster role istio-reader-clusterrole.
     """
     for cluster, target, probe in _probes(observation, evidence, untried=True):
@@ -124,6 +127,11 @@ def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
         if probe.result is ProbeResult.NO_TOOL:
             evidence.fact(
                 f"{cluster.name}: {name}: not tried from {probe.source_pod} ({probe.detail}); istiod reports synced"
+            )
+            continue
+        if _kept_from_it(observation, cluster, target, probe):
+            evidence.skipped(
+                f"{cluster.name}: {name}: {outcome(probe)} from {probe.source_pod}; istiod reports it as synced"
             )
             continue
         if not evidence.expect(
@@ -137,6 +145,21 @@ def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
         ):
             continue
         _judge_permissions(evidence, cluster, name, probe, permissions.NEEDED, allowed=True)
+
+
+def _kept_from_it(observation: Observation, cluster: Cluster, target: Cluster, probe: Probe) -> bool:
+    """Whether on a mesh of others only the probe's pod does not reach an API server, and istiod does."""
+    planes = revisions.control_planes(observation, cluster)
+    trouble = any(probe.address in line for plane in planes for line in plane.log_lines)
+    own = {pod.name for pod in expectations.istiod_pods(observation[cluster])}
+    silent = probe.result in {ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE, ProbeResult.REFUSED} and not probe.status
+    return (
+        observation.asked.mode == "verify-only"
+        and silent
+        and not trouble
+        and _synced(observation, cluster, target)
+        and probe.source_pod not in own
+    )
 
 
 @requirement("RS-HORIZON", Level.SHOULD, area=AREA)
@@ -240,7 +263,9 @@ def test_rs_least(observation: Observation, evidence: Evidence) -> None:
     Source: cluster role istio-reader-clusterrole; Kubernetes, "Role Based Access Control Good Practices".
     """
     for cluster, target, probe in _probes(observation, evidence):
-        if answered(probe):
+        if _kept_from_it(observation, cluster, target, probe):
+            evidence.skipped(f"{cluster.name}: {target.name}'s API server said {outcome(probe)} to {probe.source_pod}")
+        elif answered(probe):
             name = f"remote secret of {target.cluster_name}"
             _judge_permissions(evidence, cluster, name, probe, permissions.FORBIDDEN, allowed=False)
         else:

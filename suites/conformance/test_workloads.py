@@ -130,7 +130,7 @@ def _judge_namespace(
 
 def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, pod: Pod) -> None:
     name = f"Pod {pod.namespace}/{pod.name}"
-    sidecar = pod.container(expectations.PROXY)
+    sidecar = pod.proxy
     if sidecar is None or not sidecar.ready:
         found = "no sidecar" if sidecar is None else f"{sidecar.state} {sidecar.reason} {sidecar.message}".strip()
         evidence.expect(
@@ -141,7 +141,7 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
     if sidecar.ready:
         form = "a native sidecar" if sidecar.sidecar else "a container beside the others"
         evidence.fact(f"{cluster.name}: {name} has a ready sidecar, {form}")
-    if observation.asked.cni:
+    if expectations.uses_cni(observation, observation[cluster]):
         init = pod.container("istio-init") is not None
         evidence.expect(
             not init,

@@ -68,7 +68,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
     for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
         sample = observation.asked.sample_namespace
-        name = expectations.helloworld_server_name(sample)
+        name = expectations.helloworld_server_name(sample, expectations.cluster_domain(observed))
         if _meant(observation, cluster) or _leads_to(expectations.gateway_proxies(observed), name):
             continue
         at = _mesh_ports(observation, cluster)
@@ -105,7 +105,8 @@ def _mesh_ports(observation: Observation, primary: Cluster) -> set[int]:
 
 def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ...]:
     """The Gateways of a primary that would pass the sample's helloworld through."""
-    host = f"{expectations.HELLOWORLD}.{observation.asked.sample_namespace}.svc.cluster.local"
+    domain = expectations.cluster_domain(observation[primary])
+    host = expectations.helloworld_host(observation.asked.sample_namespace, domain)
     at = _mesh_ports(observation, primary)
     return tuple(
         item
@@ -119,12 +120,13 @@ def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ..
 
 def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...], tuple[ConfigObject, ...]]]:
     """The gateways that do not pass helloworld through though Gateways for it are there, with their pods and these."""
-    name = expectations.helloworld_server_name(observation.asked.sample_namespace)
+    sample = observation.asked.sample_namespace
     among = expectations.multi_network_gateways(observation.topology)
     for cluster, observed in read(observation, Subject.PODS, Subject.SERVICES, Subject.PROXIES, among=among):
         services = gateways.services(observed, cluster.network)
         pods = tuple(pod for service in services for pod in gateways.pods(observed, service))
         meant = _meant(observation, observation.topology[cluster.primary])
+        name = expectations.helloworld_server_name(sample, expectations.cluster_domain(observation[cluster.primary]))
         if pods and meant and not _leads_to(expectations.gateway_proxies(observed), name):
             yield cluster, pods, meant
 

@@ -134,6 +134,7 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
     Layer.PROXIES: (
         "XDS-SYNCED",
         "CP-VERSION",
+        "CP-SKEW",
         "CERT-IN-USE",
         "CERT-WORKLOAD",
         "CERT-HORIZON",

@@ -15,26 +15,31 @@ from harness.judge.diagnose.repair import (
     restart_workloads,
     set_value,
 )
-from harness.model import ca, expectations, revisions
+from harness.model import ca, expectations, revisions, versions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
 
-@cause("version-mixed", Layer.CONTROL_PLANE, "CP-VERSION", breaks=None)
+@cause("version-mixed", Layer.CONTROL_PLANE, "CP-VERSION", "CP-SKEW", breaks=None)
 def version_mixed(observation: Observation) -> Iterator[Found]:
     """A proxy or a control plane runs another version.
 
-    It was not restarted after an upgrade, or was made with another revision or image.
+    It was not restarted after an upgrade, or was made with another revision or image. Where no version was asked for
+    on a mesh that the suite did not install, only what Istio does not support counts: a proxy newer than its control
+    plane, or more than one minor version older.
     """
-    wanted = observation.asked.istio_version.removeprefix("v").removesuffix("-latest")
+    wanted = observation.asked.istio_version
+    if ca.found(observation) and not wanted:
+        yield from _beyond_skew(observation)
+        return
     for cluster, observed in read(observation, Subject.CONTROL_PLANE, Subject.PROXIES):
         system = observation.asked.system_namespace
         planes = [(system, plane.pod, plane.version) for plane in observed.control_planes]
         proxies = [(proxy.namespace, proxy.pod, proxy.version) for proxy in observed.proxies]
         for namespace, pod, version in [*planes, *proxies]:
             wanted = wanted or version
-            if version and not (version == wanted or version.startswith((f"{wanted}.", f"{wanted}-"))):
+            if version and not versions.is_version(version, wanted):
                 yield Found(
                     cluster=cluster.name,
                     object=f"Pod {namespace}/{pod}",
@@ -44,6 +49,24 @@ def version_mixed(observation: Observation) -> Iterator[Found]:
                     repair=_upgrade(observation, cluster, wanted)
                     if (namespace, pod, version) in planes
                     else noted(kubectl(observed, "-n", namespace, f"delete pod {pod}"), "a new pod gets the new proxy"),
+                )
+
+
+def _beyond_skew(observation: Observation) -> Iterator[Found]:
+    for cluster, observed in read(observation, Subject.PROXIES):
+        planes = revisions.control_planes(observation, observation.topology[cluster.primary])
+        for proxy in observed.proxies if planes else ():
+            if not any(versions.is_supported(plane.version, proxy.version) for plane in planes):
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Pod {proxy.namespace}/{proxy.pod}",
+                    field="Istio version",
+                    expected=f"{planes[0].version}, or one minor version less",
+                    found=proxy.version,
+                    repair=noted(
+                        kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}"),
+                        "a new pod gets the new proxy",
+                    ),
                 )
 
 

@@ -104,11 +104,7 @@ def network_value(observation: Observation) -> Iterator[Found]:
         suffix = "" if revision in {"", "default"} else f"-{revision}"
         system = observation.asked.system_namespace
         variable = "ISTIO_META_NETWORK"
-        pods = (
-            pod
-            for pod in observed.lasting_pods
-            if (proxy := pod.container(expectations.PROXY)) and (proxy.env.get(variable, "") != label)
-        )
+        pods = (pod for pod in observed.lasting_pods if (proxy := pod.proxy) and (proxy.env.get(variable, "") != label))
         yield Found(
             cluster=cluster.name,
             object=f"ConfigMap {system}/istio-sidecar-injector{suffix}",

@@ -80,7 +80,7 @@ def proxy_not_connected(observation: Observation) -> Iterator[Found]:
             continue
         observed = observation[cluster]
         proxy = next((p for p in observed.proxies if (p.namespace, p.pod) == (pod.namespace, pod.name)), None)
-        container = pod.container(expectations.PROXY)
+        container = pod.proxy
         state = f"{container.state} {container.reason} {container.message}" if container and not container.ready else ""
         yield Found(
             cluster=cluster.name,

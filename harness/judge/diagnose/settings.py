@@ -56,7 +56,9 @@ def cluster_local(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
         for entry in _dicts(mesh(observation, observed).get("serviceSettings")):
             local = (entry.get("settings") or {}).get("clusterLocal")
-            if local and policies.mentions(entry.get("hosts") or [], sample):
+            if local and policies.mentions(
+                entry.get("hosts") or [], sample, domains=(expectations.cluster_domain(observed),)
+            ):
                 yield Found(
                     cluster=cluster.name,
                     object=f"ConfigMap {observation.asked.system_namespace}/istio",

@@ -162,7 +162,7 @@ def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.PODS):
         for pod in observed.pods_with(observation.asked.sample_namespace):
-            container = pod.container(expectations.PROXY)
+            container = pod.proxy
             if container is None or container.ready:
                 continue
             state = f"{container.state} {container.reason} {container.message}".strip()

@@ -231,7 +231,7 @@ FAULTS: tuple[Fault, ...] = (
         "helloworld's proxy on West has another version",
         _version_mixed,
         "version-mixed",
-        frozenset({"CP-VERSION"}),
+        frozenset({"CP-VERSION", "CP-SKEW"}),
     ),
     Fault(
         "trust-domains-differ",

@@ -143,6 +143,12 @@ BREAKAGES = (
     Breakage("CP-READY", "late", lambda o: _waited(o, seconds=181)),
     Breakage("CP-READY", "gave-up", lambda o: _waited(o, outcome=Outcome.FAILED, detail="RemoteIstiodNotReady")),
     Breakage("CP-CNI-READY", "uncovered-node", _bare_node),
+    Breakage(
+        "CP-SKEW",
+        "two-versions-behind",
+        lambda o: with_sleep_proxy(o, last(o.topology), version="1.29.3"),
+        also_fail=lambda _: ("CP-VERSION",),
+    ),
     Breakage("CP-VERSION", "old-proxy", lambda o: with_sleep_proxy(o, last(o.topology), version="1.30.3")),
     Breakage("CP-IDENTITY", "mesh-id", lambda o: _config(o, _last_primary(o.topology), "values", meshID="mesh2")),
     Breakage(

@@ -1,0 +1,29 @@
+"""Valid meshes of others stay green, and no cause is named of them."""
+
+import pytest
+
+from harness.judge.diagnose import diagnose
+from harness.judge.requirement import Judgement, Verdict, judge
+from harness.model.observation import Observation
+from suites.catalogue import catalogue
+from suites.selftest.support.valid_kinds import KINDS, Base, Kind
+
+GREEN = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
+
+
+def _judged(observation: Observation) -> tuple[Judgement, ...]:
+    rows = (row for row in catalogue().values() if row.applies_to(observation.topology) and not row.experiment)
+    return tuple(judge(row, observation) for row in rows if not (row.scenario or row.id == "CLEAN"))
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    KINDS,
+    ids=[f"{kind.__name__}-{base.file.partition('.')[0].rpartition('/')[2]}" for base, kind in KINDS],
+)
+def test_a_valid_mesh_is_green(base: Base, kind: Kind) -> None:
+    observation = kind(base.observation())
+    judgements = _judged(observation)
+    assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
+    assert diagnose(observation, judgements) == ()
+    assert sum(each.verdict is Verdict.PASS for each in judgements) >= 30

@@ -1,0 +1,664 @@
+"""Valid meshes of others: each a recorded mesh with one difference that people's real meshes have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.model import expectations, gateways
+from harness.model.cluster import Container, Pod, Service, ServicePort
+from harness.model.istio import ConfigObject, RemoteAccess
+from harness.model.observation import Observation, load
+from harness.model.proxy import RemoteClusterSync
+from harness.model.topology import Cluster
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
+from suites.selftest.support.breakage import edit, gateway_is, on
+
+RECORDED = Path(__file__).parents[1] / "recorded"
+Kind = Callable[[Observation], Observation]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A recorded mesh that a kind is made from."""
+
+    file: str
+
+    def __str__(self) -> str:
+        """A test's id."""
+        return self.file.partition(".")[0].rpartition("/")[2]
+
+    def observation(self) -> Observation:
+        """It, as a mesh that somebody else installed."""
+        found = load(RECORDED / self.file)
+        asked = {"mode": "verify-only", "installer": "none", "istio_version": ""}
+        update = {"asked": found.asked.model_copy(update=asked), "steps": (), "experiments": None, "cleanup": None}
+        return found.model_copy(update=update)
+
+
+PRIMARIES = Base("meshes/app-protocol.json.gz")
+"""Two primaries on two networks."""
+REMOTE = Base("primary-remote-multi-network.json.gz")
+"""A primary and a remote on two networks."""
+REMOTE_NEAR = Base("primary-remote-single-network.json.gz")
+"""The same on one network."""
+
+
+def east(observation: Observation) -> Cluster:
+    """The first cluster, a primary."""
+    return observation.topology.clusters[0]
+
+
+def west(observation: Observation) -> Cluster:
+    """The second cluster."""
+    return observation.topology.clusters[1]
+
+
+def everywhere(observation: Observation, change: Callable[[Observation, Cluster], Observation]) -> Observation:
+    """The change on every cluster."""
+    for cluster in observation.topology.clusters:
+        observation = change(observation, cluster)
+    return observation
+
+
+def gateway(observation: Observation, cluster: Cluster) -> Service:
+    """The Service of a cluster's east-west gateway."""
+    found = expectations.gateway_service(observation[cluster])
+    assert found
+    return found
+
+
+def replaced(observation: Observation, old: str, new: str) -> Observation:
+    """One text in place of another, wherever it stands."""
+    return Observation.model_validate_json(observation.model_dump_json().replace(old, new))
+
+
+# Gateways
+
+
+def gateway_api(observation: Observation) -> Observation:
+    """Every gateway is made from a Gateway of the Gateway API, of class istio, in a namespace of its own."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        service, name = gateway(seen, cluster), {"gateway.networking.k8s.io/gateway-name": "eastwest"}
+        observed = seen[cluster]
+        listener = {
+            "name": "cross-network",
+            "port": 15443,
+            "protocol": "TLS",
+            "tls": {"mode": "Passthrough", "options": {"gateway.istio.io/listener-protocol": "auto-passthrough"}},
+        }
+        made = ConfigObject(
+            api_version="gateway.networking.k8s.io/v1",
+            kind="Gateway",
+            namespace="edge",
+            name="eastwest",
+            labels={"topology.istio.io/network": cluster.network},
+            spec={"gatewayClassName": "istio", "listeners": [listener]},
+        )
+        behind = {pod.name for pod in gateways.pods(observed, service)}
+        labels = {**name, "topology.istio.io/network": cluster.network}
+        update: dict[str, Any] = {"namespace": "edge"}
+        pods = edit(observed.pods, lambda pod: pod.name in behind, labels=labels, service_account="eastwest", **update)
+        proxies = edit(observed.proxies, lambda each: each.pod in behind, role="eastwest", **update)
+        workload = gateways.workload(observed, service)
+        workloads = edit(
+            observed.workloads,
+            lambda each: each == workload,
+            name="eastwest-istio",
+            pod_labels=name,
+            labels=name,
+            **update,
+        )
+        seen = gateway_is(seen, cluster, name="eastwest-istio", labels=labels, selector=name, **update)
+        others = tuple(item for item in observed.config if item.kind != "Gateway")
+        return on(seen, cluster, pods=pods, proxies=proxies, workloads=workloads, config=(*others, made))
+
+    changed = everywhere(observation, change)
+    return _moved_proxies(changed, observation)
+
+
+def _moved_proxies(changed: Observation, before: Observation) -> Observation:
+    """The same pods are in another namespace: istiod reports them there, and their identity says it."""
+    for cluster in before.topology.clusters:
+        for pod in gateways.pods(before[cluster], gateway(before, cluster)):
+            changed = replaced(changed, f'"{pod.name}.{pod.namespace}"', f'"{pod.name}.edge"')
+            old = f"ns/{pod.namespace}/sa/{pod.service_account}"
+            changed = replaced(
+                changed, f'"spiffe://cluster.local/{old}"', '"spiffe://cluster.local/ns/edge/sa/eastwest"'
+            )
+    return changed
+
+
+def two_replicas(observation: Observation) -> Observation:
+    """Every gateway has two pods."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        (pod,) = gateways.pods(seen[cluster], gateway(seen, cluster))
+        return with_twin(seen, cluster, pod)
+
+    return everywhere(observation, change)
+
+
+def with_twin(seen: Observation, cluster: Cluster, pod: Pod, **update: Any) -> Observation:
+    """A second pod beside one, with a proxy that its control plane knows."""
+    observed, other = seen[cluster], f"{pod.name[:-2]}zz"
+    pods = (*observed.pods, pod.model_copy(update={"name": other, "ip": f"{pod.ip}9", **update}))
+    own = [each for each in observed.proxies if each.pod == pod.name]
+    twins = [each.model_copy(update={"pod": other}) for each in own]
+    seen = on(seen, cluster, pods=pods, proxies=(*observed.proxies, *twins))
+    primary = seen.topology[cluster.primary]
+    planes = []
+    for plane in seen[primary].control_planes:
+        rows = [row for row in plane.proxies if row.proxy == f"{pod.name}.{pod.namespace}"]
+        more = [row.model_copy(update={"proxy": f"{other}.{pod.namespace}"}) for row in rows]
+        planes.append(plane.model_copy(update={"proxies": (*plane.proxies, *more)}))
+    return on(seen, primary, control_planes=tuple(planes))
+
+
+def daemon_set(observation: Observation) -> Observation:
+    """Every gateway is a DaemonSet."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        workload = gateways.workload(seen[cluster], gateway(seen, cluster))
+        workloads = edit(seen[cluster].workloads, lambda each: each == workload, kind="DaemonSet", conditions=())
+        return on(seen, cluster, workloads=workloads)
+
+    return everywhere(observation, change)
+
+
+def node_port(observation: Observation) -> Observation:
+    """West's gateway is a NodePort with traffic.istio.io/nodeSelector."""
+    cluster, service = west(observation), gateway(observation, west(observation))
+    (old,) = service.ingress
+    ports = tuple(port.model_copy(update={"node_port": 20000 + port.port % 10000}) for port in service.ports)
+    changed = gateway_is(
+        observation, cluster, type="NodePort", ingress=(), resolved=(), node_addresses=(old,), ports=ports
+    )
+    new = 20000 + gateways.announced_port(service) % 10000
+    return _at_port(changed, cluster, old, new)
+
+
+def _at_port(observation: Observation, cluster: Cluster, address: str, port: int) -> Observation:
+    """A cluster's gateway is entered at another port: probes, endpoints, what istiod reports."""
+
+    def entered(items: Any) -> tuple[Any, ...]:
+        return tuple(
+            each.model_copy(update={"port": port}) if (each.address, each.port) == (address, 15443) else each
+            for each in items
+        )
+
+    changed = observation.model_copy(update={"probes": entered(observation.probes)})
+    for each in observation.topology.clusters:
+        proxies = tuple(
+            proxy.model_copy(
+                update={
+                    "endpoints": tuple(
+                        known.model_copy(update={"endpoints": entered(known.endpoints)}) for known in proxy.endpoints
+                    )
+                }
+            )
+            for proxy in changed[each].proxies
+        )
+        planes = tuple(
+            plane.model_copy(update={"network_gateways": entered(plane.network_gateways)})
+            for plane in changed[each].control_planes
+        )
+        changed = on(changed, each, proxies=proxies, control_planes=planes)
+    traffic = changed.traffic
+    if traffic:
+        moved = {
+            kind: tuple(s.model_copy(update={"hosts": entered(s.hosts)}) for s in getattr(traffic, kind))
+            for kind in ("coverage", "distribution")
+        }
+        changed = changed.model_copy(update={"traffic": traffic.model_copy(update=moved)})
+    return changed
+
+
+def host_name(observation: Observation) -> Observation:
+    """West's load balancer has a host name, which only istiod resolves to the addresses that are in use."""
+    return gateway_is(observation, west(observation), ingress=("lb-7.elb.example.com",), resolved=("198.51.100.7",))
+
+
+def host_name_elsewhere(observation: Observation) -> Observation:
+    """The same where the name resolves nowhere but inside; the pods' probes know the name."""
+    (old,) = gateway(observation, west(observation)).ingress
+    changed = gateway_is(observation, west(observation), ingress=("lb-7.elb.example.com",), resolved=())
+    by_name = [
+        probe.model_copy(update={"address": "lb-7.elb.example.com"}) for probe in changed.probes if probe.address == old
+    ]
+    return changed.model_copy(update={"probes": (*changed.probes, *by_name)})
+
+
+def dual_stack(observation: Observation) -> Observation:
+    """West's load balancer has an address of IPv6, too, which east's pods of IPv4 do not reach."""
+    (old,) = gateway(observation, west(observation)).ingress
+    both = (old, "2001:db8::7")
+    changed = gateway_is(observation, west(observation), ingress=both, resolved=both)
+    failed = {"address": "2001:db8::7", "result": ProbeResult.UNREACHABLE, "certificates": ()}
+    more = [probe.model_copy(update=failed) for probe in changed.probes if probe.address == old]
+    return changed.model_copy(update={"probes": (*changed.probes, *more)})
+
+
+def pending_beside(observation: Observation) -> Observation:
+    """West has a second Service for its network, whose load balancer has no address yet."""
+    service = gateway(observation, west(observation))
+    pending = service.model_copy(update={"name": "a-second", "ingress": (), "resolved": ()})
+    return on(observation, west(observation), services=(pending, *observation[west(observation)].services))
+
+
+# Names and networks
+
+
+def cluster_domain(observation: Observation) -> Observation:
+    """The clusters' DNS domain is not cluster.local; the trust domain is."""
+    changed = replaced(observation, "svc.cluster.local", "svc.corp.example")
+    changed = replaced(changed, '"clusterDomain":"cluster.local"', '"clusterDomain":"corp.example"')
+    return replaced(changed, '"*.local"', '"*.example"')
+
+
+def network_by_injection(observation: Observation) -> Observation:
+    """The system namespaces carry no network; the injected pods and the gateways' Services do."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        system = seen.asked.system_namespace
+        namespaces = edit(seen[cluster].namespaces, lambda each: each.name == system, labels={})
+        return on(seen, cluster, namespaces=namespaces)
+
+    return everywhere(observation, change)
+
+
+# Remote secrets
+
+
+def from_directory(observation: Observation) -> Observation:
+    """Istiod has its kubeconfigs from a directory (PILOT_MULTICLUSTER_KUBECONFIG_PATH), and no secrets."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        planes = tuple(
+            plane.model_copy(
+                update={
+                    "clusters": tuple(
+                        RemoteClusterSync(id=row.id, secret_name="", sync_status=row.sync_status)
+                        for row in plane.clusters
+                    )
+                }
+            )
+            for plane in seen[cluster].control_planes
+        )
+        return on(seen, cluster, remote_secrets=(), control_planes=planes)
+
+    changed = everywhere(observation, change)
+    left = tuple(probe for probe in changed.probes if probe.kind is not ProbeKind.API_SERVER)
+    return changed.model_copy(update={"probes": left})
+
+
+def _with_form(observation: Observation, form: str, why: str, **access: object) -> Observation:
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        remote_secrets = tuple(
+            secret.model_copy(
+                update={
+                    "has_token": form == "token",
+                    "access": tuple(RemoteAccess(cluster=name, form=form, **access) for name in secret.clusters),  # type: ignore[arg-type]
+                }
+            )
+            for secret in seen[cluster].remote_secrets
+        )
+        return on(seen, cluster, remote_secrets=remote_secrets)
+
+    changed = everywhere(observation, change)
+    return _api_probes(changed, result=ProbeResult.NO_TOOL, detail=why, permissions={})
+
+
+def _api_probes(observation: Observation, **update: object) -> Observation:
+    probes = tuple(
+        probe.model_copy(update=update) if probe.kind is ProbeKind.API_SERVER else probe for probe in observation.probes
+    )
+    return observation.model_copy(update={"probes": probes})
+
+
+def exec_form(observation: Observation) -> Observation:
+    """The remote secrets hold exec plugins of a cloud."""
+    return _with_form(observation, "exec", "the kubeconfig in the remote secret holds no token, but: exec")
+
+
+def client_certificate(observation: Observation) -> Observation:
+    """The remote secrets hold client certificates."""
+    return _with_form(observation, "client certificate", "holds no token, but: client certificate")
+
+
+def over_proxy(observation: Observation) -> Observation:
+    """The other API servers are reached over a proxy."""
+    return _with_form(observation, "token", "goes over a proxy", proxy_url="http://proxy.corp:3128")
+
+
+def egress_denied(observation: Observation) -> Observation:
+    """The sample's pods may not reach API servers; istiod may, and has synchronised."""
+    return _api_probes(observation, result=ProbeResult.TIMEOUT, status=0, detail="", permissions={})
+
+
+# Control planes and injection
+
+
+def canary(observation: Observation) -> Observation:
+    """A newer control plane runs beside the one in use, on every primary."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        observed = seen[cluster]
+        if not cluster.is_primary:
+            return seen
+        istiod = next(each for each in observed.workloads if each.name == "istiod")
+        pod = next(iter(expectations.istiod_pods(observed)))
+        rev = {"istio.io/rev": "canary"}
+        newer = {"name": "istiod-canary-1", "labels": {**pod.labels, **rev}}
+        (plane,) = observed.control_planes
+        second = plane.model_copy(
+            update={"pod": "istiod-canary-1", "revision": "canary", "version": "1.32.0", "proxies": ()}
+        )
+        (config,) = observed.mesh_config
+        hooks = tuple(
+            hook.model_copy(
+                update={
+                    "name": f"{hook.name}-canary",
+                    "revision": "canary",
+                    "webhooks": tuple(
+                        rule.model_copy(
+                            update={
+                                "namespace_selector": {"matchLabels": rev},
+                                "service": "istio-system/istiod-canary:443",
+                            }
+                        )
+                        for rule in hook.webhooks
+                    ),
+                }
+            )
+            for hook in observed.webhooks
+        )
+        service = observed.service("istio-system", "istiod")
+        assert service
+        workload = istiod.model_copy(update={"name": "istiod-canary", "labels": {**istiod.labels, **rev}})
+        return on(
+            seen,
+            cluster,
+            workloads=(*observed.workloads, workload),
+            pods=(*observed.pods, pod.model_copy(update=newer)),
+            control_planes=(second, plane),
+            mesh_config=(config.model_copy(update={"revision": "canary"}), config),
+            webhooks=(*hooks, *observed.webhooks),
+            services=(*observed.services, service.model_copy(update={"name": "istiod-canary"})),
+        )
+
+    return everywhere(observation, change)
+
+
+def older_proxies(observation: Observation) -> Observation:
+    """The control planes were upgraded by one minor version; the proxies have not been restarted yet."""
+    return _versions(observation, plane="1.31.2", proxy="1.30.5")
+
+
+def west_upgraded(observation: Observation) -> Observation:
+    """West was upgraded with its proxies, east was not yet."""
+    changed = _versions(observation, plane="1.30.5", proxy="1.30.5")
+    return _versions(changed, plane="1.31.2", proxy="1.31.2", only=west(observation))
+
+
+def _versions(observation: Observation, *, plane: str, proxy: str, only: Cluster | None = None) -> Observation:
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        if only and cluster != only:
+            return seen
+        planes = tuple(
+            each.model_copy(
+                update={
+                    "version": plane,
+                    "proxies": tuple(row.model_copy(update={"version": proxy}) for row in each.proxies),
+                }
+            )
+            for each in seen[cluster].control_planes
+        )
+        proxies = tuple(each.model_copy(update={"version": proxy}) for each in seen[cluster].proxies)
+        return on(seen, cluster, control_planes=planes, proxies=proxies)
+
+    return everywhere(observation, change)
+
+
+# What stands beside
+
+
+def ztunnel_beside(observation: Observation) -> Observation:
+    """Ambient is used by other namespaces: ztunnel runs on every node, its container is called istio-proxy."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        pod = gateways.pods(seen[cluster], gateway(seen, cluster))[0]
+        container = pod.container("istio-proxy")
+        assert container
+        labels = {"app": "ztunnel", "app.kubernetes.io/name": "ztunnel", "sidecar.istio.io/inject": "false"}
+        env = {name: value for name, value in container.env.items() if name == "ISTIO_META_CLUSTER_ID"}
+        ztunnel = pod.model_copy(
+            update={
+                "name": "ztunnel-abcde",
+                "labels": labels,
+                "namespace": "istio-system",
+                "service_account": "ztunnel",
+                "containers": (container.model_copy(update={"image": "istio/ztunnel:1.31", "env": env}),),
+            }
+        )
+        return on(seen, cluster, pods=(*seen[cluster].pods, ztunnel))
+
+    return everywhere(observation, change)
+
+
+def waypoint_beside(observation: Observation) -> Observation:
+    """A waypoint stands in the sample's namespace, for pods that are none of the sample's."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        observed, primary = seen[cluster], seen.topology[cluster.primary]
+        pod = next(each for each in observed.pods if each.labels.get("app") == "helloworld")
+        proxy = next(each for each in observed.proxies if each.pod == pod.name)
+        labels = {
+            "gateway.networking.k8s.io/gateway-name": "waypoint",
+            "gateway.istio.io/managed": "istio.io-mesh-controller",
+            "service.istio.io/canonical-name": "waypoint",
+        }
+        own = tuple(each for each in pod.containers if each.name == "istio-proxy")
+        mine = {"name": "waypoint-1", "labels": labels, "containers": own}
+        seen = on(
+            seen,
+            cluster,
+            pods=(*observed.pods, pod.model_copy(update=mine)),
+            proxies=(*observed.proxies, proxy.model_copy(update={"pod": "waypoint-1", "role": "waypoint"})),
+        )
+        planes = []
+        for plane in seen[primary].control_planes:
+            rows = [row for row in plane.proxies if row.proxy == f"{pod.name}.{pod.namespace}"]
+            more = [
+                row.model_copy(
+                    update={"proxy": f"waypoint-1.{pod.namespace}", "types": {**row.types, "RDS": "NOT SENT"}}
+                )
+                for row in rows
+            ]
+            planes.append(plane.model_copy(update={"proxies": (*plane.proxies, *more)}))
+        return on(seen, primary, control_planes=tuple(planes))
+
+    return everywhere(observation, change)
+
+
+def cni_on_one(observation: Observation) -> Observation:
+    """West has no CNI plugin: its pods have the init container istio-init."""
+    observed = observation[west(observation)]
+    init = Container(name="istio-init", image="istio/proxyv2:1.31", init=True, state="terminated")
+    pods = tuple(
+        pod.model_copy(update={"containers": (init, *pod.containers)})
+        if pod.namespace == observation.asked.sample_namespace
+        else pod
+        for pod in observed.pods
+        if pod.labels.get("k8s-app") != "istio-cni-node"
+    )
+    workloads = tuple(each for each in observed.workloads if each.name != "istio-cni-node")
+    return on(observation, west(observation), pods=pods, workloads=workloads)
+
+
+def node_without_cni(observation: Observation) -> Observation:
+    """A node that is there for something else, without the CNI plugin and without any pod of the mesh."""
+    observed = observation[west(observation)]
+    other = observed.nodes[0].model_copy(update={"name": "windows-1"})
+    return on(observation, west(observation), nodes=(*observed.nodes, other))
+
+
+# Remotes
+
+
+def injection_url(observation: Observation) -> Observation:
+    """The remote's webhook calls a URL of its own, and its proxies know istiod by that name."""
+    network = west(observation).network
+    return _injected_by(observation, f"https://istiod.mesh.corp.example:15017/inject/cluster/cluster2/net/{network}")
+
+
+def injection_url_without_network(observation: Observation) -> Observation:
+    """The same, and the URL does not name the network: the namespace does."""
+    return _injected_by(observation, "https://istiod.mesh.corp.example:15017/inject/cluster/cluster2")
+
+
+def injection_url_other_order(observation: Observation) -> Observation:
+    """The same, network first: istiod reads pairs in any order."""
+    return _injected_by(observation, "https://istiod.mesh.corp.example:15017/inject/net/network2/cluster/cluster2")
+
+
+def injection_url_env(observation: Observation) -> Observation:
+    """The same in the older form."""
+    return _injected_by(
+        observation, "https://istiod.mesh.corp.example:15017/inject/:ENV:cluster=cluster2:ENV:net=network2"
+    )
+
+
+def _injected_by(observation: Observation, url: str) -> Observation:
+    observed = observation[west(observation)]
+    hooks = tuple(
+        hook.model_copy(
+            update={
+                "webhooks": tuple(
+                    rule.model_copy(update={"url": url, "service": "", "path": ""}) for rule in hook.webhooks
+                )
+            }
+        )
+        for hook in observed.webhooks
+    )
+    services = tuple(each for each in observed.services if each.name != "istiod")
+    return on(observation, west(observation), webhooks=hooks, services=services)
+
+
+def not_annotated(observation: Observation) -> Observation:
+    """The remote's namespace names no primary; its webhook's caBundle was given by hand."""
+    system = observation.asked.system_namespace
+    namespaces = edit(observation[west(observation)].namespaces, lambda each: each.name == system, annotations={})
+    return on(observation, west(observation), namespaces=namespaces)
+
+
+def istiod_of_its_own_address(observation: Observation) -> Observation:
+    """The remote reaches istiod by an internal load balancer of its own; the gateway has no port 15012."""
+    cluster = east(observation)
+    service, istiod = gateway(observation, cluster), observation[cluster].service("istio-system", "istiod")
+    (old,) = service.ingress
+    ports = tuple(port for port in service.ports if port.port not in {15012, 15017})
+    changed = gateway_is(observation, cluster, ports=ports)
+    assert istiod
+    front = istiod.model_copy(
+        update={
+            "name": "istiod-internal",
+            "type": "LoadBalancer",
+            "ingress": ("10.9.9.9",),
+            "resolved": ("10.9.9.9",),
+            "ports": (
+                ServicePort(name="xds", port=15012, target_port="15012"),
+                ServicePort(name="hook", port=15017, target_port="15017"),
+            ),
+        }
+    )
+    changed = on(changed, cluster, services=(*changed[cluster].services, front))
+
+    def moved(probe: Probe) -> Probe:
+        at = {"address": "10.9.9.9"}
+        return probe.model_copy(update=at) if (probe.address, probe.port) in {(old, 15012), (old, 15017)} else probe
+
+    return changed.model_copy(update={"probes": tuple(map(moved, changed.probes))})
+
+
+def istiod_by_name(observation: Observation) -> Observation:
+    """The remote reaches istiod over 443 of something that is not in the cluster; nothing there has port 15012."""
+    cluster = east(observation)
+    ports = tuple(port for port in gateway(observation, cluster).ports if port.port not in {15012, 15017})
+    changed = injection_url(gateway_is(observation, cluster, ports=ports))
+    left = tuple(probe for probe in changed.probes if probe.port not in {15012, 15017})
+    return changed.model_copy(update={"probes": left})
+
+
+def istiod_by_name_without_gateway(observation: Observation) -> Observation:
+    """The same on one network, where there is no gateway at all."""
+    cluster = east(observation)
+    service = gateway(observation, cluster)
+    changed = injection_url(observation)
+    observed = changed[cluster]
+    names = {pod.name for pod in gateways.pods(observed, service)}
+    changed = on(
+        changed,
+        cluster,
+        services=tuple(each for each in observed.services if each != service),
+        pods=tuple(each for each in observed.pods if each.name not in names),
+        proxies=tuple(each for each in observed.proxies if each.pod not in names),
+        workloads=tuple(each for each in observed.workloads if each != gateways.workload(observed, service)),
+        config=(),
+    )
+    left = tuple(probe for probe in changed.probes if probe.port not in {15021, 15012, 15017})
+    return changed.model_copy(update={"probes": left})
+
+
+KINDS: tuple[tuple[Base, Kind], ...] = (
+    *(
+        (PRIMARIES, kind)
+        for kind in (
+            gateway_api,
+            two_replicas,
+            daemon_set,
+            node_port,
+            host_name,
+            host_name_elsewhere,
+            dual_stack,
+            pending_beside,
+            cluster_domain,
+            network_by_injection,
+            from_directory,
+            exec_form,
+            client_certificate,
+            over_proxy,
+            egress_denied,
+            canary,
+            older_proxies,
+            west_upgraded,
+            ztunnel_beside,
+            waypoint_beside,
+            cni_on_one,
+            node_without_cni,
+        )
+    ),
+    *(
+        (REMOTE, kind)
+        for kind in (
+            gateway_api,
+            two_replicas,
+            cluster_domain,
+            network_by_injection,
+            from_directory,
+            egress_denied,
+            canary,
+            older_proxies,
+            ztunnel_beside,
+            injection_url,
+            injection_url_without_network,
+            injection_url_other_order,
+            injection_url_env,
+            not_annotated,
+            istiod_of_its_own_address,
+            istiod_by_name,
+        )
+    ),
+    *((REMOTE_NEAR, kind) for kind in (injection_url, istiod_by_name, istiod_by_name_without_gateway)),
+)
