@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from harness.model import gateways as east_west
-from harness.model import revisions
+from harness.model import kubernetes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
 from harness.model.observation import Observation
@@ -18,7 +18,7 @@ from harness.model.topology import Cluster, Feature, Topology
 GATEWAY = east_west.GATEWAY
 HELLOWORLD = "helloworld"
 SLEEP = "sleep"
-PROXY = east_west.PROXY
+PROXY = kubernetes.PROXY
 NETWORK_LABEL = east_west.NETWORK_LABEL
 HELLOWORLD_PORT = 5000
 MESH_PORT = east_west.MESH_PORT

@@ -210,7 +210,7 @@ FAULTS: tuple[Fault, ...] = (
         "control-plane-down",
         frozenset({"CP-READY"}),
         consequences=(
-            Consequence(("CERT-IN-USE", "CERT-ISTIOD", "CP-VERSION", "XDS-SYNCED", "RS-SYNCED"), NO_ISTIOD),
+            Consequence(("CERT-IN-USE", "CERT-ISTIOD", "CP-VERSION", "CP-SKEW", "XDS-SYNCED", "RS-SYNCED"), NO_ISTIOD),
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook's Service has no endpoint"),
             Consequence(("GW-HARDENED",), SILENT, PR),
         ),

@@ -279,7 +279,8 @@ FAULTS: tuple[Fault, ...] = (
                 (
                     "CERT-SECRET", "CERT-ROOT-PROFILE", "CERT-ROOT-SHARED", "CERT-INTERMEDIATE-PROFILE",
                     "CERT-INTERMEDIATE-DISTINCT", "CERT-KEY-MATCH", "CERT-CHAIN", "CERT-IN-USE", "CERT-WORKLOAD",
-                    "CERT-HORIZON", "CP-READY", "CP-CNI-READY", "CP-VERSION", "CP-IDENTITY", "CP-INJECTION-WEBHOOK",
+                    "CERT-HORIZON", "CP-READY", "CP-CNI-READY", "CP-VERSION", "CP-SKEW", "CP-IDENTITY",
+                    "CP-INJECTION-WEBHOOK",
                     "XDS-SYNCED", "NET-LABEL", "RS-PRESENT", "WL-PLACED", "WL-INJECTED", "EP-COMPLETE", "EP-WEIGHTS",
                 ),
                 UNREAD,

@@ -42,7 +42,7 @@ FAULTS: tuple[Fault, ...] = (
         consequences=(
             Consequence(("CERT-SECRET",), "a file that is no list of PEM blocks can't be used"),
             Consequence(("CP-READY",), "istiod ends when it can't read its CA"),
-            Consequence(("CERT-IN-USE", "CERT-ISTIOD", "CP-VERSION", "XDS-SYNCED", "RS-SYNCED"), NO_ISTIOD),
+            Consequence(("CERT-IN-USE", "CERT-ISTIOD", "CP-VERSION", "CP-SKEW", "XDS-SYNCED", "RS-SYNCED"), NO_ISTIOD),
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook's Service has no endpoint"),
         ),
         where=MP,

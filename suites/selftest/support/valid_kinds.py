@@ -299,7 +299,7 @@ def _with_form(observation: Observation, form: str, why: str, **access: object) 
             secret.model_copy(
                 update={
                     "has_token": form == "token",
-                    "access": tuple(RemoteAccess(cluster=name, form=form, **access) for name in secret.clusters),  # type: ignore[arg-type]
+                    "access": tuple(RemoteAccess(cluster=name, form=form, **access) for name in secret.clusters),
                 }
             )
             for secret in seen[cluster].remote_secrets
