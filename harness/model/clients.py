@@ -59,6 +59,10 @@ def client_workload(observed: ClusterObservation, asked: Asked) -> Workload | No
 
 def client_pods(observed: ClusterObservation, asked: Asked) -> tuple[Pod, ...]:
     """The pods of a cluster's client, by name."""
+    if asked.client:
+        return tuple(
+            sorted(observed.pods_with(asked.client.namespace, **asked.client.labels), key=lambda pod: pod.name)
+        )
     name = client_app(observed, asked)
     pods = (pod for pod in observed.pods_with(asked.sample_namespace) if app(pod) == name)
     return tuple(sorted(pods, key=lambda pod: pod.name))
@@ -73,7 +77,7 @@ def client_container(pod: Pod) -> str:
 def client_available(observation: Observation, cluster: Cluster) -> bool:
     """Whether the client that sends probes and requests is there."""
     observed, asked = observation[cluster], observation.asked
-    workload = client_workload(observed, asked)
+    workload = None if asked.client else client_workload(observed, asked)
     if workload is None and asked.mode == "verify-only":
         return any(pod.ready for pod in client_pods(observed, asked))
     return workload is not None and workload.available
@@ -82,5 +86,8 @@ def client_available(observation: Observation, cluster: Cluster) -> bool:
 def client_proxies(observation: Observation, cluster: Cluster) -> tuple[Proxy, ...]:
     """The proxies of a cluster's client."""
     asked = observation.asked
+    if asked.client:
+        mine = {(pod.namespace, pod.name) for pod in client_pods(observation[cluster], asked)}
+        return tuple(proxy for proxy in observation[cluster].proxies if (proxy.namespace, proxy.pod) in mine)
     name = client_app(observation[cluster], asked)
     return tuple(p for p in observation[cluster].proxies if p.namespace == asked.sample_namespace and p.role == name)

@@ -20,7 +20,8 @@ class MeshFeature(StrEnum):
     GATEWAY_FOR_NETWORK = "an east-west gateway"
     OPERATOR = "an operator's Istio resource"
     NAMESPACE_INJECTION = "an injection label on the sample's namespace"
-    SAMPLE = "the sample: helloworld and a client"
+    SAMPLE = "the sample: helloworld and a client (--deploy-sample brings it)"
+    TRAFFIC = "the sample, or a service (--deploy-sample brings the one, --service and --client name the other)"
     SIDECAR_CLIENT = "a client with a sidecar"
 
 
@@ -73,12 +74,14 @@ def _has_sidecar_client(observation: Observation, observed: ClusterObservation) 
 
 
 _Test = Callable[[Observation], bool]
+_sample = _anywhere(Subject.WORKLOADS, _has_sample)
 
 _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
-    MeshFeature.SAMPLE: _anywhere(Subject.WORKLOADS, _has_sample),
+    MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
+    MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),
     MeshFeature.SIDECAR_CLIENT: _anywhere(Subject.PODS, _has_sidecar_client),
 }

@@ -14,6 +14,7 @@ from harness.model.cluster import ClusterObservation
 from harness.model.conditions import Conditions
 from harness.model.experiment import Experiments
 from harness.model.resilience import Resilience
+from harness.model.service import OwnClient, OwnService, ServiceTraffic
 from harness.model.step import Step
 from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Probe, Traffic
@@ -41,6 +42,10 @@ class Asked(Model):
     system_namespace: str = "istio-system"
     cni_namespace: str = "istio-cni"
     sample_namespace: str = "sample"
+    service: OwnService | None = None
+    """Under verify-only: what requests are sent to in place of the sample; its namespace is `sample_namespace`."""
+    client: OwnClient | None = None
+    """Under verify-only: the pods that requests are sent from, where they were named."""
     sample: Literal["found", "deployed"] = "found"
     """Under verify-only: whether the sample was there, or the run deployed it into a namespace of its own."""
     cni: bool
@@ -118,6 +123,8 @@ class Observation(Model):
     """Warnings and errors of a load balancer that runs beside the clusters; a few lines."""
     probes: tuple[Probe, ...] = ()
     traffic: Traffic | None = None
+    service_traffic: ServiceTraffic | None = None
+    """In place of `traffic`, where the run was given a service of somebody's own."""
     experiments: Experiments | None = None
     """None where the run made none: under verify-only, or because none was asked for."""
     resilience: Resilience | None = None

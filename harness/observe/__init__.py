@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from harness.kube.api import KubeApi
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
+from harness.model.service import ServiceTraffic
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
 from harness.model.traffic import Probe, Traffic
@@ -50,13 +51,18 @@ def observe(
     session = Session(topology, kubes, asked, log, timeout_scale)
     sent_probes: tuple[Probe, ...] = ()
     sent_traffic: Traffic | None = None
+    sent_to_service: ServiceTraffic | None = None
     with ConditionsMeter(kubes, session.shell, environment.platform == "kind") as meter:
         session.step("Read the objects of every cluster", session.read_objects)
-        if send:
+        own = asked.service is not None
+        if send and not own:
             convergence = session.step("Time until every version answers", session.converge) or ()
         session.step("Ask control planes and proxies", session.ask_processes)
         if send:
             sent_probes = session.step("Probe what clusters need of each other", session.probe) or ()
+        if send and own:
+            sent_to_service = session.step("Send requests to the service", session.send_to_service)
+        elif send:
             sent_traffic = session.step("Send requests from every cluster", lambda: session.send(convergence, requests))
         session.step("Read the logs of what is not as it should be", lambda: session.read_logs(sent_traffic))
         session.step("See whether it is all still there", session.look_again)
@@ -73,6 +79,7 @@ def observe(
         clusters=tuple(session.complete(cluster.name) for cluster in topology.clusters),
         probes=sent_probes,
         traffic=sent_traffic,
+        service_traffic=sent_to_service,
         errors=session.errors,
         conditions=meter.conditions,
     )

@@ -103,7 +103,14 @@ class _Source:
         self._kube = kube
         self._asked = asked
         self._namespaces = tuple(
-            dict.fromkeys((asked.system_namespace, asked.cni_namespace, asked.sample_namespace)),
+            dict.fromkeys(
+                (
+                    asked.system_namespace,
+                    asked.cni_namespace,
+                    asked.sample_namespace,
+                    *((asked.client.namespace,) if asked.client else ()),
+                )
+            ),
         )
         self._gateways: tuple[Object, ...] = ()
         """The Services of east-west gateways in other namespaces."""

@@ -18,11 +18,12 @@ from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
 from harness.model.proxy import ControlPlane, Proxy
+from harness.model.service import ServiceTraffic
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
-from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, traffic
+from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, service_traffic, traffic
 from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
 from harness.observe.reading import Reader, explain
 
@@ -195,6 +196,16 @@ class Session:
             peers=found,
             peers_missing=missing,
         )
+
+    def send_to_service(self) -> ServiceTraffic:
+        """Say how many requests are sent to the service that the user named, and send them from every cluster."""
+        seen = self._seen()
+        planned = service_traffic.announced(self._topology, self._asked, *service_traffic.plan(*self._told(seen)))
+        with self._log.step(Phase.OBSERVE, planned):
+            return service_traffic.send(*self._told(seen), self._kubes, self._scale)
+
+    def _told(self, seen: dict[str, ClusterObservation]) -> tuple[Topology, Asked, dict[str, ClusterObservation]]:
+        return self._topology, self._asked, seen
 
     def read_logs(self, sent: Traffic | None) -> None:
         """Read the logs of what is not as it should be, all side by side."""

@@ -7,6 +7,7 @@ own (deployed_sample.py), and the mesh stays as it is.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +51,7 @@ def expect(options: Options) -> Topology:
         names = [cluster.name for cluster in options.topologies[0].clusters]
         kubes = {access.name: Kube(access) for access in take(options, names, Path(directory))}
         # The namespace of the sample to be deployed has the run's id in its name, and there is no run yet.
-        return discover(kubes, deployed_sample.placed(options, "run"))
+        return discover(kubes, placed(options, "run"))
 
 
 def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
@@ -67,6 +68,13 @@ def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
     return discovery.topology(_read(kubes, options), _names(options))
 
 
+def placed(options: Options, run_id: str) -> Options:
+    """The options with the namespace whose traffic is judged: of the user's service, or of the run's own sample."""
+    if options.service:
+        return replace(options, namespace=options.service.namespace)
+    return deployed_sample.placed(options, run_id)
+
+
 def require_sample(accesses: Sequence[ClusterAccess], options: Options, run_id: str) -> None:
     """See that --deploy-sample can do what it needs; nothing is done where that was not given.
 
@@ -76,7 +84,7 @@ def require_sample(accesses: Sequence[ClusterAccess], options: Options, run_id: 
     if not options.deploy_sample:
         return
     kubes = {access.name: Kube(access) for access in accesses}
-    options = deployed_sample.placed(options, run_id)
+    options = placed(options, run_id)
     _require_permissions(kubes, options)
     deployed_sample.require_free(kubes, options.namespace)
 
@@ -182,7 +190,7 @@ def verify(
         log: told of every step.
     """
     kubes = {access.name: Kube(access) for access in accesses}
-    options = deployed_sample.placed(options, run_id)
+    options = placed(options, run_id)
     with log.step(Phase.ENVIRONMENT, "See what may be read on every cluster") as step:
         lacked = in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values())
         missing = [
@@ -205,6 +213,8 @@ def verify(
         load_balancer="the clusters' own",
         distribution=options.distribution.name,
         images="registry",
+        service=options.service,
+        client=options.client,
         sample="deployed" if options.deploy_sample else "found",
         error_rate=options.error_rate,
     )
@@ -255,4 +265,5 @@ def _names(options: Options) -> Names:
 def _namespaces(options: Options) -> tuple[str, ...]:
     """Those that are read; each once."""
     named = options.distribution.namespaces
-    return tuple(dict.fromkeys((named.system, options.namespace, named.cni)))
+    client = (options.client.namespace,) if options.client else ()
+    return tuple(dict.fromkeys((named.system, options.namespace, named.cni, *client)))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import clients, expectations, gateways
 from harness.model.cluster import Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
 from harness.model.topology import Cluster
@@ -12,7 +13,7 @@ from harness.model.topology import Cluster
 AREA = "endpoints"
 
 
-@requirement("EP-COMPLETE", Level.SHOULD, area=AREA)
+@requirement("EP-COMPLETE", Level.SHOULD, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
     """Each client's proxy knows helloworld on every cluster: pods on its own network, gateways elsewhere.
 
@@ -69,7 +70,7 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
         )
 
 
-@requirement("EP-WEIGHTS", Level.EXTENDED, area=AREA)
+@requirement("EP-WEIGHTS", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
     """A client's endpoint weights are proportional to the number of ready pods behind each.
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import ca, expectations, gateways, remotes, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
@@ -87,7 +88,7 @@ def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
                 )
 
 
-@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area=AREA)
+@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_gw_expose_services(observation: Observation, evidence: Evidence) -> None:
     """Each gateway's Envoy passes the mesh's services through on 15443.
 
@@ -146,7 +147,7 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
             )
 
 
-@requirement("GW-DATAPATH", Level.SHOULD, Feature.MULTI_NETWORK, area=AREA)
+@requirement("GW-DATAPATH", Level.SHOULD, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
     """A TLS connection from another network to 15443 with helloworld's SNI meets helloworld's own certificate.
 

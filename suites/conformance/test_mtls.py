@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import clients, expectations
 from harness.model.cluster import Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import PeerIdentity, Request
@@ -15,7 +16,7 @@ AREA = "mtls"
 METRICS = "metrics"
 
 
-@requirement("MTLS-PEER", Level.EXTENDED, area=AREA)
+@requirement("MTLS-PEER", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
     """A request from another cluster arrives over mutual TLS with the caller's identity.
 

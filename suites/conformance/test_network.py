@@ -5,6 +5,7 @@ from itertools import combinations
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import expectations
 from harness.model.cluster import Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Feature
 from harness.model.traffic import ProbeKind
@@ -66,7 +67,7 @@ def test_net_distinct(observation: Observation, evidence: Evidence) -> None:
             )
 
 
-@requirement("NET-ROUTES", Level.SHOULD, Feature.SINGLE_NETWORK, area=AREA)
+@requirement("NET-ROUTES", Level.SHOULD, Feature.SINGLE_NETWORK, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_net_routes(observation: Observation, evidence: Evidence) -> None:
     """A pod reaches the pods of every other cluster on its network directly.
 

@@ -5,6 +5,7 @@ from typing import Any
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import expectations, policies, revisions
 from harness.model.cluster import Pod, Subject
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
@@ -99,6 +100,8 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     for cluster, observed in evidence.readable(observation, Subject.SERVICES):
         name = f"{observation.asked.sample_namespace}/{expectations.HELLOWORLD}"
         service = observed.service(*name.split("/"))
+        if service is None and MeshFeature.SAMPLE not in mesh_features(observation):
+            continue
         if service is None:
             evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {name}")
         else:

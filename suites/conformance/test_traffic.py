@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import balancing, expectations, odds
 from harness.model.cluster import Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
+from suites.conformance import own_service
 from suites.conformance.common import lost_clients
 from suites.conformance.sent import ended_early, good, latencies, sequences
 
@@ -22,7 +24,7 @@ ENOUGH_POWER = 0.5
 """With less, a comparison of shares that finds nothing says nothing."""
 
 
-@requirement("TR-REACH", Level.MUST, area=AREA)
+@requirement("TR-REACH", Level.MUST, area=AREA, needs=(MeshFeature.TRAFFIC,))
 def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
     """Every version of helloworld answers every cluster's client; of clusters that share another network, one.
 
@@ -35,6 +37,9 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Verify that you see responses from both clusters"; harness/model/odds.py, coverage_cap.
     """
+    if observation.asked.service:
+        own_service.judge_reach(observation, evidence, observation.asked.service)
+        return
     shares = odds.equal_shares(len(observation.topology.clusters))
     for client, sent in sequences(observation, evidence, "coverage"):
         requests = [request for sequence in sent for request in sequence.requests]
@@ -55,7 +60,7 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
                 _judge_silent(observation, evidence, client, targets, versions=versions, cap=cap)
 
 
-@requirement("TR-NO-ERRORS", Level.MUST, area=AREA)
+@requirement("TR-NO-ERRORS", Level.MUST, area=AREA, needs=(MeshFeature.TRAFFIC,))
 def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
     """No request from any client to helloworld failed.
 
@@ -67,6 +72,9 @@ def test_tr_no_errors(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, the loop; harness/model/odds.py, error_rate_bound and error_budget.
     """
+    if observation.asked.service:
+        own_service.judge_errors(observation, evidence)
+        return
     for client, sent in sequences(observation, evidence, "coverage", "distribution"):
         _report_early_errors(observation, evidence, client)
         requests = [request for sequence in sent for request in sequence.requests]
@@ -98,7 +106,7 @@ def _report_early_errors(observation: Observation, evidence: Evidence, client: C
             evidence.fact(f"{client.name}: before the clusters had converged, of {timed.requests} requests: {told}")
 
 
-@requirement("TR-NO-RETRIES", Level.SHOULD, area=AREA)
+@requirement("TR-NO-RETRIES", Level.SHOULD, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
     """No request had to be sent again by the client's proxy.
 
@@ -140,7 +148,7 @@ def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
                 )
 
 
-@requirement("TR-DISTRIBUTION", Level.EXTENDED, area=AREA)
+@requirement("TR-DISTRIBUTION", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
     """The versions' shares of the answers match the weights of the endpoints in the client's proxy.
 
@@ -196,7 +204,7 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
         )
 
 
-@requirement("TR-LATENCY", Level.EXTENDED, area=AREA)
+@requirement("TR-LATENCY", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_tr_latency(observation: Observation, evidence: Evidence) -> None:
     """Answer times of each client, from its own cluster and from the others: reported, never judged.
 

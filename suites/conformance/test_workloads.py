@@ -3,13 +3,14 @@
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
 AREA = "workloads"
 
 
-@requirement("WL-PLACED", Level.MUST, area=AREA)
+@requirement("WL-PLACED", Level.MUST, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
     """Helloworld is a Service everywhere and one version of it runs on each cluster; a client runs everywhere.
 
@@ -70,7 +71,7 @@ def _judge_available(
     )
 
 
-@requirement("WL-INJECTED", Level.MUST, area=AREA)
+@requirement("WL-INJECTED", Level.MUST, area=AREA, needs=(MeshFeature.SAMPLE,))
 def test_wl_injected(observation: Observation, evidence: Evidence) -> None:
     """The sample namespace is labelled for injection, and every pod has a ready sidecar of its cluster and network.
 

@@ -111,16 +111,17 @@ def _require_verify_only(given: AllOptions) -> None:
 
 def _require_found_mesh(given: AllOptions) -> None:
     """What says whose traffic is judged needs --verify-only: a mesh that the run installs brings the sample."""
-    found = [name for name in ("deploy-sample", "error-rate") if is_set(given, name)]
+    found = [name for name in ("deploy-sample", "service", "client", "error-rate") if is_set(given, name)]
     if found and not given.verify_only:
         raise UserError(
             f"--{found[0]} needs --verify-only.",
             "a mesh that the run installs is judged by the sample, and none of its requests may fail",
             f"add --verify-only, or leave --{found[0]} out",
         )
-    if given.sample_images and not given.deploy_sample:
-        raise UserError("--sample-image needs --deploy-sample.", "alone it has no meaning", "add --deploy-sample")
-    for name in ("namespace",):
+    for name, needed in (("sample-image", "deploy-sample"), ("client", "service")):
+        if is_set(given, name) and not is_set(given, needed):
+            raise UserError(f"--{name} needs --{needed}.", "alone it has no meaning", f"add --{needed}")
+    for name in ("service", "namespace"):
         if given.deploy_sample and is_set(given, name):
             raise UserError(
                 f"--deploy-sample and --{name} exclude each other.",

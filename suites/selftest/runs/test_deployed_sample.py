@@ -160,8 +160,10 @@ def test_images_may_be_others(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         {"verify-only": False, "contexts": ""},
         {"namespace": "mine"},
+        {"service": "a.b:80"},
         {"deploy-sample": False, "sample-image": ["sleep=x"]},
         {"sample-image": ["nothing=x"]},
+        {"deploy-sample": False, "client": "a/app=x"},
         {"error-rate": "1"},
     ],
 )

@@ -1,0 +1,119 @@
+"""TR-REACH and TR-NO-ERRORS for a service of somebody's own: who answered is told by the client's Envoy."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.judge.requirement import Evidence
+from harness.model import odds, service_target
+from harness.model.cluster import Subject
+from harness.model.observation import Observation
+from harness.model.service import OwnService, ServiceProtocol, ServiceSequence
+from harness.model.topology import Cluster
+
+
+def judge_reach(observation: Observation, evidence: Evidence, service: OwnService) -> None:
+    """Judge that the pods of every cluster that has some answered every client.
+
+    Counters of the client's proxy hold the requests of all of its pod's callers. Where there are more than the suite
+    sent, an endpoint counts only with more answers than the surplus.
+    """
+    targets = _targets(observation, evidence, service)
+    for client, sequence in _sequences(observation, evidence):
+        if not sequence.hosts_read:
+            evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
+            continue
+        failed = any(request.error for request in sequence.requests)
+        if sequence.foreign:
+            evidence.fact(f"{client.name}: the proxy counted {sequence.foreign} requests beyond the suite's own")
+        for target in targets:
+            places = service_target.addresses(observation, client, target, service)
+            mine = [host for host in sequence.hosts if host.address in places]
+            # A status of 5xx counts as an error of the host, whoever gave it: it is the service's where no proxy did.
+            answers = sum(h.requests - (h.errors if failed else 0) - h.connect_failures for h in mine)
+            if 0 < answers <= sequence.foreign:
+                evidence.skipped(f"{client.name}: others' requests can't be told from those to {target.name}")
+                continue
+            evidence.expect(
+                answers > 0,
+                cluster=client,
+                object=f"Service {service.namespace}/{service.name} port {service.port}",
+                field=f"answers of {target.name} to {sequence.pod}",
+                expected=f"at least one in {len(sequence.requests)}",
+                found=f"{answers} by {', '.join(f'{h.address}:{h.port}' for h in mine) or 'no endpoint'}",
+            )
+
+
+def judge_errors(observation: Observation, evidence: Evidence) -> None:
+    """Judge the requests that the service itself did not answer, against the background rate of errors."""
+    for client, sequence in _sequences(observation, evidence):
+        errors = Counter(request.error for request in sequence.requests if request.error)
+        tcp = observation.service_traffic and observation.service_traffic.protocol is ServiceProtocol.TCP
+        if tcp and (lost := sum(host.connect_failures for host in sequence.hosts)):
+            errors["connection to an endpoint failed"] += lost
+        count, rate = len(sequence.requests), observation.asked.error_rate
+        silent = count - errors.total() - sum(host.requests for host in sequence.hosts)
+        if not tcp and sequence.hosts_read and silent > 0:
+            errors["no endpoint was asked: the client's proxy replied itself"] += silent
+        budget = odds.error_budget(count, rate)
+        told = "; ".join(f"{number} × {reason}" for reason, number in errors.most_common(3))
+        statuses = Counter(request.status for request in sequence.requests if not request.error and request.status)
+        answered = ", ".join(f"{number} × status {status}" for status, number in sorted(statuses.items()))
+        evidence.expect(
+            errors.total() <= budget,
+            cluster=client,
+            object=f"{count} requests to {observation.asked.service}",
+            field="failed",
+            expected=f"at most {budget}",
+            found=f"{errors.total()}{f': {told}' if told else ''}{f' ({answered})' if answered else ''} "
+            f"(at most {budget} are explained by a background rate of {rate:g})",
+        )
+
+
+def _targets(observation: Observation, evidence: Evidence, service: OwnService) -> list[Cluster]:
+    """The clusters whose pods must answer; a workload of the service without a ready pod is a finding."""
+    found, name = [], f"Service {service.namespace}/{service.name}"
+    for cluster, observed in evidence.readable(observation, Subject.SERVICES, Subject.PODS, Subject.WORKLOADS):
+        known = observed.service(service.namespace, service.name)
+        if known is None:
+            evidence.fact(f"{cluster.name}: there is no {name}")
+        elif service.port not in {port.port for port in known.ports}:
+            numbers = ", ".join(str(port.port) for port in known.ports) or "none"
+            evidence.expect(
+                False, cluster=cluster, object=name, field="ports", expected=f"{service.port} among them", found=numbers
+            )
+        elif service_target.pods(observed, service):
+            found.append(cluster)
+        elif behind := service_target.workloads(observed, service):
+            for workload in behind:
+                evidence.expect(
+                    False,
+                    cluster=cluster,
+                    object=f"{workload.kind} {workload.namespace}/{workload.name}",
+                    field="ready pods behind the service",
+                    expected="at least 1",
+                    found=f"{workload.ready} ({workload.desired} wanted)",
+                )
+        else:
+            evidence.fact(f"{cluster.name}: no workload stands behind {name}")
+    if not found and not evidence.findings and not evidence.reservations:
+        evidence.expect(
+            False, object=name, field="ready pods", expected="on one cluster at least", found="none on any cluster"
+        )
+    return found
+
+
+def _sequences(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, ServiceSequence]]:
+    """The requests of each client; with a reservation where none were sent."""
+    sent = {s.client: s for s in observation.service_traffic.sequences} if observation.service_traffic else {}
+    for client in observation.topology.clusters:
+        sequence = sent.get(client.name)
+        if sequence is None:
+            evidence.unknown(f"{client.name}: no requests were sent")
+        elif sequence.transport_error:
+            evidence.unknown(f"{client.name}: the requests broke: {sequence.transport_error}")
+        elif sequence.prevented:
+            evidence.not_applicable(f"{client.name}: {sequence.prevented}")
+        elif not sequence.requests:
+            evidence.unknown(f"{client.name}: {sequence.program} sent no request")
+        else:
+            yield client, sequence

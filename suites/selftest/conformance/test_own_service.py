@@ -1,0 +1,193 @@
+"""A service of somebody's own in place of the sample: who answered is read from the counters of the client's Envoy."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from harness.judge.requirement import Judgement, Verdict, judge
+from harness.kube.api import ExecResult
+from harness.model import service_target
+from harness.model.observation import Observation
+from harness.model.service import (
+    OwnClient,
+    OwnService,
+    ServiceProtocol,
+    ServiceRequest,
+    ServiceSequence,
+    ServiceTraffic,
+)
+from harness.model.traffic import HostStats
+from harness.observe.service_traffic import http_requests, tcp_requests, wget_request
+from suites.catalogue import catalogue
+from suites.selftest.support.foreign import foreign
+
+SERVICE = OwnService(name="helloworld", namespace="sample", port=5000, path="/hello")
+CLIENT = OwnClient(namespace="sample", labels={"app": "sleep"})
+SEVERAL = "multi-primary-multi-network"
+COUNT = 21
+
+
+@pytest.fixture
+def seen(good_observations: Mapping[str, Observation]) -> Observation:
+    """A recorded mesh on which the service was asked, and each endpoint answered."""
+    good = foreign(good_observations[SEVERAL])
+    asked = good.asked.model_copy(update={"service": SERVICE, "client": CLIENT})
+    base = good.model_copy(update={"asked": asked, "traffic": None})
+    sequences = []
+    for client in good.topology.clusters:
+        hosts = []
+        for number, target in enumerate(good.topology.clusters):
+            (place, *_) = service_target.addresses(base, client, target, SERVICE)
+            requests = COUNT - 10 if number else 10
+            hosts.append(HostStats(address=place, port=5000, requests=requests, errors=0, connect_failures=0))
+        sequences.append(
+            ServiceSequence(
+                client=client.name,
+                pod="sleep-1",
+                program="curl of container sleep",
+                requests=(ServiceRequest(status=200),) * COUNT,
+                hosts=tuple(hosts),
+                hosts_read=True,
+            )
+        )
+    sent = ServiceTraffic(protocol=ServiceProtocol.HTTP, cap=COUNT, sequences=tuple(sequences))
+    return base.model_copy(update={"service_traffic": sent})
+
+
+def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
+    """One requirement."""
+    return judge(catalogue()[id], observation)
+
+
+def _first(observation: Observation, **fields: object) -> Observation:
+    """The first client's sequence with other fields."""
+    assert observation.service_traffic
+    first, *rest = observation.service_traffic.sequences
+    sent = observation.service_traffic.model_copy(update={"sequences": (first.model_copy(update=fields), *rest)})
+    return observation.model_copy(update={"service_traffic": sent})
+
+
+def _hosts(observation: Observation, *changes: dict[str, int]) -> tuple[HostStats, ...]:
+    assert observation.service_traffic
+    hosts = observation.service_traffic.sequences[0].hosts
+    return tuple(host.model_copy(update=change) for host, change in zip(hosts, changes, strict=True))
+
+
+def test_answers_of_every_cluster(seen: Observation) -> None:
+    for id in ("TR-REACH", "TR-NO-ERRORS"):  # noqa: A001
+        assert judged(id, seen).verdict is Verdict.PASS, judged(id, seen).explanation
+    assert judged("TR-DISTRIBUTION", seen).verdict is Verdict.NOT_APPLICABLE
+
+
+def test_no_other_requirement_fails_for_want_of_the_sample(seen: Observation) -> None:
+    rows = [row for row in catalogue().values() if row.applies_to(seen.topology) and not row.experiment]
+    bad = {row.id: judge(row, seen).explanation for row in rows if judge(row, seen).verdict not in _FINE}
+    assert not bad
+
+
+_FINE = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
+
+
+def test_a_cluster_that_did_not_answer(seen: Observation) -> None:
+    reach = judged("TR-REACH", _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 0})))
+    assert reach.verdict is Verdict.FAIL
+    (finding,) = reach.findings
+    assert "west" in finding.field
+
+
+def test_a_status_that_the_service_gives_is_an_answer(seen: Observation) -> None:
+    failing = (ServiceRequest(status=500),) * COUNT
+    own = _first(seen, requests=failing, hosts=_hosts(seen, {"errors": 10}, {"errors": COUNT - 10}))
+    assert judged("TR-NO-ERRORS", own).verdict is Verdict.PASS
+    assert judged("TR-REACH", own).verdict is Verdict.PASS
+
+
+def test_what_a_proxy_replies_is_an_error(seen: Observation) -> None:
+    failing = (ServiceRequest(status=503, error="a proxy replied 503: response flag UH"),) * COUNT
+    broken = _first(seen, requests=failing, hosts=_hosts(seen, {"requests": 0}, {"requests": 0}))
+    errors = judged("TR-NO-ERRORS", broken)
+    assert errors.verdict is Verdict.FAIL
+    assert "21 × a proxy replied 503: response flag UH" in errors.explanation
+    assert judged("TR-REACH", broken).verdict is Verdict.FAIL
+
+
+def test_what_reached_no_endpoint_is_an_error_whatever_the_status(seen: Observation) -> None:
+    """A client with wget sees neither the body nor a header of an error."""
+    refused = (ServiceRequest(status=503),) * COUNT
+    errors = judged(
+        "TR-NO-ERRORS", _first(seen, requests=refused, hosts=_hosts(seen, {"requests": 0}, {"requests": 0}))
+    )
+    assert errors.verdict is Verdict.FAIL
+    assert "the client's proxy replied itself" in errors.explanation
+
+
+def test_requests_of_others_do_not_count(seen: Observation) -> None:
+    busy = _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 3}))
+    reach = judged("TR-REACH", busy)
+    assert reach.verdict is Verdict.SKIPPED
+    assert "others' requests" in reach.explanation
+
+
+def test_a_client_without_a_program_is_not_applicable(seen: Observation) -> None:
+    reason = "no container of web-1 has curl or wget"
+    assert seen.service_traffic
+    sequences = tuple(ServiceSequence(client=each.client, prevented=reason) for each in seen.service_traffic.sequences)
+    sent = seen.service_traffic.model_copy(update={"sequences": sequences})
+    none = judged("TR-NO-ERRORS", seen.model_copy(update={"service_traffic": sent}))
+    assert none.verdict is Verdict.NOT_APPLICABLE
+    assert reason in none.explanation
+
+
+def test_a_workload_that_is_scaled_to_nothing_is_named(seen: Observation) -> None:
+    west = seen["west"]
+    gone = west.model_copy(
+        update={
+            "pods": tuple(pod for pod in west.pods if pod.labels.get("app") != "helloworld"),
+            "workloads": tuple(
+                w.model_copy(update={"desired": 0, "ready": 0, "pod_labels": w.labels})
+                if w.name.startswith("helloworld")
+                else w
+                for w in west.workloads
+            ),
+        }
+    )
+    changed = seen.model_copy(update={"clusters": tuple(gone if c.name == "west" else c for c in seen.clusters)})
+    reach = judged("TR-REACH", changed)
+    assert reach.verdict is Verdict.FAIL
+    assert reach.findings[0].object == "Deployment sample/helloworld-v2"
+
+
+def test_a_wrong_port_is_named(seen: Observation) -> None:
+    service = SERVICE.model_copy(update={"port": 5001})
+    asked = seen.asked.model_copy(update={"service": service})
+    reach = judged("TR-REACH", seen.model_copy(update={"asked": asked}))
+    assert reach.verdict is Verdict.FAIL
+    assert reach.findings[0].expected == "5001 among them"
+
+
+def test_without_sample_and_service_the_report_says_how_to_get_the_rest(seen: Observation) -> None:
+    asked = seen.asked.model_copy(update={"service": None, "client": None, "sample_namespace": "nothing-there"})
+    reach = judged("TR-REACH", seen.model_copy(update={"asked": asked, "service_traffic": None}))
+    assert reach.verdict is Verdict.NOT_APPLICABLE
+    assert "--deploy-sample" in reach.explanation
+    assert "--service" in reach.explanation
+
+
+def test_programs_say_what_became_of_a_request() -> None:
+    curl = (
+        "HTTP/1.1 200 OK\n\nhello\n@@eastwest 200 0 \n"
+        "HTTP/1.1 503 Service Unavailable\n\nno healthy upstream\n@@eastwest 503 0 \n"
+        "HTTP/1.1 404 Not Found\n\n@@eastwest 404 0 \n"
+        "\n@@eastwest 000 7 Failed to connect\n"
+    )
+    good, made_up, own, lost = http_requests(curl)
+    assert (good.status, good.error) == (200, "")
+    assert made_up.error == "a proxy replied 503: no healthy upstream"
+    assert (own.status, own.error) == (404, "")
+    assert (lost.status, lost.error) == (0, "Failed to connect")
+    refused = wget_request(ExecResult(1, "", "  HTTP/1.1 503 Service Unavailable\nwget: server returned error\n"))
+    assert (refused.status, refused.error) == (503, "")
+    silent = wget_request(ExecResult(1, "", "wget: can't connect to remote host: Connection refused"))
+    assert (silent.status, silent.error) == (0, "wget: can't connect to remote host: Connection refused")
+    connected, failed = tcp_requests("@@eastwest 000 28 timed out\n@@eastwest 000 7 Failed to connect\n")
+    assert (connected.error, failed.error) == ("", "Failed to connect")
