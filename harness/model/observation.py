@@ -61,6 +61,8 @@ class Asked(Model):
     """registry, local or archive."""
     error_rate: float = odds.ERROR_RATE
     """Under verify-only: share of requests that may fail without anything being wrong between the clusters."""
+    kept: bool = False
+    """Whether the mesh was left in place (--keep): nothing is removed, so nothing can be compared."""
 
 
 class Environment(Model):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from harness.base.errors import UserError
 from harness.clusters import existing, kind, leftovers, load_balancer
 from harness.clusters import run_record as runs
-from harness.mesh import pki
+from harness.mesh import kept_mesh, pki
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
 from harness.model.step import Phase, Step
@@ -16,6 +16,7 @@ from harness.model.step_log import Listener, StepLog
 from harness.model.topology import Topology
 from harness.runs import environment, verify_only
 from harness.runs.environment import Provisions
+from harness.runs.kept import Kept
 from harness.runs.mesh_run import FormedMesh, MeshRun, Site
 from harness.runs.options import Options
 
@@ -35,7 +36,6 @@ class Lab:
         self._site: Site | None = None
         self._broken: UserError | None = None
         self._earlier: tuple[Step, ...] = ()
-        self._to_come = len(options.topologies)
 
     def prepare(self, listener: Listener) -> None:
         """Find out whether the session can be run at all; builds images where that is needed, creates no cluster.
@@ -54,11 +54,11 @@ class Lab:
         self._earlier = log.steps
 
     def observe(self, topology: Topology, listener: Listener) -> Observation:
-        """Form the mesh in a topology, observe it, and remove it again.
+        """Form the mesh in a topology, observe it, and remove it again unless --keep is given.
 
         Args:
             topology: the clusters.
-            listener: told of every step.
+            listener: notified of every step.
 
         Raises:
             UserError: the environment failed, now or when an earlier topology was tried; whatever was made is
@@ -68,7 +68,7 @@ class Lab:
             if self._options.verify_only:
                 return self._verified(topology, log)
             form, certificates = self._ready(topology, log)
-            return form(certificates, keep=self._options.keep and self._to_come == 0)
+            return form(certificates)
 
     @contextmanager
     def formed(self, topology: Topology, listener: Listener) -> Iterator[FormedMesh]:
@@ -76,7 +76,7 @@ class Lab:
 
         Args:
             topology: the clusters.
-            listener: told of every step.
+            listener: notified of every step.
 
         Raises:
             UserError: as `observe`.
@@ -89,7 +89,6 @@ class Lab:
     @contextmanager
     def _next(self, listener: Listener) -> Iterator[StepLog]:
         """The log of the next topology; an environment that has failed once is not tried again."""
-        self._to_come -= 1
         if self._broken:
             raise self._broken
         log = StepLog(listener, self._earlier)
@@ -115,9 +114,25 @@ class Lab:
             raise RuntimeError("prepare() comes first")
         return self._provisions
 
-    def close(self, listener: Listener) -> None:
-        """Remove the clusters that were made, or keep them where that was asked for."""
-        self._leave(StepLog(listener), keep=self._options.keep and not self._broken)
+    def close(self, listener: Listener) -> Kept | None:
+        """Remove the clusters that were made, or keep them with --keep; returns what was kept."""
+        log, keep = StepLog(listener), self._options.keep and not self._broken
+        kept = self._kept(log) if keep or self._options.existing else None
+        self._leave(log, keep=keep)
+        return kept
+
+    def _kept(self, log: StepLog) -> Kept | None:
+        """What stays: the clusters of this session, with their last mesh."""
+        if not (site := self._site) or not self._options.keep:
+            return None
+        mesh = kept_mesh.read(site.run.directory)
+        if self._options.existing and not mesh:
+            return None
+        removal: tuple[str, ...] = ("make clean",)
+        if mesh and self._options.existing:
+            run = MeshRun(mesh.topology, site, self._provided, self._options, log, datetime.now(UTC))
+            removal = run.by_hand(mesh.before)
+        return Kept(mesh.topology if mesh else None, site.accesses, self._options, removal)
 
     def _verified(self, topology: Topology, log: StepLog) -> Observation:
         started = datetime.now(UTC)

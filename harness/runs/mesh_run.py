@@ -57,25 +57,26 @@ class MeshRun:
     log: StepLog
     started: datetime
 
-    def __call__(self, certificates: Pki, *, keep: bool) -> Observation:
-        """Form the mesh, observe it, remove it and see what is left.
+    def __call__(self, certificates: Pki) -> Observation:
+        """Form the mesh, observe it, remove it and see what is left; with --keep it stays, and nothing is compared.
 
         Args:
             certificates: of every cluster.
-            keep: leave the mesh where it is; the observation then has no cleanup.
         """
-        with self.formed(certificates, keep=keep) as formed:
+        with self.formed(certificates) as formed:
             observation = formed.experimented(formed.observed(self.log), self.options.experiments, self.log)
             observation = formed.stressed(observation, self._scenarios, self.log)
-        return observation if keep else formed.compared(observation, self.log)
+        return observation if self.options.keep else formed.compared(observation, self.log)
 
     @contextmanager
-    def formed(self, certificates: Pki, *, keep: bool = False) -> Iterator["FormedMesh"]:
+    def formed(self, certificates: Pki) -> Iterator["FormedMesh"]:
         """Form the mesh, give it to whoever observes or changes it, and remove it whatever happens.
+
+        With --keep it stays, and the next run on these clusters removes it first: which topology is the last one is
+        known only afterwards, because pytest may deselect the others.
 
         Args:
             certificates: of every cluster.
-            keep: leave the mesh where it is.
         """
         kubes = {access.name: Kube(access) for access in self.site.accesses}
         self._remove_kept(kubes)
@@ -85,6 +86,8 @@ class MeshRun:
             if self.site.balancer is None:
                 for found in before.values():
                     require_unoccupied(found, self._settings)
+        if self.options.keep:
+            kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
         try:
             for group in self._routed:
                 routes.add(group, self.log)
@@ -93,12 +96,8 @@ class MeshRun:
             workloads.deploy(mesh)
             yield FormedMesh(self, mesh.restarted(self.log), certificates, before)
         finally:
-            if not keep:
+            if not self.options.keep:
                 self._removed(kubes, before)
-            elif self.site.balancer:
-                kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
-            else:
-                self._tell_by_hand("Keep the mesh", kubes, before)
 
     def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
         return Mesh(self.topology, kubes, self._settings, self.log)
@@ -153,15 +152,16 @@ class MeshRun:
             images=settings.images,
             distribution=settings.distribution,
             resolved=described(settings),
+            kept=self.options.keep,
         )
 
     def _remove_kept(self, kubes: Mapping[str, KubeApi]) -> None:
-        """Take away the mesh that an earlier run kept on these clusters."""
+        """Remove the mesh that was kept on these clusters, by an earlier run or in an earlier topology."""
         if kept := kept_mesh.read(self.site.run.directory):
             earlier = replace(
                 self, topology=kept.topology, options=replace(self.options, namespace=kept.sample_namespace)
             )
-            earlier._remove(kubes, kept.before)
+            earlier._removed(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 
     def _remove(self, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
@@ -177,16 +177,19 @@ class MeshRun:
             whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)
         finally:
             if not whole and self.site.balancer is None:
-                self._tell_by_hand("Name what may be left of the mesh", kubes, before)
+                with self.log.step(Phase.CLEANUP, "Name what may be left of the mesh") as step:
+                    step.skip("\n".join(self.by_hand(before)))
 
-    def _tell_by_hand(self, title: str, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
-        """Say how the mesh is removed from clusters that stay, of which the suite keeps no record."""
-        with self.log.step(Phase.CLEANUP, title) as step:
-            told = (
-                ownership.by_hand(kube.access.context, self.options.kubeconfigs, self._settings, before[kube.name])
-                for kube in kubes.values()
-            )
-            step.skip("\n".join(told))
+    def by_hand(self, before: Mapping[str, Inventory]) -> tuple[str, ...]:
+        """The commands that remove the mesh from clusters that stay, one line a cluster.
+
+        Args:
+            before: the inventory of every cluster from before the mesh.
+        """
+        return tuple(
+            ownership.by_hand(access.context, self.options.kubeconfigs, self._settings, before[access.name])
+            for access in self.site.accesses
+        )
 
 
 @dataclass(frozen=True)

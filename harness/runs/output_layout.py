@@ -21,6 +21,11 @@ VARIANTS = "variants"
 """Observations of valid meshes, by topology and variant."""
 
 
+def kept(output: Path, worker: str = "") -> Path:
+    """Where it is written how what --keep left in place is reached; one file for each of xdist's workers."""
+    return output / (f"kept-{worker}.md" if worker else "kept.md")
+
+
 def observation(output: Path, name: str) -> Path:
     """Where the observation of the topology of that name lies."""
     return output / OBSERVATIONS / f"{name}.json"

@@ -21,8 +21,8 @@ def test_clean(observation: Observation, evidence: Evidence) -> None:
     """
     cleanup = observation.cleanup
     if cleanup is None:
-        found = observation.asked.mode == "verify-only"
-        evidence.skipped("verify-only changes nothing" if found else "nothing was cleaned up")
+        kept = "--keep left the mesh in place" if observation.asked.kept else "nothing was cleaned up"
+        evidence.skipped("verify-only changes nothing" if observation.asked.mode == "verify-only" else kept)
         return
     deployed = observation.asked.sample == "deployed"
     scope = f"in namespace {observation.asked.sample_namespace}" if deployed else ""

@@ -156,7 +156,8 @@ def observe(topology: Topology, _kubes: object, asked: Asked, **given: Any) -> O
     with log.step(Phase.OBSERVE, "Observe"):
         reach(Phase.OBSERVE)
     found = recorded(topology.name)
-    return found.model_copy(update={"steps": found.steps, "experiments": None, "cleanup": None})
+    asked = found.asked.model_copy(update={"kept": asked.kept})
+    return found.model_copy(update={"asked": asked, "steps": found.steps, "experiments": None, "cleanup": None})
 
 
 def experiment(mesh: Mesh, **_: object) -> Experiments:
