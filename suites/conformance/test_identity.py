@@ -56,7 +56,11 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
         served = observation.topology.served_by(primary) if planes else ()
         for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
             for proxy in proxies(evidence, cluster, observed):
-                for plane in (each for each in planes if _serves(each, cluster, proxy)):
+                serving = [plane for plane in planes if _serves(plane, cluster, proxy)]
+                if not serving:
+                    name = f"{cluster.name}: proxy {proxy.namespace}/{proxy.pod}"
+                    evidence.fact(f"{name}: no control plane of {primary.name} serves it now, which XDS-SYNCED judges")
+                for plane in serving:
                     evidence.expect(
                         versions.is_supported(plane.version, proxy.version),
                         cluster=cluster,

@@ -118,20 +118,20 @@ def test_the_suites_own_mesh_keeps_its_commands(good_observations: Mapping[str, 
 def test_the_place_where_the_object_is_declared_is_named(good_observations: Mapping[str, Observation]) -> None:
     """The owner of the very object at fault, on the cluster at fault."""
     observation = good_observations["multi-primary-multi-network"]
-    broken = faults()["network-unlabelled"].apply(observation)
+    broken = faults()["gateway-unlabelled"].apply(observation)
     (cause,) = diagnose(broken, _judged(broken))
     argo = Origin(owner=Owner.ARGO_CD, name="mesh")
-    namespaces = edit(broken[cause.cluster].namespaces, lambda n: n.name == "istio-system", origin=argo)
-    owned = _foreign(on(broken, broken.topology[cause.cluster], namespaces=namespaces))
+    services = edit(broken[cause.cluster].services, lambda s: s.name == "istio-eastwestgateway", origin=argo)
+    owned = _foreign(on(broken, broken.topology[cause.cluster], services=services))
 
     (cause,) = diagnose(owned, _judged(owned))
 
     network = owned.topology[cause.cluster].network
     assert cause.change == (
-        "Change Namespace istio-system label topology.istio.io/network from none to "
+        "Change Service istio-system/istio-eastwestgateway label topology.istio.io/network from none to "
         f"{network}, where it is declared: Argo CD application mesh."
     )
-    assert cause.repair.endswith(" get namespace istio-system -o yaml")
+    assert cause.repair.endswith(" get service istio-eastwestgateway -o yaml")
 
 
 OBJECTS = {

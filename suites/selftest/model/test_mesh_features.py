@@ -21,6 +21,7 @@ WITHOUT: dict[MeshFeature, tuple[Subject, Change]] = {
         lambda observed: {"namespaces": tuple(n.model_copy(update={"labels": {}}) for n in observed.namespaces)},
     ),
     MeshFeature.SAMPLE: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
+    MeshFeature.TRAFFIC: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
     MeshFeature.SIDECAR_CLIENT: (Subject.PODS, lambda _: {"pods": ()}),
 }
 
