@@ -145,7 +145,9 @@ def test_resources_of_another_mesh_are_left_aside() -> None:
         "/apis/sailoperator.io/v1/istiocnis": items(("default", "istio-cni")),
     }
     kube = cast(KubeApi, SimpleNamespace(read=lambda path, **_: answers.get(path, {"items": []})))
-    asked = SimpleNamespace(system_namespace="istio-system", cni_namespace="istio-cni", sample_namespace="sample", client=None)
+    asked = SimpleNamespace(
+        system_namespace="istio-system", cni_namespace="istio-cni", sample_namespace="sample", client=None
+    )
     found = _Source(kube, asked).sail()  # type: ignore[arg-type]
     assert [(resource.kind, resource.name) for resource in found] == [("Istio", "ours"), ("IstioCNI", "default")]
 

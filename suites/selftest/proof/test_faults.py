@@ -62,7 +62,9 @@ def test_fault_is_caught(fault: Fault, topology: str, good_observations: Mapping
     declared = fault.expected(good.topology).keys() & verdicts.keys()
 
     assert {row for row, verdict in verdicts.items() if verdict in BROKEN} == declared
-    assert Verdict.UNKNOWN not in verdicts.values(), [(j.id, j.explanation) for j in judgements if j.verdict is Verdict.UNKNOWN]
+    assert Verdict.UNKNOWN not in verdicts.values(), [
+        (j.id, j.explanation) for j in judgements if j.verdict is Verdict.UNKNOWN
+    ]
     failed = {row for row, verdict in verdicts.items() if verdict is Verdict.FAIL}
     assert fault.must_fail & verdicts.keys() <= failed
     assert not fault.one_of or fault.one_of & failed

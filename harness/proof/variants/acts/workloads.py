@@ -67,11 +67,16 @@ def annotated(**annotations: str) -> Act:
 
 @contextmanager
 def pod_injection(live: LiveMesh) -> Iterator[None]:
-    """Take the injection label from the sample namespace, and let West's helloworld ask for a sidecar itself."""
-    namespace = sample_namespace(live)
+    """Take the injection label from the sample namespace, and let the sample's pods ask for a sidecar themselves."""
+    namespace, clusters = sample_namespace(live), live.mesh.topology.clusters
+    sleep = Reference("apps/v1", "Deployment", expectations.SLEEP, live.mesh.settings.sample_namespace)
+    asks = {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}}}}
     unlabelled = {"metadata": {"labels": {"istio-injection": None}}}
-    asks = _template(live, live.west, metadata={"labels": {"sidecar.istio.io/inject": "true"}})
-    with asks, each_changed(live, live.mesh.topology.clusters, lambda _: namespace, unlabelled):
+    with ExitStack() as undoing:
+        for cluster in clusters:
+            for deployment in (helloworld(live, cluster), sleep):
+                undoing.enter_context(rolled_out(live, cluster, deployment, asks))
+        undoing.enter_context(each_changed(live, clusters, lambda _: namespace, unlabelled))
         yield
 
 
@@ -158,7 +163,7 @@ VARIANTS = (
     ),
     Variant(
         "pod-injection",
-        "The sample namespace has no injection label; West's helloworld asks for a sidecar by a label of its pods",
+        "The sample namespace has no injection label; its pods ask for a sidecar by a label of their own",
         "the webhook of the default revision injects pods with sidecar.istio.io/inject=true in such a namespace",
         pod_injection,
         everywhere,
