@@ -25,8 +25,8 @@ def _conditions(*tasks: float, same_machine: bool = True, memory: float = 0.0, s
     ("conditions", "said"),
     [
         (_conditions(1.0, 2.0, 1.5), ""),
-        (_conditions(BUSY_TASKS, 100.0, 0.5), "8 runnable tasks"),
-        (_conditions(0.5, 100.0, 0.5), ""),
+        (_conditions(BUSY_TASKS, 100.0, 90.0, 30.0), "8 runnable tasks"),
+        (_conditions(1.0, 1.0, 29.5, 13.5, 9.0), ""),
         (_conditions(100.0, same_machine=False), ""),
         (_conditions(1.0, memory=LITTLE_MEMORY), "memory 20 %"),
         (_conditions(1.0, seconds=SLOW_ANSWER_SECONDS), "east: exec answered after 1.0 s"),
@@ -34,7 +34,7 @@ def _conditions(*tasks: float, same_machine: bool = True, memory: float = 0.0, s
     ],
 )
 def test_strain(conditions: Conditions, said: str) -> None:
-    """The load counts where the clusters share the machine, and its middle does; a slow answer counts everywhere."""
+    """The load counts where the clusters share the machine, and bursts do not; a slow answer counts everywhere."""
     assert said in conditions.strain
     assert bool(conditions.strain) == bool(said)
 
