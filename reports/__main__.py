@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare | detection | history | demo | picture`: what is done outside of a run."""
+"""`python -m reports schema | compare | detection | variants | history | demo | picture`: what needs no run."""
 
 import argparse
 import json
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.model.observation import load as load_observation
-from reports import conformance, demo, detection, history
+from reports import conformance, demo, detection, history, variants
 from reports.compare import differences
 from reports.detection import DetectionMatrix
 from reports.document import read
 from reports.model import ConformanceReport
+from reports.variants import VariantMatrix
 
 USAGE = 4
 SCHEMAS = {"ConformanceReport": conformance.schema, "DetectionMatrix": detection.schema}
@@ -40,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     gathering = commands.add_parser("detection", help="print detection matrices, one a topology, as one text")
     gathering.add_argument("matrices", type=Path, nargs="+", metavar="DETECTION.JSON")
     gathering.set_defaults(run=_detection)
+    collecting = commands.add_parser("variants", help="print matrices of variants as one text")
+    collecting.add_argument("matrices", type=Path, nargs="+", metavar="VARIANTS.JSON")
+    collecting.set_defaults(run=_variants)
     telling = commands.add_parser("history", help="make index.html and badge.svg of DIR/NIGHT/CELL/report.json")
     telling.add_argument("directory", type=Path)
     telling.set_defaults(run=_history)
@@ -67,6 +71,11 @@ def _compare(given: argparse.Namespace) -> int:
 
 def _detection(given: argparse.Namespace) -> int:
     _say("\n".join(detection.markdown(read(path, DetectionMatrix)) for path in given.matrices).rstrip())
+    return 0
+
+
+def _variants(given: argparse.Namespace) -> int:
+    _say("\n".join(variants.markdown(read(path, VariantMatrix)) for path in given.matrices).rstrip())
     return 0
 
 

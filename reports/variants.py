@@ -8,9 +8,12 @@ from typing import Literal
 
 from harness.model.base import Model
 from harness.proof.variants.trial import VariantResult, VariantTrial
+from reports.conformance import shortened
 from reports.detection import NOTHING_TRIED, Untried, escaped
 from reports.model import Suite
 
+SHOWN = 4
+"""Facts in a row of the table; the data has all."""
 EXIT_CODES = {VariantResult.GREEN: 0, VariantResult.FALSE_ALARM: 1, VariantResult.UNKNOWN: 3}
 
 
@@ -77,7 +80,7 @@ def markdown(matrix: VariantMatrix) -> str:
 
 def _row(trial: VariantTrial) -> str:
     wrong = "; ".join((*((trial.error,) if trial.error else ()), *trial.alarms, *trial.remarks))
-    cells = (trial.variant, trial.text, trial.result, wrong, "; ".join(trial.news))
+    cells = (trial.variant, trial.text, trial.result, wrong, "; ".join(shortened(trial.news, SHOWN)))
     return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
 
 
