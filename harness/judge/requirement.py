@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
+from harness.model.conditions import Conditions
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature, Topology
@@ -144,12 +145,12 @@ class Evidence:
             self._timed += [finding] if timed else []
         return holds
 
-    def set_aside_timed(self, strain: str) -> None:
-        """Take what rests on time for unknown: while it was observed, something was too busy to keep a deadline."""
-        for finding in self._timed:
+    def set_aside_timed(self, conditions: Conditions | None) -> None:
+        """Take what rests on time for unknown, where something was too busy to keep a deadline meanwhile."""
+        strain = conditions.strain if conditions and self._timed else ""
+        for finding in self._timed if strain else ():
             self.findings.remove(finding)
             self.unknown(f"overloaded: {strain}; seen meanwhile: {finding}")
-        self._timed.clear()
 
     def blocked(self, by: str, reason: str) -> None:
         """It can't be judged because of something else: a requirement's id, or what could not be read."""
@@ -307,8 +308,7 @@ def judge(requirement: Requirement, observation: Observation | None, evidence: E
                 evidence.not_applicable(f"needs {missing}")
             else:
                 requirement.check(observation, evidence)
-                if observation.conditions and (strain := observation.conditions.strain):
-                    evidence.set_aside_timed(strain)
+                evidence.set_aside_timed(observation.conditions)
     except Exception as broken:  # noqa: BLE001 - whatever breaks in a check is the suite's failure, not the mesh's
         where = traceback.extract_tb(broken.__traceback__)[-1]
         evidence.unknown(f"{type(broken).__name__}: {broken} ({where.name}, line {where.lineno})")

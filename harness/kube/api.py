@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
 
 from harness.kube.access import ClusterAccess
 from harness.model.step_log import OpenStep
@@ -151,6 +152,11 @@ def explain_api_error(refused: ApiException) -> str:
         return str(json.loads(body)["message"])
     except (TypeError, ValueError, KeyError):
         return f"{refused.status or ''} {refused.reason}".strip()
+
+
+def explain_silence(failed: ApiException | HTTPError) -> str:
+    """What an API server said, or why it said nothing, in one line."""
+    return explain_api_error(failed) if isinstance(failed, ApiException) else str(failed)
 
 
 def metadata(seen: Mapping[str, Any]) -> Object:

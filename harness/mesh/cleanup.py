@@ -7,7 +7,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
 from harness.kube import inventory
-from harness.kube.api import KubeApi, explain_api_error
+from harness.kube.api import KubeApi, explain_silence
 from harness.kube.inventory import Inventory
 from harness.model.observation import Cleanup, InventoryChange
 
@@ -34,7 +34,7 @@ def observe_cleanup(
         try:
             new = take(kube)
         except (ApiException, HTTPError) as failed:
-            unread.append(f"{kube.name}: {explain_api_error(failed) if isinstance(failed, ApiException) else failed}")
+            unread.append(f"{kube.name}: {explain_silence(failed)}")
             return None
         unread.extend(f"{kube.name}: {kind}: {why}" for kind, why in {**old.unread, **new.unread}.items())
         changes.extend(inventory.changes(old, new))

@@ -50,15 +50,8 @@ def deploy(mesh: Mesh, labels: Labels) -> None:
 
 def _deploy(mesh: Mesh, cluster: Cluster, labels: SampleLabels) -> None:
     mesh = replace(mesh, adapt=adapting(mesh.kube(cluster), mesh.settings, labels.pod))
-    if not create_namespace(mesh, cluster, labels) or not await_sidecars(mesh, cluster, labels):
-        return
-    workloads.create_service(mesh, cluster)
-    workloads.deploy_helloworld(mesh, cluster)
-    workloads.deploy_sleep(mesh, cluster)
-    if mesh.settings.experiments:
-        workloads.deploy_experiments(mesh, cluster)
-    workloads.await_helloworld(mesh, cluster)
-    workloads.await_sleep(mesh, cluster)
+    if create_namespace(mesh, cluster, labels) and await_sidecars(mesh, cluster, labels):
+        workloads.deploy_sample(mesh, cluster)
 
 
 @step(Phase.WORKLOADS)

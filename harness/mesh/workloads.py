@@ -34,6 +34,11 @@ def _deploy(mesh: Mesh, cluster: Cluster) -> None:
     if await_injector(mesh, cluster):
         # The control plane answers: a step that failed before, such as one of the gateway, keeps no pod from starting.
         mesh = mesh.restarted(mesh.log)
+    deploy_sample(mesh, cluster)
+
+
+def deploy_sample(mesh: Mesh, cluster: Cluster) -> None:
+    """Deploy the sample into its namespace on one cluster, and wait until it is available."""
     create_service(mesh, cluster)
     deploy_helloworld(mesh, cluster)
     deploy_sleep(mesh, cluster)

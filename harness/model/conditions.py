@@ -1,6 +1,6 @@
 """The conditions under which a mesh was observed: how busy the machine was, and how fast the clusters answered."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from harness.model.base import Model
@@ -69,9 +69,14 @@ class Conditions(Model):
             memory = max(sample.memory_pressure or 0.0 for sample in self.runner)
             if memory >= LITTLE_MEMORY:
                 yield f"tasks waited for memory {memory:.0f} % of the time (at most {LITTLE_MEMORY:.0f} %)"
-        for name, what in dict.fromkeys((trip.cluster, trip.what) for trip in self.round_trips):
+        for name, what in self._asked:
             if (usual := self.usual(name, what)) >= SLOW_ANSWER_SECONDS:
                 yield f"{name}: {what} answered after {usual:.1f} s (at most {SLOW_ANSWER_SECONDS:.0f} s)"
+
+    @property
+    def _asked(self) -> Iterable[tuple[str, str]]:
+        """Each cluster with what was timed there, once."""
+        return dict.fromkeys((trip.cluster, trip.what) for trip in self.round_trips)
 
     def usual(self, cluster: str, what: str) -> float:
         """Median seconds of a cluster's answers; 0 where it was never asked or never answered.
@@ -91,6 +96,6 @@ class Conditions(Model):
             [f"{tasks[len(tasks) // 2]:.1f} runnable tasks for each of {self.processors} processors"] if tasks else []
         )
         words += [f"CPU pressure {max(pressure):.0f} %"] if pressure else []
-        for name, what in dict.fromkeys((trip.cluster, trip.what) for trip in self.round_trips):
+        for name, what in self._asked:
             words.append(f"{name}: {what} in {self.usual(name, what) * 1000:.0f} ms")
         return ", ".join(words)

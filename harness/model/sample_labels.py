@@ -9,7 +9,6 @@ from harness.model import revisions
 from harness.model.cluster import ClusterObservation
 from harness.model.revisions import DEFAULT, INJECT_LABEL, INJECTION_LABEL, REVISION_LABEL
 
-_PROXY = "istio-proxy"
 _ABSENT = ""
 """No namespace has this name: the labels that would serve it are those of a namespace without any."""
 _NAME_LABEL = "kubernetes.io/metadata.name"
@@ -54,7 +53,7 @@ def sample_labels(observed: ClusterObservation, primary: ClusterObservation, nam
 
 def _preferred(observed: ClusterObservation) -> str:
     """The revision of most proxies; without any, the one that serves a namespace without labels."""
-    pods = (pod for pod in observed.lasting_pods if pod.container(_PROXY))
+    pods = (pod for pod in observed.lasting_pods if pod.proxy)
     counted = Counter(pod.annotations[REVISION_LABEL] for pod in pods if REVISION_LABEL in pod.annotations)
     return counted.most_common(1)[0][0] if counted else revisions.serving(observed, _ABSENT)
 

@@ -25,9 +25,7 @@ def protocol(clusters: Iterable[ClusterObservation], service: OwnService) -> Ser
 def pods(observed: ClusterObservation, service: OwnService) -> tuple[Pod, ...]:
     """The ready pods that the Service selects on a cluster."""
     found = observed.service(service.namespace, service.name)
-    if found is None or not found.selector:
-        return ()
-    return tuple(pod for pod in observed.pods_with(service.namespace, **found.selector) if pod.ready and pod.ip)
+    return tuple(pod for pod in gateways.selected(observed, found) if pod.ready and pod.ip) if found else ()
 
 
 def workloads(observed: ClusterObservation, service: OwnService) -> tuple[Workload, ...]:

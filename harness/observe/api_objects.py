@@ -19,9 +19,9 @@ from harness.model.cluster import (
     ServicePort,
     Workload,
 )
+from harness.model.kubernetes import PROXY
 from harness.model.origin import origin
 
-PROXY = "istio-proxy"
 NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
 _OFF = frozenset({"", "false", "none", "no", "off", "disabled"})

@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.kube.api import KubeApi, TransportError
 from harness.model.cluster import ClusterObservation, Pod
+from harness.model.kubernetes import PROXY
 from harness.model.proxy import Proxy
 from harness.observe import envoy
-from harness.observe.api_objects import PROXY
 
 CLUSTERS = "clusters?format=json"
 SECRETS = "config_dump?resource=dynamic_active_secrets"
@@ -32,6 +32,26 @@ def admin(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout
         TransportError: the proxy could not be asked.
     """
     return {path: _json(text) for path, text in admin_texts(kube, namespace, pod, paths, timeout).items()}
+
+
+def host_counters(
+    kube: KubeApi, namespace: str, pod: str, *, port: int, service: str, timeout: float
+) -> envoy.Counters | None:
+    """The counters of a service's endpoints in a pod's Envoy; None where it could not be asked.
+
+    Args:
+        kube: the pod's cluster.
+        namespace: of the pod.
+        pod: its name.
+        port: of the service.
+        service: how the service's host begins, for instance `helloworld.sample.svc.`.
+        timeout: seconds.
+    """
+    try:
+        answer = admin(kube, namespace, pod, (CLUSTERS,), timeout).get(CLUSTERS)
+    except TransportError:
+        return None
+    return envoy.host_counters(answer, port, service) if answer else None
 
 
 def admin_texts(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""A sequence of requests: the script that sends it in one exec, and the reading of its output. Pure."""
+"""A sequence of requests: the script that sends it in one exec, and the reading of its output."""
 
 import re
+import secrets
 import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ class SequencePlan:
     chunk: int = 1
     """Requests that one curl sends: 1 lets the sequence end after any request, more is faster. Each request is on a
     connection of its own either way."""
+
+
+def new_request_id() -> str:
+    """An x-request-id that nobody else sends; no UUID, in whose place Envoy would write what it decided on tracing."""
+    return f"ew-{secrets.token_hex(5)}"
 
 
 def script(plan: SequencePlan) -> str:

@@ -1,7 +1,6 @@
 """Sends a few GET requests, or TCP connections, to a service of somebody's own, and reads who answered from Envoy."""
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +17,9 @@ from harness.model.observation import Asked
 from harness.model.service import OwnService, ServiceProtocol, ServiceRequest, ServiceSequence, ServiceTraffic
 from harness.model.topology import Topology
 from harness.observe import envoy
-from harness.observe.proxies import CLUSTERS, admin, no_program
+from harness.observe.proxies import host_counters, no_program
 from harness.observe.reading import explain
+from harness.observe.sequence import new_request_id
 
 REQUEST_SECONDS = 5
 _MARK = "@@eastwest "
@@ -36,6 +36,10 @@ _FLAGS = re.compile(r"\b(UH|UF|UO|NR|URX|NC|DT|UT|LR|UR|UC|DC|LH|UMSDR|DPE|UPE)\
 """Envoy, "Access logging", response flags that stand for an answer that the service did not give."""
 
 
+Plan = tuple[ServiceProtocol, int]
+"""How requests are sent, and how many by each client."""
+
+
 @dataclass(frozen=True)
 class _Sender:
     """A client pod with a program."""
@@ -46,7 +50,7 @@ class _Sender:
     program: str
 
 
-def plan(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> tuple[ServiceProtocol, int]:
+def plan_requests(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObservation]) -> Plan:
     """How requests are sent, and how many by each client: as many as show every cluster's pods (TR-REACH)."""
     service = asked.service
     assert service is not None  # noqa: S101 - asked for with --service only
@@ -55,8 +59,9 @@ def plan(topology: Topology, asked: Asked, observed: Mapping[str, ClusterObserva
     return service_target.protocol(observed.values(), service), odds.coverage_cap(shares) if shares else 1
 
 
-def announced(topology: Topology, asked: Asked, protocol: ServiceProtocol, cap: int) -> str:
+def announced(topology: Topology, asked: Asked, plan: Plan) -> str:
     """How many requests are sent, in words."""
+    protocol, cap = plan
     what = "TCP connections" if protocol is ServiceProtocol.TCP else f"GET requests ({protocol})"
     return f"{cap} {what} to {asked.service} from each of {len(topology.clusters)} clusters"
 
@@ -66,27 +71,24 @@ def send(
     asked: Asked,
     observed: Mapping[str, ClusterObservation],
     kubes: Mapping[str, KubeApi],
+    *,
+    plan: Plan,
     timeout_scale: float,
 ) -> ServiceTraffic:
-    """Send the requests, all clusters side by side; never raises for a fault of the mesh."""
-    protocol, cap = plan(topology, asked, observed)
+    """Send the requests as planned, all clusters side by side; never raises for a fault of the mesh."""
+    protocol, cap = plan
 
     def of_cluster(name: str) -> ServiceSequence:
-        return _send(name, kubes[name], asked, observed[name], protocol, cap, timeout_scale)
+        return _send(name, kubes[name], asked, observed[name], plan, timeout_scale)
 
     names = [cluster.name for cluster in topology.clusters]
     return ServiceTraffic(protocol=protocol, cap=cap, sequences=tuple(in_parallel(of_cluster, names)))
 
 
 def _send(  # noqa: PLR0917 - private, and called beside its definition
-    name: str,
-    kube: KubeApi,
-    asked: Asked,
-    observed: ClusterObservation,
-    protocol: ServiceProtocol,
-    cap: int,
-    scale: float,
+    name: str, kube: KubeApi, asked: Asked, observed: ClusterObservation, plan: Plan, scale: float
 ) -> ServiceSequence:
+    protocol, cap = plan
     service = asked.service
     assert service is not None  # noqa: S101
     pod = next((pod for pod in clients.client_pods(observed, asked) if pod.ready), None)
@@ -101,7 +103,7 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
     if sender is None:
         what = "curl" if protocol is ServiceProtocol.TCP else "curl or wget"
         return ServiceSequence(client=name, pod=pod.name, prevented=f"no container of {pod.name} has {what}")
-    started, request_id = datetime.now(UTC), f"ew-{secrets.token_hex(5)}"
+    started, request_id = datetime.now(UTC), new_request_id()
     before = _counters(sender, service, scale)
     found: tuple[ServiceRequest, ...] = ()
     error = ""
@@ -151,12 +153,12 @@ def _requests(
     if sender.program == "wget":
         each = ("wget", "-S", "-O", "-", "-T", str(REQUEST_SECONDS), f"--header={header}", url)
         return tuple(wget_request(_exec(sender, each, REQUEST_SECONDS + 10)) for _ in range(cap))
-    common = ("curl", "-s", "-g", "--noproxy", "*", "--max-time", str(REQUEST_SECONDS), "-w", _FORMAT)
     if protocol is ServiceProtocol.TCP:
         connect = ("curl", "-s", "--max-time", "1", "-w", _FORMAT, url)
         return tuple(found for _ in range(cap) for found in tcp_requests(_exec(sender, connect, 20).stdout))
     # A part of the URL that is never sent makes curl repeat the request without a shell.
-    command = (*common[:2], *common[3:], "-i", "-H", header, f"{url}#[1-{cap}]")
+    limits = ("--noproxy", "*", "--max-time", str(REQUEST_SECONDS))
+    command = ("curl", "-s", *limits, "-w", _FORMAT, "-i", "-H", header, f"{url}#[1-{cap}]")
     return http_requests(_exec(sender, command, cap * REQUEST_SECONDS + 20).stdout)
 
 
@@ -188,13 +190,14 @@ def wget_request(said: ExecResult) -> ServiceRequest:
     """What one wget came to; busybox's and GNU's."""
     text = f"{said.stderr}\n{said.stdout}"
     statuses = _STATUS.findall(text) or re.findall(r"HTTP/\S+ (\d{3})", said.stderr)
-    return _request(int(statuses[-1]) if statuses else 0, text, said.stderr.strip().splitlines()[-1:] or ["no answer"])
+    last = (said.stderr.strip().splitlines() or ["no answer"])[-1]
+    return _request(int(statuses[-1]) if statuses else 0, text, last)
 
 
-def _request(status: int, text: str, said: str | list[str]) -> ServiceRequest:
+def _request(status: int, text: str, said: str) -> ServiceRequest:
     """A request: what Envoy replies in the service's place is no answer."""
     if not status:
-        return ServiceRequest(error=redact(said if isinstance(said, str) else said[0], 200))
+        return ServiceRequest(error=redact(said, 200))
     local = _LOCAL.search(text) if status >= _ERROR else None
     return ServiceRequest(status=status, error=f"a proxy replied {status}: {local[0]}" if local else "")
 
@@ -229,8 +232,5 @@ def _exec(sender: _Sender, command: Sequence[str], timeout: float) -> ExecResult
 
 
 def _counters(sender: _Sender, service: OwnService, scale: float) -> envoy.Counters | None:
-    try:
-        answer = admin(sender.kube, sender.pod.namespace, sender.pod.name, (CLUSTERS,), 15 * scale).get(CLUSTERS)
-    except TransportError:
-        return None
-    return envoy.host_counters(answer, service.port, f"{service.name}.{service.namespace}.svc.") if answer else None
+    host, pod = f"{service.name}.{service.namespace}.svc.", sender.pod
+    return host_counters(sender.kube, pod.namespace, pod.name, port=service.port, service=host, timeout=15 * scale)

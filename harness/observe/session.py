@@ -1,6 +1,5 @@
 """One observation under way: its parts, each of which never raises and notes what it could not find out."""
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from harness.model.traffic import Convergence, Probe, Sequence, Traffic
 from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, service_traffic, traffic
 from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
 from harness.observe.reading import Reader, explain
+from harness.observe.sequence import new_request_id
 
 CONNECT_SECONDS = 5.0
 """After which an API server that has not answered at all counts as unreachable."""
@@ -128,10 +128,8 @@ class Session:
 
     def shell(self, cluster: str) -> tuple[str, str, str] | None:
         """Namespace, pod and container of a cluster's client; None while none is known."""
-        found = (
-            next((client for client in self._clients() if client.cluster == cluster), None) if self._objects else None
-        )
-        return (found.namespace, found.pod, found.container) if found else None
+        found = self._clients() if self._objects else ()
+        return next(((each.namespace, each.pod, each.container) for each in found if each.cluster == cluster), None)
 
     def converge(self) -> tuple[Convergence, ...]:
         """Time how long it takes until every version has answered every client."""
@@ -157,8 +155,7 @@ class Session:
     def send(self, convergence: tuple[Convergence, ...], count: int) -> Traffic:
         """Send coverage and distribution, all clients side by side, and collect what the destinations saw."""
         began, limit = time.monotonic(), ASK_SECONDS * self._scale
-        # No UUID, in whose place Envoy would write what it decided about tracing.
-        own_id = f"ew-{secrets.token_hex(5)}"
+        own_id = new_request_id()
         seen, senders = self._seen(), [replace(client, request_id=own_id) for client in self._clients()]
         planned = traffic.coverage(self._topology, self._asked, seen)
         count = odds.scaled_requests(count, planned.shares, len(self._topology.clusters))
@@ -199,13 +196,10 @@ class Session:
 
     def send_to_service(self) -> ServiceTraffic:
         """Say how many requests are sent to the service that the user named, and send them from every cluster."""
-        seen = self._seen()
-        planned = service_traffic.announced(self._topology, self._asked, *service_traffic.plan(*self._told(seen)))
-        with self._log.step(Phase.OBSERVE, planned):
-            return service_traffic.send(*self._told(seen), self._kubes, self._scale)
-
-    def _told(self, seen: dict[str, ClusterObservation]) -> tuple[Topology, Asked, dict[str, ClusterObservation]]:
-        return self._topology, self._asked, seen
+        topology, asked, seen = self._topology, self._asked, self._seen()
+        plan = service_traffic.plan_requests(topology, asked, seen)
+        with self._log.step(Phase.OBSERVE, service_traffic.announced(topology, asked, plan)):
+            return service_traffic.send(topology, asked, seen, self._kubes, plan=plan, timeout_scale=self._scale)
 
     def read_logs(self, sent: Traffic | None) -> None:
         """Read the logs of what is not as it should be, all side by side."""

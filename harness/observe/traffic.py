@@ -15,7 +15,7 @@ from harness.model.observation import Asked
 from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Convergence, Sequence
 from harness.observe import envoy
-from harness.observe.proxies import CLUSTERS, admin
+from harness.observe.proxies import host_counters
 from harness.observe.reading import explain
 from harness.observe.sequence import SequencePlan, broken_off, command, requests, script, versions_seen
 
@@ -212,12 +212,8 @@ def _run(client: Client, plan: SequencePlan) -> str:
 
 
 def _counters(client: Client) -> envoy.Counters | None:
-    try:
-        answer = admin(client.kube, client.namespace, client.pod, (CLUSTERS,), client.timeout).get(CLUSTERS)
-    except TransportError:
-        return None
-    host = f"{expectations.HELLOWORLD}.{client.namespace}.svc."
-    return envoy.host_counters(answer, expectations.HELLOWORLD_PORT, host) if answer else None
+    host, port = f"{expectations.HELLOWORLD}.{client.namespace}.svc.", expectations.HELLOWORLD_PORT
+    return host_counters(client.kube, client.namespace, client.pod, port=port, service=host, timeout=client.timeout)
 
 
 def _endpoints(client: Client) -> frozenset[tuple[str, int]]:

@@ -13,7 +13,7 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.experiments import RERUN, echo, experiment
 from harness.kube import inventory
-from harness.kube.api import KubeApi, explain_api_error
+from harness.kube.api import KubeApi, explain_silence
 from harness.kube.inventory import Inventory
 from harness.mesh import guest_sample
 from harness.mesh.cleanup import observe_cleanup
@@ -73,10 +73,9 @@ def require_free(kubes: Mapping[str, KubeApi], namespace: str) -> None:
         try:
             return kube.access.context if kube.read(f"/api/v1/namespaces/{namespace}") else ""
         except (ApiException, HTTPError) as failed:
-            why = explain_api_error(failed) if isinstance(failed, ApiException) else str(failed)
             raise UserError(
                 f"It can't be found out whether namespace {namespace} exists on {kube.access.context}.",
-                why,
+                explain_silence(failed),
                 "see that its API server answers",
             ) from None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from harness.judge.diagnose.facts import mesh, read, requests_logged
+from harness.judge.diagnose.facts import attempt, mesh, read, requests_logged
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.policies import shown
 from harness.judge.diagnose.registry import Found, cause
@@ -70,7 +70,7 @@ def _attempts(observation: Observation) -> Iterator[str]:
     """What was tried at gateways and broke off."""
     for probe in observation.probes:
         if probe.kind in {ProbeKind.TCP, ProbeKind.TLS} and probe.result is not ProbeResult.ANSWERED:
-            yield f"{probe.source} → {probe.address}:{probe.port}: {probe.result} {probe.detail}"
+            yield attempt(probe)
 
 
 @cause("sample-denied", Layer.POLICIES, "TR-NO-ERRORS", "TR-REACH", breaks=Layer.TRAFFIC)

@@ -8,6 +8,7 @@ from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcom
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.model.topology import Cluster
+from harness.model.traffic import Probe
 
 LINES = 6
 CRASHED = "CrashLoopBackOff"
@@ -21,6 +22,11 @@ def few(*lines: Iterable[str]) -> tuple[str, ...]:
     """The first lines, each once and shortened: evidence, not a wall of text."""
     unique = dict.fromkeys(" ".join(line.split())[:WIDTH] for line in chain(*lines) if line)
     return tuple(islice(unique, LINES))
+
+
+def attempt(probe: Probe) -> str:
+    """What was tried, and how it ended."""
+    return f"{probe.source} → {probe.address}:{probe.port}: {probe.result} {probe.detail}"
 
 
 def was_read(observed: ClusterObservation, *subjects: Subject) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.judge.diagnose.facts import few, known_endpoints, mesh, read
+from harness.judge.diagnose.facts import attempt, few, known_endpoints, mesh, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, patch
@@ -140,7 +140,7 @@ def _shown(observation: Observation, cluster: Cluster) -> Iterator[str]:
             yield f"{probe.address}:{probe.port} shows {probe.source} {_whose(leaf)}"
     for probe in observation.probes:
         if probe.kind is ProbeKind.TLS and probe.target == cluster.name and probe.result is not ProbeResult.ANSWERED:
-            yield f"{probe.source} → {probe.address}:{probe.port}: {probe.result} {probe.detail}"
+            yield attempt(probe)
 
 
 @cause("gateway-tls-ended", Layer.GATEWAYS, "GW-DATAPATH", effect=True)

@@ -40,16 +40,22 @@ def version_mixed(observation: Observation) -> Iterator[Found]:
         for namespace, pod, version in [*planes, *proxies]:
             wanted = wanted or version
             if version and not versions.is_version(version, wanted):
-                yield Found(
-                    cluster=cluster.name,
-                    object=f"Pod {namespace}/{pod}",
-                    field="Istio version",
-                    expected=wanted,
-                    found=version,
-                    repair=_upgrade(observation, cluster, wanted)
-                    if (namespace, pod, version) in planes
-                    else noted(kubectl(observed, "-n", namespace, f"delete pod {pod}"), "a new pod gets the new proxy"),
-                )
+                upgrade = _upgrade(observation, cluster, wanted) if (namespace, pod, version) in planes else ""
+                yield _outdated(observed, namespace, pod, version, wanted, upgrade)
+
+
+def _outdated(  # noqa: PLR0917 - private, and called beside its definition
+    observed: ClusterObservation, namespace: str, pod: str, version: str, wanted: str, upgrade: str = ""
+) -> Found:
+    again = noted(kubectl(observed, "-n", namespace, f"delete pod {pod}"), "a new pod gets the new proxy")
+    return Found(
+        cluster=observed.name,
+        object=f"Pod {namespace}/{pod}",
+        field="Istio version",
+        expected=wanted,
+        found=version,
+        repair=upgrade or again,
+    )
 
 
 def _beyond_skew(observation: Observation) -> Iterator[Found]:
@@ -57,17 +63,8 @@ def _beyond_skew(observation: Observation) -> Iterator[Found]:
         planes = revisions.control_planes(observation, observation.topology[cluster.primary])
         for proxy in observed.proxies if planes else ():
             if not any(versions.is_supported(plane.version, proxy.version) for plane in planes):
-                yield Found(
-                    cluster=cluster.name,
-                    object=f"Pod {proxy.namespace}/{proxy.pod}",
-                    field="Istio version",
-                    expected=f"{planes[0].version}, or one minor version less",
-                    found=proxy.version,
-                    repair=noted(
-                        kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}"),
-                        "a new pod gets the new proxy",
-                    ),
-                )
+                wanted = f"{planes[0].version}, or one minor version less"
+                yield _outdated(observed, proxy.namespace, proxy.pod, proxy.version, wanted)
 
 
 def _upgrade(observation: Observation, cluster: Cluster, version: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.judge.diagnose.facts import few, mesh, read
+from harness.judge.diagnose.facts import attempt, few, mesh, read
 from harness.judge.diagnose.gateways import named
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
@@ -26,7 +26,7 @@ def proxy_protocol(observation: Observation) -> Iterator[Found]:
     among = expectations.gateways(observation.topology)
     for cluster, observed in read(observation, Subject.SERVICES, Subject.PODS, among=among):
         broken = [
-            f"{probe.source} → {probe.address}:{probe.port}: {probe.result} {probe.detail}"
+            attempt(probe)
             for probe in observation.probes
             if probe.target == cluster.name
             and probe.kind in {ProbeKind.TLS, ProbeKind.TCP}

@@ -1,6 +1,7 @@
 """Pods that are started anew because of what was changed, and proxies that connect again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from harness.base.parallel import in_parallel
 from harness.kube.api import Object
@@ -13,7 +14,7 @@ from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import api_objects
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import await_rollout, await_true, control_planes
+from harness.proof.live.waits import await_quiet, await_rollout, await_true, control_planes
 
 ISTIOD = "istiod"
 
@@ -84,6 +85,24 @@ def restart_sample(live: LiveMesh, clusters: Iterable[Cluster], *, ready: bool =
     """Start the sample's pods on these clusters anew."""
     sample = live.mesh.settings.sample_namespace
     in_parallel(lambda cluster: restart(live, cluster, sample, ready=ready), clusters)
+
+
+@contextmanager
+def restarting_sample(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
+    """Make a change that pods take up when they start: restart the sample once it is made, and once it is undone."""
+    try:
+        with change:
+            renew_sample(live)
+            yield
+    finally:
+        renew_sample(live)
+
+
+def renew_sample(live: LiveMesh) -> None:
+    """Restart the sample, and wait until its proxies are connected and receive nothing new."""
+    restart_sample(live, live.mesh.topology.clusters)
+    in_parallel(lambda primary: await_connected(live, primary), live.mesh.topology.primaries)
+    await_quiet(live)
 
 
 def await_connected(live: LiveMesh, primary: Cluster) -> None:

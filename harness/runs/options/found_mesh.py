@@ -12,8 +12,9 @@ from harness.runs.options import values
 from harness.runs.options.option import Given, Option
 
 SAMPLE_IMAGES = ("helloworld", "sleep", "echo")
-_NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_SERVICE = re.compile(rf"(?P<name>{_NAME})\.(?P<namespace>{_NAME}):(?P<port>\d{{1,5}})(?P<path>/[^\s\"'\\]*)?")
+_SERVICE = re.compile(
+    rf"(?P<name>{values.NAME})\.(?P<namespace>{values.NAME}):(?P<port>\d{{1,5}})(?P<path>/[^\s\"'\\]*)?"
+)
 _PAGE = "existing-clusters.md"
 
 
@@ -39,7 +40,7 @@ def client(option: str, given: Given) -> OwnClient | None:
         return None
     namespace, _, selector = value.partition("/")
     pairs = [part.partition("=") for part in selector.split(",")]
-    if not re.fullmatch(_NAME, namespace) or not all(key and equals and label for key, equals, label in pairs):
+    if not re.fullmatch(values.NAME, namespace) or not all(key and equals and label for key, equals, label in pairs):
         raise UserError(
             f"--{option}={value} can't be read.",
             "it has the form NAMESPACE/KEY=VALUE, with more labels after commas",

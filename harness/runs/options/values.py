@@ -12,6 +12,8 @@ from typing import Literal, cast
 from harness.base.errors import UserError
 from harness.runs.options.option import PREFIX, Given
 
+NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""A label of RFC 1123, as namespaces and Services are named."""
 ImageSource = Literal["auto", "registry", "local", "archive"]
 
 
@@ -157,7 +159,7 @@ def version(option: str, given: Given) -> str:
 def namespace(option: str, given: Given) -> str:
     """A namespace that may be created, labelled and removed (names: RFC 1123)."""
     name = text(option, given)
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+    if not re.fullmatch(NAME, name):
         raise UserError(
             f"--{option}={name} can't be a namespace.",
             "a name has 1 to 63 of a-z, 0-9 and -, and begins and ends with a letter or digit (RFC 1123)",

@@ -47,7 +47,7 @@ def gateway_no_address(live: LiveMesh) -> Iterator[None]:
     control plane through it, connections that stand end: a cloud's load balancer goes with the Service, while MetalLB's
     lets them go on.
     """
-    cluster, reference = _gateway(live), _service(live)
+    cluster, reference = _gateway(live), gateway_service(live)
     before = existing(live, cluster, reference)
     former, ports = addresses(before), before["spec"]["ports"]
     bare = [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
@@ -74,7 +74,7 @@ def _disconnected(live: LiveMesh, cluster: Cluster, change: AbstractContextManag
 
 @contextmanager
 def _hidden(live: LiveMesh, cluster: Cluster, change: Object) -> Iterator[None]:
-    with changed(live, cluster, _service(live), change):
+    with changed(live, cluster, gateway_service(live), change):
         await_addresses(live, cluster, [])
         for primary in {neighbour.primary for neighbour in _neighbours(live, cluster)}:
             restart_istiod(live, live.mesh.topology[primary])
@@ -85,7 +85,7 @@ def gateway_unlabelled(live: LiveMesh) -> AbstractContextManager[None]:
     """Take the network label from the last gateway's Service."""
     cluster = _gateway(live)
     change = {"metadata": {"labels": {expectations.NETWORK_LABEL: None}}}
-    return felt(live, _neighbours(live, cluster), changed(live, cluster, _service(live), change))
+    return felt(live, _neighbours(live, cluster), changed(live, cluster, gateway_service(live), change))
 
 
 def filtered(port: int) -> Act:
@@ -154,7 +154,8 @@ def _neighbours(live: LiveMesh, cluster: Cluster) -> list[Cluster]:
     return [other for other in live.mesh.topology.others(cluster) if other.network != cluster.network]
 
 
-def _service(live: LiveMesh) -> Reference:
+def gateway_service(live: LiveMesh) -> Reference:
+    """The Service of a cluster's east-west gateway."""
     return Reference("v1", "Service", NAME, live.mesh.settings.system_namespace)
 
 
@@ -176,7 +177,7 @@ def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None
 
     with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
         timeout = ADDRESS_SECONDS * live.mesh.settings.timeout_scale
-        live.kube(cluster).wait(*_service(live), pending=pending, timeout=timeout, step=opened)
+        live.kube(cluster).wait(*gateway_service(live), pending=pending, timeout=timeout, step=opened)
 
 
 def await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool) -> None:

@@ -7,16 +7,21 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from harness.base.parallel import in_parallel
 from harness.kube.api import Object
-from harness.mesh.gateways import NAME
 from harness.model import expectations
-from harness.model.topology import Cluster
 from harness.proof.faults import configuration
 from harness.proof.faults.acts import gateways, remote_secrets
 from harness.proof.faults.acts.network import made_here
 from harness.proof.faults.acts.policies import NETWORKING, SECURITY, applied, configured
 from harness.proof.live.changes import Reference, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.restarts import ISTIOD, await_connected, restart, restart_istiod, restart_sample
+from harness.proof.live.restarts import (
+    ISTIOD,
+    await_connected,
+    restart,
+    restart_istiod,
+    restart_sample,
+    restarting_sample,
+)
 from harness.proof.live.waits import await_quiet, await_true, felt, quiet
 
 REGION = "topology.kubernetes.io/region"
@@ -70,42 +75,36 @@ def mesh_locality(live: LiveMesh) -> Iterator[None]:
     topology = live.mesh.topology
     regions = [f"region-{cluster.name}/*" for cluster in topology.clusters]
     setting = {"enabled": True, "distribute": [{"from": each, "to": {each: 100}} for each in regions]}
-    try:
-        with ExitStack() as undoing:
-            for cluster in topology.clusters:
-                undoing.enter_context(in_region(live, cluster))
-            undoing.enter_context(configured(live, {"localityLbSetting": setting}))
-            _restarted(live)
-            yield
-    finally:
-        _restarted(live)
-
-
-@contextmanager
-def in_region(live: LiveMesh, cluster: Cluster) -> Iterator[None]:
-    """Label the nodes of a cluster with a region of its own.
-
-    Raises:
-        StepError: the suite has not made the cluster.
-    """
-    made_here(live, cluster)
-    label = {"metadata": {"labels": {REGION: f"region-{cluster.name}"}}}
-    with ExitStack() as undoing:
-        for node in live.kube(cluster).list("v1", "Node"):
-            undoing.enter_context(changed(live, cluster, Reference("v1", "Node", node["metadata"]["name"]), label))
+    with restarting_sample(live, _kept_in_regions(live, setting)):
         yield
 
 
-def _restarted(live: LiveMesh) -> None:
-    restart_sample(live, live.mesh.topology.clusters)
-    in_parallel(lambda primary: await_connected(live, primary), live.mesh.topology.primaries)
-    await_quiet(live)
+@contextmanager
+def _kept_in_regions(live: LiveMesh, setting: Object) -> Iterator[None]:
+    with in_regions(live), configured(live, {"localityLbSetting": setting}):
+        yield
+
+
+@contextmanager
+def in_regions(live: LiveMesh) -> Iterator[None]:
+    """Label the nodes of each cluster with a region of its own.
+
+    Raises:
+        StepError: the suite has not made a cluster.
+    """
+    with ExitStack() as undoing:
+        for cluster in live.mesh.topology.clusters:
+            made_here(live, cluster)
+            label = {"metadata": {"labels": {REGION: f"region-{cluster.name}"}}}
+            for node in live.kube(cluster).list("v1", "Node"):
+                undoing.enter_context(changed(live, cluster, Reference("v1", "Node", node["metadata"]["name"]), label))
+        yield
 
 
 @contextmanager
 def gateway_selects_others(live: LiveMesh) -> Iterator[None]:
     """Let the Service of West's gateway lead 15443 to istiod's webhook."""
-    service = _gateway(live)
+    service = gateways.gateway_service(live)
     before = existing(live, live.west, service)["spec"]
     selector = {**dict.fromkeys(before["selector"]), "app": ISTIOD}
     ports = [
@@ -185,7 +184,7 @@ def gateway_left_out(live: LiveMesh) -> AbstractContextManager[None]:
 
 def gateway_port_moved(live: LiveMesh) -> AbstractContextManager[None]:
     """Move the port 15443 of West's gateway to 443."""
-    service = _gateway(live)
+    service = gateways.gateway_service(live)
     ports = [
         {**port, "port": 443, "targetPort": expectations.MESH_PORT} if port["port"] == expectations.MESH_PORT else port
         for port in existing(live, live.west, service)["spec"]["ports"]
@@ -209,7 +208,3 @@ def config_no_yaml(live: LiveMesh) -> Iterator[None]:
     text = f"{before.rstrip()}\noutboundTrafficPolicy: mode: REGISTRY_ONLY\n"
     with changed(live, live.signer, reference, {"data": {"mesh": text}}):
         yield
-
-
-def _gateway(live: LiveMesh) -> Reference:
-    return Reference("v1", "Service", NAME, live.mesh.settings.system_namespace)

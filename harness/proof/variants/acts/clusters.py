@@ -12,14 +12,14 @@ from harness.model.topology import Cluster
 from harness.proof.faults.acts.network import made_here
 from harness.proof.faults.acts.policies import NETWORKING
 from harness.proof.faults.acts.remote_secrets import LABEL
+from harness.proof.faults.acts.reported import in_regions
 from harness.proof.faults.fault import everywhere
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.restarts import restarting_sample
 from harness.proof.live.waits import await_quiet, await_true, control_planes
-from harness.proof.variants.acts.common import created, manifest, primaries, restarting
+from harness.proof.variants.acts.common import created, manifest, primaries
 from harness.proof.variants.variant import Variant
-
-REGION = "topology.kubernetes.io/region"
 
 
 @contextmanager
@@ -115,19 +115,7 @@ def regions(live: LiveMesh) -> Iterator[None]:
     Raises:
         StepError: the suite has not made a cluster.
     """
-    with restarting(live, _labelled_nodes(live)):
-        yield
-
-
-@contextmanager
-def _labelled_nodes(live: LiveMesh) -> Iterator[None]:
-    with ExitStack() as undoing:
-        for cluster in live.mesh.topology.clusters:
-            made_here(live, cluster)
-            for node in live.kube(cluster).list("v1", "Node"):
-                reference = Reference("v1", "Node", node["metadata"]["name"])
-                label = {"metadata": {"labels": {REGION: f"region-{cluster.name}"}}}
-                undoing.enter_context(changed(live, cluster, reference, label))
+    with restarting_sample(live, in_regions(live)):
         yield
 
 

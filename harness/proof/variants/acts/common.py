@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from harness.base.parallel import in_parallel
 from harness.kube.api import Object
 from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.proof.faults.acts.policies import configured
 from harness.proof.live.changes import Reference, changed, present
 from harness.proof.live.live_mesh import Act, LiveMesh
-from harness.proof.live.restarts import await_connected, restart_sample
+from harness.proof.live.restarts import restarting_sample
 from harness.proof.live.waits import await_quiet, await_rollout, quiet
 
 Clusters = Callable[[LiveMesh], Sequence[Cluster]]
@@ -58,7 +57,7 @@ def sets_for_proxies(settings: Mapping[str, object]) -> Act:
     """An act that adds to `defaultConfig` of every primary, and restarts the sample, whose proxies read it at start."""
 
     def act(live: LiveMesh) -> AbstractContextManager[None]:
-        return restarting(live, configured(live, {"defaultConfig": dict(settings)}))
+        return restarting_sample(live, configured(live, {"defaultConfig": dict(settings)}))
 
     return act
 
@@ -95,24 +94,6 @@ def rolled_out(live: LiveMesh, cluster: Cluster, deployment: Reference, change: 
             yield
     finally:
         await_rollout(live, cluster, namespace, deployment.name)
-
-
-@contextmanager
-def restarting(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change that pods take up when they start: restart the sample before and after."""
-    try:
-        with change:
-            restarted(live)
-            yield
-    finally:
-        restarted(live)
-
-
-def restarted(live: LiveMesh) -> None:
-    """Restart the sample, and wait until its proxies are connected and receive nothing new."""
-    restart_sample(live, live.mesh.topology.clusters)
-    in_parallel(lambda primary: await_connected(live, primary), live.mesh.topology.primaries)
-    await_quiet(live)
 
 
 def helloworld(live: LiveMesh, cluster: Cluster) -> Reference:

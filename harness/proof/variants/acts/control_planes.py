@@ -15,9 +15,9 @@ from harness.model.topology import Cluster
 from harness.proof.faults.fault import MP, everywhere
 from harness.proof.live.changes import Reference, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.restarts import ISTIOD, run_istiod_as
+from harness.proof.live.restarts import ISTIOD, restarting_sample, run_istiod_as
 from harness.proof.live.waits import await_quiet, await_rollout
-from harness.proof.variants.acts.common import each_changed, restarting, sample_namespace
+from harness.proof.variants.acts.common import each_changed, sample_namespace
 from harness.proof.variants.variant import Variant
 
 TAG, CANARY = "prod", "canary"
@@ -35,7 +35,7 @@ def revision_tag(live: LiveMesh) -> Iterator[None]:
     with ExitStack() as undoing:
         for cluster in clusters:
             undoing.enter_context(present(live, cluster, tag_webhook(live, cluster)))
-        with restarting(live, _asking_for(live, clusters, TAG)):
+        with restarting_sample(live, _asking_for(live, clusters, TAG)):
             yield
 
 
@@ -63,7 +63,7 @@ def own_revision(live: LiveMesh) -> Iterator[None]:
     with ExitStack() as undoing:
         for primary in primaries:
             undoing.enter_context(_control_plane(live, primary))
-        with restarting(live, _asking_for(live, primaries, CANARY)):
+        with restarting_sample(live, _asking_for(live, primaries, CANARY)):
             yield
 
 
@@ -92,7 +92,7 @@ def injected_by_default(live: LiveMesh) -> Iterator[None]:
             webhooks = existing(live, cluster, reference)["webhooks"]
             change = {"webhooks": [*webhooks, by_default(webhooks[0])]}
             undoing.enter_context(changed(live, cluster, reference, change))
-        with restarting(live, each_changed(live, clusters, lambda _: namespace, unlabelled)):
+        with restarting_sample(live, each_changed(live, clusters, lambda _: namespace, unlabelled)):
             yield
 
 

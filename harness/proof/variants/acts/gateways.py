@@ -8,7 +8,7 @@ from harness.mesh import manifests
 from harness.mesh.gateways import NAME, addresses
 from harness.model import expectations
 from harness.model.topology import Cluster
-from harness.proof.faults.acts.gateways import SERVICES, await_addresses
+from harness.proof.faults.acts.gateways import SERVICES, await_addresses, gateway_service
 from harness.proof.faults.acts.network import made_here
 from harness.proof.faults.fault import MN, everywhere
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
@@ -33,7 +33,7 @@ def narrow_hosts(live: LiveMesh) -> AbstractContextManager[None]:
 
 def gateway_port(live: LiveMesh) -> AbstractContextManager[None]:
     """Move the gateway's port 15443 to 443, and label its Service with that port."""
-    service = _service(live)
+    service = gateway_service(live)
     ports = [_moved(port) for port in existing(live, live.west, service)["spec"]["ports"]]
     change = {"metadata": {"labels": {PORT_LABEL: str(PORT)}}, "spec": {"ports": ports}}
     return felt(live, _clients(live), changed(live, live.west, service, change))
@@ -46,7 +46,7 @@ def external_ips(live: LiveMesh) -> Iterator[None]:
     Raises:
         StepError: the suite has not made the cluster.
     """
-    service, cluster = _service(live), live.west
+    service, cluster = gateway_service(live), live.west
     made_here(live, cluster)
     before = existing(live, cluster, service)
     former = addresses(before)
@@ -92,7 +92,10 @@ def renamed_gateway(live: LiveMesh, namespace: str = "") -> Iterator[None]:
     # Both gateways are known while one takes the place of the other.
     with _beside(live, SECOND, namespace):
         idle = changed(live, live.west, _deployment(live), {"spec": {"replicas": 0}})
-        with felt(live, _clients(live), changed(live, live.west, _service(live), unlabelled)), _rolled(live, idle):
+        with (
+            felt(live, _clients(live), changed(live, live.west, gateway_service(live), unlabelled)),
+            _rolled(live, idle),
+        ):
             yield
 
 
@@ -194,10 +197,6 @@ def _node_address(live: LiveMesh) -> str:
 
 def _clients(live: LiveMesh) -> list[Cluster]:
     return [other for other in live.mesh.topology.others(live.west) if other.network != live.west.network]
-
-
-def _service(live: LiveMesh) -> Reference:
-    return Reference("v1", "Service", NAME, live.mesh.settings.system_namespace)
 
 
 def _deployment(live: LiveMesh) -> Reference:
