@@ -115,7 +115,7 @@ def trusting(pki: Pki, *others: Pki) -> Pki:
 
 
 def _signed(root: Authority, keys: Mapping[str, rsa.RSAPrivateKey], begin: datetime) -> Pki:
-    root_pem = _pem(root.certificate)
+    root_pem = pem(root.certificate)
     files = {name: _files(_intermediate(root, key, name, begin), root_pem) for name, key in keys.items()}
     return Pki(files, root=root)
 
@@ -136,7 +136,7 @@ def load(directory: Path, topology: Topology) -> Pki:
 
 
 def _root(key: rsa.RSAPrivateKey, begin: datetime) -> Authority:
-    name = _name("Root CA")
+    name = subject_name("Root CA")
     builder = _builder(name, name, key, begin).add_extension(
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
     )
@@ -145,7 +145,7 @@ def _root(key: rsa.RSAPrivateKey, begin: datetime) -> Authority:
 
 
 def _intermediate(root: Authority, key: rsa.RSAPrivateKey, location: str, begin: datetime) -> Authority:
-    subject = _name("Intermediate CA", location)
+    subject = subject_name("Intermediate CA", location)
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         (x509.BasicConstraints(ca=True, path_length=0), True),
@@ -166,7 +166,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, begi
     )
 
 
-def _name(common_name: str, location: str | None = None) -> x509.Name:
+def subject_name(common_name: str, location: str | None = None) -> x509.Name:
+    """A subject as the chapter's openssl.conf has it: organization Istio, and the cluster as locality."""
     attributes = [
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Istio"),
         x509.NameAttribute(NameOID.COMMON_NAME, common_name),
@@ -180,11 +181,12 @@ def _files(authority: Authority, root: str) -> CaFiles:
     key = authority.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    certificate = _pem(authority.certificate)
+    certificate = pem(authority.certificate)
     return CaFiles(ca_cert=certificate, ca_key=key.decode(), root_cert=root, cert_chain=certificate + root)
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def pem(certificate: x509.Certificate) -> str:
+    """A certificate in PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
-from harness.mesh.pki import SAN, Authority, CaFiles
+from harness.mesh.pki import SAN, Authority, CaFiles, pem, subject_name
 
 BITS = 2048
 LIFETIME = timedelta(days=365)
@@ -45,8 +44,6 @@ def pkcs1(key: str) -> str:
 
 
 def _issued(issuer: Authority, key: Key, common_name: str, location: str, *, path_length: int = 0) -> x509.Certificate:
-    attributes = ((NameOID.ORGANIZATION_NAME, "Istio"), (NameOID.COMMON_NAME, common_name))
-    subject = x509.Name([x509.NameAttribute(*each) for each in (*attributes, (NameOID.LOCALITY_NAME, location))])
     begin = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -62,7 +59,7 @@ def _issued(issuer: Authority, key: Key, common_name: str, location: str, *, pat
     return (
         x509.CertificateBuilder(
             issuer.certificate.subject,
-            subject,
+            subject_name(common_name, location),
             key.public_key(),
             x509.random_serial_number(),
             begin,
@@ -78,12 +75,8 @@ def _issued(issuer: Authority, key: Key, common_name: str, location: str, *, pat
 
 
 def _files(issuing: x509.Certificate, key: Key, root: Authority, *between: x509.Certificate) -> CaFiles:
-    chain = "".join(map(_pem, (issuing, *between, root.certificate)))
-    return CaFiles(_pem(issuing), _key(key, serialization.PrivateFormat.PKCS8), _pem(root.certificate), chain)
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+    chain = "".join(map(pem, (issuing, *between, root.certificate)))
+    return CaFiles(pem(issuing), _key(key, serialization.PrivateFormat.PKCS8), pem(root.certificate), chain)
 
 
 def _key(key: Key, form: serialization.PrivateFormat) -> str:
