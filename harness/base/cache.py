@@ -1,24 +1,30 @@
 """Where built things are kept between runs: outside the clone, named by the content of what they were made from."""
 
 import errno
-import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
+from harness.base import locks
 from harness.base.errors import UserError
 
 SPACE_FIX = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
+locked = locks.locked
+"""For those who build."""
 
 
 def cache_directory() -> Path:
-    """The suite's directory under the user's cache: $XDG_CACHE_HOME/eastwest, by default ~/.cache/eastwest."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "eastwest"
+    """The suite's directory under the user's cache; on Linux $XDG_CACHE_HOME/eastwest, by default ~/.cache/eastwest."""
+    return user_cache_path("eastwest", appauthor=False)
+
+
+def in_use() -> Path:
+    """File whose lock is shared by all who need the local registry, the container engine or the cached builds."""
+    return cache_directory() / "in-use.lock"
 
 
 def digest_of(*parts: str | bytes) -> str:
@@ -40,26 +46,6 @@ def digest_of_files(directory: Path, exclude: Iterable[str] = ("__pycache__",)) 
         if file.is_file() and not set(exclude) & set(file.parts):
             parts += [str(file.relative_to(directory)), str(file.stat().st_mode & 0o111 != 0), file.read_bytes()]
     return digest_of(*parts)
-
-
-@contextmanager
-def locked(path: Path, held: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an exclusive lock on a file, created if needed, for as long as the block runs.
-
-    The kernel lets go of it when the process ends, however it ends.
-
-    Args:
-        path: the file.
-        held: called before waiting for another process that has it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def entry(path: Path, build: Callable[[Path], None]) -> Path:

@@ -1,12 +1,14 @@
 """`python -m harness.clusters [list|clean]`: shows, or removes, the clusters that runs left or kept here."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from harness.base.cache import cache_directory
+from harness.base.cache import cache_directory, in_use
 from harness.base.command import CommandError
 from harness.base.errors import UserError
+from harness.base.locks import try_lock
 from harness.clusters.leftovers import ended, remove, unrecorded
 from harness.clusters.run_record import records
 from harness.machine.engine import engine_version, stop_engine
@@ -43,6 +45,20 @@ def _clean() -> int:
     if under_way := records():
         _say(f"left alone, under way or not removable: {', '.join(record.id for record in under_way)}")
         return 0
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    lock = try_lock(in_use())
+    if lock is None:
+        _say("The local registry and the container engine stay.")
+        _say("  why: another process uses them: a run that has not made its clusters yet, or one that builds images")
+        _say("  fix: wait until it has ended, then make clean")
+        return 0
+    try:
+        return _stop()
+    finally:
+        os.close(lock)
+
+
+def _stop() -> int:
     if engine_version() and stop_registry(cache_directory()):
         _say("removed the local registry")
     if stop_engine(StepLog(ignore)):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from harness.base.container_log import telling_lines
 from harness.base.errors import UserError
+from harness.base.locks import try_lock
 from harness.clusters import containers
-from harness.clusters.run_record import Run, state_directory, try_lock
+from harness.clusters.run_record import Run, state_directory
 from harness.kube.access import ClusterAccess
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
@@ -60,7 +61,7 @@ class CloudProviderKind:
             UserError: another run uses it.
         """
         with log.step(Phase.LOAD_BALANCER, "Start cloud-provider-kind") as step:
-            lock = try_lock(_lock_directory())
+            lock = try_lock(_lock_file())
             if lock is None:
                 raise in_use()
             self._open.callback(os.close, lock)
@@ -175,7 +176,7 @@ def program() -> str | None:
 
 def used_by_another_run() -> bool:
     """Whether a run of this user has started it."""
-    lock = try_lock(_lock_directory())
+    lock = try_lock(_lock_file())
     if lock is not None:
         os.close(lock)
     return lock is None
@@ -190,10 +191,10 @@ def in_use() -> UserError:
     )
 
 
-def _lock_directory() -> Path:
+def _lock_file() -> Path:
     directory = state_directory() / PROGRAM
     directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    return directory / "lock"
 
 
 def _usage(path: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from harness.clusters import containers
-from harness.clusters.run_record import PREFIX, Run, RunRecord, records, runs_directory, try_lock
+from harness.clusters.run_record import PREFIX, Run, RunRecord, records, runs_directory, try_lock_run
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 
@@ -54,13 +54,12 @@ def remove(leftover: Leftover) -> bool:
     Raises:
         UserError: a container could not be removed.
     """
-    directory = runs_directory() / leftover.run_id
-    lock = try_lock(directory)
+    lock = try_lock_run(leftover.run_id)
     if lock is None:
         return False
     try:
         containers.remove(cluster_containers(leftover.clusters))
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(runs_directory() / leftover.run_id, ignore_errors=True)
     finally:
         os.close(lock)
     return True
@@ -93,7 +92,7 @@ def cluster_containers(clusters: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _under_way(record: RunRecord) -> bool:
-    lock = try_lock(runs_directory() / record.id)
+    lock = try_lock_run(record.id)
     if lock is None:
         return True
     os.close(lock)

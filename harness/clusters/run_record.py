@@ -5,7 +5,6 @@ process holds the lock as long as it lives, and the kernel lets go of it however
 clusters whose lock is free, and that was not kept on purpose, is a leftover.
 """
 
-import fcntl
 import os
 import re
 import secrets
@@ -16,10 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from platformdirs import user_state_path
 from pydantic import ValidationError
 
-from harness.base.cache import locked
 from harness.base.errors import UserError
+from harness.base.locks import locked, try_lock
 from harness.clusters import ranges
 from harness.model.base import Model
 
@@ -89,9 +89,11 @@ class Run:
 
 
 def state_directory() -> Path:
-    """The suite's directory under the user's state: $XDG_STATE_HOME/eastwest, by default ~/.local/state/eastwest."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / PREFIX
+    """The suite's directory under the user's state.
+
+    On Linux $XDG_STATE_HOME/eastwest, by default ~/.local/state/eastwest.
+    """
+    return user_state_path(PREFIX, appauthor=False)
 
 
 def runs_directory() -> Path:
@@ -127,7 +129,7 @@ def _new(id: str) -> tuple[Run, int]:  # noqa: A002
         )
     directory = runs_directory() / id
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = try_lock(directory)
+    lock = try_lock_run(id)
     if lock is None:
         raise UserError(f"The run {id} is under way.", "another process holds its lock", "choose another name")
     if (directory / _RECORD).exists() and _read(directory).clusters:
@@ -142,9 +144,9 @@ def _new(id: str) -> tuple[Run, int]:  # noqa: A002
 
 def _take_kept(fits: Callable[[RunRecord], bool]) -> tuple[Run, int] | None:
     for record in records():
-        directory = runs_directory() / record.id
-        if not (record.kept and fits(record)) or (lock := try_lock(directory)) is None:
+        if not (record.kept and fits(record)) or (lock := try_lock_run(record.id)) is None:
             continue
+        directory = runs_directory() / record.id
         taken = record.model_copy(update={"pid": os.getpid()})
         _write(directory, taken)
         return Run(record.id, directory, record.started, taken.pid), lock
@@ -162,18 +164,12 @@ def records() -> tuple[RunRecord, ...]:
     return tuple(sorted(found, key=lambda record: record.started))
 
 
-def try_lock(directory: Path) -> int | None:
-    """Take a run's lock without waiting: a file descriptor that holds it, None where a process has it."""
+def try_lock_run(id: str) -> int | None:  # noqa: A002
+    """Take a run's lock without waiting: a file descriptor that holds it, None where a process has it or it is gone."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return try_lock(runs_directory() / id / "lock")
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def kind_name(run_id: str, name: str) -> str:

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
+from harness.base.cache import in_use
 from harness.base.errors import UserError
+from harness.base.locks import locked
 from harness.clusters import existing, kind, leftovers, load_balancer
 from harness.clusters import run_record as runs
 from harness.mesh import kept_mesh, pki
@@ -31,6 +33,7 @@ class Lab:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._stack = ExitStack()
+        self._in_use = ExitStack()
         self._provisions: Provisions | None = None
         self._run: runs.Run | None = None
         self._site: Site | None = None
@@ -47,6 +50,8 @@ class Lab:
         if self._options.pki:
             for topology in self._options.topologies:
                 pki.load(self._options.pki, topology)
+        if not self._options.existing:
+            self._in_use.enter_context(locked(in_use(), shared=True))
         self._provisions = environment.provide(self._options, log)
         if self._options.existing:
             self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].clusters))
@@ -117,8 +122,9 @@ class Lab:
     def close(self, listener: Listener) -> Kept | None:
         """Remove the clusters that were made, or keep them with --keep; returns what was kept."""
         log, keep = StepLog(listener), self._options.keep and not self._broken
-        kept = self._kept(log) if keep or self._options.existing else None
-        self._leave(log, keep=keep)
+        with self._in_use:
+            kept = self._kept(log) if keep or self._options.existing else None
+            self._leave(log, keep=keep)
         return kept
 
     def _kept(self, log: StepLog) -> Kept | None:

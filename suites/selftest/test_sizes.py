@@ -47,7 +47,6 @@ TO_BE_SPLIT = {
     "suites/selftest/experiments/test_experiments.py",
     "suites/selftest/judge/test_diagnose.py",
     "suites/selftest/kube/test_inventory.py",
-    "suites/selftest/machine/test_images.py",
     "suites/selftest/mesh/test_procedure.py",
     "suites/selftest/observe/test_api_objects.py",
     "suites/selftest/proof/test_faults_live.py",

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.cache import locked
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
+from harness.base.locks import locked
 from harness.base.waiting import WaitError, wait_until
 from harness.machine.engine import oci_wrapper
 from harness.machine.engine.debian import install_packages, require_debian_root

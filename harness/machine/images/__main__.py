@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.base.cache import in_use
 from harness.base.errors import UserError
+from harness.base.locks import locked
 from harness.machine.engine import ensure_engine
 from harness.machine.images.archive_list import described
 from harness.machine.images.archive_writing import write
@@ -38,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     log = StepLog(tell)
     try:
-        ensure_engine(log)
-        images = local_images(log)
-        lines = described(write(given.file, images, log)) if given.command else _places(images)
+        with locked(in_use(), shared=True):
+            ensure_engine(log)
+            images = local_images(log)
+            lines = described(write(given.file, images, log)) if given.command else _places(images)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 4

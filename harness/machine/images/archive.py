@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from harness.base.cache import cache_directory, digest_of, entry, locked, require_space, shown
+from harness.base.cache import cache_directory, digest_of, entry, require_space, shown
 from harness.base.errors import UserError
+from harness.base.locks import locked
 from harness.machine.images.archive_list import LIST, METALLB, TOOLS, ArchiveList, blob, damaged, parsed
 from harness.machine.images.layers import CHUNK, Layer, docker_members
 from harness.machine.images.local import LocalImages, Tools

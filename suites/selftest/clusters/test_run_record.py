@@ -3,45 +3,14 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from harness.base.command import CommandError
 from harness.base.errors import UserError
-from harness.clusters import __main__ as command
 from harness.clusters import containers, kind, leftovers
 from harness.clusters.run_record import Run, RunRecord, begin, records, reserve, runs_directory
 from harness.model.step_log import StepLog
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A container engine of which only names and cluster labels are known: container → cluster."""
-    there = {
-        "eastwest-a-east-control-plane": "eastwest-a-east",
-        "eastwest-a-west-control-plane": "eastwest-a-west",
-        "eastwest-b-east-control-plane": "eastwest-b-east",
-        "kind-control-plane": "kind",
-    }
-
-    def labelled(label: str, value: str = "") -> tuple[str, ...]:
-        nodes = label == containers.CLUSTER_LABEL
-        return tuple(name for name, cluster in there.items() if nodes and value in ("", cluster))
-
-    def remove(names: tuple[str, ...]) -> None:
-        for name in names:
-            del there[name]
-
-    monkeypatch.setattr(containers, "labelled", labelled)
-    monkeypatch.setattr(containers, "remove", remove)
-    monkeypatch.setattr(containers, "names", lambda: frozenset(there))
-    return there
 
 
 def test_record_is_gone_with_its_clusters() -> None:
@@ -220,23 +189,3 @@ def test_handle() -> None:
     """A Run is plain data."""
     with begin("a") as run:
         assert run == Run(run.id, run.directory, run.started, os.getpid())
-
-
-def test_clean(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Leftovers and kept clusters go; the registry and the engine only when no run is under way."""
-    stopped: list[str] = []
-    monkeypatch.setattr(command, "engine_version", lambda: "28")
-    monkeypatch.setattr(command, "stop_registry", lambda _: stopped.append("registry"))
-    monkeypatch.setattr(command, "stop_engine", lambda _: stopped.append("engine"))
-    with begin("a") as kept:
-        reserve(kept, ("east", "west"), "image", ())
-        kept.keep()
-    with begin("c"):
-        assert command.main(["clean"]) == 0
-        assert set(engine) == {"eastwest-b-east-control-plane", "kind-control-plane"}
-        assert not stopped
-    assert command.main(["clean"]) == 0
-    assert stopped == ["registry", "engine"]
-    said = capsys.readouterr().out
-    assert "removed run a" in said
-    assert "left alone: eastwest-b-east" in said

@@ -1,25 +1,18 @@
-"""Images: layers and manifests, what goes into them, the cache, and the registry's client."""
-
-# ruff: noqa: D102 - the names of tests are sentences
+"""Images: layers and manifests, and what goes into them."""
 
 import hashlib
 import io
 import json
 import re
 import subprocess
-import sys
 import tarfile
-import threading
 import tomllib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from harness.base import cache
 from harness.base.errors import UserError
-from harness.machine.images import hosts_toml, local, node, programs, recipes, registry, rootfs, versions
+from harness.machine.images import local, node, programs, recipes, rootfs, versions
 from harness.machine.images.layers import (
     Image,
     LayerFile,
@@ -31,14 +24,6 @@ from harness.machine.images.layers import (
     write_layer,
     write_oci_archive,
 )
-from harness.machine.images.registry import Registry
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Image:
-    (tmp_path / "layers").mkdir()
-    layer = write_layer(tmp_path / "layers", [LayerFile("/hello", content=b"hello", mode=0o755)])
-    return Image(("quay.io/a/b:v1", "docker.io/c/d:v2"), (layer,), entrypoint=("/hello",), user="1337")
 
 
 def test_a_layer_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
@@ -233,127 +218,3 @@ def test_containerds_configuration_is_toml() -> None:
     config = tomllib.loads(node.containerd_config(Path("/r"), Path("/s"), Path("/socket")))
     assert config["root"] == "/r"
     assert config["grpc"]["address"] == "/socket"
-
-
-def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
-    def fails(directory: Path) -> None:
-        (directory / "half").write_text("")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        cache.entry(tmp_path / "thing", fails)
-    assert [path.name for path in tmp_path.iterdir()] == ["thing.lock"]
-    built = cache.entry(tmp_path / "thing", lambda directory: (directory / "file").touch())
-    assert (built / "file").exists()
-    assert cache.entry(tmp_path / "thing", fails) == built
-
-
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
-    def fills(_: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match="is full"):
-        cache.entry(tmp_path / "thing", fills)
-    with pytest.raises(UserError, match=r"has [\d.]+ GiB free"):
-        cache.require_space(tmp_path, 1e9, "Building")
-
-
-def test_two_processes_build_an_entry_once(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from harness.base.cache import entry\n"
-        "def build(directory): time.sleep(0.3); print('built')\n"
-        "entry(Path(sys.argv[1]), build)"
-    )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program, tmp_path / "thing"], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    output = [process.communicate()[0] for process in processes]
-    assert "".join(output) == "built\n"
-    assert all(process.returncode == 0 for process in processes)
-
-
-def test_digests_tell_apart_what_only_joins_alike(tmp_path: Path) -> None:
-    assert cache.digest_of("ab", "c") != cache.digest_of("a", "bc")
-    (tmp_path / "file").write_text("a")
-    before = cache.digest_of_files(tmp_path)
-    (tmp_path / "file").chmod(0o755)
-    assert cache.digest_of_files(tmp_path) != before
-
-
-def test_hosts_toml_names_the_registry_and_nothing_else() -> None:
-    content = tomllib.loads(hosts_toml(Registry("r", "http://r:5000", "http://127.0.0.1:1")))
-    assert content == {
-        "server": "http://r:5000",
-        "host": {"http://r:5000": {"capabilities": ["pull", "resolve"]}},
-    }
-
-
-class FakeRegistry(BaseHTTPRequestHandler):
-    """As much of the OCI distribution specification as a push needs."""
-
-    protocol_version = "HTTP/1.1"
-    stored: dict[str, bytes] = {}  # noqa: RUF012 - one for the class, emptied by the fixture
-    uploads: list[str] = []  # noqa: RUF012
-
-    def do_HEAD(self) -> None:
-        content = self.stored.get(self.path)
-        self._answer(404 if content is None else 200, content)
-
-    def do_POST(self) -> None:
-        self.uploads.append(self.path)
-        self.send_response(202)
-        self.send_header("Location", f"http://registry{self.path.partition('?')[0]}1?state=x")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        path, _, query = self.path.partition("?")
-        if "/uploads/" in path:
-            digest = query.rpartition("digest=")[2]
-            assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
-            path = path.replace("uploads/1", digest)
-        self.stored[path] = content
-        self._answer(201, content)
-
-    def _answer(self, status: int, content: bytes | None) -> None:
-        self.send_response(status)
-        if content is not None:
-            self.send_header("Docker-Content-Digest", f"sha256:{hashlib.sha256(content).hexdigest()}")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def fake_registry() -> Iterator[Registry]:
-    FakeRegistry.stored.clear()
-    FakeRegistry.uploads.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), FakeRegistry) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Registry("fake", "http://fake:5000", f"http://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
-
-
-def test_a_push_sends_what_is_missing_and_only_that(image: Image, fake_registry: Registry) -> None:
-    digests = registry.push(fake_registry, [image])
-    assert set(digests) == set(image.references)
-    assert FakeRegistry.stored["/v2/a/b/manifests/v1"] == manifest_json(image)
-    assert registry.serves(fake_registry, digests)
-    assert any("mount=" in upload for upload in FakeRegistry.uploads), "a layer is taken over from the first name"
-    FakeRegistry.uploads.clear()
-    assert registry.push(fake_registry, [image]) == digests
-    assert FakeRegistry.uploads == []
-    assert not registry.serves(fake_registry, {"quay.io/a/b:v1": "sha256:other"})
-
-
-def test_a_registry_that_refuses_is_an_error(
-    image: Image, fake_registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FakeRegistry, "do_POST", lambda self: self._answer(500, None))
-    with pytest.raises(UserError, match="answered 500"):
-        registry.push(fake_registry, [image])

@@ -21,7 +21,7 @@ from harness.model.step_log import StepLog
 from harness.proof import disconnected
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.options.values import Images
-from suites.selftest.machine.test_images import FakeRegistry
+from suites.selftest.machine.test_registry import FakeRegistry
 
 Edit = Callable[[str, bytes], bytes | None]
 
