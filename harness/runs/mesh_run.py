@@ -1,6 +1,6 @@
 """A whole run on clusters that are up: form the mesh in one topology, observe it, remove it, compare."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -202,13 +202,15 @@ class FormedMesh:
     before: Mapping[str, Inventory]
     """Of every cluster, from before the mesh."""
 
-    def observed(self, log: StepLog, *, requests: int | None = None, send: bool = True) -> Observation:
+    def observed(
+        self, log: StepLog, *, requests: int | None = None, send: bool | Callable[[Observation], bool] = True
+    ) -> Observation:
         """What is there now.
 
         Args:
             log: its steps so far, and those of observing, become part of the observation.
             requests: requests a client for the distribution of answers; default what the run was asked for.
-            send: whether probes and requests are sent; else only what is there is read.
+            send: whether probes and requests are sent, or what decides it by what was read; see `observe`.
         """
         run, mesh = self.run, self.mesh
         observation = observe(

@@ -1,8 +1,8 @@
 """A mesh that is changed and restored again and again, and must be good before each change."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from harness.base.errors import StepError, UserError
 from harness.experiments.testbed import take_down
@@ -107,13 +107,16 @@ class StandingMesh:
     def settle(self, log: StepLog) -> list[str]:
         """Wait until the mesh is whole, then judge it; returns what does not pass, one line each."""
         seconds = SETTLE_SECONDS * self.formed.run.options.timeout_scale
+
+        def look(whole: Callable[[Observation], bool]) -> Observation:
+            # Looks while waiting are not reported one by one.
+            return self.formed.observed(StepLog(earlier=self._forming), requests=SHORT_REQUESTS, send=whole)
+
         try:
             with log.step(Phase.FAULTS, "Wait until the mesh is whole") as step:
-                look = partial(self.formed.observed, self._quiet_log(), send=False)
-                await_whole(look, self.requirements, seconds, step)
+                self._good = await_whole(look, self.requirements, seconds, step)
         except StepError as failed:
             return [str(failed)]
-        self._good = self.observed(log, frozenset(), SHORT_REQUESTS)
         return broken(self.judged(self._good))
 
     def recover(self, after: str) -> tuple[list[str], list[str]]:
@@ -141,7 +144,3 @@ class StandingMesh:
                 return second, [f"the mesh did not recover by itself: {again}"]
         self.lost = f"the mesh did not recover after {after}, although it was installed again"
         return second, [self.lost]
-
-    def _quiet_log(self) -> StepLog:
-        """For repeated looks while waiting, which are not reported one by one."""
-        return StepLog(earlier=self._forming)

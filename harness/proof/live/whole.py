@@ -73,12 +73,15 @@ def pending(observation: Observation, requirements: Iterable[Requirement]) -> tu
 
 
 def await_whole(
-    look: Callable[[], Observation], requirements: Collection[Requirement], timeout: float, step: OpenStep
-) -> None:
-    """Look until nothing is pending.
+    look: Callable[[Callable[[Observation], bool]], Observation],
+    requirements: Collection[Requirement],
+    timeout: float,
+    step: OpenStep,
+) -> Observation:
+    """Look until nothing is pending, and return what that look saw, with the requests that it sent.
 
     Args:
-        look: reads the mesh without sending requests.
+        look: reads the mesh; sends requests only where the function that it is given says so of what was read.
         requirements: all there are.
         timeout: seconds.
         step: notified of what is pending.
@@ -86,12 +89,20 @@ def await_whole(
     Raises:
         WaitError: the time is over; names what is still pending.
     """
+    left: tuple[str, ...] = ()
+    seen: list[Observation] = []
+
+    def whole(read: Observation) -> bool:
+        nonlocal left
+        left = pending(read, requirements)
+        return not left
 
     def few() -> str:
-        left = pending(look(), requirements)
+        seen[:] = [look(whole)]
         return "; ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
 
     wait_until(few, timeout, unmet="not whole", pause_seconds=PAUSE_SECONDS, waiting=step.waiting)
+    return seen[0]
 
 
 def broken(judgements: Iterable[Judgement]) -> list[str]:

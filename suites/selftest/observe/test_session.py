@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,7 @@ def pod(name: str, app: str, *containers: str) -> Object:
     }
 
 
-def observed(east: KubeApi, west: KubeApi) -> Observation:
+def observed(east: KubeApi, west: KubeApi, send: bool | Callable[[Observation], bool] = True) -> Observation:
     """An observation of these two."""
     return observe(
         preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI),
@@ -77,6 +77,7 @@ def observed(east: KubeApi, west: KubeApi) -> Observation:
         run_id="test",
         started=datetime.now(UTC),
         log=StepLog(),
+        send=send,
         timeout_scale=0.1,
     )
 
@@ -90,6 +91,21 @@ def test_an_api_server_that_never_answers_is_unreachable_with_all_that_depends_o
     assert found.errors == ()
     assert found.traffic is not None
     assert not found.traffic.coverage
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_whether_requests_are_sent_can_follow_from_what_was_read(wanted: bool) -> None:
+    read = list[Observation]()
+
+    def decide(so_far: Observation) -> bool:
+        read.append(so_far)
+        return wanted
+
+    found = observed(Stub("east"), Stub("west"), decide)
+    assert [each["east"].readings for each in read] == [found["east"].readings]
+    assert read[0].traffic is None
+    assert (found.traffic is not None) is wanted
+    assert any(step.title == "Time until every version answers" for step in found.steps) is wanted
 
 
 def test_one_that_stops_answering_is_lost_and_what_is_forbidden_is_forbidden() -> None:

@@ -1,7 +1,7 @@
 """Faults on live clusters, without any: what is compared, chosen, waited for and written."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -217,12 +217,19 @@ def test_the_wait_ends_when_nothing_is_pending_or_says_what_is(
     monkeypatch.setattr("harness.proof.live.whole.PAUSE_SECONDS", 0.0)
     good = good_observations[TOPOLOGY.name]
     broken = faults()["chain-incomplete"].apply(good)
-    looks = iter([broken, broken, good])
+    looks, sent = iter([broken, broken, good]), list[bool]()
+
+    def look(whole: Callable[[Observation], bool]) -> Observation:
+        seen = next(looks)
+        sent.append(whole(seen))
+        return seen
+
     with StepLog().step(Phase.FAULTS, "wait") as step:
-        await_whole(lambda: next(looks), ROWS, 60, step)
-        assert next(looks, None) is None
+        assert await_whole(look, ROWS, 60, step) is good
+        assert sent == [False, False, True]
+        looks = iter([broken])
         with pytest.raises(StepError, match=r"not whole after 0 s: CERT-CHAIN: .*"):
-            await_whole(lambda: broken, ROWS, 0, step)
+            await_whole(look, ROWS, 0, step)
 
 
 def _matrix(*trials: Trial, untried: tuple[Untried, ...] = ()) -> DetectionMatrix:
