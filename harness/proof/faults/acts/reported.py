@@ -22,7 +22,7 @@ from harness.proof.live.restarts import (
     restart_sample,
     restarting_sample,
 )
-from harness.proof.live.waits import await_quiet, await_true, felt, quiet
+from harness.proof.live.waits import await_drained, await_quiet, await_true, felt, quiet
 
 REGION = "topology.kubernetes.io/region"
 
@@ -62,11 +62,15 @@ def _not_ended(live: LiveMesh) -> str:
     return "" if any(each.get("restartCount") for each in states) else "it has not ended yet"
 
 
-def no_mtls(live: LiveMesh) -> AbstractContextManager[None]:
+@contextmanager
+def no_mtls(live: LiveMesh) -> Iterator[None]:
     """Take mTLS from helloworld on every primary."""
     topology = live.mesh.topology
     spec = {"selector": {"matchLabels": {"app": expectations.HELLOWORLD}}, "mtls": {"mode": "DISABLE"}}
-    return felt(live, topology.clusters, applied(live, topology.primaries, SECURITY, PeerAuthentication=spec))
+    with felt(live, topology.clusters, applied(live, topology.primaries, SECURITY, PeerAuthentication=spec)):
+        yield
+    # Connections that were opened in plaintext live on until their filter chains are drained.
+    await_drained(live)
 
 
 @contextmanager
