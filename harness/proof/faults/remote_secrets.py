@@ -254,6 +254,8 @@ FAULTS: tuple[Fault, ...] = (
         lambda observation: _access(observation, insecure=True),
         "secret-unverified",
         frozenset({"RS-VERIFIED"}),
+        live=True,
+        act=acts.unverified,
     ),
     Fault(
         "secret-wrong-name",

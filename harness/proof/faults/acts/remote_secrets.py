@@ -14,7 +14,7 @@ from harness.mesh.remote_secrets import READER
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import restart_istiod
-from harness.proof.live.waits import await_drained, await_true, control_planes, felt
+from harness.proof.live.waits import await_drained, await_true, control_planes, felt, quiet
 
 LABEL = "istio/multiCluster"
 NOWHERE = "https://192.0.2.1:6443"
@@ -43,9 +43,9 @@ def unlabelled(live: LiveMesh) -> AbstractContextManager[None]:
 def unreachable(live: LiveMesh) -> Iterator[None]:
     """Let the remote secret name a server that does not answer.
 
-    Afterwards the control plane is started anew: the first change of the secret after that one would be its last (seen
-    with Istio 1.31, whose secret controller waits in informerFactory.Shutdown for watches of the server that never
-    answered, and meanwhile for nothing else).
+    Afterwards the control plane is restarted: it would take notice of one more change of the secret and of none after
+    that (seen with Istio 1.31, whose secret controller waits in informerFactory.Shutdown for watches of the server that
+    never answered, and does nothing else meanwhile).
     """
     key, kubeconfig = _kubeconfig(live)
     for entry in kubeconfig["clusters"]:
@@ -54,6 +54,19 @@ def unreachable(live: LiveMesh) -> Iterator[None]:
         _await_status(live, live.west.cluster_name, "timeout")
         yield
     restart_istiod(live, live.east)
+    _await_status(live, live.west.cluster_name, "synced")
+
+
+@contextmanager
+def unverified(live: LiveMesh) -> Iterator[None]:
+    """Let the remote secret accept whatever certificate the server shows."""
+    key, kubeconfig = _kubeconfig(live)
+    for entry in kubeconfig["clusters"]:
+        del entry["cluster"]["certificate-authority-data"]  # clients refuse both at once
+        entry["cluster"]["insecure-skip-tls-verify"] = True
+    with quiet(live, changed(live, live.east, _secret(live), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}})):
+        _await_status(live, live.west.cluster_name, "synced")
+        yield
     _await_status(live, live.west.cluster_name, "synced")
 
 
