@@ -173,7 +173,8 @@ def has_own_tls(observation: Observation, cluster: Cluster, plane: ControlPlane)
     istiod's own does not come from a self-signed CA of istiod, whose only name is O=TRUST DOMAIN.
     """
     roots, issuer = bundle(observation[cluster.primary]), f"O={trust_domains(observation, cluster)[0]}"
-    chains = [proxy.chain for served in observation.clusters for proxy in served.proxies if proxy.chain]
+    served = observation.topology.served_by(observation.topology[cluster.primary])
+    chains = [proxy.chain for each in served for proxy in observation[each].proxies if proxy.chain]
     shown = plane.serving_chain
     return (
         found(observation)

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from harness.model import renewal
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
-
-SOON = timedelta(days=30)
-"""A CA that expires within this is marked (CERT-HORIZON)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def _node(certificate: Certificate, uses: tuple[str, ...], children: tuple[Node,
     elif now > ends:
         state, left = "expired", f"expired {_words(now - ends)} ago"
     else:
-        state = "soon" if is_ca and ends - now < SOON else "valid"
+        state = "soon" if is_ca and renewal.is_due(certificate, now) else "valid"
         left = f"{_words(ends - now)} left"
     lifetime = (ends - begins).total_seconds() or 1.0
     elapsed = min(100.0, max(0.0, 100 * (now - begins).total_seconds() / lifetime))

@@ -1,7 +1,6 @@
 """Certificates: that control planes, proxies and trust bundles really use the chapter's PKI."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import ca, expectations, x509
@@ -15,7 +14,6 @@ from harness.model.traffic import Probe, ProbeKind
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
 
 AREA = "certificates"
-HORIZON = timedelta(days=30)
 
 
 @requirement("CERT-IN-USE", Level.SHOULD, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
@@ -77,13 +75,20 @@ def _expect_published(
         evidence.fact(f"{cluster.name}: no {name}; its proxies have their roots from elsewhere")
     elif wanted and not _own_tls(observation, cluster):
         evidence.expect(
-            bool({each.sha256 for each in found} & {each.sha256 for each in wanted}),
+            any(_same_ca(observation, each, root) for each in found for root in wanted),
             cluster=cluster,
             object=name,
             field="root-cert.pem",
             expected=" or ".join(f"{each.subject}, serial {each.serial}" for each in wanted),
             found=", ".join(f"{each.subject}, serial {each.serial}" for each in found) or "none",
         )
+
+
+def _same_ca(observation: Observation, one: Certificate, other: Certificate) -> bool:
+    """Whether they are one certificate; in a mesh that was there before also two of one CA, whose root was renewed."""
+    if ca.found(observation):
+        return one.subject == other.subject and x509.same_key(one, other)
+    return one.sha256 == other.sha256
 
 
 def _own_tls(observation: Observation, cluster: Cluster) -> bool:
@@ -174,54 +179,6 @@ def _serving_roots(observation: Observation, evidence: Evidence) -> Iterator[tup
             evidence.blocked("CERT-SECRET", f"{primary.name} has no readable root-cert.pem")
         else:
             yield primary, (secret.root_cert,)
-
-
-@requirement("CERT-HORIZON", Level.EXTENDED, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
-def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
-    """No CA certificate in use expires within 30 days.
-
-    When an intermediate expires every workload of its clusters loses its identity within a day, when the root does the
-    mesh is gone. Examined are the CA certificates in the primaries' `cacerts` and those that control planes, proxies
-    and trust bundles were found to use; a remote's own secret, which signs nothing, is only reported.
-
-    Source: Istio, "Plug in CA Certificates".
-    """
-    used: dict[str, tuple[str, Certificate]] = {}
-    for cluster, observed, secret in ca_secrets(observation, evidence):
-        found = [cert for cert in (secret.ca_cert, secret.root_cert, *secret.cert_chain) if cert]
-        if ca.found(observation):
-            found = [cert for path in x509.paths(ca.signing_chain(secret), ca.bundle(observed)) for cert in path]
-        if cluster.is_primary:
-            used |= {cert.sha256: (cluster.name, cert) for cert in reversed(found)}
-        else:
-            soonest = min((cert.not_after for cert in found), default=None)
-            evidence.fact(f"{cluster.name}: `cacerts`, which signs nothing here, is valid until {soonest}")
-    for observed in observation.clusters:
-        for cert in _in_use(observation, observed):
-            used.setdefault(cert.sha256, (observed.name, cert))
-    for name, cert in used.values():
-        left = cert.not_after - observation.observed
-        evidence.expect(
-            left > HORIZON,
-            cluster=name,
-            object=f"CA certificate {cert.subject} (serial {cert.serial})",
-            field="notAfter",
-            expected="more than 30 days left",
-            found=f"{cert.not_after:%Y-%m-%d %H:%M}, {left.days} days left",
-        )
-
-
-def _in_use(observation: Observation, observed: ClusterObservation) -> Iterator[Certificate]:
-    """The CA certificates that were found in use; a root that nothing leads to matters only where the run gave it."""
-    chains = [(proxy.chain, proxy.roots) for proxy in observed.proxies]
-    chains += [(plane.serving_chain, observed.root_config_map or ()) for plane in observed.control_planes]
-    for chain, roots in chains:
-        if ca.found(observation):
-            yield from (cert for path in x509.paths(chain, roots) for cert in path[1:])
-        else:
-            yield from (*chain[1:], *roots)
-    if not ca.found(observation):
-        yield from observed.root_config_map or ()
 
 
 def _pod(proxy: Proxy) -> str:

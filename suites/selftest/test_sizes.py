@@ -38,7 +38,6 @@ TO_BE_SPLIT = {
     "harness/proof/live/waits.py",
     "harness/runs/verify_only.py::verify",
     "suites/conformance/test_certificate_profiles.py::test_cert_intermediate_profile",
-    "suites/conformance/test_certificates_in_use.py",
     "suites/conformance/test_endpoints.py::test_ep_complete",
     "suites/conformance/test_gateways.py",
     "suites/conformance/test_remote_secrets.py",

@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from harness.judge.diagnose.ca_secret import brief, fault, replace_root, secrets, site_pki
+from harness.judge.diagnose.ca_secret import brief, fault, istiod_says, replace_root, secrets, site_pki
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.model import ca, x509
+from harness.judge.diagnose.repair import restart_control_plane, restart_workloads, steps
+from harness.model import ca, renewal, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 
 USAGES = frozenset({"digitalSignature", "nonRepudiation", "keyEncipherment", "keyCertSign"})
-HORIZON = timedelta(days=30)
 RSA_BITS = 4096
 CA_WANTED = "critical, CA:true, pathlen:0"
 
@@ -168,10 +169,12 @@ def intermediate_expired(observation: Observation) -> Iterator[Found]:
 
 @cause("intermediate-expires-soon", Layer.CERTIFICATES, "CERT-HORIZON", breaks=None)
 def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
-    """A CA certificate expires within 30 days.
+    """A CA certificate expires within 30 days, or a short-lived one has not been renewed in time.
 
-    With the intermediate every workload below it loses its identity within a day, with the root the mesh does. On a
-    primary that is a date to plan for now: rotating an intermediate under the same root interrupts nothing.
+    A CA of less than 90 days is renewed by a program, for instance cert-manager, before the last third of its lifetime:
+    then see why that did not happen. With the intermediate every workload below it loses its identity within a day,
+    with the root the mesh does. On a primary that is a date to plan for now: rotating an intermediate under the same
+    root interrupts nothing.
     """
     for cluster, observed, secret in secrets(observation):
         if not cluster.is_primary:
@@ -180,11 +183,30 @@ def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
         files += [(secret.files.ca_cert, secret.ca_cert)] if secret.ca_cert else []
         for file, cert in reversed(files):
             left = cert.not_after - observation.observed
-            if timedelta() < left <= HORIZON:
-                seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {left.days} days left"
+            if left > timedelta() and renewal.is_due(cert, observation.observed):
+                seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {renewal.span(left)} left"
                 repair = replace_root(observation, cluster) if file == secret.files.root_cert else ""
-                wanted = "more than 30 days left"
+                wanted = f"more than {renewal.span(renewal.margin(cert))} left"
                 yield fault(observation, cluster, file, "notAfter", wanted=wanted, seen=seen, repair=repair)
+        yield from _former_ca(observation, cluster, secret)
+
+
+def _former_ca(observation: Observation, cluster: Cluster, secret: CaSecret) -> Iterator[Found]:
+    """A control plane that still signs with a CA that has to be renewed, and whose successor is in the secret."""
+    held = {cert.sha256 for cert in ca.signing_chain(secret)}
+    for plane in observation[cluster].control_planes:
+        former = [cert for cert in plane.serving_chain[1:] if cert.sha256 not in held]
+        due = next((cert for cert in former if renewal.is_due(cert, observation.observed)), None)
+        if secret.ca_cert and due and not renewal.is_due(secret.ca_cert, observation.observed):
+            yield Found(
+                cluster=cluster.name,
+                object=f"Pod {observation.asked.system_namespace}/{plane.pod}",
+                field="the CA that it signs with",
+                expected=brief(secret.ca_cert),
+                found=f"{brief(due)}, valid until {due.not_after:%Y-%m-%d %H:%M}",
+                repair=steps(restart_control_plane(observation, cluster), restart_workloads(observation, cluster)),
+                evidence=istiod_says(observation[cluster]),
+            )
 
 
 @cause("intermediate-shared", Layer.CERTIFICATES, "CERT-INTERMEDIATE-DISTINCT", breaks=None)

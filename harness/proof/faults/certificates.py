@@ -95,8 +95,8 @@ def _expired(observation: Observation) -> Observation:
 
 
 def _expires_soon(observation: Observation) -> Observation:
-    soon = observation.observed + timedelta(days=10)
-    return reissue(observation, intermediates={signer(observation).name: Shape(not_after=soon)})
+    began, soon = observation.observed - timedelta(days=355), observation.observed + timedelta(days=10)
+    return reissue(observation, intermediates={signer(observation).name: Shape(not_before=began, not_after=soon)})
 
 
 def _chain_incomplete(observation: Observation) -> Observation:
@@ -247,7 +247,7 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"CERT-INTERMEDIATE-PROFILE"}),
         consequences=(
             Consequence(("CERT-CHAIN",), "the path is not valid now"),
-            Consequence(("CERT-HORIZON",), "what has expired has less than 30 days left"),
+            Consequence(("CERT-HORIZON",), "what has expired has no time left"),
             Consequence(
                 ("CERT-WORKLOAD",), "istiod keeps the CA it had; its leaves outlive what now stands in the secret"
             ),
@@ -257,7 +257,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "intermediate-expires-soon",
-        "an intermediate with 10 days left",
+        "an intermediate of a year with 10 days left",
         _expires_soon,
         "intermediate-expires-soon",
         frozenset({"CERT-HORIZON"}),

@@ -49,7 +49,8 @@ def _reissued(observation: Observation, **options: object) -> Observation:
 
 def _expires_soon(observation: Observation) -> Observation:
     cluster = first(observation.topology)
-    return with_ca(observation, cluster, certificates.intermediate(cluster.name, _root(), days=11))
+    began = OBSERVED - timedelta(days=355)
+    return with_ca(observation, cluster, certificates.intermediate(cluster.name, _root(), not_before=began, days=365))
 
 
 def _shared(observation: Observation) -> Observation:

@@ -128,8 +128,9 @@ def intermediate_expired(live: LiveMesh) -> Iterator[None]:
 
 @contextmanager
 def intermediate_expires_soon(live: LiveMesh) -> Iterator[None]:
-    """Give the signing primary an intermediate with ten days left, the key as before."""
-    shape = Shape(not_after=datetime.now(UTC) + timedelta(days=10))
+    """Give the signing primary an intermediate of a year with ten days left, the key as before."""
+    now = datetime.now(UTC)
+    shape = Shape(not_before=now - timedelta(days=355), not_after=now + timedelta(days=10))
     with _cacerts(live, live.signer, _like(live, live.signer, shape).entries):
         yield
 
