@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import expectations, remotes, revisions
+from harness.model import expectations, remote_addresses, remotes, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
@@ -70,7 +70,8 @@ def test_cp_remote_profile(observation: Observation, evidence: Evidence) -> None
 
     The injection path tells the primary for which cluster and network it injects; with another one the sidecars join
     the wrong cluster. The address is fixed when the remote is installed: if the gateway's Service is created again it
-    may get another, and the remote is cut off. Examined are the path in the injection webhook; where there is an
+    may get another, and the remote is cut off. With several gateways, addresses or host names each one that leads to
+    the primary's 15012 is right. Examined are the path in the injection webhook; where there is an
     operator, profile and values of the resource `Istio`; and every address that the remote uses for its control plane:
     `remotePilotAddress`, the webhook's URL, the endpoints of the Service istiod. Under verify-only a path need not name
     the network, and addresses, profile and values are reported where a pod comes back injected and proxies of the
@@ -159,51 +160,27 @@ def _judge_resource(
 def _judge_address(
     observation: Observation, evidence: Evidence, cluster: Cluster, observed: ClusterObservation
 ) -> None:
-    primary = observation[cluster.primary]
-    service = expectations.gateway_service(primary)
-    present = {*service.ingress, *service.resolved} if service else set()
-    if not present and not remotes.is_served(observation, cluster):
+    present = remote_addresses.present(observation, observation.topology[cluster.primary])
+    served = remotes.is_served(observation, cluster)
+    if not present and not served:
         evidence.blocked("GW-ADDRESS", f"the gateway of {cluster.primary} has no address")
         return
-    found = _control_plane_addresses(observation, observed)
-    if not found:
+    used = remote_addresses.used(observation, observed)
+    if not used:
         evidence.expect(
-            remotes.is_served(observation, cluster),
+            served,
             cluster=cluster,
             object=f"Service {observation.asked.system_namespace}/istiod",
             field="address of the control plane",
-            expected=", ".join(sorted(present)),
+            expected=" or ".join(present),
             found="none",
         )
-    served = remotes.is_served(observation, cluster)
-    for where, address in found:
+    for each in used:
         evidence.expect(
-            address in present or served,
+            each.address in present or served,
             cluster=cluster,
-            object=where,
-            field="address of the control plane",
-            expected=" or ".join(sorted(present)),
-            found=address,
+            object=each.object,
+            field=f"{each.field}, address of the control plane",
+            expected=" or ".join(present),
+            found=each.address,
         )
-
-
-def _control_plane_addresses(observation: Observation, observed: ClusterObservation) -> list[tuple[str, str]]:
-    """Every address that a remote uses for its control plane, with the object in which it stands."""
-    system, found = observation.asked.system_namespace, []
-    resource, config = (
-        expectations.istio_resource(observed),
-        expectations.mesh_config(observed, revisions.revision(observation, observed)),
-    )
-    sources = [(f"Istio {resource.name}", (resource.spec.get("values") or {}).get("global"))] if resource else []
-    sources += [(f"ConfigMap {system}/istio-sidecar-injector", config.values.get("global"))] if config else []
-    found += [(where, str((values or {}).get("remotePilotAddress") or "")) for where, values in sources]
-    found += [
-        (f"MutatingWebhookConfiguration {webhook.name} {rule.name}", urlsplit(rule.url).hostname or "")
-        for webhook in observed.webhooks
-        for rule in webhook.webhooks
-    ]
-    for service in observed.services:
-        if service.namespace == system and service.name in {"istiod", "istiod-remote"}:
-            addresses = service.ready_endpoints or service.resolved or service.ingress
-            found += [(f"Service {system}/{service.name}", address) for address in addresses]
-    return [(where, address) for where, address in found if address]

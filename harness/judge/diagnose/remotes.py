@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from harness.judge.diagnose.facts import few, read, readiness, taken_name, values
+from harness.judge.diagnose.facts import few, read, readiness, taken_name
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, patch, readdress, restart, set_value, steps
-from harness.model import expectations, remotes, revisions
+from harness.model import expectations, remote_addresses, remotes, revisions
 from harness.model.cluster import ClusterObservation, Subject, Workload
 from harness.model.observation import Observation
 
@@ -70,13 +70,6 @@ def _demote(observed: ClusterObservation, workload: Workload) -> str:
     return kubectl(observed, "-n", workload.namespace, f"scale deployment/{workload.name} --replicas=0")
 
 
-def _rules(observed: ClusterObservation) -> Iterator[tuple[str, str, str]]:
-    """Webhook, URL and path of each rule."""
-    for webhook in observed.webhooks:
-        for rule in webhook.webhooks:
-            yield webhook.name, rule.url, rule.path or urlsplit(rule.url).path
-
-
 @cause("injection-path", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE", "WL-INJECTED", "CP-IDENTITY", breaks=Layer.WORKLOADS)
 def injection_path(observation: Observation) -> Iterator[Found]:
     """A remote's injection path names another cluster or network.
@@ -101,52 +94,29 @@ def injection_path(observation: Observation) -> Iterator[Found]:
         )
 
 
-def _addresses(observation: Observation, observed: ClusterObservation) -> Iterator[tuple[str, str]]:
-    """Every address a remote uses for its control plane, with where it stands."""
-    resource, system = expectations.istio_resource(observed), observation.asked.system_namespace
-    if resource:
-        of_resource = (resource.spec.get("values") or {}).get("global") or {}
-        yield (
-            f"Istio {resource.name} spec.values.global.remotePilotAddress",
-            str(of_resource.get("remotePilotAddress") or ""),
-        )
-    yield (
-        f"ConfigMap {system}/istio-sidecar-injector global.remotePilotAddress",
-        str(values(observation, observed).get("remotePilotAddress") or ""),
-    )
-    for name, url, _ in _rules(observed):
-        yield f"MutatingWebhookConfiguration {name} url", urlsplit(url).hostname or ""
-    for service in observed.services:
-        if service.namespace == system and service.name in {"istiod", "istiod-remote"}:
-            for address in service.ready_endpoints or service.resolved or service.ingress:
-                yield f"Service {system}/{service.name} endpoints", address
-
-
 @cause("discovery-address", Layer.CONTROL_PLANE, "CP-REMOTE-PROFILE")
 def discovery_address(observation: Observation) -> Iterator[Found]:
     """A remote has a wrong address of its control plane.
 
-    remotePilotAddress is not the address of the primary's east-west gateway. Its webhook calls nobody, and its proxies
-    find no control plane. The address is fixed when the remote is installed: where it was right then, the gateway's
-    Service has been created again since, and the load balancer gave it another.
+    remotePilotAddress is none of the addresses at which the primary's istiod is reached. Its webhook calls nobody, and
+    its proxies find no control plane. The address is fixed when the remote is installed: where it was right then, the
+    gateway's Service has been created again since, and the load balancer gave it another.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.remotes):
-        service = expectations.gateway_service(observation[cluster.primary])
-        present = sorted({*service.ingress, *service.resolved}) if service else []
-        used = [(where, address) for where, address in _addresses(observation, observed) if address]
-        wrong = [(where, address) for where, address in used if address not in present]
+        present = remote_addresses.present(observation, observation.topology[cluster.primary])
+        wrong = [each for each in remote_addresses.used(observation, observed) if each.address not in present]
         if not present or not wrong or remotes.is_served(observation, cluster):
             continue
-        where, seen = wrong[0]
-        handed_out = any(seen in step.detail.replace(",", " ").split() for step in observation.steps)
+        first, *others = wrong
+        handed_out = any(first.address in step.detail.replace(",", " ").split() for step in observation.steps)
         yield Found(
             cluster=cluster.name,
-            object=where.rpartition(" ")[0],
-            field=where.rpartition(" ")[2],
-            expected=f"{present[0]}, the gateway of {cluster.primary}",
-            found=f"{seen}, which it was before" if handed_out else seen,
+            object=first.object,
+            field=first.field,
+            expected=f"{' or '.join(present)}, the gateway of {cluster.primary}",
+            found=f"{first.address}, which it was before" if handed_out else first.address,
             repair=readdress(observation, cluster),
-            evidence=few(f"{place}: {found}" for place, found in wrong[1:]),
+            evidence=few(f"{each.object} {each.field}: {each.address}" for each in others),
             title="A remote uses an address that its primary's gateway had before" if handed_out else "",
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.base.addresses import is_loopback
 from harness.mesh.manifests import render
-from harness.model import expectations
+from harness.model import expectations, remote_addresses
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -143,9 +143,9 @@ def edit_mesh_config(observation: Observation, cluster: Cluster, note: str) -> s
 
 
 def readdress(observation: Observation, cluster: Cluster) -> str:
-    """Give a remote the address that its primary's gateway has now."""
-    service = expectations.gateway_service(observation[cluster.primary])
-    address = next(iter(service.ingress), "ADDRESS") if service else "ADDRESS"
+    """Give a remote an address at which its primary's istiod is reached now."""
+    known = remote_addresses.present(observation, observation.topology[cluster.primary])
+    address = next(iter(known), "ADDRESS")
     observed, system = observation[cluster], observation.asked.system_namespace
     then = [restart(observed, system)] if expectations.gateway_workload(observed) else []
     then.append(restart(observed, observation.asked.sample_namespace))
