@@ -31,13 +31,25 @@ def injected_as(rule: WebhookRule) -> dict[str, str]:
 def is_primary(observed: ClusterObservation) -> bool:
     """Whether a cluster has a control plane of its own, also one whose Deployment is gone.
 
-    Then its mesh configuration is still there, which the remote profile does not install, and its webhooks do not name
-    a cluster, as those of a remote do.
+    Then something else of it is still there that a remote does not have: the mesh configuration, which the remote
+    profile does not install; a webhook that names no cluster, before a Service istiod that selects pods (on a remote
+    its endpoints are those of the primary); remote secrets. A webhook that names a cluster tells a remote, unless its
+    Service selects pods: then it is left over (Istio, manifests/charts/istio-control/istio-discovery).
     """
     if istiod_workloads(observed):
         return True
-    named = any("cluster" in injected_as(rule) for webhook in observed.webhooks for rule in webhook.webhooks)
-    return not named and any(config.mesh for config in observed.mesh_config)
+    rules = [rule for webhook in observed.webhooks for rule in webhook.webhooks]
+    if any("cluster" in injected_as(rule) and not _selects(observed, rule) for rule in rules):
+        return False
+    configured = any(config.mesh or config.problems for config in observed.mesh_config)
+    return configured or any(_selects(observed, rule) for rule in rules) or bool(observed.remote_secrets)
+
+
+def _selects(observed: ClusterObservation, rule: WebhookRule) -> bool:
+    """Whether a webhook calls pods of its own cluster."""
+    namespace, _, name = rule.service.partition(":")[0].partition("/")
+    service = observed.service(namespace, name) if rule.service else None
+    return service is not None and bool(service.selector)
 
 
 def path_fits(observation: Observation, cluster: Cluster, rule: WebhookRule) -> bool:

@@ -66,8 +66,9 @@ def test_a_remote_says_which_primary_serves_it() -> None:
 
 
 def test_no_control_plane() -> None:
+    nothing = {"workloads": (), "mesh_config": (), "webhooks": (), "remote_secrets": ()}
     with pytest.raises(UserError, match="No cluster has a control plane"):
-        discovery.topology(_clusters(east={"workloads": (), "mesh_config": ()}), NAMES)
+        discovery.topology(_clusters(east=nothing), NAMES)
 
 
 def test_a_primary_that_lost_its_control_plane_is_no_remote() -> None:
@@ -76,6 +77,45 @@ def test_a_primary_that_lost_its_control_plane_is_no_remote() -> None:
     lost = _clusters(topology, west={"workloads": ()})
     assert discovery.topology(lost, NAMES) == topology
     assert discovery.topology(_clusters(), NAMES)["west"].primary == "east"
+
+
+GONE = {"workloads": (), "pods": (), "control_planes": ()}
+
+
+@pytest.mark.parametrize(
+    "also_gone",
+    [
+        {},
+        {"webhooks": ()},
+        {"mesh_config": ()},
+        {"mesh_config": (), "webhooks": ()},
+        {"mesh_config": (), "remote_secrets": ()},
+    ],
+    ids=["Deployment", "webhooks", "config map", "both", "config map and secrets"],
+)
+def test_what_is_left_tells_a_primary_without_istiod(also_gone: dict[str, Any]) -> None:
+    """Each piece that a remote does not have is enough; the proxies tell the cluster's name."""
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+    west = _clusters(topology)[1]
+    pods = tuple(pod for pod in west.pods if pod.labels.get("app") != "istiod")
+    lost = _clusters(topology, west={**GONE, "pods": pods, **also_gone})
+    assert [cluster.is_primary for cluster in discovery.topology(lost, NAMES).clusters] == [True, True]
+
+
+def test_a_webhook_left_over_from_a_remote_tells_nothing() -> None:
+    """Its Service selects istiod's pods: the cluster has become a primary since."""
+    topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
+    west, remote = _clusters(topology)[1], _clusters()[1]
+    lost = _clusters(topology, west={"workloads": (), "webhooks": (*west.webhooks, *remote.webhooks)})
+    assert discovery.topology(lost, NAMES)["west"].is_primary
+
+
+@pytest.mark.parametrize("field", ["mesh_config", "remote_secrets"])
+def test_a_remote_with_something_of_a_primary_stays_a_remote(field: str) -> None:
+    """A config cluster has the config map; a former primary may have kept its secrets."""
+    other = _clusters(preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI))[1]
+    changed = _clusters(west={field: getattr(other, field)})
+    assert not discovery.topology(changed, NAMES)["west"].is_primary
 
 
 @pytest.mark.parametrize(
