@@ -10,11 +10,11 @@ from typing import Any, Literal
 import jsonschema
 
 from harness.model.base import Model
-from harness.proof.faults.trial import Notice, Result, Trial
+from harness.proof.faults.trial import Notice, Trial, TrialResult
 from reports.model import Suite
 
 SCHEMA = "detection-matrix-v1.json"
-EXIT_CODES = {Result.CAUGHT: 0, Result.NOT_AS_DECLARED: 1, Result.UNKNOWN: 3}
+EXIT_CODES = {TrialResult.CAUGHT: 0, TrialResult.NOT_AS_DECLARED: 1, TrialResult.UNKNOWN: 3}
 NOTHING_TRIED = 5
 
 
@@ -52,20 +52,20 @@ class DetectionMatrix(Model):
     """What was asked for and could not be tried."""
 
 
-def counts(trials: Sequence[Trial]) -> dict[Result, int]:
+def counts(trials: Sequence[Trial]) -> dict[TrialResult, int]:
     """How many trials came to each result."""
     results = [trial.result for trial in trials]
-    return {result: results.count(result) for result in Result}
+    return {result: results.count(result) for result in TrialResult}
 
 
 def exit_code(matrix: DetectionMatrix) -> int:
     """0 all as declared, 1 something was not, 3 the suite itself failed and nothing else did, 5 nothing was tried."""
     found = counts(matrix.trials)
-    if found[Result.NOT_AS_DECLARED]:
-        return EXIT_CODES[Result.NOT_AS_DECLARED]
-    if found[Result.UNKNOWN] or matrix.untried:
-        return EXIT_CODES[Result.UNKNOWN]
-    return EXIT_CODES[Result.CAUGHT] if matrix.trials else NOTHING_TRIED
+    if found[TrialResult.NOT_AS_DECLARED]:
+        return EXIT_CODES[TrialResult.NOT_AS_DECLARED]
+    if found[TrialResult.UNKNOWN] or matrix.untried:
+        return EXIT_CODES[TrialResult.UNKNOWN]
+    return EXIT_CODES[TrialResult.CAUGHT] if matrix.trials else NOTHING_TRIED
 
 
 def summary(matrix: DetectionMatrix) -> str:
@@ -74,8 +74,8 @@ def summary(matrix: DetectionMatrix) -> str:
     topologies = {trial.topology for trial in matrix.trials}
     where = next(iter(topologies)) if len(topologies) == 1 else f"{len(topologies)} topologies"
     detected = sorted(trial.seconds_to_detect for trial in matrix.trials if trial.seconds_to_detect is not None)
-    parts = [f"{found[Result.CAUGHT]} of {total} faults caught as declared in {where}"]
-    parts += [f"{found[result]} {result}" for result in (Result.NOT_AS_DECLARED, Result.UNKNOWN) if found[result]]
+    parts = [f"{found[TrialResult.CAUGHT]} of {total} faults caught as declared in {where}"]
+    parts += [f"{found[each]} {each}" for each in (TrialResult.NOT_AS_DECLARED, TrialResult.UNKNOWN) if found[each]]
     if detected:
         parts.append(f"detected within {detected[len(detected) // 2]:.0f} s (median), {detected[-1]:.0f} s at most")
     return "; ".join(parts) + ("" if matrix.complete else "; not everything was tried")

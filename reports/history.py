@@ -16,7 +16,7 @@ INDEX = "index.html"
 
 
 @dataclass(frozen=True)
-class Entry:
+class NightlyRun:
     """One run of one night."""
 
     night: str
@@ -58,11 +58,11 @@ class Night:
     """A row of the table."""
 
     name: str
-    entries: tuple[Entry | None, ...]
+    entries: tuple[NightlyRun | None, ...]
     """In the columns' order; None where nothing was run."""
 
     @property
-    def ran(self) -> tuple[Entry, ...]:
+    def ran(self) -> tuple[NightlyRun, ...]:
         """What was run."""
         return tuple(entry for entry in self.entries if entry)
 
@@ -79,7 +79,7 @@ class Night:
         return min((entry.result for entry in self.ran), key=worst.index)
 
 
-def read(directory: Path) -> tuple[Entry, ...]:
+def read(directory: Path) -> tuple[NightlyRun, ...]:
     """Every DIR/NIGHT/CELL; one without a readable report counts as unknown.
 
     Raises:
@@ -95,17 +95,17 @@ def read(directory: Path) -> tuple[Entry, ...]:
     return found
 
 
-def _entry(cell: Path) -> Entry:
+def _entry(cell: Path) -> NightlyRun:
     night = cell.parent.name
     try:
-        return Entry(night, cell.name, read_document(cell / REPORT_JSON, ConformanceReport))
+        return NightlyRun(night, cell.name, read_document(cell / REPORT_JSON, ConformanceReport))
     except UserError as unreadable:
-        return Entry(night, cell.name, None, unreadable.why)
+        return NightlyRun(night, cell.name, None, unreadable.why)
 
 
-def nights(entries: Iterable[Entry]) -> tuple[tuple[str, ...], tuple[Night, ...]]:
+def nights(entries: Iterable[NightlyRun]) -> tuple[tuple[str, ...], tuple[Night, ...]]:
     """The columns, and the rows with the newest first."""
-    by_night: dict[str, dict[str, Entry]] = {}
+    by_night: dict[str, dict[str, NightlyRun]] = {}
     for entry in entries:
         by_night.setdefault(entry.night, {})[entry.cell] = entry
     columns = tuple(sorted({cell for row in by_night.values() for cell in row}))
@@ -113,7 +113,7 @@ def nights(entries: Iterable[Entry]) -> tuple[tuple[str, ...], tuple[Night, ...]
     return columns, tuple(Night(name, tuple(by_night[name].get(cell) for cell in columns)) for name in names)
 
 
-def page(entries: Sequence[Entry]) -> str:
+def page(entries: Sequence[NightlyRun]) -> str:
     """The table as one HTML page, in the look of the report."""
     columns, rows = nights(entries)
     return templates().get_template("history.html.j2").render(columns=columns, nights=rows, style=assets()["style"])

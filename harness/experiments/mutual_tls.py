@@ -16,7 +16,7 @@ NAME = "eastwest-strict"
 
 
 @dataclass(frozen=True)
-class Destination:
+class PlaintextTarget:
     """A pod of helloworld."""
 
     cluster: Cluster
@@ -58,15 +58,15 @@ def refuses_plaintext(chains: list[Any]) -> bool:
     return bool(transports) and set(transports) == {"tls"}
 
 
-def _destinations(testbed: Testbed) -> list[Destination]:
+def _destinations(testbed: Testbed) -> list[PlaintextTarget]:
     return [
-        Destination(cluster, pod["metadata"]["name"], pod["status"]["podIP"])
+        PlaintextTarget(cluster, pod["metadata"]["name"], pod["status"]["podIP"])
         for cluster in testbed.clusters
         for pod in ready_pods(testbed.mesh.kube(cluster), testbed.namespace, expectations.HELLOWORLD)
     ]
 
 
-def _plaintext(testbed: Testbed, destinations: list[Destination]) -> tuple[Exchange, ...]:
+def _plaintext(testbed: Testbed, destinations: list[PlaintextTarget]) -> tuple[Exchange, ...]:
     """One request to each pod, from every cluster of its network: a gateway lets no plaintext through."""
     work = [
         (Sender(source, PLAIN, "default"), destination)

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 Returned_co = TypeVar("Returned_co", covariant=True)
 
 RUN_LABEL = "eastwest/run"
-FAULTS = (ApiException, HTTPError, CommandError, ResourceNotFoundError)
+ENVIRONMENT_ERRORS = (ApiException, HTTPError, CommandError, ResourceNotFoundError)
 """What the mesh or the environment is to blame for."""
 HOPELESS_SECONDS = 10.0
 
@@ -87,7 +87,7 @@ def run_selector(settings: MeshSettings) -> str:
 StepFunction = Callable[Concatenate[Mesh, Cluster, OpenStep, Arguments], Result]
 
 
-class Step(Protocol[Arguments, Returned_co]):
+class StepCall(Protocol[Arguments, Returned_co]):
     """A step as it is called."""
 
     def __call__(
@@ -96,14 +96,14 @@ class Step(Protocol[Arguments, Returned_co]):
         """Take the step; None where it failed."""
 
 
-def step(phase: Phase) -> Callable[[StepFunction[Arguments, Result]], Step[Arguments, Result]]:
+def step(phase: Phase) -> Callable[[StepFunction[Arguments, Result]], StepCall[Arguments, Result]]:
     """Make a function a step of the procedure: recorded, with the first line of its docstring as its title.
 
     Called without the `OpenStep`, which it is given. Where the step does not reach its goal it is recorded as failed,
     its cluster as impaired, and the call returns None: a mesh's fault does not stop the procedure.
     """
 
-    def declare(function: StepFunction[Arguments, Result]) -> Step[Arguments, Result]:
+    def declare(function: StepFunction[Arguments, Result]) -> StepCall[Arguments, Result]:
         title = title_of(function)
 
         @wraps(function)
@@ -130,10 +130,10 @@ def environment_faults() -> Iterator[None]:
     """Turn what an API server, the way to it or a program refuses into the step's failure."""
     try:
         yield
-    except FAULTS as fault:
+    except ENVIRONMENT_ERRORS as fault:
         raise StepError(_words(fault)) from fault
     except ExceptionGroup as several:
-        faults, others = several.split((StepError, *FAULTS))
+        faults, others = several.split((StepError, *ENVIRONMENT_ERRORS))
         if others or not faults:
             raise
         raise StepError("; ".join(sorted({_words(fault) for fault in faults.exceptions}))) from several

@@ -1,6 +1,7 @@
 """Reads clusters and mesh into an observation. It changes nothing and keeps no secret."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.kube.api import KubeApi
@@ -10,7 +11,7 @@ from harness.model.step_log import StepLog
 from harness.model.topology import Topology
 from harness.model.traffic import Convergence, Probe, Traffic
 from harness.observe.conditions import ConditionsMeter
-from harness.observe.session import Session
+from harness.observe.observer import Observer
 
 
 def observe(
@@ -36,7 +37,7 @@ def observe(
     Args:
         topology: the clusters.
         kubes: each cluster of the topology, by its name.
-        asked: what the run was asked to bring about.
+        asked: what the run was asked for.
         environment: where it runs.
         suite: which suite this is.
         run_id: id of the run.
@@ -48,14 +49,9 @@ def observe(
             read.
         timeout_scale: factor for every deadline.
     """
-    observed = datetime.now(UTC)
-    session = Session(topology, kubes, asked, log, timeout_scale)
-    sent_probes: tuple[Probe, ...] = ()
-    sent_traffic: Traffic | None = None
-    sent_to_service: ServiceTraffic | None = None
-    convergence: tuple[Convergence, ...] | None = None
+    observed, observer = datetime.now(UTC), Observer(topology, kubes, asked, log, timeout_scale)
 
-    def found() -> Observation:
+    def found(sent: _Sent) -> Observation:
         return Observation(
             suite=suite,
             run_id=run_id,
@@ -66,31 +62,47 @@ def observe(
             environment=environment,
             deviations=deviations,
             steps=log.steps,
-            clusters=tuple(session.complete(cluster.name) for cluster in topology.clusters),
-            probes=sent_probes,
-            traffic=sent_traffic,
-            service_traffic=sent_to_service,
-            errors=session.errors,
+            clusters=tuple(observer.complete(cluster.name) for cluster in topology.clusters),
+            probes=sent.probes,
+            traffic=sent.traffic,
+            service_traffic=sent.service,
+            errors=observer.errors,
         )
 
-    def converge() -> tuple[Convergence, ...]:
-        return session.step("Time until every version answers", session.converge) or ()
+    decided = (lambda: send(found(_Sent()))) if callable(send) else send
+    with ConditionsMeter(kubes, observer.shell, environment.platform == "kind") as meter:
+        sent = _look(observer, decided, service=asked.service is not None, requests=requests)
+    return found(sent).model_copy(update={"conditions": meter.conditions})
 
-    with ConditionsMeter(kubes, session.shell, environment.platform == "kind") as meter:
-        own = asked.service is not None
-        session.step("Read the objects of every cluster", session.read_objects)
-        if send is True and not own:
-            # Before processes are asked: what is timed is the mesh, not the suite.
-            convergence = converge()
-        session.step("Ask control planes and proxies", session.ask_processes)
-        sending = send(found()) if callable(send) else send
-        if sending:
-            sent_probes = session.step("Probe what clusters need of each other", session.probe) or ()
-        if sending and own:
-            sent_to_service = session.step("Send requests to the service", session.send_to_service)
-        elif sending:
-            timed = converge() if convergence is None else convergence
-            sent_traffic = session.step("Send requests from every cluster", lambda: session.send(timed, requests))
-        session.step("Read the logs of what is not as it should be", lambda: session.read_logs(sent_traffic))
-        session.step("See whether it is all still there", session.look_again)
-    return found().model_copy(update={"conditions": meter.conditions})
+
+@dataclass(frozen=True)
+class _Sent:
+    """What was sent, with the answers; empty where nothing was sent, or sending failed."""
+
+    probes: tuple[Probe, ...] = ()
+    traffic: Traffic | None = None
+    service: ServiceTraffic | None = None
+
+
+def _look(observer: Observer, send: bool | Callable[[], bool], *, service: bool, requests: int) -> _Sent:
+    """Read and send everything, step by step; `service` says whether the requests go to a service of the user's."""
+    observer.step("Read the objects of every cluster", observer.read_objects)
+    # Before processes are asked: what is timed is the mesh, not the suite.
+    timed = _converge(observer) if send is True and not service else None
+    observer.step("Ask control planes and proxies", observer.ask_processes)
+    sent = _Sent()
+    if send() if callable(send) else send:
+        probes = observer.step("Probe what clusters need of each other", observer.probe) or ()
+        if service:
+            sent = _Sent(probes, service=observer.step("Send requests to the service", observer.send_to_service))
+        else:
+            convergence = _converge(observer) if timed is None else timed
+            title = "Send requests from every cluster"
+            sent = _Sent(probes, observer.step(title, lambda: observer.send(convergence, requests)))
+    observer.step("Read the logs of what is not as it should be", lambda: observer.read_logs(sent.traffic))
+    observer.step("See whether it is all still there", observer.look_again)
+    return sent
+
+
+def _converge(observer: Observer) -> tuple[Convergence, ...]:
+    return observer.step("Time until every version answers", observer.converge) or ()

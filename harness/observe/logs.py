@@ -31,7 +31,7 @@ _UNSTARTED = frozenset({"PodInitializing", "ContainerCreating"})
 
 
 @dataclass(frozen=True)
-class Source:
+class LogSource:
     """A container whose log is worth reading."""
 
     namespace: str
@@ -43,7 +43,7 @@ class Source:
     """The log of what ran before it was started again."""
 
 
-def unready(observed: ClusterObservation) -> Iterator[Source]:
+def unready(observed: ClusterObservation) -> Iterator[LogSource]:
     """Containers that have been started and are not ready. Pure."""
     for pod in observed.pods:
         if pod.deleting or pod.phase == "Succeeded":
@@ -51,7 +51,7 @@ def unready(observed: ClusterObservation) -> Iterator[Source]:
         for container in pod.containers:
             if not container.ready and _started(container):
                 again = container.state == "running" and container.restarts > 0
-                yield Source(pod.namespace, pod.name, container.name, ended=True, previous=again)
+                yield LogSource(pod.namespace, pod.name, container.name, ended=True, previous=again)
 
 
 def _started(container: Container) -> bool:
@@ -59,19 +59,19 @@ def _started(container: Container) -> bool:
     return container.state == "running" or container.restarts > 0 or failed
 
 
-def cni_agents(observed: ClusterObservation) -> Iterator[Source]:
+def cni_agents(observed: ClusterObservation) -> Iterator[LogSource]:
     """Agents of the CNI plugin on nodes where a pod does not get started: it may be what holds it up. Pure."""
     nodes = {pod.node for pod in observed.pods if not pod.deleting and any(map(_unstarted, pod.containers))}
     for pod in observed.pods:
         if pod.labels.get("k8s-app") == "istio-cni-node" and pod.node in nodes:
-            yield from (Source(pod.namespace, pod.name, c.name) for c in pod.containers if c.state == "running")
+            yield from (LogSource(pod.namespace, pod.name, c.name) for c in pod.containers if c.state == "running")
 
 
 def _unstarted(container: Container) -> bool:
     return container.reason in _UNSTARTED or (container.name == "istio-validation" and container.restarts > 0)
 
 
-def requesters(observed: ClusterObservation, traffic: Traffic | None) -> Iterator[Source]:
+def requesters(observed: ClusterObservation, traffic: Traffic | None) -> Iterator[LogSource]:
     """Proxies of clients and gateways, where requests went wrong: their access logs say where to. Pure."""
     if traffic is None or not _went_wrong(traffic):
         return
@@ -80,7 +80,7 @@ def requesters(observed: ClusterObservation, traffic: Traffic | None) -> Iterato
     for pod in observed.pods:
         asked = pod.name in clients and pod.ready
         if expectations.has_proxy(pod) and (asked or (pod.namespace, pod.name) in gateways):
-            yield Source(pod.namespace, pod.name, expectations.PROXY)
+            yield LogSource(pod.namespace, pod.name, expectations.PROXY)
 
 
 def _went_wrong(traffic: Traffic) -> bool:
@@ -93,7 +93,7 @@ def _went_wrong(traffic: Traffic) -> bool:
     )
 
 
-def others(kube: KubeApi, observed: ClusterObservation) -> Iterator[Source]:
+def others(kube: KubeApi, observed: ClusterObservation) -> Iterator[LogSource]:
     """Of what stands outside of the mesh's namespaces: the operator, the load balancer's controller.
 
     Raises:
@@ -111,7 +111,7 @@ def others(kube: KubeApi, observed: ClusterObservation) -> Iterator[Source]:
             pod = api_objects.pod(raw)
             for container in pod.containers:
                 if container.name != _OPERATOR_PROXY:
-                    yield Source(pod.namespace, pod.name, container.name, ended=not container.ready)
+                    yield LogSource(pod.namespace, pod.name, container.name, ended=not container.ready)
 
 
 def _is_ready(conditions: Iterable[Condition]) -> bool:
@@ -129,7 +129,7 @@ def read_logs(
         traffic: the requests that were sent; None where none were.
         timeout: seconds for one log.
     """
-    sources = list[Source]()
+    sources = list[LogSource]()
     with suppress(ApiException, HTTPError):  # what may not be listed may not be read either
         sources += others(kube, observed)
     sources += [*unready(observed), *cni_agents(observed), *requesters(observed, traffic)]
@@ -138,7 +138,7 @@ def read_logs(
     return tuple(log for log in found if log.lines)
 
 
-def _read(kube: KubeApi, source: Source, timeout: float) -> ContainerLog:
+def _read(kube: KubeApi, source: LogSource, timeout: float) -> ContainerLog:
     try:
         text = kube.logs(
             source.namespace, source.pod, source.container, lines=_TAIL, previous=source.previous, timeout=timeout

@@ -30,7 +30,7 @@ class PlannedProbe:
 
 
 @dataclass(frozen=True)
-class Source:
+class ProbeSource:
     """The container from which a cluster's probes are sent."""
 
     namespace: str
@@ -114,7 +114,7 @@ def _api_server_probe(topology: Topology, source: Cluster, credential: Credentia
     return PlannedProbe(ProbeKind.API_SERVER, source.name, target, host, port, credential=credential)
 
 
-def source_of(observed: ClusterObservation, asked: Asked) -> Source | None:
+def source_of(observed: ClusterObservation, asked: Asked) -> ProbeSource | None:
     """Where a cluster's probes are best sent from.
 
     The proxy's container of the client: it has the tools, and what its user sends is not redirected to Envoy. Else
@@ -139,7 +139,7 @@ def source_of(observed: ClusterObservation, asked: Asked) -> Source | None:
     pod = min(usable, key=lambda p: (not _runs_in(p, expectations.PROXY), not of_client(p), not p.ready, p.name))
     names = [container.name for container in pod.containers if container.state == "running"]
     best = (expectations.PROXY, clients.client_container(pod), "discovery")
-    return Source(pod.namespace, pod.name, next((name for name in best if name in names), names[0]))
+    return ProbeSource(pod.namespace, pod.name, next((name for name in best if name in names), names[0]))
 
 
 def _runs_in(pod: Pod, container: str) -> bool:

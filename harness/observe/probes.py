@@ -10,7 +10,7 @@ from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, TransportError
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.observe import probe_output
-from harness.observe.probe_plan import PlannedProbe, Source
+from harness.observe.probe_plan import PlannedProbe, ProbeSource
 from harness.observe.probe_script import AT_ONCE, script
 from harness.observe.proxies import no_program
 from harness.observe.reading import explain
@@ -22,7 +22,7 @@ SECONDS = 4.0
 def send(
     kubes: Mapping[str, KubeApi],
     planned: tuple[PlannedProbe, ...],
-    sources: Mapping[str, Source],
+    sources: Mapping[str, ProbeSource],
     trust_domain: str,
     timeout_scale: float,
 ) -> tuple[Probe, ...]:
@@ -46,7 +46,7 @@ def send(
 
 
 def _send_from(
-    kube: KubeApi, source: Source, planned: tuple[PlannedProbe, ...], body: bytes, limit: float
+    kube: KubeApi, source: ProbeSource, planned: tuple[PlannedProbe, ...], body: bytes, limit: float
 ) -> list[Probe]:
     senseless = [probe for probe in planned if _senseless(probe)]
     sensible = [probe for probe in planned if not _senseless(probe)]

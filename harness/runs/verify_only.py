@@ -32,8 +32,8 @@ from harness.model.topology import Topology
 from harness.observe import discovery, observe, required_permissions
 from harness.observe.cluster import read_cluster
 from harness.observe.discovery import Names
+from harness.observe.observer import CONNECT_SECONDS
 from harness.observe.required_permissions import Wanted
-from harness.observe.session import CONNECT_SECONDS
 from harness.runs import deployed_sample
 from harness.runs.options import Options
 

@@ -11,7 +11,7 @@ from harness.model.observation import Observation
 
 
 @dataclass(frozen=True)
-class Node:
+class CertificateNode:
     """A certificate, with what it signed."""
 
     certificate: Certificate
@@ -26,7 +26,7 @@ class Node:
     """How long it is still valid, in words."""
     elapsed: float
     """How much of its lifetime is over, in per cent."""
-    children: tuple["Node", ...]
+    children: tuple["CertificateNode", ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ClusterTree:
     """The certificates of one cluster."""
 
     cluster: str
-    roots: tuple[Node, ...]
+    roots: tuple[CertificateNode, ...]
     key_matches: bool | None
     problems: tuple[str, ...]
 
@@ -53,7 +53,7 @@ def _tree(observed: ClusterObservation, now: datetime) -> ClusterTree:
             uses[certificate.sha256].append(use)
     parents = {fingerprint: _parent(each, known.values()) for fingerprint, each in known.items()}
 
-    def grow(parent: str | None, above: frozenset[str]) -> tuple[Node, ...]:
+    def grow(parent: str | None, above: frozenset[str]) -> tuple[CertificateNode, ...]:
         members = [each for f, each in known.items() if parents[f] == parent and f not in above]
         return tuple(
             _node(each, tuple(uses[each.sha256]), grow(each.sha256, above | {each.sha256}), now) for each in members
@@ -98,7 +98,9 @@ def _parent(certificate: Certificate, known: Iterable[Certificate]) -> str | Non
     return None
 
 
-def _node(certificate: Certificate, uses: tuple[str, ...], children: tuple[Node, ...], now: datetime) -> Node:
+def _node(
+    certificate: Certificate, uses: tuple[str, ...], children: tuple[CertificateNode, ...], now: datetime
+) -> CertificateNode:
     begins, ends = certificate.not_before, certificate.not_after
     is_ca = bool(certificate.basic_constraints and certificate.basic_constraints.ca)
     if now < begins:
@@ -112,7 +114,7 @@ def _node(certificate: Certificate, uses: tuple[str, ...], children: tuple[Node,
     elapsed = min(100.0, max(0.0, 100 * (now - begins).total_seconds() / lifetime))
     names = [name for name in (certificate.subject, *certificate.uris, *certificate.dns_names) if name]
     first, others = (names[0], tuple(names[1:])) if names else (f"serial {certificate.serial}", ())
-    return Node(certificate, first, others, uses, state, left, round(elapsed, 2), children)
+    return CertificateNode(certificate, first, others, uses, state, left, round(elapsed, 2), children)
 
 
 def _words(span: timedelta) -> str:

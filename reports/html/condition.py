@@ -70,7 +70,7 @@ _PART_OF_AREA = {
 
 
 @dataclass(frozen=True)
-class Fault:
+class Mark:
     """Something to draw in red."""
 
     cluster: str
@@ -82,7 +82,7 @@ class Fault:
     """What it is about: object and field, without what was expected and found there."""
 
 
-def faults(result: TopologyResult) -> tuple[Fault, ...]:
+def marks(result: TopologyResult) -> tuple[Mark, ...]:
     """What causes and findings say of each part; causes first."""
     layers = {detector.id: detector.layer for detector in detectors()} if result.causes else {}
     found = []
@@ -90,22 +90,22 @@ def faults(result: TopologyResult) -> tuple[Fault, ...]:
         layer = layers.get(cause.id) or next(filter(None, map(judged_at, cause.explains)), None)
         if layer and (part := _PART_OF_LAYER.get(layer)):
             about = f"{cause.object} {cause.field}"
-            found.append(Fault(cause.cluster, part, True, f"{cause.title}: {about}", about))
+            found.append(Mark(cause.cluster, part, True, f"{cause.title}: {about}", about))
     for judgement in result.judgements:
         if part := _PART_OF_AREA.get(judgement.area):
             found += [
-                Fault(finding.cluster, part, False, f"{judgement.id}: {finding}", f"{finding.object} {finding.field}")
+                Mark(finding.cluster, part, False, f"{judgement.id}: {finding}", f"{finding.object} {finding.field}")
                 for finding in judgement.findings
                 if judgement.verdict is Verdict.FAIL
             ]
     for cluster in result.observation.clusters:
         reading = cluster.reading(Subject.API_SERVER)
         if reading and reading.outcome is ReadOutcome.UNREACHABLE:
-            found.append(Fault(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer", ""))
+            found.append(Mark(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer", ""))
     return tuple(found)
 
 
-def part_state(found: Iterable[Fault], cluster: str, part: Part) -> tuple[State, str]:
+def part_state(found: Iterable[Mark], cluster: str, part: Part) -> tuple[State, str]:
     """The state of one part of one cluster, and why."""
     mine = [fault for fault in found if fault.part is part and fault.cluster in {cluster, ""}]
     if not mine:
@@ -114,7 +114,7 @@ def part_state(found: Iterable[Fault], cluster: str, part: Part) -> tuple[State,
 
 
 def secret_state(
-    observation: Observation, found: Iterable[Fault], watcher: Cluster, watched: Cluster
+    observation: Observation, found: Iterable[Mark], watcher: Cluster, watched: Cluster
 ) -> tuple[State, str]:
     """How a control plane's access to another cluster's API server is, and why."""
     alone = len(observation.topology.watched_by(watcher)) == 1
@@ -159,7 +159,7 @@ def _opens(secret: RemoteSecret, watched: Cluster) -> bool:
 
 
 def traffic_state(
-    observation: Observation, found: Iterable[Fault], client: Cluster, target: Cluster
+    observation: Observation, found: Iterable[Mark], client: Cluster, target: Cluster
 ) -> tuple[State, str]:
     """Whether a cluster's client is answered by another cluster's version as it must be, and why."""
     answers = answering(observation, client)
@@ -175,7 +175,7 @@ def traffic_state(
     return _worst(blamed), "\n".join([said, *(fault.text for fault in blamed)])
 
 
-def _worst(found: Iterable[Fault]) -> State:
+def _worst(found: Iterable[Mark]) -> State:
     return State.CAUSE if any(fault.is_cause for fault in found) else State.BROKEN
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Topology
 from reports.conformance import gateway_addresses
-from reports.html.condition import Fault, Part, State, faults, part_state, secret_state, traffic_state
+from reports.html.condition import Mark, Part, State, marks, part_state, secret_state, traffic_state
 from reports.html.traffic import answering
 from reports.result import TopologyResult
 
@@ -99,7 +99,7 @@ class Drawing:
 
 def draw(result: TopologyResult) -> Drawing:
     """Draw the topology of a result, in red where it is broken."""
-    observation, found = result.observation, faults(result)
+    observation, found = result.observation, marks(result)
     topology = observation.topology
     count = len(topology.clusters)
     rows = 4 if any(topology.has_gateway(cluster) for cluster in topology.clusters) else 3
@@ -127,7 +127,7 @@ def draw(result: TopologyResult) -> Drawing:
 
 
 def _box(
-    observation: Observation, found: Sequence[Fault], cluster: Cluster, corner: tuple[float, float], height: float
+    observation: Observation, found: Sequence[Mark], cluster: Cluster, corner: tuple[float, float], height: float
 ) -> BoxView:
     x, y = corner
     topology, observed = observation.topology, observation[cluster]
@@ -164,7 +164,7 @@ def _control_plane(observation: Observation, cluster: Cluster) -> str:
     return "istiod not observed" if cluster.is_primary else f"served by {cluster.primary}"
 
 
-def _frames(topology: Topology, found: Sequence[Fault], boxes: Sequence[BoxView]) -> tuple[FrameView, ...]:
+def _frames(topology: Topology, found: Sequence[Mark], boxes: Sequence[BoxView]) -> tuple[FrameView, ...]:
     """One frame for each run of neighbours on the same network."""
     runs: list[tuple[str, list[int]]] = []
     for n, cluster in enumerate(topology.clusters):
@@ -175,7 +175,7 @@ def _frames(topology: Topology, found: Sequence[Fault], boxes: Sequence[BoxView]
     return tuple(_frame(name, [boxes[n] for n in members], found) for name, members in runs)
 
 
-def _frame(name: str, members: Sequence[BoxView], found: Sequence[Fault]) -> FrameView:
+def _frame(name: str, members: Sequence[BoxView], found: Sequence[Mark]) -> FrameView:
     states = [part_state(found, box.name, Part.NETWORK) for box in members]
     state = next((s for s in (State.CAUSE, State.BROKEN) if any(s is each for each, _ in states)), State.GOOD)
     first, last = members[0], members[-1]
@@ -190,7 +190,7 @@ def _frame(name: str, members: Sequence[BoxView], found: Sequence[Fault]) -> Fra
     )
 
 
-def _secrets(observation: Observation, found: Sequence[Fault], boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
+def _secrets(observation: Observation, found: Sequence[Mark], boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
     """Above: from each control plane to the API servers it must watch."""
     topology, arrows = observation.topology, []
     for watcher in topology.primaries:
@@ -201,7 +201,7 @@ def _secrets(observation: Observation, found: Sequence[Fault], boxes: Sequence[B
     return tuple(arrows)
 
 
-def _traffic(observation: Observation, found: Sequence[Fault], boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
+def _traffic(observation: Observation, found: Sequence[Mark], boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
     """Below: from each client to each other cluster's version."""
     topology, arrows = observation.topology, []
     for client in topology.clusters:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.proof.faults.trial import Notice, Result, Trial
+from harness.proof.faults.trial import Notice, Trial, TrialResult
 from reports.detection import DetectionMatrix, counts, summary
 from reports.html.page import assets, templates
 
@@ -28,9 +28,9 @@ class TopologyTable:
     """The requirements that noticed any of them, in the catalogue's order."""
     silent: tuple[str, ...]
     """Those that noticed none."""
-    result: Result
+    result: TrialResult
     """The worst of them."""
-    counts: dict[Result, int]
+    counts: dict[TrialResult, int]
 
 
 def render(matrix: DetectionMatrix) -> str:
@@ -49,7 +49,7 @@ def render(matrix: DetectionMatrix) -> str:
             result=_worst(matrix.trials),
             summary=summary(matrix),
             signs=SIGNS,
-            results=tuple(Result),
+            results=tuple(TrialResult),
             **assets(),
         )
     )
@@ -68,6 +68,8 @@ def _table(matrix: DetectionMatrix, name: str, anchor: str, trials: Sequence[Tri
     )
 
 
-def _worst(trials: Sequence[Trial]) -> Result:
-    found = {trial.result for trial in trials} or {Result.UNKNOWN}
-    return next(result for result in (Result.NOT_AS_DECLARED, Result.UNKNOWN, Result.CAUGHT) if result in found)
+def _worst(trials: Sequence[Trial]) -> TrialResult:
+    found = {trial.result for trial in trials} or {TrialResult.UNKNOWN}
+    return next(
+        result for result in (TrialResult.NOT_AS_DECLARED, TrialResult.UNKNOWN, TrialResult.CAUGHT) if result in found
+    )

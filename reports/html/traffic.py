@@ -16,7 +16,7 @@ ERRORS = "errors"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
     """One request of the loop, as the loop shows it."""
 
     text: str
@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Share:
+class BarPart:
     """How often one version answered, or none did."""
 
     label: str
@@ -62,8 +62,8 @@ class ClientView:
     name: str
     sent: int
     """Requests over which shares are taken."""
-    observed: tuple[Share, ...]
-    promised: tuple[Share, ...]
+    observed: tuple[BarPart, ...]
+    promised: tuple[BarPart, ...]
     """By the weights of the endpoints in the client's proxy; none where these can't be told by cluster."""
     rows: tuple[VersionRow, ...]
     first_remote: float | None
@@ -72,7 +72,7 @@ class ClientView:
     """Whether first answers were waited for at all."""
     gave_up: float
     """Seconds of the convergence phase."""
-    loop: tuple[Answer, ...]
+    loop: tuple[ShownAnswer, ...]
     broken: tuple[str, ...]
     """Why sequences could not be sent."""
 
@@ -135,34 +135,34 @@ def _good(request: Request) -> bool:
     return request.status == HTTPStatus.OK and bool(request.version)
 
 
-def _answer(request: Request, versions: list[str]) -> Answer:
+def _answer(request: Request, versions: list[str]) -> ShownAnswer:
     if _good(request):
         known = versions.index(request.version) if request.version in versions else -1
-        return Answer(f"Hello version: {request.version}, instance: {request.instance}", known)
+        return ShownAnswer(f"Hello version: {request.version}, instance: {request.instance}", known)
     status = f"HTTP {request.status}: " if request.status else ""
-    return Answer(status + (request.error or "no answer"), -1)
+    return ShownAnswer(status + (request.error or "no answer"), -1)
 
 
-def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[Share, ...]:
+def _observed(requests: Iterable[Request], versions: list[str]) -> tuple[BarPart, ...]:
     counts = Counter(request.version if _good(request) else ERRORS for request in requests)
     others = [version for version in counts if version not in versions and version != ERRORS]
     return _shares({name: counts[name] for name in (*versions, *others, ERRORS) if counts[name]}, versions)
 
 
-def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[Share, ...]:
+def _promised(observation: Observation, client: Cluster, versions: list[str]) -> tuple[BarPart, ...]:
     weights = balancing.promised_weights(observation, client)
     return _shares({version: weights[version] for version in versions if weights.get(version)}, versions)
 
 
-def _shares(counts: dict[str, int], versions: list[str]) -> tuple[Share, ...]:
+def _shares(counts: dict[str, int], versions: list[str]) -> tuple[BarPart, ...]:
     whole, start, shares = sum(counts.values()) or 1, 0.0, []
     for label, count in counts.items():
         width = 100 * count / whole
         index = versions.index(label) if label in versions else -1
-        shares.append(Share(label, index, count, round(start, 3), round(width, 3)))
+        shares.append(BarPart(label, index, count, round(start, 3), round(width, 3)))
         start += width
     return tuple(shares)
 
 
-def _width(shares: tuple[Share, ...], version: str) -> float | None:
+def _width(shares: tuple[BarPart, ...], version: str) -> float | None:
     return next((share.width for share in shares if share.label == version), None)

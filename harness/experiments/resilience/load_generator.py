@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from harness.base.parallel import check_interrupted
 from harness.experiments.testbed import ready_pods
 from harness.kube.api import KubeApi, TransportError
-from harness.mesh.context import FAULTS
+from harness.mesh.context import ENVIRONMENT_ERRORS
 from harness.model import expectations
 from harness.model.resilience import Interruption, Stream
 from harness.model.traffic import Request
@@ -80,7 +80,7 @@ class OutputParser:
 
 
 @dataclass
-class Client:
+class LoadClient:
     """One cluster's sleep, and what it has sent."""
 
     cluster: str
@@ -110,7 +110,7 @@ class LoadGenerator:
     def __init__(self, kubes: Sequence[KubeApi], namespace: str, timeout_scale: float = 1.0) -> None:
         self._namespace, self.limit = namespace, max(1, round(LIMIT_SECONDS * timeout_scale))
         self._url = f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello"
-        self._clients = [Client(kube.name, kube) for kube in kubes]
+        self._clients = [LoadClient(kube.name, kube) for kube in kubes]
         self._threads = [threading.Thread(target=self._send, args=(client,), daemon=True) for client in self._clients]
         self._stopping = threading.Event()
         self._came = threading.Condition()
@@ -158,26 +158,26 @@ class LoadGenerator:
                 self._came.wait(timeout=_RETRY)
         return True
 
-    def _end(self, client: Client) -> None:
+    def _end(self, client: LoadClient) -> None:
         if client.process:
             try:
                 client.kube.exec(self._namespace, client.pod, expectations.SLEEP, ("kill", client.process))
             except TransportError:
                 return  # the pod is gone, and the script with it
 
-    def _send(self, client: Client) -> None:
+    def _send(self, client: LoadClient) -> None:
         while not self._stopping.is_set():
             try:
                 self._send_from_pod(client)
                 reason = "the script ended"
-            except (TransportError, *FAULTS) as broken:
+            except (TransportError, *ENVIRONMENT_ERRORS) as broken:
                 reason = explain(broken)
             if self._stopping.is_set():
                 return
             self._stopping.wait(_RETRY)  # the next pod is ready before this one is gone, as Deployments go
             client.interrupted(self.now, reason)
 
-    def _send_from_pod(self, client: Client) -> None:
+    def _send_from_pod(self, client: LoadClient) -> None:
         pods = ready_pods(client.kube, self._namespace, expectations.SLEEP)
         newest = max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
         if newest is None:
@@ -206,7 +206,7 @@ class LoadGenerator:
     def _watch(self, kube: KubeApi, pod: str, going: threading.Event, over: threading.Event) -> None:
         """See when a client's pod is deleted."""
         while not over.is_set():
-            with suppress(*FAULTS):  # an API server that does not answer says nothing about the pod
+            with suppress(*ENVIRONMENT_ERRORS):  # an API server that does not answer says nothing about the pod
                 for seen in kube.watch("v1", "Pod", pod, self._namespace, _WATCH_SECONDS):
                     if seen is None or seen["metadata"].get("deletionTimestamp"):
                         going.set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from harness.judge.diagnose import foreign
 from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.facts import few, requests_logged
-from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
+from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import Detector, Found, detectors
 from harness.judge.requirement import Judgement, Verdict
 from harness.model.observation import Observation
@@ -90,19 +90,19 @@ def explained(topology: Topology, causes: Sequence[Candidate], broken: frozenset
     return tuple(replace(causes[index], explains=frozenset(ids)) for index, ids in enumerate(claims) if ids)
 
 
-def _nodes(topology: Topology, candidate: Candidate, layer: Layer) -> frozenset[Node]:
+def _nodes(topology: Topology, candidate: Candidate, layer: Layer) -> frozenset[LayerNode]:
     """The nodes of a layer that something concerns: those of all clusters where it names none."""
     names = [candidate.found.cluster] if candidate.found.cluster else [cluster.name for cluster in topology.clusters]
-    return frozenset(Node(layer, name) for name in names)
+    return frozenset(LayerNode(layer, name) for name in names)
 
 
-def _taken_down(topology: Topology, candidate: Candidate) -> frozenset[Node]:
+def _taken_down(topology: Topology, candidate: Candidate) -> frozenset[LayerNode]:
     layer = candidate.detector.breaks
     if layer is None or candidate.found.harmless:
         return frozenset()
     if layer is Layer.TRAFFIC:
         # Traffic has two ends: what disturbs it at one is seen at the other.
-        return frozenset(Node(layer, cluster.name) for cluster in topology.clusters)
+        return frozenset(LayerNode(layer, cluster.name) for cluster in topology.clusters)
     return _nodes(topology, candidate, layer)
 
 
@@ -111,7 +111,7 @@ def _behind(topology: Topology, candidate: Candidate, requirement: str) -> bool:
     layer, broken = judged_at(requirement), _taken_down(topology, candidate)
     if layer is None:
         return False
-    return any(broken & upstream(topology, Node(layer, cluster.name)) for cluster in topology.clusters)
+    return any(broken & upstream(topology, LayerNode(layer, cluster.name)) for cluster in topology.clusters)
 
 
 def _cause(observation: Observation, candidate: Candidate) -> Cause:

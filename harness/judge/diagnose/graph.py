@@ -34,7 +34,7 @@ LAYERS = tuple(Layer)
 
 
 @dataclass(frozen=True)
-class Node:
+class LayerNode:
     """One layer of one cluster."""
 
     layer: Layer
@@ -42,22 +42,22 @@ class Node:
     """The cluster's name."""
 
 
-def _on(layer: Layer, *clusters: Cluster) -> tuple[Node, ...]:
-    return tuple(Node(layer, cluster.name) for cluster in clusters)
+def _on(layer: Layer, *clusters: Cluster) -> tuple[LayerNode, ...]:
+    return tuple(LayerNode(layer, cluster.name) for cluster in clusters)
 
 
-def _control_plane(topology: Topology, cluster: Cluster) -> tuple[Node, ...]:
+def _control_plane(topology: Topology, cluster: Cluster) -> tuple[LayerNode, ...]:
     """A remote's injection and configuration come from its primary, over the gateway and by the remote secret."""
     own = _on(Layer.NODES, cluster)
     if cluster.is_primary:
         return own + _on(Layer.CERTIFICATES, cluster)
     primary = topology[cluster.primary]
     return own + tuple(
-        Node(layer, primary.name) for layer in (Layer.CONTROL_PLANE, Layer.GATEWAYS, Layer.REMOTE_SECRETS)
+        LayerNode(layer, primary.name) for layer in (Layer.CONTROL_PLANE, Layer.GATEWAYS, Layer.REMOTE_SECRETS)
     )
 
 
-def _endpoints(topology: Topology, cluster: Cluster) -> tuple[Node, ...]:
+def _endpoints(topology: Topology, cluster: Cluster) -> tuple[LayerNode, ...]:
     """A client's endpoints: known by its primary's remote secrets, reached over the other networks' gateways."""
     others, everywhere = topology.others(cluster), topology.clusters
     strangers = tuple(other for other in others if other.network != cluster.network)
@@ -71,7 +71,7 @@ def _endpoints(topology: Topology, cluster: Cluster) -> tuple[Node, ...]:
     )
 
 
-Needs = Callable[[Topology, Cluster], tuple[Node, ...]]
+Needs = Callable[[Topology, Cluster], tuple[LayerNode, ...]]
 
 _NEEDS: dict[Layer, Needs] = {
     Layer.API_SERVERS: lambda _topology, _cluster: (),
@@ -95,9 +95,9 @@ _NEEDS: dict[Layer, Needs] = {
 
 
 @cache
-def upstream(topology: Topology, node: Node) -> frozenset[Node]:
+def upstream(topology: Topology, node: LayerNode) -> frozenset[LayerNode]:
     """The node and everything it needs, directly or over others."""
-    found: set[Node] = set()
+    found: set[LayerNode] = set()
     waiting = [node]
     while waiting:
         if (each := waiting.pop()) not in found:

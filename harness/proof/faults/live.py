@@ -11,7 +11,7 @@ from harness.model.step_log import Listener, StepLog
 from harness.observe.reading import explain
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.selection import experiments_of, removes
-from harness.proof.faults.trial import Result, Trial, noticed
+from harness.proof.faults.trial import Trial, TrialResult, noticed
 from harness.proof.live.standing_mesh import StandingMesh
 from harness.proof.live.whole import broken
 from harness.runs.mesh_run import FormedMesh
@@ -49,7 +49,7 @@ class Proof:
         with suppress(StepError), self._standing.log().step(Phase.FAULTS, f"{fault.id}: {fault.text}") as step:
             trial = self._attempt(fault)
             step.note(f"{trial.cause}; detected in {trial.seconds_to_detect} s, mended in {trial.seconds_to_mend} s")
-            if trial.result is not Result.CAUGHT:
+            if trial.result is not TrialResult.CAUGHT:
                 raise StepError("\n".join(filter(None, (trial.error, *trial.problems, *trial.remarks))))
         return trial
 

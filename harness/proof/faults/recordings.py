@@ -15,7 +15,7 @@ from harness.judge.requirement import Requirement
 from harness.model.observation import Observation, load
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
-from harness.proof.faults.trial import Result, noticed
+from harness.proof.faults.trial import TrialResult, noticed
 
 MISSING = "missing.json"
 SUFFIX = ".json.gz"
@@ -53,7 +53,7 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> t
         for topology in found[:1]:
             observation = load(source / topology / f"{name}{SUFFIX}")
             trial = noticed(fault, observation, requirements)
-            if trial.result is not Result.CAUGHT:
+            if trial.result is not TrialResult.CAUGHT:
                 refused.append(f"{name} in {topology}: {'; '.join((*trial.problems, trial.error))}")
                 continue
             write(observation, target / f"{name}{SUFFIX}")

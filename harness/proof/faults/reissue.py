@@ -107,7 +107,7 @@ def _extension(value: crypto.ExtensionType, shape: Shape) -> crypto.ExtensionTyp
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReissuePlan:
     """How the certificates of a mesh are made again: by default as they were."""
 
     roots: Mapping[str, Shape]
@@ -121,7 +121,7 @@ class Plan:
     """The common root."""
 
 
-AS_IT_WAS = Plan({}, {}, {}, {})
+AS_IT_WAS = ReissuePlan({}, {}, {}, {})
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _secret(observation: Observation, name: str) -> CaSecret:
     return secret
 
 
-def _authorities(observation: Observation, cluster: Cluster, plan: Plan) -> _Made:
+def _authorities(observation: Observation, cluster: Cluster, plan: ReissuePlan) -> _Made:
     secret = _secret(observation, cluster.name)
     shape = plan.roots.get(cluster.name, plan.root)
     common = _root(_secret(observation, observation.topology.clusters[0].name).root_cert, shape)
@@ -188,7 +188,7 @@ def _root(template: Certificate | None, shape: Shape) -> Ca:
 @dataclass(frozen=True)
 class _Reissue:
     observation: Observation
-    plan: Plan
+    plan: ReissuePlan
     made: Mapping[str, _Made]
 
     def everywhere(self) -> Observation:

@@ -33,7 +33,7 @@ def traffic(observation: Observation, client: Cluster, **targets: Answers) -> Ob
 
     As in a real run, a client that misses a version sends no requests for the distribution any more.
     """
-    return _Client(observation, client, targets).sent()
+    return _ClientRequests(observation, client, targets).sent()
 
 
 def only_from(observation: Observation, client: Cluster, *sources: Cluster, vain: str = "") -> Observation:
@@ -54,7 +54,7 @@ def only_from(observation: Observation, client: Cluster, *sources: Cluster, vain
 
 
 @dataclass(frozen=True)
-class _Client:
+class _ClientRequests:
     """A client's requests, worked out again."""
 
     observation: Observation

@@ -31,7 +31,7 @@ class Notice(StrEnum):
     """The suite itself failed."""
 
 
-class Result(StrEnum):
+class TrialResult(StrEnum):
     """What making a fault comes to."""
 
     CAUGHT = "caught"
@@ -79,11 +79,11 @@ class Trial(Model):
     """What is worth knowing: what still failed after mending, and that the mesh was formed again."""
 
     @property
-    def result(self) -> Result:
+    def result(self) -> TrialResult:
         """What it comes to."""
         if self.problems and not self.error:
-            return Result.NOT_AS_DECLARED
-        return Result.CAUGHT if self.mended and not self.error else Result.UNKNOWN
+            return TrialResult.NOT_AS_DECLARED
+        return TrialResult.CAUGHT if self.mended and not self.error else TrialResult.UNKNOWN
 
     @property
     def cause_named(self) -> bool:

@@ -58,7 +58,7 @@ def _escaped(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ScriptCluster:
     """The cluster that an action is done on."""
 
     context: str
@@ -84,7 +84,7 @@ class Lines:
 class Apply:
     """Objects are applied."""
 
-    on: Cluster
+    on: ScriptCluster
     objects: tuple[Object, ...]
 
     def shell(self, cli: str) -> str:
@@ -96,7 +96,7 @@ class Apply:
 class Create:
     """An object is created unless it is there."""
 
-    on: Cluster
+    on: ScriptCluster
     object: Object
 
     def shell(self, cli: str) -> str:
@@ -112,7 +112,7 @@ class Create:
 class Secret:
     """A secret is made of files, unless it is there."""
 
-    on: Cluster
+    on: ScriptCluster
     name: str
     namespace: str
     type: str
@@ -131,7 +131,7 @@ class Secret:
 class Merge:
     """Labels or annotations are set."""
 
-    on: Cluster
+    on: ScriptCluster
     kind: str
     name: str
     change: Object
@@ -153,7 +153,7 @@ class Merge:
 class Delete:
     """An object is deleted; its end is not waited for."""
 
-    on: Cluster
+    on: ScriptCluster
     kind: str
     name: str
     namespace: str | None
@@ -166,12 +166,12 @@ class Delete:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunProgram:
     """A program is run; what it prints is applied where `into` says so."""
 
     command: tuple[str, ...]
     input: str = ""
-    into: Cluster | None = None
+    into: ScriptCluster | None = None
 
     def shell(self, cli: str) -> str:
         """The command, with the kubeconfig that the user's shell has."""
@@ -201,7 +201,7 @@ class Run:
 class Injected:
     """Pods of a namespace come back from a server-side dry run with a proxy."""
 
-    on: Cluster
+    on: ScriptCluster
     namespace: str
     labels: dict[str, str]
     seconds: float = 60
@@ -216,7 +216,7 @@ class Injected:
 class Wait:
     """An object is waited for."""
 
-    on: Cluster
+    on: ScriptCluster
     kind: str
     name: str
     namespace: str | None

@@ -17,8 +17,18 @@ from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome, Phase, Step
 from harness.model.step_log import Begun, Event, OpenStep
 from harness.model.topology import Cluster
-from harness.runs.plan.actions import Action, Apply, Create, Delete, Injected, Merge, Run, Secret, Wait
-from harness.runs.plan.actions import Cluster as On
+from harness.runs.plan.actions import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    Injected,
+    Merge,
+    RunProgram,
+    ScriptCluster,
+    Secret,
+    Wait,
+)
 
 OUTPUT = "Output"
 """The kind of what stands for a program's output until it is applied."""
@@ -70,7 +80,7 @@ class PlannedKube(KubeApi):
         self.access = ClusterAccess(cluster.name, context, Path("kubeconfig"), server)
         self._settings, self._recorder = settings, recorder
         self._operator = not settings.brings_operator
-        self._on = On(context)
+        self._on = ScriptCluster(context)
 
     def _record(self, action: Action) -> None:
         self._operator = True  # the first that is done to a cluster is to install the operator, where it is installed
@@ -84,7 +94,7 @@ class PlannedKube(KubeApi):
         """Keep it; what a program has printed is applied to this cluster."""
         if manifest["kind"] == OUTPUT:
             last = self._recorder.actions[-1]
-            assert isinstance(last, Run)  # noqa: S101 - what `run` recorded
+            assert isinstance(last, RunProgram)  # noqa: S101 - what `run` recorded
             self._recorder.actions[-1] = replace(last, into=self._on)
         elif manifest["kind"] == "Secret":
             self._record(self._secret(manifest))
@@ -210,6 +220,6 @@ class PlannedKube(KubeApi):
         timeout: float | None = None,
     ) -> str:
         """Keep it; what it would print is an object that stands for it."""
-        self._record(Run(tuple(str(word) for word in command), input or ""))
+        self._record(RunProgram(tuple(str(word) for word in command), input or ""))
         output: dict[str, Any] = {"apiVersion": "v1", "kind": OUTPUT, "metadata": {"name": "output"}}
         return yaml.safe_dump(output)

@@ -152,7 +152,7 @@ def test_a_mesh_is_whole_once_nothing_hangs(hanging: float, whole: float) -> Non
 
 def test_a_long_silence_is_one_interruption() -> None:
     """However often it was tried to send again; the next begins with the next request."""
-    client = load_generator.Client("east", cast(KubeApi, None))
+    client = load_generator.LoadClient("east", cast(KubeApi, None))
     client.requests.append(request(1.0, "v1"))
     for now in (1.2, 5.0, 61.0):
         client.interrupted(now, "refused")

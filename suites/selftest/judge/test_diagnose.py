@@ -8,7 +8,7 @@ import pytest
 
 from harness.judge.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnose
 from harness.judge.diagnose.documentation import page
-from harness.judge.diagnose.graph import Layer, Node, judged_at, upstream
+from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import detectors
 from harness.judge.requirement import Finding, Judgement, Level, Verdict, judge
 from harness.model.cluster import ApiEvent, ClusterObservation, Condition, Container, ContainerLog, Pod
@@ -316,20 +316,20 @@ def test_an_effect_is_not_named_beside_its_cause(good_observations: Mapping[str,
 
 def test_the_graph_leads_from_a_remote_to_its_primary() -> None:
     """A remote's webhook needs its primary's gateway and remote secret; a primary needs nobody's."""
-    needed = upstream(REMOTE, Node(Layer.CONTROL_PLANE, "west"))
+    needed = upstream(REMOTE, LayerNode(Layer.CONTROL_PLANE, "west"))
     assert {
-        Node(Layer.GATEWAYS, "east"),
-        Node(Layer.REMOTE_SECRETS, "east"),
-        Node(Layer.CERTIFICATES, "east"),
+        LayerNode(Layer.GATEWAYS, "east"),
+        LayerNode(Layer.REMOTE_SECRETS, "east"),
+        LayerNode(Layer.CERTIFICATES, "east"),
     } <= needed
-    assert Node(Layer.CERTIFICATES, "west") not in needed
-    assert {node.cluster for node in upstream(PRIMARIES, Node(Layer.CONTROL_PLANE, "west"))} == {"west"}
+    assert LayerNode(Layer.CERTIFICATES, "west") not in needed
+    assert {node.cluster for node in upstream(PRIMARIES, LayerNode(Layer.CONTROL_PLANE, "west"))} == {"west"}
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES.values(), ids=lambda topology: topology.name)
 def test_the_graph_has_no_cycle(topology: Topology) -> None:
     """No node needs another that needs it."""
-    nodes = [Node(layer, cluster.name) for layer in Layer for cluster in topology.clusters]
+    nodes = [LayerNode(layer, cluster.name) for layer in Layer for cluster in topology.clusters]
     for node in nodes:
         for other in upstream(topology, node) - {node}:
             assert node not in upstream(topology, other), (node, other)

@@ -19,7 +19,7 @@ from harness.observe.api_objects import pod as distilled
 from harness.observe.logs import MOST_LOGS, read_logs
 from harness.proof.faults.edit import edit, pods
 from harness.proof.faults.mutations import faults
-from suites.selftest.observe.test_session import Stub, observed, pod
+from suites.selftest.observe.test_observer import Stub, observed, pod
 from suites.selftest.support.good import good
 
 PRIMARIES = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)

@@ -49,8 +49,8 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Observation]:
                 reader.read(subject, lambda: None, None)
             return ClusterObjects(reader, good[kube.name].model_copy(update={"control_planes": (), "proxies": ()}))
 
-        monkeypatch.setattr("harness.observe.session.read_cluster", objects)
-        monkeypatch.setattr("harness.observe.session.read_pods", lambda kube, _: again(good[kube.name].pods))
+        monkeypatch.setattr("harness.observe.observer.read_cluster", objects)
+        monkeypatch.setattr("harness.observe.observer.read_pods", lambda kube, _: again(good[kube.name].pods))
         found = observe(
             good.topology,
             {cluster.name: _kube(cluster.name, execs) for cluster in good.topology.clusters},

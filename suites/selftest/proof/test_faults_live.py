@@ -24,7 +24,7 @@ from harness.proof.faults.edit import pods
 from harness.proof.faults.fault import Consequence, Fault
 from harness.proof.faults.mutations import faults
 from harness.proof.faults.selection import experiments_of, select
-from harness.proof.faults.trial import Notice, Result, Trial, compare
+from harness.proof.faults.trial import Notice, Trial, TrialResult, compare
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.whole import await_whole, judged, pending
 from reports import detection
@@ -80,7 +80,7 @@ def _compared(fault: Fault, verdicts: Mapping[str, Verdict], *causes: Cause) -> 
 def test_exactly_what_is_declared_is_caught() -> None:
     fault = _fault()
     trial = _compared(fault, _as_declared(fault))
-    assert (trial.result, trial.problems, trial.caught, trial.cause_named) == (Result.CAUGHT, (), True, True)
+    assert (trial.result, trial.problems, trial.caught, trial.cause_named) == (TrialResult.CAUGHT, (), True, True)
     assert trial.notices.keys() == fault.expected(TOPOLOGY).keys()
     assert trial.notices["CP-REMOTE-PROFILE"] is Notice.FAILED
     assert trial.notices["TR-REACH"] is Notice.BLOCKED
@@ -103,7 +103,7 @@ def test_anything_else_is_said_plainly(row: str, verdict: Verdict, notice: Notic
     trial = _compared(fault, {**_as_declared(fault), row: verdict})
     assert trial.notices[row] is notice
     assert trial.problems == (f"{notice}: {row}",)
-    assert trial.result is Result.NOT_AS_DECLARED
+    assert trial.result is TrialResult.NOT_AS_DECLARED
     assert trial.caught is (notice is not Notice.MISSED)
     assert row in trial.explanations
 
@@ -113,17 +113,17 @@ def test_what_could_not_be_judged_is_the_suites_failure(row: str) -> None:
     fault = _fault()
     trial = _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN})
     assert (trial.notices[row], trial.error, trial.problems) == (Notice.UNKNOWN, f"unknown: {row}", ())
-    assert trial.result is Result.UNKNOWN
+    assert trial.result is TrialResult.UNKNOWN
     assert not trial.caught
     # Without the verdict its cause may not be found either: that is no difference of the fault.
     other = CAUSE.model_copy(update={"id": "gateway-down"})
-    assert _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN}, other).result is Result.UNKNOWN
+    assert _compared(fault, {**_as_declared(fault), row: Verdict.UNKNOWN}, other).result is TrialResult.UNKNOWN
 
 
 def test_one_of_several_must_fail() -> None:
     fault = _fault(one_of=frozenset({"GW-ADDRESS", "GW-AVAILABLE"}))
     verdicts = _as_declared(fault)
-    assert _compared(fault, {**verdicts, "GW-ADDRESS": Verdict.PASS}).result is Result.CAUGHT
+    assert _compared(fault, {**verdicts, "GW-ADDRESS": Verdict.PASS}).result is TrialResult.CAUGHT
     neither = {**verdicts, "GW-ADDRESS": Verdict.PASS, "GW-AVAILABLE": Verdict.BLOCKED}
     assert _compared(fault, neither).problems == ("missed: none of GW-ADDRESS, GW-AVAILABLE failed",)
 
@@ -134,7 +134,7 @@ def test_what_follows_by_chance_may_be_absent() -> None:
     fault = _fault(consequences=(*_fault().consequences, chance))
     verdicts = _as_declared(fault)
     for verdict in (Verdict.FAIL, Verdict.BLOCKED, Verdict.PASS):
-        assert _compared(fault, {**verdicts, "GW-DATAPATH": verdict}).result is Result.CAUGHT
+        assert _compared(fault, {**verdicts, "GW-DATAPATH": verdict}).result is TrialResult.CAUGHT
     for row in ("CP-REMOTE-PROFILE", "TR-REACH"):
         assert _compared(fault, {**verdicts, row: Verdict.PASS}).problems == (f"missed: {row}",)
 
@@ -142,7 +142,7 @@ def test_what_follows_by_chance_may_be_absent() -> None:
 def test_the_first_cause_counts() -> None:
     fault, other = _fault(), CAUSE.model_copy(update={"id": "gateway-down"})
     verdicts = _as_declared(fault)
-    assert _compared(fault, verdicts, CAUSE, other).result is Result.CAUGHT
+    assert _compared(fault, verdicts, CAUSE, other).result is TrialResult.CAUGHT
     late = _compared(fault, verdicts, other, CAUSE)
     assert late.problems == ("wrong cause: gateway-down, chain-incomplete was named instead of chain-incomplete",)
 
@@ -150,10 +150,10 @@ def test_the_first_cause_counts() -> None:
 def test_what_could_not_be_made_or_mended_is_unknown() -> None:
     fault = _fault()
     trial = _compared(fault, _as_declared(fault))
-    assert trial.model_copy(update={"mended": False}).result is Result.UNKNOWN
-    assert trial.model_copy(update={"error": "no act"}).result is Result.UNKNOWN
+    assert trial.model_copy(update={"mended": False}).result is TrialResult.UNKNOWN
+    assert trial.model_copy(update={"error": "no act"}).result is TrialResult.UNKNOWN
     wrong = _compared(fault, {**_as_declared(fault), "TR-REACH": Verdict.PASS})
-    assert wrong.model_copy(update={"mended": False}).result is Result.NOT_AS_DECLARED
+    assert wrong.model_copy(update={"mended": False}).result is TrialResult.NOT_AS_DECLARED
 
 
 def test_faults_are_chosen_by_topology_and_id() -> None:
@@ -264,10 +264,10 @@ def trials(good_observations: Mapping[str, Observation]) -> tuple[Trial, ...]:
 
 def test_matrix_follows_its_schema_and_says_what_it_comes_to(trials: tuple[Trial, ...], tmp_path: Path) -> None:
     assert [trial.result for trial in trials] == [
-        Result.CAUGHT,
-        Result.CAUGHT,
-        Result.NOT_AS_DECLARED,
-        Result.UNKNOWN,
+        TrialResult.CAUGHT,
+        TrialResult.CAUGHT,
+        TrialResult.NOT_AS_DECLARED,
+        TrialResult.UNKNOWN,
     ]
     path = tmp_path / "made" / "detection.json"
     detection.write(_matrix(*trials), path)

@@ -10,7 +10,7 @@ from harness.model.observation import Observation, load
 from harness.proof.faults import recordings
 from harness.proof.faults.mutations import faults
 from harness.proof.faults.recordings import SUFFIX, live_faults, main, missing
-from harness.proof.faults.trial import Result, noticed
+from harness.proof.faults.trial import TrialResult, noticed
 from suites.catalogue import catalogue
 
 ROWS = tuple(catalogue().values())
@@ -42,7 +42,7 @@ OF_OTHERS = {
 def test_recorded_fault_of_others_is_caught(name: str) -> None:
     """What is declared fails or is blocked on a mesh that the suite did not install, too."""
     trial = noticed(faults()[name], load(MESHES / f"{OF_OTHERS[name]}{SUFFIX}"), ROWS)
-    assert (trial.problems, trial.error, trial.result) == ((), "", Result.CAUGHT)
+    assert (trial.problems, trial.error, trial.result) == ((), "", TrialResult.CAUGHT)
 
 
 def test_a_fault_without_a_mutation_is_recorded() -> None:
@@ -55,7 +55,7 @@ def test_a_fault_without_a_mutation_is_recorded() -> None:
 def test_recorded_fault_is_caught(name: str) -> None:
     """Exactly what is declared fails or is blocked, and the cause is named first."""
     trial = noticed(faults()[name], load(RECORDINGS[name]), ROWS)
-    assert (trial.problems, trial.error, trial.result) == ((), "", Result.CAUGHT)
+    assert (trial.problems, trial.error, trial.result) == ((), "", TrialResult.CAUGHT)
 
 
 def test_every_live_fault_is_recorded_or_a_reason_is_given() -> None:

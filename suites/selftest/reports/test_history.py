@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reports.__main__ import main
-from reports.history import Entry, nights, page, read
+from reports.history import NightlyRun, nights, page, read
 from reports.model import ConformanceReport, Result, Suite
 
 ISTIO, SAIL = "istio-1.31.0-primary-remote-multi", "sail-1.31.0-primary-remote-multi"
@@ -58,7 +58,7 @@ def test_nights_are_rows_and_runs_are_columns(directory: Path) -> None:
 def test_a_run_without_a_report_is_unknown_and_a_failure_outweighs_it(directory: Path) -> None:
     _, rows = nights(read(directory))
     assert [row.result for row in rows] == [Result.UNKNOWN, Result.NOT_CONFORMANT, Result.CONFORMANT]
-    mixed = (Entry("n", "a", None, "why"), Entry("n", "b", _report(Result.NOT_CONFORMANT)))
+    mixed = (NightlyRun("n", "a", None, "why"), NightlyRun("n", "b", _report(Result.NOT_CONFORMANT)))
     assert nights(mixed)[1][0].result is Result.NOT_CONFORMANT
 
 

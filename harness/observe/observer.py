@@ -1,4 +1,4 @@
-"""One observation under way: its parts, each of which never raises and notes what it could not find out."""
+"""The parts of one observation: none of them raises, each notes what it could not find out."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,13 +51,13 @@ class _Question:
     ask: Callable[[], ControlPlane | Proxy | None]
 
 
-class Session:
-    """One observation under way.
+class Observer:
+    """Makes one observation, step by step.
 
     Args:
         topology: the clusters.
         kubes: each of them, by its name.
-        asked: what the run was asked to bring about.
+        asked: what the run was asked for.
         log: where its steps are recorded.
         timeout_scale: factor for every deadline.
     """
@@ -159,12 +159,7 @@ class Session:
         seen, senders = self._seen(), [replace(client, request_id=own_id) for client in self._clients()]
         planned = traffic.coverage(self._topology, self._asked, seen)
         count = odds.scaled_requests(count, planned.shares, len(self._topology.clusters))
-        destinations = tuple(
-            peers.Destination(name, self._kubes[name], pod)
-            for name, cluster in seen.items()
-            for pod in expectations.helloworld_pods(cluster, self._asked.sample_namespace)
-            if expectations.has_proxy(pod)
-        )
+        destinations = self._destinations(seen)
         before = peers.metrics(destinations, limit)
         converged = {timed.client for timed in convergence if timed.converged}
 
@@ -192,6 +187,15 @@ class Session:
             distribution=tuple(distribution for _, distribution in sent if distribution),
             peers=found,
             peers_missing=missing,
+        )
+
+    def _destinations(self, seen: Mapping[str, ClusterObservation]) -> tuple[peers.Destination, ...]:
+        """The helloworld pods that can tell who called."""
+        return tuple(
+            peers.Destination(name, self._kubes[name], pod)
+            for name, cluster in seen.items()
+            for pod in expectations.helloworld_pods(cluster, self._asked.sample_namespace)
+            if expectations.has_proxy(pod)
         )
 
     def send_to_service(self) -> ServiceTraffic:
