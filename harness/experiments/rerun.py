@@ -11,7 +11,7 @@ from typing import Any
 from harness.base.parallel import in_parallel
 from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
-from harness.mesh import procedure, workloads
+from harness.mesh import procedure
 from harness.mesh.context import Mesh, environment_faults, run_selector
 from harness.mesh.pki import CaFiles, Pki
 from harness.model import x509
@@ -60,8 +60,7 @@ def make(mesh: Mesh, pki: Pki) -> Rerun:
     again, began = StepLog(), time.monotonic()
     with log.step(Phase.EXPERIMENTS, "Run the procedure again"), environment_faults():
         rerun = mesh.restarted(again)
-        procedure.install(rerun, exchanged(pki))
-        workloads.deploy(rerun)
+        procedure.form(rerun, exchanged(pki))
     seconds = time.monotonic() - began
     with log.step(Phase.EXPERIMENTS, "Compare what the run has applied with what it was"), environment_faults():
         after = _snapshots(mesh)

@@ -7,7 +7,7 @@ Source: chapter "Applying certificates to a multi-cluster topology", "Installing
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi
-from harness.mesh import gateways, operator, sail
+from harness.mesh import gateways, operator, sail, workloads
 from harness.mesh.certificates import (
     create_cacerts,
     create_system_namespace,
@@ -26,11 +26,25 @@ from harness.model.topology import Cluster, Feature
 CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
 
+def form(mesh: Mesh, pki: Pki) -> None:
+    """Install the mesh and deploy the sample, which starts while the gateways become available. Idempotent.
+
+    Args:
+        mesh: what is installed, where, and how.
+        pki: the certificates of every cluster.
+
+    Raises:
+        UserError: as `install`.
+    """
+    install(mesh, pki)
+    in_parallel(lambda rest: rest(mesh), (await_gateways, workloads.deploy))
+
+
 def install(mesh: Mesh, pki: Pki) -> None:
     """Install the mesh. A step that fails is recorded in the log, and the steps after it are taken all the same.
 
     Idempotent. Clusters are worked on side by side where the chapter's order allows it: primaries first, then the
-    remotes that they serve, then the remote secrets between primaries.
+    remotes that they serve, then the remote secrets between primaries. Gateways are not waited for.
 
     Args:
         mesh: what is installed, where, and how.
@@ -50,7 +64,14 @@ def install(mesh: Mesh, pki: Pki) -> None:
         lambda pair: install_remote_secret(mesh, *pair),
         [(watching, watched) for watching, watched in pairs if (watching.name, watched.name) not in done],
     )
-    in_parallel(lambda cluster: _settle(mesh, cluster), topology.clusters)
+    if settings.cni:
+        in_parallel(lambda cluster: await_cni(mesh, cluster), topology.clusters)
+
+
+def await_gateways(mesh: Mesh) -> None:
+    """Wait for every east-west gateway, side by side."""
+    with_gateway = [cluster for cluster in mesh.topology.clusters if mesh.topology.has_gateway(cluster)]
+    in_parallel(lambda cluster: gateways.await_gateway(mesh, cluster), with_gateway)
 
 
 def require_kubernetes(kube: KubeApi, settings: MeshSettings) -> None:
@@ -104,13 +125,6 @@ def _join(mesh: Mesh, remote: Cluster) -> None:
     await_control_plane(mesh, remote)
     if mesh.topology.has_gateway(remote):
         gateways.create_gateway(mesh, remote)
-
-
-def _settle(mesh: Mesh, cluster: Cluster) -> None:
-    if mesh.settings.cni:
-        await_cni(mesh, cluster)
-    if mesh.topology.has_gateway(cluster):
-        gateways.await_gateway(mesh, cluster)
 
 
 @step(Phase.MESH)

@@ -107,7 +107,8 @@ def remove_leftovers(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
     # Custom resources go with their definitions: first what is made of a definition, then the definitions.
     for definitions in (False, True):
         batch = [entry for entry in found if (entry.kind.name == "CustomResourceDefinition") is definitions]
-        there = [entry for entry in batch if kube.delete(*_reference(entry))]
+        deleted = in_parallel(lambda entry: kube.delete(*_reference(entry)), batch)
+        there = [entry for entry, was_there in zip(batch, deleted, strict=True) if was_there]
         stuck += filter(None, in_parallel(lambda entry: _why_stuck(mesh, cluster, opened, entry), there))
     if stuck:
         raise StepError("; ".join(stuck))

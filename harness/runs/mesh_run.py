@@ -92,8 +92,7 @@ class MeshRun:
             for group in self._routed:
                 routes.add(group, self.log)
             mesh = self._mesh(kubes)
-            procedure.install(mesh, certificates)
-            workloads.deploy(mesh)
+            procedure.form(mesh, certificates)
             yield FormedMesh(self, mesh.restarted(self.log), certificates, before)
         finally:
             if not self.options.keep:
@@ -252,8 +251,7 @@ class FormedMesh:
         mesh = self.mesh.restarted(log, experiments=False)
         if from_nothing:
             self.removed(log)
-        procedure.install(mesh, self.certificates)
-        workloads.deploy(mesh)
+        procedure.form(mesh, self.certificates)
         if not from_nothing:
             restart.everything(mesh.restarted(log))
 

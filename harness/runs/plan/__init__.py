@@ -8,7 +8,7 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_order
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
-from harness.mesh import procedure, removal, workloads
+from harness.mesh import procedure, removal
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import resolve
@@ -56,8 +56,7 @@ def plan(topology: Topology, options: Options, *, experiments: bool = True) -> P
     pki = Pki({name: certificates.paths(name) for name in kubes})
     mesh = Mesh(topology, kubes, settings, StepLog(recorder))
     with in_order():
-        procedure.install(mesh, pki)
-        workloads.deploy(mesh)
+        procedure.form(mesh, pki)
         formed = len(recorder.steps)
         removal.remove(mesh, {name: Inventory(name, {}) for name in kubes})
     for failed in recorder.failed:

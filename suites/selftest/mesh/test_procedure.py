@@ -143,6 +143,7 @@ def _installed(topology: Topology, kubes: dict[str, FakeKube] | None = None) -> 
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
     mesh = _mesh(topology, kubes)
     procedure.install(mesh, certificates)
+    procedure.await_gateways(mesh)
     return kubes, list(mesh.log.steps)
 
 
@@ -353,6 +354,18 @@ def test_workloads_in_the_chapters_order() -> None:
     assert kubes["east"].objects["Namespace", "", "sample"]["metadata"]["labels"]["istio-injection"] == "enabled"
 
 
+def test_the_sample_starts_while_gateways_become_available(istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither waits for the other: both are under way at the same time, and both have ended in the end."""
+    both = threading.Barrier(2, timeout=10)
+    for module, name in ((workloads, "deploy"), (procedure, "await_gateways")):
+        monkeypatch.setattr(module, name, lambda _mesh: both.wait())
+    topology = preset(MP, MULTI)
+    kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+    certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
+    procedure.form(_mesh(topology, kubes), certificates)
+    assert not both.n_waiting
+
+
 @pytest.mark.parametrize("injects", [True, False])
 def test_waits_are_short_after_a_failed_installation(
     injects: bool, istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
@@ -374,6 +387,7 @@ def test_waits_are_short_after_a_failed_installation(
     kubes["east"].never = {"Deployment"}
     mesh = _mesh(topology, kubes)
     procedure.install(mesh, pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes}))
+    procedure.await_gateways(mesh)
     assert [step.cluster for step in mesh.log.steps if step.outcome is Outcome.FAILED][:1] == ["east"]
     workloads.deploy(mesh)
     east, west = ([timeout for cluster, timeout in waits if cluster == name] for name in ("east", "west"))

@@ -229,6 +229,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     put(procedure, "require_kubernetes", lambda *_: None)
     put(inventory, "take", lambda kube: Inventory(kube.name, {}))
     put(procedure, "install", install)
+    put(procedure, "await_gateways", lambda _mesh: None)
     put(workloads, "deploy", deploy)
     put(mesh_run, "observe", observe)
     put(mesh_run, "experiment", experiment)
