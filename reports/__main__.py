@@ -1,4 +1,4 @@
-"""`python -m reports schema | compare | detection | variants | history | demo | picture`: what needs no run."""
+"""`python -m reports COMMAND`: everything about published documents that needs no run."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.model.observation import load as load_observation
-from reports import conformance, demo, detection, history, variants
+from reports import conformance, demo, detection, history, variants, verify
 from reports.compare import differences
 from reports.detection import DetectionMatrix
 from reports.document import read
@@ -19,7 +19,10 @@ SCHEMAS = {"ConformanceReport": conformance.schema, "DetectionMatrix": detection
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns 0 (done; same), 1 (differs), 3 (the demo's verdicts are wrong) or 4 (wrong usage)."""
+    """Run a command; returns its exit status.
+
+    0: done; the same; confirmed. 1: something differs. 3: the demo's verdicts are wrong. 4: wrong usage.
+    """
     given = _parser().parse_args(arguments)
     try:
         return int(given.run(given))
@@ -38,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
     comparing.set_defaults(run=_compare)
+    verifying = commands.add_parser(
+        "verify", help="judge a published report's observations again: 0 everything agrees, 1 something does not"
+    )
+    verifying.add_argument("directory", type=Path, help="a run's output: report.json and observations/")
+    verifying.set_defaults(run=_verify)
     gathering = commands.add_parser("detection", help="print detection matrices, one a topology, as one text")
     gathering.add_argument("matrices", type=Path, nargs="+", metavar="DETECTION.JSON")
     gathering.set_defaults(run=_detection)
@@ -67,6 +75,10 @@ def _compare(given: argparse.Namespace) -> int:
     changes = differences(read(given.before, ConformanceReport), read(given.after, ConformanceReport))
     _say("\n".join(changes) or "Both reports say the same.")
     return 1 if changes else 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    return verify.show(given.directory)
 
 
 def _detection(given: argparse.Namespace) -> int:

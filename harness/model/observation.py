@@ -1,6 +1,7 @@
 """The observation of one run in one topology."""
 
 import gzip
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -174,11 +175,11 @@ def load(path: Path) -> Observation:
     try:
         data = path.read_bytes()
         return Observation.model_validate_json(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (OSError, EOFError) as missing:
+    except (OSError, EOFError, zlib.error) as missing:
         raise UserError(
             f"The observation {path} can't be read.",
             getattr(missing, "strerror", None) or str(missing),
-            "check the path given to --observation",
+            "check the path, and that the file is whole",
         ) from None
     except ValidationError as invalid:
         first = invalid.errors()[0]

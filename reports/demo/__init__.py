@@ -5,7 +5,6 @@ and its report says so under "Added to the chapter's procedure".
 """
 
 import gzip
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.mutations import faults
 from harness.runs import output_layout as layout
+from reports.judging import ROOT, judge_recorded
 
-ROOT = Path(__file__).parents[2]
 FAULT = "gateway-no-address"
 """What is broken in the broken run."""
 EXPECTED = {"healthy": 0, "broken": 1}
@@ -35,8 +34,7 @@ def show(output: Path) -> int:
     """
     statuses = {}
     for name in EXPECTED:
-        command = [sys.executable, "-m", "pytest", f"--observation={recording(name)}", f"--output={output / name}"]
-        statuses[name] = subprocess.run(command, check=False, cwd=ROOT).returncode
+        statuses[name] = judge_recorded([recording(name)], output / name)
     pages = {name: ROOT / output / name / layout.REPORT_HTML for name in EXPECTED}
     sys.stdout.write("\nTwo recorded runs were judged, without a cluster. Their reports, for a browser:\n")
     sys.stdout.write("".join(f"  {name:<8} {page}\n" for name, page in pages.items()))

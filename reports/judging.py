@@ -1,0 +1,37 @@
+"""Judges recorded observations in a session of pytest in a process of its own, as `--observation` does."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from harness.runs.options.option import PREFIX
+
+ROOT = Path(__file__).parents[1]
+"""The top of the checkout."""
+
+
+def judge_recorded(observations: Sequence[Path], output: Path, log: Path | None = None) -> int:
+    """Judge observations by every requirement that applies, whatever the environment says; returns the exit status.
+
+    Args:
+        observations: the files.
+        output: directory for the reports.
+        log: file for what the session prints; default it is printed.
+    """
+    # No option of the environment may change what is judged.
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "PYTEST_ADDOPTS"
+    }
+    given = [*(f"--observation={path}" for path in observations), f"--output={output}"]
+    with log.open("w") if log else nullcontext() as printed:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", *given],
+            check=False,
+            cwd=ROOT,
+            env=variables,
+            stdout=printed,
+            stderr=printed and subprocess.STDOUT,
+        ).returncode
