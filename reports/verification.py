@@ -220,6 +220,8 @@ def _content(claimed: TopologyReport, expected: TopologyReport) -> Iterator[str]
 def _suite(claimed: ConformanceReport) -> Iterator[str]:
     if claimed.suite.commit.endswith("+"):
         yield f"the suite had local changes (commit {claimed.suite.commit}): nobody else has the code that judged"
+    if not claimed.suite.commit:
+        yield "the commit of the suite is not known: nobody can tell which code judged"
 
 
 def _topologies_left_out(claimed: ConformanceReport) -> Iterator[str]:

@@ -15,6 +15,7 @@ from harness.runs import output_layout as layout
 from reports import conformance, demo
 from reports.compare import differences
 from reports.document import read as read_document
+from reports.judging import ROOT
 from reports.model import ConformanceReport
 from suites.selftest.support import sessions
 from suites.selftest.support.results import judged, run_info
@@ -24,7 +25,7 @@ LARGEST = 150_000
 
 
 def recorded(name: str) -> Path:
-    return demo.ROOT / demo.recording(name)
+    return ROOT / demo.recording(name)
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,8 @@ def test_local_changes_of_the_suite_are_no_published_version(published: Path) ->
     claimed = _document(published)
     claimed["suite"]["commit"] = "0123456789ab+"
     assert any("local changes" in line for line in _held(published, claimed).content)
+    claimed["suite"]["commit"] = ""
+    assert any("is not known" in line for line in _held(published, claimed).content)
 
 
 def _another_suite(directory: Path) -> None:
