@@ -1,7 +1,7 @@
 """The detection matrix: which fault was noticed by which requirement, as data, as Markdown, and what it comes to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -60,12 +60,13 @@ def counts(trials: Sequence[Trial]) -> dict[TrialResult, int]:
 
 def exit_code(matrix: DetectionMatrix) -> int:
     """0 all as declared, 1 something was not, 3 the suite itself failed and nothing else did, 5 nothing was tried."""
-    found = counts(matrix.trials)
-    if found[TrialResult.NOT_AS_DECLARED]:
-        return EXIT_CODES[TrialResult.NOT_AS_DECLARED]
-    if found[TrialResult.UNKNOWN] or matrix.untried:
-        return EXIT_CODES[TrialResult.UNKNOWN]
-    return EXIT_CODES[TrialResult.CAUGHT] if matrix.trials else NOTHING_TRIED
+    return status((EXIT_CODES[trial.result] for trial in matrix.trials), untried=bool(matrix.untried))
+
+
+def status(trials: Iterable[int], *, untried: bool) -> int:
+    """The exit code of a session: of those of its trials 1 comes first, then 3, then 0; what is untried counts as 3."""
+    found = {*trials, *((3,) if untried else ())}
+    return next((code for code in (1, 3, 0) if code in found), NOTHING_TRIED)
 
 
 def summary(matrix: DetectionMatrix) -> str:
@@ -118,38 +119,59 @@ MARKS = {
 
 def markdown(matrix: DetectionMatrix) -> str:
     """The matrix as Markdown: what it comes to, how it was made, and a table for each topology, a fault a row."""
-    commit = f" ({matrix.suite.commit[:8]})" if matrix.suite.commit else ""
-    made = f"eastwest {matrix.suite.version}{commit}, {matrix.date:%d %B %Y}, {matrix.seconds / 60:.0f} min"
-    lines = [f"{summary(matrix)}.", "", f"Made by `{matrix.reproduce}` with {made}.", ""]
-    for topology in dict.fromkeys(trial.topology for trial in matrix.trials):
-        lines += [
-            f"## {topology}",
-            "",
-            "| fault | what is changed | result | cause named first | failed | blocked | not as declared | detected |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        lines += [_row(trial) for trial in matrix.trials if trial.topology == topology]
-        lines.append("")
-    return "\n".join(lines)
+    header = (
+        "fault",
+        "what is changed",
+        "result",
+        "cause named first",
+        "failed",
+        "blocked",
+        "not as declared",
+        "detected",
+    )
+    made = provenance(matrix.suite, matrix.date, matrix.seconds, matrix.reproduce)
+    return tables(summary(matrix), made, header, ((trial.topology, _cells(trial)) for trial in matrix.trials))
 
 
-def _row(trial: Trial) -> str:
+def _cells(trial: Trial) -> tuple[str, ...]:
     def those(*notices: Notice) -> str:
         return ", ".join(row for row, notice in trial.notices.items() if notice in notices)
 
-    wrong = "; ".join((*trial.problems, *((trial.error,) if trial.error else ()), *trial.remarks))
-    detected = "" if trial.seconds_to_detect is None else f"{trial.seconds_to_detect:.0f} s"
-    cells = (
+    return (
         trial.fault,
         trial.text,
         trial.result,
         ", ".join(trial.causes),
         those(Notice.FAILED),
         those(Notice.BLOCKED),
-        wrong,
-        detected,
+        "; ".join((*trial.problems, *((trial.error,) if trial.error else ()), *trial.remarks)),
+        "" if trial.seconds_to_detect is None else f"{trial.seconds_to_detect:.0f} s",
     )
-    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+
+
+def provenance(suite: Suite, date: datetime, seconds: float, reproduce: str) -> str:
+    """How a matrix was made, in one line."""
+    commit = f" ({suite.commit[:8]})" if suite.commit else ""
+    made = f"eastwest {suite.version}{commit}, {date:%d %B %Y}, {seconds / 60:.0f} min"
+    return f"Made by `{reproduce}` with {made}."
+
+
+def tables(summary: str, made: str, header: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """A page of Markdown with a table for each topology.
+
+    Args:
+        summary: its first line.
+        made: `provenance`.
+        header: of every table.
+        rows: topology and cells, in the order in which they are shown.
+    """
+    by_topology: dict[str, list[str]] = {}
+    for topology, cells in rows:
+        by_topology.setdefault(topology, []).append(f"| {' | '.join(map(escaped, cells))} |")
+    lines = [f"{summary}.", "", made, ""]
+    for topology, table in by_topology.items():
+        lines += [f"## {topology}", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *table, ""]
+    return "\n".join(lines)
 
 
 def escaped(text: str) -> str:

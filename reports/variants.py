@@ -1,7 +1,7 @@
 """What the suite says of valid meshes: one row for each variant and topology, as JSON and as Markdown."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 from harness.model.base import Model
 from harness.proof.variants.trial import VariantResult, VariantTrial
 from reports.conformance import shortened
-from reports.detection import NOTHING_TRIED, Untried, escaped
+from reports.detection import Untried, provenance, status, tables
 from reports.model import Suite
 
 SHOWN = 4
@@ -36,25 +36,14 @@ class VariantMatrix(Model):
     """What was asked for and not tried."""
 
 
-def counts(trials: Sequence[VariantTrial]) -> dict[VariantResult, int]:
-    """How many trials came to each result."""
-    results = [trial.result for trial in trials]
-    return {result: results.count(result) for result in VariantResult}
-
-
 def exit_code(matrix: VariantMatrix) -> int:
     """0 all green, 1 a false alarm, 3 the suite itself failed and nothing else did, 5 nothing was tried."""
-    found = counts(matrix.trials)
-    if found[VariantResult.FALSE_ALARM]:
-        return EXIT_CODES[VariantResult.FALSE_ALARM]
-    if found[VariantResult.UNKNOWN] or matrix.untried:
-        return EXIT_CODES[VariantResult.UNKNOWN]
-    return EXIT_CODES[VariantResult.GREEN] if matrix.trials else NOTHING_TRIED
+    return status((EXIT_CODES[trial.result] for trial in matrix.trials), untried=bool(matrix.untried))
 
 
 def summary(matrix: VariantMatrix) -> str:
     """One line: how many of the variants stayed green."""
-    found = counts(matrix.trials)
+    found = Counter(trial.result for trial in matrix.trials)
     parts = [f"{found[VariantResult.GREEN]} of {len(matrix.trials)} variants stayed green"]
     parts += [f"{found[each]} {each}" for each in (VariantResult.FALSE_ALARM, VariantResult.UNKNOWN) if found[each]]
     parts += [f"{len(matrix.untried)} not tried"] if matrix.untried else []
@@ -63,25 +52,14 @@ def summary(matrix: VariantMatrix) -> str:
 
 def markdown(matrix: VariantMatrix) -> str:
     """The matrix as Markdown: a table for each topology, a variant a row."""
-    commit = f" ({matrix.suite.commit[:8]})" if matrix.suite.commit else ""
-    made = f"eastwest {matrix.suite.version}{commit}, {matrix.date:%d %B %Y}, {matrix.seconds / 60:.0f} min"
-    lines = [f"{summary(matrix)}.", "", f"Made by `{matrix.reproduce}` with {made}.", ""]
-    for topology in dict.fromkeys(trial.topology for trial in matrix.trials):
-        lines += [
-            f"## {topology}",
-            "",
-            "| variant | what is changed | result | why it is not green | reported besides |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [_row(trial) for trial in matrix.trials if trial.topology == topology]
-        lines.append("")
-    return "\n".join(lines)
+    header = ("variant", "what is changed", "result", "why it is not green", "reported besides")
+    made = provenance(matrix.suite, matrix.date, matrix.seconds, matrix.reproduce)
+    return tables(summary(matrix), made, header, ((trial.topology, _cells(trial)) for trial in matrix.trials))
 
 
-def _row(trial: VariantTrial) -> str:
+def _cells(trial: VariantTrial) -> tuple[str, ...]:
     wrong = "; ".join((*((trial.error,) if trial.error else ()), *trial.alarms, *trial.remarks))
-    cells = (trial.variant, trial.text, trial.result, wrong, "; ".join(shortened(trial.news, SHOWN)))
-    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+    return trial.variant, trial.text, trial.result, wrong, "; ".join(shortened(trial.news, SHOWN))
 
 
 def write(matrix: VariantMatrix, path: Path) -> None:

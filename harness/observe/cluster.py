@@ -1,6 +1,7 @@
 """Reads the API objects of one cluster, every subject by itself and all of them side by side."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from harness.observe.dry_run import dry_run
 from harness.observe.reading import Reader, explain
 
 _EVENTS = 30
+_MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _OF_SAMPLE = f"!{experiment.LABEL}"
 """Selects what is not there for experiments only."""
@@ -112,6 +114,8 @@ class _Source:
                 )
             ),
         )
+        self._admission_lock = threading.Lock()
+        self._admission_read: dict[str, list[Object]] = {}
         self._gateways: tuple[Object, ...] = ()
         """The Services of east-west gateways in other namespaces."""
         self.secrets_read: list[Object] = []
@@ -247,20 +251,27 @@ class _Source:
                 yield raw, version, kind
 
     def webhooks(self) -> tuple[InjectionWebhook, ...]:
-        found = self._items("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations")
+        found = self._admission(_MUTATING)
         return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_injection_webhook(raw))
 
     def validating_webhooks(self) -> tuple[InjectionWebhook, ...]:
-        found = self._items("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations")
+        found = self._admission(_VALIDATING)
         return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_validation_webhook(raw))
 
     def other_webhooks(self) -> tuple[AdmissionWebhook, ...]:
         return tuple(
             istio_objects.admission_webhook(raw, kind)
-            for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-            for raw in self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s")
+            for kind in (_MUTATING, _VALIDATING)
+            for raw in self._admission(kind)
             if istio_objects.is_about_pods(raw) and not istio_objects.is_injection_webhook(raw)
         )
+
+    def _admission(self, kind: str) -> list[Object]:
+        """The webhook configurations of a kind: one reading for every subject that looks at them."""
+        with self._admission_lock:
+            if kind not in self._admission_read:
+                self._admission_read[kind] = self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s")
+            return self._admission_read[kind]
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"

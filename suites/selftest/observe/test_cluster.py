@@ -1,0 +1,48 @@
+"""How one cluster's objects are read."""
+
+from collections import Counter
+from typing import Any
+
+from kubernetes.client import ApiException
+
+from harness.kube.api import Object
+from harness.model.observation import Asked
+from harness.model.reading import ReadOutcome, Subject
+from harness.observe.cluster import read_cluster
+from suites.selftest.support.leaking_cluster import LeakingKube
+
+ASKED = Asked(mode="verify-only", installer="none", istio_version="", cni=False, load_balancer="", images="registry")
+ADMISSION = "/apis/admissionregistration.k8s.io/v1/"
+
+
+class CountingKube(LeakingKube):
+    """Counts what is read, and refuses some of it."""
+
+    def __init__(self, refused: str = "no path") -> None:
+        super().__init__("east", {})
+        self.read_paths = Counter[str]()
+        self.refused = refused
+
+    def read(self, path: str, **query: Any) -> Object | None:
+        """As the API server answers, or 403."""
+        self.read_paths[path] += 1
+        if path.endswith(self.refused):
+            raise ApiException(status=403)
+        return super().read(path, **query)
+
+
+def test_webhook_configurations_are_read_once() -> None:
+    """Injection and validation, and what other vendors have, come from one reading of each kind."""
+    kube = CountingKube()
+    read_cluster(kube, ASKED, 1)
+    assert {path: count for path, count in kube.read_paths.items() if path.startswith(ADMISSION)} == {
+        f"{ADMISSION}mutatingwebhookconfigurations": 1,
+        f"{ADMISSION}validatingwebhookconfigurations": 1,
+    }
+
+
+def test_every_subject_that_looks_at_refused_configurations_says_so() -> None:
+    read = read_cluster(CountingKube("/validatingwebhookconfigurations"), ASKED, 1)
+    outcomes = {reading.subject: reading.outcome for reading in read.reader.readings}
+    assert outcomes[Subject.WEBHOOKS] is ReadOutcome.READ
+    assert outcomes[Subject.VALIDATION] is outcomes[Subject.ADMISSION] is ReadOutcome.FORBIDDEN
