@@ -84,7 +84,7 @@ disconnected: $(VENV)/ready ## Prove that a run needs no network: one topology f
 preflight: $(VENV)/ready ## Only check whether a run could be made here
 	$(PYTEST) --preflight $(ARGS)
 
-picture: demo ## Take the README's picture anew, of the demo's broken run (needs Chromium)
+picture: demo ## Retake the README's picture: the demo's broken run (needs Chromium)
 	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
 bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     telling.set_defaults(run=_history)
     showing = commands.add_parser("demo", help="judge two recorded runs that ship with the suite")
     showing.add_argument("--output", type=Path, default=Path("output/demo"), help="directory (default: output/demo)")
-    showing.add_argument("--record", type=Path, help="instead, make the recorded runs anew from this observation")
+    showing.add_argument("--record", type=Path, help="instead, make the recorded runs again from this observation")
     showing.set_defaults(run=_demo)
     taking = commands.add_parser("picture", help="take the picture of a report with Chromium")
     taking.add_argument("report", type=Path, help="a report.html")

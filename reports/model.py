@@ -43,7 +43,7 @@ class Counts(Model):
     blocked: int = 0
     """Not judged because something they depend on is broken."""
     skipped: int = 0
-    """Not judged on purpose or for want of permission."""
+    """Not judged on purpose, or because a permission was missing."""
     unknown: int = 0
     """Not judged because the suite itself failed."""
 

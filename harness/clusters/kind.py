@@ -58,7 +58,7 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
         names: the topology's names: east, west.
         run: recorded before anything is made, so that a crash leaves nothing unknown.
         nodes: what they are made of.
-        log: told of each cluster, phase clusters.
+        log: where each cluster is recorded, phase clusters.
 
     Raises:
         UserError: a cluster could not be made; those that were are gone again.

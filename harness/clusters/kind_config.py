@@ -58,7 +58,7 @@ CAUSES = (
     (
         r"port is already allocated|address already in use",
         "a port it was given is taken by another program",
-        "run again: ports are chosen anew",
+        "run again: other ports are chosen",
     ),
     (r"no space left on device", "the disk is full", "free some space where the container engine keeps its data"),
     (

@@ -47,7 +47,7 @@ class LoadBalancer(Protocol):
         """End what runs outside of the clusters.
 
         Args:
-            log: told of it, phase cleanup.
+            log: where it is recorded, phase cleanup.
             keep: leave what gateways need to be reached.
         """
 

@@ -36,7 +36,7 @@ def add(clusters: Sequence[ClusterAccess], log: StepLog) -> None:
 
     Args:
         clusters: kind clusters that are to share a network.
-        log: told of the step, phase clusters.
+        log: where the step is recorded, phase clusters.
 
     Raises:
         UserError: a route could not be set.

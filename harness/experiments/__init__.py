@@ -72,7 +72,7 @@ class _Attempts:
         self.errors: dict[str, str] = {}
 
     def make(self, make: Callable[[], Seen], *requirements: str) -> Seen | None:
-        """What is seen for the sake of these requirements; None where none is wanted, or it did not come about."""
+        """What is observed for these requirements; None where none of them is wanted, or the experiment failed."""
         wanted = sorted(self.wanted.intersection(requirements))
         if not wanted:
             return None

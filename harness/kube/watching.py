@@ -86,7 +86,7 @@ class Watching:
             timeout: seconds.
             step: told what is being waited for.
             explain: asked on expiry for the reason; its words are added to the error.
-            hopeless: asked now and then why it can't come about any more, "" while it may; its words end the wait.
+            hopeless: asked now and then why it can no longer happen, "" while it can; an answer ends the wait.
 
         Raises:
             StepError: the time is over, or there is no hope; says what was last seen and why.

@@ -51,7 +51,7 @@ class Mesh:
         """The same mesh for work that does not depend on the steps before it: no cluster counts as impaired.
 
         Args:
-            log: told of every step from now on.
+            log: where every step is recorded from now on.
             settings: fields of the settings that differ.
         """
         return replace(self, log=log, settings=replace(self.settings, **settings), impaired=set())

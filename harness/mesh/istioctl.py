@@ -107,7 +107,7 @@ def operator(settings: MeshSettings, profile: str, values: dict[str, Any]) -> Op
 
 
 def _surroundings(settings: MeshSettings) -> dict[str, Any]:
-    """What istioctl has to be told of the cluster, and an operator finds out by itself."""
+    """Settings of the cluster that istioctl must be given, and that an operator detects."""
     found: dict[str, Any] = {}
     if settings.platform == "openshift":
         found["platform"] = "openshift"

@@ -1,4 +1,4 @@
-"""Starts pods of the mesh anew, as `kubectl rollout restart` does, without waiting for the old ones to drain."""
+"""Restarts pods of the mesh, as `kubectl rollout restart` does, without waiting for the old ones to drain."""
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
@@ -15,7 +15,7 @@ GRACE_SECONDS = 1
 
 
 def everything(mesh: Mesh) -> None:
-    """Start every control plane, then every gateway, then every workload of the sample anew."""
+    """Restart every control plane, then every gateway, then every workload of the sample."""
     system, sample = mesh.settings.system_namespace, mesh.settings.sample_namespace
     workloads = run_selector(mesh.settings)
     for namespace, pods in ((system, "app=istiod"), (system, "app=istio-eastwestgateway"), (sample, workloads)):
@@ -27,7 +27,7 @@ def everything(mesh: Mesh) -> None:
 
 @step(Phase.MESH)
 def restart(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str, selector: str) -> None:
-    """Start pods anew."""
+    """Restart pods."""
     kube = mesh.kube(cluster)
     found = kube.list("apps/v1", "Deployment", namespace, label_selector=selector)
     names = [each["metadata"]["name"] for each in found]

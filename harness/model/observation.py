@@ -31,7 +31,7 @@ class SuiteVersion(Model):
 
 
 class Asked(Model):
-    """What the run was asked to bring about, or, under verify-only, to find."""
+    """What the run was asked to make or, under verify-only, to find."""
 
     mode: Literal["install", "verify-only"]
     """`install`: the run configured the mesh. `verify-only`: it was there, and expectations are discovered."""

@@ -18,12 +18,12 @@ SCENARIOS = (
 )
 """The ids of all scenarios, in the order in which they are played."""
 ACTED, MENDED, WHOLE, FAILED = "acted", "mended", "whole", "failed"
-"""Names of moments: something was changed, it was changed back or is over, every client is served again, something did
-not come about."""
+"""Names of moments: something was changed, it was changed back or is over, every client is served again, a step
+failed."""
 
 
 class Moment(Model):
-    """Something that was done, or came about, while requests were sent."""
+    """Something that was done, or happened, while requests were sent."""
 
     name: str
     """What, in a few words; the same in every run."""

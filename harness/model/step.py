@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    """What the step was to bring about did not come about: the mesh or the environment is at fault."""
+    """The step did not reach its goal: the mesh or the environment is at fault."""
     ERROR = "error"
     """The suite itself failed."""
     SKIPPED = "skipped"

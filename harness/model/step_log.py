@@ -42,7 +42,7 @@ class StepLog:
     """The steps of a run. Safe to use from several threads: clusters are worked on side by side.
 
     Args:
-        listener: told of each step as it begins, waits and ends; called from the thread of the step.
+        listener: notified of each step as it begins, waits and ends; called from the thread of the step.
         earlier: steps that have been taken before, and belong to the run.
     """
 

@@ -1,7 +1,6 @@
 """Reads the API objects of one cluster, every subject by itself and all of them side by side."""
 
 import socket
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +15,9 @@ from harness.kube.api import KubeApi, Object, metadata
 from harness.model import expectations, experiment
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
-    AdmissionWebhook,
     ApiEvent,
     ClusterObservation,
     ConfigObject,
-    InjectionWebhook,
     MeshConfig,
     Namespace,
     Node,
@@ -33,11 +30,11 @@ from harness.model.cluster import (
 )
 from harness.model.observation import Asked
 from harness.observe import api_objects, istio_objects, secrets
+from harness.observe.admission import AdmissionWebhooks
 from harness.observe.dry_run import dry_run
 from harness.observe.reading import Reader, explain
 
 _EVENTS = 30
-_MUTATING, _VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _OF_SAMPLE = f"!{experiment.LABEL}"
 """Selects what is not there for experiments only."""
@@ -114,8 +111,6 @@ class _Source:
                 )
             ),
         )
-        self._admission_lock = threading.Lock()
-        self._admission_read: dict[str, list[Object]] = {}
         self._gateways: tuple[Object, ...] = ()
         """The Services of east-west gateways in other namespaces."""
         self.secrets_read: list[Object] = []
@@ -146,7 +141,7 @@ class _Source:
 
     def questions(self) -> tuple[Question, ...]:
         """Everything that is read; the slowest first."""
-        sample = self._asked.sample_namespace
+        sample, admission = self._asked.sample_namespace, AdmissionWebhooks(self._items)
         return (
             (Subject.DRY_RUN, "dry_run", lambda: dry_run(self._kube, sample), None),
             (Subject.NODES, "nodes", self.nodes, ()),
@@ -157,9 +152,9 @@ class _Source:
             (Subject.PODS, "pods", self.pods, ()),
             (Subject.SERVICES, "services", self.services, ()),
             (Subject.SAIL, "sail", self.sail, ()),
-            (Subject.WEBHOOKS, "webhooks", self.webhooks, ()),
-            (Subject.VALIDATION, "validating_webhooks", self.validating_webhooks, ()),
-            (Subject.ADMISSION, "other_webhooks", self.other_webhooks, ()),
+            (Subject.WEBHOOKS, "webhooks", admission.injection, ()),
+            (Subject.VALIDATION, "validating_webhooks", admission.validation, ()),
+            (Subject.ADMISSION, "other_webhooks", admission.others, ()),
             (Subject.CONFIG, "config", self.config, ()),
             (Subject.MESH_CONFIG, "mesh_config", self.mesh_config, ()),
             (Subject.REMOTE_SECRETS, "remote_secrets", self.remote_secrets, ()),
@@ -249,29 +244,6 @@ class _Source:
             version, found = self._newest(group, versions, plural)
             for raw in found:
                 yield raw, version, kind
-
-    def webhooks(self) -> tuple[InjectionWebhook, ...]:
-        found = self._admission(_MUTATING)
-        return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_injection_webhook(raw))
-
-    def validating_webhooks(self) -> tuple[InjectionWebhook, ...]:
-        found = self._admission(_VALIDATING)
-        return tuple(istio_objects.injection_webhook(raw) for raw in found if istio_objects.is_validation_webhook(raw))
-
-    def other_webhooks(self) -> tuple[AdmissionWebhook, ...]:
-        return tuple(
-            istio_objects.admission_webhook(raw, kind)
-            for kind in (_MUTATING, _VALIDATING)
-            for raw in self._admission(kind)
-            if istio_objects.is_about_pods(raw) and not istio_objects.is_injection_webhook(raw)
-        )
-
-    def _admission(self, kind: str) -> list[Object]:
-        """The webhook configurations of a kind: one reading for every subject that looks at them."""
-        with self._admission_lock:
-            if kind not in self._admission_read:
-                self._admission_read[kind] = self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s")
-            return self._admission_read[kind]
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
         path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"

@@ -108,7 +108,7 @@ def _json(text: str) -> Any:
 
 
 def serving_chain(kube: KubeApi, namespace: str, pod: str, timeout: float) -> tuple[Certificate, ...]:
-    """What istiod presents on 15012, leaf first; empty where no handshake comes about.
+    """What istiod presents on 15012, leaf first; empty where the handshake fails.
 
     Raises:
         TransportError: the port could not be forwarded.

@@ -154,7 +154,7 @@ def host_counters(clusters: Json, port: int, service: str) -> Counters:
 
 
 def host_stats(before: Counters, after: Counters) -> tuple[HostStats, ...]:
-    """The difference of each endpoint's counters; one that came anew, or was made anew, counts from zero."""
+    """The difference of each endpoint's counters; a new endpoint, or one that was replaced, counts from zero."""
 
     def since(endpoint: tuple[str, int], name: str) -> int:
         now, then = after[endpoint].get(name, 0), before.get(endpoint, {}).get(name, 0)

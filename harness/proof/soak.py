@@ -56,7 +56,7 @@ def soak(formed: FormedMesh, runs: int, experiments: int, listener: Listener, ou
         formed: the mesh.
         runs: how often.
         experiments: in how many of them, the first ones, experiments are made too.
-        listener: told of every step.
+        listener: notified of every step.
         output: observations with an alarm are written there.
     """
     done = []

@@ -135,7 +135,7 @@ class MeshRun:
 
     @property
     def asked(self) -> Asked:
-        """What the run was asked to bring about."""
+        """What the run was asked to make."""
         settings, balancer = self._settings, self.site.balancer
         return Asked(
             mode="install",
@@ -245,7 +245,7 @@ class FormedMesh:
         """Run the procedure again, without the workloads for experiments, and restart every pod.
 
         Args:
-            log: told of every step.
+            log: where every step is recorded.
             from_nothing: remove the mesh first.
         """
         mesh = self.mesh.restarted(log, experiments=False)

@@ -188,7 +188,7 @@ def verify(
         environment: where it runs.
         run_id: id of the run.
         started: when it began.
-        log: told of every step.
+        log: where every step is recorded.
     """
     kubes = {access.name: Kube(access) for access in accesses}
     options = placed(options, run_id)

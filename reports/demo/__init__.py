@@ -42,7 +42,7 @@ def show(output: Path) -> int:
 
 
 def record(observation: Observation, directory: Path) -> None:
-    """Make the recorded runs anew from a good observation.
+    """Make the recorded runs from a good observation.
 
     Raises:
         UserError: the observation is of another topology than the one that the demo shows.

@@ -40,7 +40,7 @@ every second one of which goes there, that is 3."""
 def played(observation: Observation, evidence: Evidence, scenario: str) -> Iterator[Scenario]:
     """The recording of a scenario; with a reservation, nothing where it was not played.
 
-    What did not come about in it is a finding; where the clients could not keep their rate nothing is judged.
+    What failed in it is a finding; where the clients could not keep their rate nothing is judged.
     """
     seen = observation.resilience
     if seen is None or not {scenario} & {*seen.scenarios, *seen.prevented, *seen.errors}:

@@ -101,7 +101,7 @@ def test_res_intermediate_rotation(observation: Observation, evidence: Evidence)
 def test_res_root_rotation(observation: Observation, evidence: Evidence) -> None:
     """The root is rotated through a bundle of both, without a restart and without a request being lost.
 
-    With ISTIO_MULTIROOT_MESH, and the proxies' agents told of trust bundles (both set when the mesh is installed for
+    With ISTIO_MULTIROOT_MESH and trust bundles sent to the proxies' agents (both set when the mesh is installed for
     this suite, and declared as deviations), every `cacerts` gets in turn: the old intermediate with both roots; an
     intermediate of the new root with both roots; the same with the new root alone. Each step waits until every proxy
     has followed. In the end every leaf is signed by the new intermediate, and the new root alone is trusted.

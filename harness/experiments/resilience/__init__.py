@@ -64,7 +64,7 @@ def _traffic(mesh: Mesh) -> LoadGenerator:
 
 
 def _played(spec: ScenarioSpec, stage: Stage) -> Scenario:
-    """One scenario; what did not come about after it began is a moment of it.
+    """Play one scenario; what fails after it began is recorded as a moment of it.
 
     Raises:
         StepError: the mesh did not serve before it began.

@@ -38,7 +38,7 @@ def intermediate(stage: Stage) -> None:
     _plug_in(stage, new)
     _await_signers(stage, new)
     stage.note("control planes sign with the new intermediates")
-    # A leaf is renewed half way through its life, which is a day; workloads that begin anew get one at once.
+    # A leaf is renewed half way through its life, which is a day; workloads that restart get one at once.
     for cluster in stage.clusters:
         stage.restart(cluster, stage.sample_namespace, f"helloworld-{cluster.version}")
         stage.restart(cluster, stage.sample_namespace, expectations.SLEEP)

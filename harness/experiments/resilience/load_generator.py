@@ -91,7 +91,7 @@ class LoadClient:
     process: str = ""
 
     def interrupted(self, now: float, reason: str) -> None:
-        """Note that nothing has been sent since the last request: one interruption, however often it is tried anew."""
+        """Note that nothing has been sent since the last request: one interruption, however often it is retried."""
         at = max((request.sent for request in self.requests), default=0.0)
         if self.interruptions and self.interruptions[-1].at == at:
             self.interruptions.pop()

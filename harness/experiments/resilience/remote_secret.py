@@ -156,7 +156,7 @@ def _await_synced(stage: Stage, primary: Cluster, watched: Cluster, opened: Open
 
 
 def _await_used(stage: Stage, watched: Cluster, secret: str) -> bool:
-    """Wait until an API server has been shown a token that nobody but a control plane has. Whether that came about."""
+    """Wait until a control plane, which alone has the token, has used it; returns whether it has."""
 
     def pending(seen: Object | None) -> str:
         return "" if seen and _LAST_USED in (seen["metadata"].get("labels") or {}) else "istiod has not used the token"
@@ -180,7 +180,7 @@ def _revoked(stage: Stage, watched: Cluster, token: str) -> bool:
 
 
 def _await_refused(stage: Stage, watched: Cluster, token: str) -> bool:
-    """Wait until an API server takes a token no more: it remembers for 10 s that it did. Whether that came about."""
+    """Wait until an API server refuses a token, which it caches for 10 s; returns whether it does."""
     try:
         wait_until(
             lambda: "the token is accepted" if _accepted(stage, watched, token) else "",

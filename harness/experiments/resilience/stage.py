@@ -81,7 +81,7 @@ class Stage:
         return seconds * self.mesh.settings.timeout_scale
 
     def note(self, name: str, cluster: Cluster | None = None, detail: str = "", at: float | None = None) -> None:
-        """Note what was just done, or came about; now, unless it is known to have been earlier."""
+        """Note what was just done, or has just happened; `at` where it was earlier."""
         when = self.load.now if at is None else at
         self.moments.append(Moment(name=name, at=when, cluster=cluster.name if cluster else "", detail=detail))
 
@@ -102,7 +102,7 @@ class Stage:
         A request that hangs is known to have failed only when its time is over, so one looks back for so long.
 
         Raises:
-            StepError: that did not come about; says what was last seen.
+            StepError: the time is over; says what was last seen.
         """
         apart = {cluster.name: versions_apart(self.mesh.topology, cluster) for cluster in self.clusters}
         since, back, timeout = self.load.now, QUIET_SECONDS + self.load.limit, self.seconds(seconds)

@@ -62,7 +62,7 @@ def unpack(path: Path, log: StepLog, cache: Path | None = None) -> Unpacked:
 
     Args:
         path: the archive.
-        log: told of the progress, phase images.
+        log: where the progress is recorded, phase images.
         cache: directory to keep it in; the user's cache directory by default.
 
     Raises:

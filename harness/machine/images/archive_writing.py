@@ -68,7 +68,7 @@ def write(path: Path, images: LocalImages, log: StepLog) -> ArchiveList:
     Args:
         path: the file; it appears there when it is whole.
         images: what goes in, with the programs.
-        log: told of the progress, phase images.
+        log: where the progress is recorded, phase images.
 
     Returns:
         The list.

@@ -277,7 +277,7 @@ def signed_by_itself(observation: Observation, primary: Cluster, ca: Ca) -> Obse
     """Everything that a control plane signs comes from a CA of its own; `cacerts` stays as it is."""
     names = {cluster.name for cluster in observation.topology.served_by(primary)}
 
-    def anew(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    def reissued(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
         return (make(chain[0], Shape(), ca), ca.certificate) if chain else ()
 
     for name in names:
@@ -298,17 +298,17 @@ def signed_by_itself(observation: Observation, primary: Cluster, ca: Ca) -> Obse
             ),
             control_planes=each(
                 observed.control_planes,
-                lambda plane: plane.model_copy(update={"serving_chain": anew(plane.serving_chain)}),
+                lambda plane: plane.model_copy(update={"serving_chain": reissued(plane.serving_chain)}),
             ),
             proxies=each(
                 observed.proxies,
-                lambda proxy: proxy.model_copy(update={"chain": anew(proxy.chain), "roots": (ca.certificate,)}),
+                lambda proxy: proxy.model_copy(update={"chain": reissued(proxy.chain), "roots": (ca.certificate,)}),
             ),
         )
     return probes(
         observation,
         lambda probe: (
-            probe.model_copy(update={"certificates": anew(probe.certificates)})
+            probe.model_copy(update={"certificates": reissued(probe.certificates)})
             if probe.target in names and probe.certificates
             else probe
         ),

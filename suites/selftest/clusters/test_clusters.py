@@ -138,7 +138,7 @@ class TestKind:
     def test_nodes_that_are_not_found(
         self, found: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Kind is told of no other engine or network, and clusters that are elsewhere all the same are an error."""
+        """Kind is given no other engine or network; clusters that are elsewhere all the same are an error."""
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
         monkeypatch.setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", "other")

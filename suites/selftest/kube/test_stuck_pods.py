@@ -67,7 +67,7 @@ def test_a_state_that_lasts_is_given_up_with_its_reason(reasons: Sequence[str]) 
 
 
 def test_a_registry_that_hiccups_is_waited_for() -> None:
-    """The time begins anew after every look without the trouble."""
+    """The time starts again after every look without the trouble."""
     look = Looks()
     assert look(0, _pod("ErrImagePull")) == ""
     assert look(20, _pod("")) == ""

@@ -180,7 +180,7 @@ def test_counters_are_compared_over_a_sequence() -> None:
     assert [(s.requests, s.errors, s.connect_failures) for s in stats] == [(5, 0, 1), (3, 1, 0)]
     recorded = envoy.host_counters(RAW["clusters"], 5000, "helloworld.sample.svc.")
     assert sum(found["rq_total"] for found in recorded.values()) == 412
-    # A host made anew begins at zero.
+    # A host that was replaced begins at zero.
     assert envoy.host_stats(after, before)[0].requests == 10
 
 

@@ -76,7 +76,7 @@ class BoomError(Exception):
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that is waited for without a watch has come about."""
+    """Everything that is waited for without a watch is there."""
     for module in (waits, gateways, remote_secrets, policies, experiments, api_servers, reported):
         monkeypatch.setattr(module, "await_true", lambda *_: None)
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())

@@ -296,7 +296,7 @@ def test_matrices_of_several_runs_are_printed_as_one_text(
 
 def test_published_schema_is_current() -> None:
     assert detection.published_schema() == detection.schema(), (
-        "write it anew: python -m reports schema --of=DetectionMatrix > reports/schema/detection-matrix-v1.json"
+        "write it again: python -m reports schema --of=DetectionMatrix > reports/schema/detection-matrix-v1.json"
     )
 
 

@@ -181,7 +181,7 @@ class FakeKube(KubeApi):
 
 
 class _MissingError(Exception):
-    """What the client is told of an object that is not there."""
+    """The client's error for an object that is not there."""
 
     status, reason, body, headers = 404, "NotFound", "", None
 

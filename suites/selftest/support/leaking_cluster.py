@@ -185,6 +185,6 @@ class LeakingKube(FakeKube):
 
     @contextmanager
     def forward(self, *_: Any, **__: Any) -> Iterator[socket]:
-        """No connection comes about."""
+        """Every connection fails."""
         raise OSError(EVERYTHING)
         yield

@@ -1,7 +1,7 @@
 """Other certificates in `cacerts`, taken up by the control plane, or not, as each fault says.
 
 istiod reads `cacerts` where the kubelet mounts it, and takes a change up while it runs: another intermediate under the
-same root, if it verifies (istio, pilot/pkg/bootstrap/istio_ca.go). Another root it takes up when it is started anew.
+same root, if it verifies (istio, pilot/pkg/bootstrap/istio_ca.go). It adopts another root when it is restarted.
 """
 
 import time
@@ -40,7 +40,7 @@ _LOG_LINES = 200
 
 @contextmanager
 def root_differs(live: LiveMesh) -> Iterator[None]:
-    """Give West a CA under another root, and start its control plane, gateway and workloads anew."""
+    """Give West a CA under another root, and restart its control plane, gateway and workloads."""
     other = pki.make(live.mesh.topology).clusters[live.west.name]
     own = live.certificates.clusters[live.west.name]
     try:
@@ -106,15 +106,15 @@ def intermediate_no_pathlen(live: LiveMesh) -> Iterator[None]:
 
 @contextmanager
 def intermediate_shared(live: LiveMesh) -> Iterator[None]:
-    """Give West the intermediate of East; what West's control plane has certified is certified anew."""
+    """Give West the intermediate of East; what West's control plane has certified gets new certificates."""
     own, shared = (live.certificates.clusters[cluster.name] for cluster in (live.west, live.east))
     try:
         write_cacerts(live, live.west, shared.entries)
-        _certify_anew(live, live.west)
+        _renew_leaves(live, live.west)
         yield
     finally:
         write_cacerts(live, live.west, own.entries)
-        _certify_anew(live, live.west)
+        _renew_leaves(live, live.west)
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _create(live: LiveMesh, cluster: Cluster, before: Object) -> None:
 
 
 def renewed(live: LiveMesh, primary: Cluster, root: str | None) -> None:
-    """Start everything anew that a control plane has certified: itself, then gateways, then workloads.
+    """Restart everything that a control plane has certified: itself, then gateways, then workloads.
 
     Args:
         live: the mesh.
@@ -233,8 +233,8 @@ def renewed(live: LiveMesh, primary: Cluster, root: str | None) -> None:
     await_connected(live, primary)
 
 
-def _certify_anew(live: LiveMesh, cluster: Cluster) -> None:
-    """Start what a control plane has certified anew; nothing on a remote, whose CA has certified nothing."""
+def _renew_leaves(live: LiveMesh, cluster: Cluster) -> None:
+    """Restart what a control plane has certified; nothing on a remote, whose CA has certified nothing."""
     if cluster.is_primary:
         restart_gateways(live, (cluster,))
         restart_sample(live, (cluster,))

@@ -87,7 +87,7 @@ def webhook_not_serving(live: LiveMesh) -> Iterator[None]:
         for cluster in served:
             title = "Wait until nobody answers at istiod's Service"
             await_true(live, cluster, title, partial(_still_answers, live, cluster))
-            stack.enter_context(_webhooks_anew(live, cluster))
+            stack.enter_context(_webhooks_reconnected(live, cluster))
         for cluster in served:
             await_true(live, cluster, "Wait until no pod is injected", partial(_injects, live, cluster))
         yield
@@ -109,8 +109,8 @@ def _still_answers(live: LiveMesh, cluster: Cluster) -> str:
 
 
 @contextmanager
-def _webhooks_anew(live: LiveMesh, cluster: Cluster) -> Iterator[None]:
-    """Let an API server connect to its injection webhooks anew.
+def _webhooks_reconnected(live: LiveMesh, cluster: Cluster) -> Iterator[None]:
+    """Make an API server open new connections to its injection webhooks.
 
     It keeps connections for 90 s after their last use, and a connection outlives the endpoint that it was made to. One
     is kept for each configuration of a webhook: a path with another spelling gets one of its own.
@@ -184,7 +184,7 @@ def _on_primaries(live: LiveMesh, manifest: Object) -> Iterator[None]:
 
 @contextmanager
 def trust_domains_differ(live: LiveMesh) -> Iterator[None]:
-    """Give West another trust domain; its control plane, gateway and workloads are started anew."""
+    """Give West another trust domain; restart its control plane, gateway and workloads."""
 
     def change(mesh: dict[str, Any]) -> None:
         mesh["trustDomain"] = "west.local"
@@ -195,7 +195,7 @@ def trust_domains_differ(live: LiveMesh) -> Iterator[None]:
 
 @contextmanager
 def mesh_ids_differ(live: LiveMesh) -> Iterator[None]:
-    """Give West another mesh id; its control plane, gateway and workloads are started anew."""
+    """Give West another mesh id; restart its control plane, gateway and workloads."""
 
     def of_mesh(mesh: dict[str, Any]) -> None:
         mesh.setdefault("defaultConfig", {})["meshId"] = "mesh2"
@@ -209,7 +209,7 @@ def mesh_ids_differ(live: LiveMesh) -> Iterator[None]:
 
 @contextmanager
 def cluster_name_taken(live: LiveMesh) -> Iterator[None]:
-    """Call the primary West what East is called; its control plane, gateway and workloads are started anew."""
+    """Give the primary West the name of East; restart its control plane, gateway and workloads."""
     name = live.east.cluster_name
 
     def of_values(values: dict[str, Any]) -> None:
@@ -238,7 +238,7 @@ def _reconfigured(
     values: Callable[[dict[str, Any]], None] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Change a primary's mesh configuration, what it injects with, and its environment; and start everything anew."""
+    """Change a primary's mesh configuration, what it injects with, and its environment; restart everything."""
     edits = list(_edits(live, primary, mesh, values, variables))
     before = [(reference, undo(existing(live, primary, reference), change)) for reference, change in edits]
     try:
@@ -276,7 +276,7 @@ def _edit(live: LiveMesh, primary: Cluster, edits: Sequence[tuple[Reference, Obj
     for (api_version, kind, name, namespace), change in settings:
         with environment_faults():
             live.kube(primary).merge(api_version, kind, name, change, namespace)
-    # Proxies that it still serves by their former name need not come back: they are started anew.
+    # Proxies that it still serves by their former name need not come back: they are restarted.
     run_istiod_as(live, primary, deployment, ready=False)
     await_rollout(live, primary, live.mesh.settings.system_namespace, ISTIOD)
     restart_gateways(live, (primary,))

@@ -42,7 +42,7 @@ def gateway_down(live: LiveMesh) -> Iterator[None]:
 def gateway_no_address(live: LiveMesh) -> Iterator[None]:
     """Make the last gateway's Service one without a load balancer; afterwards with the same address as before.
 
-    Control planes that use the gateway are started anew: until then they know its former address (Istio,
+    Control planes that use the gateway are restarted: until then they know its former address (Istio,
     kube/controller, addOrUpdateService: a Service that has lost its addresses is passed over). Where remotes have their
     control plane through it, connections that stand end: a cloud's load balancer goes with the Service, while MetalLB's
     lets them go on.

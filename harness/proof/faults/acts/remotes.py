@@ -69,14 +69,14 @@ def istiod_on_remote(live: LiveMesh) -> Iterator[None]:
 
 @contextmanager
 def injection_path(live: LiveMesh) -> Iterator[None]:
-    """Let the remote be injected as if it were East, and start its workloads anew."""
-    with _sample_anew(live, _injected_as_east(live)):
+    """Inject the remote as if it were East, and restart its workloads."""
+    with _sample_restarted(live, _injected_as_east(live)):
         yield
 
 
 @contextmanager
-def _sample_anew(live: LiveMesh, *changes: AbstractContextManager[None]) -> Iterator[None]:
-    """Make changes by which the remote's sidecars do not get ready, and start the sample anew, also without them."""
+def _sample_restarted(live: LiveMesh, *changes: AbstractContextManager[None]) -> Iterator[None]:
+    """Make changes that keep the remote's sidecars from getting ready; restart the sample now and at the end."""
     with ExitStack() as made:
         for change in changes:
             made.enter_context(change)
@@ -120,7 +120,7 @@ def cluster_names_equal(live: LiveMesh) -> Iterator[None]:
         with cluster_name_taken(live):
             yield
         return
-    with _sample_anew(live, _secret_renamed(live), _injected_as_east(live)):
+    with _sample_restarted(live, _secret_renamed(live), _injected_as_east(live)):
         yield
 
 
@@ -162,22 +162,22 @@ def discovery_address_stale(live: LiveMesh) -> Iterator[None]:
     reference = Reference("v1", "Service", GATEWAY, system)
     before = existing(live, primary, reference)
     former = addresses(before)[0]
-    anew = {**bare(before), "spec": {key: before["spec"][key] for key in ("type", "selector")}}
-    anew["spec"]["ports"] = [{key: each[key] for key in ("name", "port")} for each in before["spec"]["ports"]]
-    placeholder = {**anew, "metadata": {"name": PLACEHOLDER, "namespace": system}}
-    placeholder["spec"] = {**anew["spec"], "selector": NOWHERE, "loadBalancerIP": former}
+    again = {**bare(before), "spec": {key: before["spec"][key] for key in ("type", "selector")}}
+    again["spec"]["ports"] = [{key: each[key] for key in ("name", "port")} for each in before["spec"]["ports"]]
+    placeholder = {**again, "metadata": {"name": PLACEHOLDER, "namespace": system}}
+    placeholder["spec"] = {**again["spec"], "selector": NOWHERE, "loadBalancerIP": former}
     try:
         delete(live, primary, reference)
         _cut(live)
         # Load balancers hand freed addresses out again: somebody else has to ask for it first.
         with present(live, primary, placeholder):
             _await_address(live, PLACEHOLDER)
-            _create(live, anew)
+            _create(live, again)
             _await_address(live, GATEWAY)
         yield
     finally:
         delete(live, primary, reference)
-        _create(live, {**anew, "spec": {**anew["spec"], "loadBalancerIP": former}})
+        _create(live, {**again, "spec": {**again["spec"], "loadBalancerIP": former}})
         _await_address(live, GATEWAY)
         _require_address(live, former)
         await_connected(live, primary)
