@@ -54,8 +54,10 @@ class VariantTrial(Model):
 
 
 NEWS = 12
-_VARIES = re.compile(r"-[0-9a-f]{6,10}-[a-z0-9]{5}\b|\d+(\.\d+)*(e-?\d+)?")
-"""The generated part of a pod's name, and every number."""
+_SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+"""Of what Kubernetes generates names (apimachinery, util/rand)."""
+_VARIES = re.compile(rf"(-{_SAFE}{{6,10}})?-{_SAFE}{{5}}\b|\d+(\.\d+)*(e-?\d+)?|(?<=refused): .*")
+"""The generated part of a pod's name, every number, and in which words a connection was refused."""
 
 
 def compare(

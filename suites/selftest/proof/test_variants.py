@@ -223,10 +223,22 @@ def test_a_green_mesh_is_green_and_what_is_new_is_told() -> None:
     assert (trial.result, trial.alarms, trial.news) == (VariantResult.GREEN, (), ("A: new",))
 
 
-def test_another_pod_and_another_number_are_no_news() -> None:
-    before = (_judgement("A", Verdict.PASS, "proxy sample/sleep-5c879679fc-np87x: 398 requests, p50 3.4 ms"),)
-    after = _judgement("A", Verdict.PASS, "proxy sample/sleep-6d879679fc-ab12x: 401 requests, p50 3 ms")
-    assert compare(VARIANT, "multi-primary", before, (after,), ()).news == ()
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "proxy sample/sleep-5c879679fc-np87x: 398 requests, p50 3.4 ms",
+            "proxy sample/sleep-7c7c94bf-mnk4v: 401 requests, p50 3 ms",
+        ),
+        ("Pod istio-cni/istio-cni-node-npc8k is ready", "Pod istio-cni/istio-cni-node-9x2bz is ready"),
+        ("without a certificate: refused: connection reset", "without a certificate: refused: unexpected eof"),
+    ],
+)
+def test_another_pod_number_or_way_to_be_refused_is_no_news(before: str, after: str) -> None:
+    judged = compare(
+        VARIANT, "multi-primary", (_judgement("A", Verdict.PASS, before),), (_judgement("A", Verdict.PASS, after),), ()
+    )
+    assert judged.news == ()
 
 
 @pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.BLOCKED, Verdict.UNKNOWN, Verdict.SKIPPED])
