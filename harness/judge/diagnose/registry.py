@@ -24,6 +24,7 @@ MODULES = (
     "proxy_protocol",
     "gateways",
     "exposure",
+    "plain_istiod",
     "remote_secrets",
     "remote_secrets_in_use",
     "network",

@@ -56,3 +56,20 @@ def skewed(topology: Topology, namespace: str) -> Spec:
 def plaintext_for_helloworld() -> Spec:
     """A PeerAuthentication's: one workload takes plaintext, whatever its namespace says."""
     return {"selector": {"matchLabels": {"app": expectations.HELLOWORLD}}, "mtls": {"mode": "PERMISSIVE"}}
+
+
+PLAIN_PORT = 15010
+"""Where istiod gives configuration without TLS."""
+
+
+def plain_gateway() -> Spec:
+    """A Gateway's: istiod's port without TLS at the east-west gateways."""
+    port = {"number": PLAIN_PORT, "name": "tcp-istiod-plain", "protocol": "TCP"}
+    return {"selector": {"istio": "eastwestgateway"}, "servers": [{"port": port, "hosts": ["*"]}]}
+
+
+def plain_route(system: str, gateway: str) -> Spec:
+    """A VirtualService's: from that Gateway to istiod."""
+    destination = {"host": f"istiod.{system}.svc.cluster.local", "port": {"number": PLAIN_PORT}}
+    rule = {"match": [{"port": PLAIN_PORT}], "route": [{"destination": destination}]}
+    return {"hosts": ["*"], "gateways": [gateway], "tcp": [rule]}

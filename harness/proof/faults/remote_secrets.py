@@ -295,7 +295,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("CP-REMOTE-NO-ISTIOD", "CP-REMOTE-PROFILE", "CP-CONTROL-PLANE-CLUSTERS"), UNREAD, PR),
             Consequence(("NET-ROUTES",), "neither are its pods known nor can anything be sent from there", SN),
             Consequence(("NET-DISTINCT", "GW-AVAILABLE", "GW-ADDRESS", "GW-REACHABLE"), UNREAD, MN),
-            Consequence(("GW-EXPOSE-SERVICES", "GW-DATAPATH", "GW-HARDENED"), UNREAD, MN),
+            Consequence(("GW-EXPOSE-SERVICES", "GW-DATAPATH", "GW-HARDENED", "GW-ISTIOD-PLAIN"), UNREAD, MN),
         ),
         live=True,
         act=api_servers.down,

@@ -15,6 +15,7 @@ from suites.selftest.conformance import (
     test_certificates,
     test_control_plane,
     test_experiments,
+    test_gateway_exposure,
     test_gateways,
     test_traffic,
 )
@@ -25,6 +26,7 @@ MODULES = (
     test_certificates,
     test_control_plane,
     test_experiments,
+    test_gateway_exposure,
     test_gateways,
     test_traffic,
 )

@@ -35,6 +35,7 @@ BY_OBJECTS = (
     "gateway-unlabelled",
     "services-not-exposed",
     "istiod-not-exposed",
+    "istiod-exposed-plain",
     "secret-missing",
     "secret-misplaced",
     "secret-unlabelled",

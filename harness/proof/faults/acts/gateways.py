@@ -180,15 +180,15 @@ def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None
         live.kube(cluster).wait(*gateway_service(live), pending=pending, timeout=timeout, step=opened)
 
 
-def await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool) -> None:
-    """Wait until a gateway's Envoy listens on 15443, or does not."""
+def await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool, port: int = expectations.MESH_PORT) -> None:
+    """Wait until a gateway's Envoy listens on a port, by default 15443, or does not."""
     system = live.mesh.settings.system_namespace
 
     def pending() -> str:
         answers = [envoy.listeners(answer) for answer in ask(live, cluster, system, NAME, LISTENERS)]
         if not answers:
             raise StepError(f"no gateway is ready on {cluster.name}")
-        there = [any(found.port == expectations.MESH_PORT for found in listeners) for listeners in answers]
+        there = [any(found.port == port for found in listeners) for listeners in answers]
         return "" if all(listening is wanted for listening in there) else "the gateway has its former listeners"
 
     await_true(live, cluster, f"Wait until the gateway {'listens' if wanted else 'is closed'}", pending)

@@ -1,0 +1,40 @@
+"""East-west gateways that expose too much, made on a live mesh and undone."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from harness.base.parallel import in_parallel
+from harness.model.topology import Cluster
+from harness.proof.faults import configuration
+from harness.proof.faults.acts import gateways
+from harness.proof.faults.acts.policies import NETWORKING
+from harness.proof.live.changes import present
+from harness.proof.live.live_mesh import LiveMesh
+
+NAME = "istiod-plain"
+"""The name of the Gateway and of the VirtualService."""
+
+
+@contextmanager
+def istiod_exposed_plain(live: LiveMesh) -> Iterator[None]:
+    """Lead 15010 of the gateways that West's primary configures to istiod."""
+    primary, system, port = live.signer, live.mesh.settings.system_namespace, configuration.PLAIN_PORT
+    topology = live.mesh.topology
+    opened = [cluster for cluster in topology.served_by(primary) if topology.has_gateway(cluster)]
+
+    def await_open(cluster: Cluster, wanted: bool) -> None:
+        gateways.await_listening(live, cluster, wanted=wanted, port=port)
+
+    try:
+        with ExitStack() as undoing:
+            for kind, spec in (
+                ("Gateway", configuration.plain_gateway()),
+                ("VirtualService", configuration.plain_route(system, NAME)),
+            ):
+                metadata = {"name": NAME, "namespace": system}
+                manifest = {"apiVersion": NETWORKING, "kind": kind, "metadata": metadata, "spec": spec}
+                undoing.enter_context(present(live, primary, manifest))
+            in_parallel(lambda cluster: await_open(cluster, True), opened)
+            yield
+    finally:
+        in_parallel(lambda cluster: await_open(cluster, False), opened)

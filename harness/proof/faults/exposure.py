@@ -1,0 +1,48 @@
+"""Faults of what east-west gateways expose."""
+
+from harness.model import expectations
+from harness.model.cluster import ConfigObject
+from harness.model.observation import Observation
+from harness.model.proxy import FilterChain, Listener, Proxy
+from harness.proof.faults import configuration
+from harness.proof.faults.acts import exposure as acts
+from harness.proof.faults.edit import on, signer, with_config
+from harness.proof.faults.fault import MN, PR, Fault, either
+
+
+def _istiod_plain(observation: Observation) -> Observation:
+    primary, system = signer(observation), observation.asked.system_namespace
+    specs = {"Gateway": configuration.plain_gateway(), "VirtualService": configuration.plain_route(system, acts.NAME)}
+    items = [
+        ConfigObject(
+            api_version="networking.istio.io/v1", kind=kind, namespace=system, name=acts.NAME, spec=spec, generation=1
+        )
+        for kind, spec in specs.items()
+    ]
+    changed = with_config(observation, (primary,), *items)
+    for cluster in observation.topology.served_by(primary):
+        own = expectations.gateway_proxies(changed[cluster])
+        proxies = tuple(_open(proxy) if proxy in own else proxy for proxy in changed[cluster].proxies)
+        changed = on(changed, cluster, proxies=proxies)
+    return changed
+
+
+def _open(proxy: Proxy) -> Proxy:
+    to = f"outbound|{configuration.PLAIN_PORT}||istiod.istio-system.svc.cluster.local"
+    name = f"0.0.0.0_{configuration.PLAIN_PORT}"
+    listener = Listener(name=name, port=configuration.PLAIN_PORT, chains=(FilterChain(clusters=(to,)),))
+    return proxy.model_copy(update={"listeners": (*proxy.listeners, listener)})
+
+
+FAULTS = (
+    Fault(
+        "istiod-exposed-plain",
+        "the gateways of West's primary lead 15010 to istiod, which has no TLS there",
+        _istiod_plain,
+        "istiod-exposed-plain",
+        frozenset({"GW-ISTIOD-PLAIN"}),
+        where=either(MN, PR),
+        live=True,
+        act=acts.istiod_exposed_plain,
+    ),
+)
