@@ -217,12 +217,13 @@ def entrances(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH
 
 
 def _own(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Entrance, ...]:
-    found = services(seen[cluster.name], cluster.network)
-    own = [entrance for service in found for entrance in _entrances(service, announced_port(service))]
+    found, rows = services(seen[cluster.name], cluster.network), reported(topology, seen, cluster)
+    # A Service without the label is a gateway by meshNetworks, which name its port: then what istiod reports counts.
+    told = [service for service in found if network(service) or not rows]
+    own = [entrance for service in told for entrance in _entrances(service, announced_port(service))]
     if any(map(awaits_address, found)):
         return tuple(own)
     there = {(entrance.address, entrance.port) for entrance in own}
-    rows = reported(topology, seen, cluster)
     more = [Entrance(row.address, row.port, MESH_PORT) for row in rows if (row.address, row.port) not in there]
     if more and all(map(known_by_name, found)):
         # A name may resolve otherwise here than where istiod asks: what istiod reports is what clients are given.

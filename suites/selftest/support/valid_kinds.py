@@ -247,7 +247,127 @@ def pending_beside(observation: Observation) -> Observation:
     return on(observation, west(observation), services=(pending, *observation[west(observation)].services))
 
 
+def gateway_api_attached(observation: Observation) -> Observation:
+    """The chapter's Deployments and Services, opened by Gateways of the Gateway API that name the Services."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        service = gateway(seen, cluster)
+        host = f"{service.name}.{service.namespace}.svc.cluster.local"
+        options = {"gateway.istio.io/listener-protocol": "auto-passthrough"}
+        listener = {
+            "name": "cross-network",
+            "port": 15443,
+            "protocol": "TLS",
+            "tls": {"mode": "Passthrough", "options": options},
+        }
+        spec = {
+            "gatewayClassName": "istio",
+            "addresses": [{"type": "Hostname", "value": host}],
+            "listeners": [listener],
+        }
+        made = ConfigObject(
+            api_version="gateway.networking.k8s.io/v1",
+            kind="Gateway",
+            namespace=service.namespace,
+            name="cross-network",
+            spec=spec,
+        )
+        others = tuple(item for item in seen[cluster].config if item.kind != "Gateway")
+        return on(seen, cluster, config=(*others, made))
+
+    return everywhere(observation, change)
+
+
+def mesh_networks_by_address(observation: Observation) -> Observation:
+    """The mesh configuration names networks with the addresses of their gateways; no Service and no namespace does."""
+    return _mesh_networks(observation, lambda service: [{"address": each, "port": 15443} for each in service.ingress])
+
+
+def mesh_networks_by_service(observation: Observation) -> Observation:
+    """The same, with the gateways' Services by their names in the registry."""
+
+    def named(service: Service) -> list[dict[str, Any]]:
+        return [{"registryServiceName": f"{service.name}.{service.namespace}.svc.cluster.local", "port": 15443}]
+
+    return _mesh_networks(observation, named)
+
+
+def mesh_networks_renamed(observation: Observation) -> Observation:
+    """The same, where the Services have names of their own."""
+
+    def named(service: Service) -> list[dict[str, Any]]:
+        return [{"registryServiceName": f"{service.name}.{service.namespace}.svc.cluster.local", "port": 15443}]
+
+    changed = everywhere(observation, lambda seen, cluster: gateway_is(seen, cluster, name="crossing"))
+    return _mesh_networks(changed, named)
+
+
+def mesh_networks_port(observation: Observation) -> Observation:
+    """The same by address, and West's gateway is entered at 443, which only the mesh configuration says."""
+    cluster, service = west(observation), gateway(observation, west(observation))
+    ports = tuple(
+        port.model_copy(update={"port": 443}) if port.port == expectations.MESH_PORT else port for port in service.ports
+    )
+    (address,) = service.ingress
+    changed = _at_port(gateway_is(observation, cluster, ports=ports), cluster, address, 443)
+
+    def named(seen: Service) -> list[dict[str, Any]]:
+        return [{"address": seen.ingress[0], "port": 443 if gateways.has_port(seen, 443) else 15443}]
+
+    return _mesh_networks(changed, named)
+
+
+def _mesh_networks(observation: Observation, gateways_of: Callable[[Service], list[dict[str, Any]]]) -> Observation:
+    networks = {
+        cluster.network: {
+            "endpoints": [{"fromRegistry": cluster.cluster_name}],
+            "gateways": gateways_of(gateway(observation, cluster)),
+        }
+        for cluster in observation.topology.clusters
+    }
+    by_address = any("address" in each for network in networks.values() for each in network["gateways"])
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        observed, system = seen[cluster], seen.asked.system_namespace
+        namespaces = edit(observed.namespaces, lambda each: each.name == system, labels={})
+        config = tuple(each.model_copy(update={"networks": networks}) for each in observed.mesh_config)
+        planes = []
+        for plane in observed.control_planes:
+            rows = plane.network_gateways
+            rows = tuple(row.model_copy(update={"cluster": ""}) for row in rows) if by_address else rows
+            planes.append(plane.model_copy(update={"network_gateways": rows}))
+        labels = {
+            key: value for key, value in gateway(seen, cluster).labels.items() if key != "topology.istio.io/network"
+        }
+        seen = gateway_is(seen, cluster, labels=labels)
+        return on(seen, cluster, namespaces=namespaces, mesh_config=config, control_planes=tuple(planes))
+
+    return everywhere(observation, change)
+
+
 # Names and networks
+
+
+def root_namespace(observation: Observation) -> Observation:
+    """The namespace of mesh-wide policies is not that of istiod."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        observed, own = seen[cluster], "istio-config"
+        if not cluster.is_primary:
+            return seen
+        config = tuple(
+            each.model_copy(update={"mesh": {**each.mesh, "rootNamespace": own}}) for each in observed.mesh_config
+        )
+        strict = ConfigObject(
+            api_version="security.istio.io/v1",
+            kind="PeerAuthentication",
+            namespace=own,
+            name="default",
+            spec={"mtls": {"mode": "STRICT"}},
+        )
+        return on(seen, cluster, mesh_config=config, config=(*observed.config, strict))
+
+    return everywhere(observation, change)
 
 
 def cluster_domain(observation: Observation) -> Observation:
@@ -623,6 +743,12 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             host_name_elsewhere,
             dual_stack,
             pending_beside,
+            gateway_api_attached,
+            mesh_networks_by_address,
+            mesh_networks_by_service,
+            mesh_networks_renamed,
+            mesh_networks_port,
+            root_namespace,
             cluster_domain,
             network_by_injection,
             from_directory,
@@ -644,6 +770,9 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
         for kind in (
             gateway_api,
             two_replicas,
+            mesh_networks_by_address,
+            mesh_networks_by_service,
+            root_namespace,
             cluster_domain,
             network_by_injection,
             from_directory,
