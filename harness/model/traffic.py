@@ -89,6 +89,10 @@ class HostStats(Model):
     """rq_error."""
     connect_failures: int
     """cx_connect_fail."""
+    priority: int | None = None
+    """After the sequence: 0 is tried first; None where it was not observed."""
+    healthy: bool | None = None
+    """After the sequence: neither failed health checks nor ejected; None where it was not observed."""
 
 
 class Sequence(Model):

@@ -128,8 +128,9 @@ def _address(host: Mapping[str, Any]) -> tuple[str, int]:
     return str(address.get("address") or internal), int(address.get("port_value") or 0)
 
 
+_PRIORITY, _UNHEALTHY = "priority", "unhealthy"
 Counters = Mapping[tuple[str, int], Mapping[str, int]]
-"""By address and port of an endpoint, Envoy's counters of it."""
+"""By address and port of an endpoint, Envoy's counters; beside them `priority` and 1 for `unhealthy`, unless 0."""
 
 
 def host_counters(clusters: Json, port: int, service: str) -> Counters:
@@ -148,6 +149,9 @@ def host_counters(clusters: Json, port: int, service: str) -> Counters:
             continue
         for host in cluster.get("host_statuses") or ():
             counters = found.setdefault(_address(host), {})
+            endpoint = _endpoint(host)
+            counters |= {_PRIORITY: endpoint.priority} if endpoint.priority else {}
+            counters |= {} if endpoint.healthy else {_UNHEALTHY: 1}
             for stat in host.get("stats") or ():
                 counters[stat["name"]] = counters.get(stat["name"], 0) + int(stat.get("value") or 0)
     return found
@@ -167,6 +171,8 @@ def host_stats(before: Counters, after: Counters) -> tuple[HostStats, ...]:
             requests=since(endpoint, "rq_total"),
             errors=since(endpoint, "rq_error"),
             connect_failures=since(endpoint, "cx_connect_fail"),
+            priority=after[endpoint].get(_PRIORITY, 0),
+            healthy=not after[endpoint].get(_UNHEALTHY, 0),
         )
         for endpoint in sorted(after)
     )

@@ -4,18 +4,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import odds, service_target
+from harness.model import odds, service_choice, service_target
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.service import OwnService, ServiceProtocol, ServiceSequence
 from harness.model.topology import Cluster
+from harness.model.traffic import HostStats
 
 
 def judge_reach(observation: Observation, evidence: Evidence, service: OwnService) -> None:
     """Judge that the pods of every cluster that has some answered every client.
 
     Counters of the client's proxy hold the requests of all of its pod's callers. Where there are more than the suite
-    sent, an endpoint counts only with more answers than the surplus.
+    sent, an endpoint counts only with more answers than the surplus. Where a setting decides which endpoint is asked,
+    one that is not asked is judged by what the proxy knows of it: it must be there, and healthy.
     """
     targets = _targets(observation, evidence, service)
     for client, sequence in _sequences(observation, evidence):
@@ -33,6 +35,8 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
             if 0 < answers <= sequence.foreign:
                 evidence.skipped(f"{client.name}: others' requests can't be told from those to {target.name}")
                 continue
+            if not answers and _judge_choice(observation, evidence, client, sequence, target=target, mine=mine):
+                continue
             evidence.expect(
                 answers > 0,
                 cluster=client,
@@ -41,6 +45,39 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
                 expected=f"at least one in {len(sequence.requests)}",
                 found=f"{answers} by {', '.join(f'{h.address}:{h.port}' for h in mine) or 'no endpoint'}",
             )
+
+
+def _judge_choice(
+    observation: Observation,
+    evidence: Evidence,
+    client: Cluster,
+    sequence: ServiceSequence,
+    *,
+    target: Cluster,
+    mine: list[HostStats],
+) -> bool:
+    """Judge endpoints that a setting keeps from being asked; False where none does, or where one of them was."""
+    service = observation.asked.service
+    if service is None or any(host.requests or host.connect_failures for host in mine):
+        return False
+    if not mine:
+        why = service_choice.distributed(observation, client, service)
+        if why:
+            evidence.not_applicable(f"{client.name}: {why}: {target.name} may be given no share")
+        return bool(why)
+    waiting = service_choice.standing_by(sequence, mine)
+    why = "stand by for failover" if waiting else service_choice.one_endpoint(observation, client, service)
+    if why:
+        down = [f"{host.address}:{host.port}" for host in mine if host.healthy is False]
+        evidence.expect(
+            not down,
+            cluster=client,
+            object=f"Service {service.namespace}/{service.name} of {target.name}",
+            field=f"endpoints that are not asked ({why})",
+            expected="healthy",
+            found=f"unhealthy: {', '.join(down)}" if down else ", ".join(f"{h.address}:{h.port} healthy" for h in mine),
+        )
+    return bool(why)
 
 
 def judge_errors(observation: Observation, evidence: Evidence) -> None:

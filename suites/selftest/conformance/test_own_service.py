@@ -7,6 +7,7 @@ import pytest
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.kube.api import ExecResult
 from harness.model import service_target
+from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
 from harness.model.service import (
     OwnClient,
@@ -19,6 +20,7 @@ from harness.model.service import (
 from harness.model.traffic import HostStats
 from harness.observe.service_traffic import http_requests, tcp_requests, wget_request
 from suites.catalogue import catalogue
+from suites.selftest.support.breakage import on
 from suites.selftest.support.foreign import foreign
 
 SERVICE = OwnService(name="helloworld", namespace="sample", port=5000, path="/hello")
@@ -67,7 +69,7 @@ def _first(observation: Observation, **fields: object) -> Observation:
     return observation.model_copy(update={"service_traffic": sent})
 
 
-def _hosts(observation: Observation, *changes: dict[str, int]) -> tuple[HostStats, ...]:
+def _hosts(observation: Observation, *changes: Mapping[str, object]) -> tuple[HostStats, ...]:
     assert observation.service_traffic
     hosts = observation.service_traffic.sequences[0].hosts
     return tuple(host.model_copy(update=change) for host, change in zip(hosts, changes, strict=True))
@@ -191,3 +193,83 @@ def test_programs_say_what_became_of_a_request() -> None:
     assert (silent.status, silent.error) == (0, "wget: can't connect to remote host: Connection refused")
     connected, failed = tcp_requests("@@eastwest 000 28 timed out\n@@eastwest 000 7 Failed to connect\n")
     assert (connected.error, failed.error) == ("", "Failed to connect")
+
+
+FULL = "helloworld.sample.svc.cluster.local"
+
+
+def _rule(observation: Observation, policy: Mapping[str, object], host: str = FULL) -> Observation:
+    """A DestinationRule of the service on the first client's primary."""
+    first = observation.topology.clusters[0]
+    item = ConfigObject(
+        api_version="networking.istio.io/v1",
+        kind="DestinationRule",
+        namespace="istio-system",
+        name="own",
+        spec={"host": host, "trafficPolicy": policy},
+    )
+    return on(observation, first, config=(*observation[first].config, item))
+
+
+def _one_sided(observation: Observation, **of_far: object) -> Observation:
+    """All requests of the first client went to its own cluster."""
+    return _first(observation, hosts=_hosts(observation, {"requests": COUNT}, {"requests": 0, **of_far}))
+
+
+def test_endpoints_that_stand_by_for_failover_need_not_answer(seen: Observation) -> None:
+    near = {"requests": COUNT, "priority": 0, "healthy": True}
+    far = {"requests": 0, "priority": 1, "healthy": True}
+    waiting = judged("TR-REACH", _first(seen, hosts=_hosts(seen, near, far)))
+    assert waiting.verdict is Verdict.PASS
+    assert any("stand by for failover" in fact for fact in waiting.facts)
+    ejected = judged("TR-REACH", _first(seen, hosts=_hosts(seen, near, {**far, "healthy": False})))
+    assert ejected.verdict is Verdict.FAIL
+
+
+def test_endpoints_of_one_priority_must_answer(seen: Observation) -> None:
+    same = {"priority": 0, "healthy": True}
+    hosts = _hosts(seen, {"requests": COUNT, **same}, {"requests": 0, **same})
+    assert judged("TR-REACH", _first(seen, hosts=hosts)).verdict is Verdict.FAIL
+
+
+def test_standing_by_for_what_is_down_is_no_excuse(seen: Observation) -> None:
+    """Failover would have to take place: those of the second priority are asked now."""
+    near = {"requests": COUNT, "priority": 0, "healthy": False}
+    hosts = _hosts(seen, near, {"requests": 0, "priority": 1, "healthy": True})
+    assert judged("TR-REACH", _first(seen, hosts=hosts)).verdict is Verdict.FAIL
+
+
+HASH = {"loadBalancer": {"consistentHash": {"useSourceIp": True}}}
+
+
+@pytest.mark.parametrize("host", [FULL, "*.local", "helloworld.sample"])
+def test_like_requests_go_to_one_endpoint_by_consistent_hashing(host: str, seen: Observation) -> None:
+    hashed = _rule(_one_sided(seen, healthy=True), HASH, host)
+    assert judged("TR-REACH", hashed).verdict is Verdict.PASS
+    assert judged("TR-REACH", _rule(_one_sided(seen, healthy=False), HASH, host)).verdict is Verdict.FAIL
+    assert judged("TR-REACH", _one_sided(seen, healthy=True)).verdict is Verdict.FAIL
+
+
+def test_a_rule_for_another_host_explains_nothing(seen: Observation) -> None:
+    other = _rule(_one_sided(seen, healthy=True), HASH, "shop.sample.svc.cluster.local")
+    assert judged("TR-REACH", other).verdict is Verdict.FAIL
+
+
+def test_hashing_does_not_explain_endpoints_that_are_not_there(seen: Observation) -> None:
+    assert seen.service_traffic
+    near = seen.service_traffic.sequences[0].hosts[:1]
+    assert judged("TR-REACH", _rule(_first(seen, hosts=near), HASH)).verdict is Verdict.FAIL
+
+
+def test_a_locality_without_a_share_is_given_no_endpoints(seen: Observation) -> None:
+    assert seen.service_traffic
+    hosts = _hosts(seen, {"requests": COUNT}, {"requests": 0})[:1]
+    places = {"enabled": True, "distribute": [{"from": "a/*", "to": {"a/*": 100}}]}
+    shared = _rule(_first(seen, hosts=hosts), {"loadBalancer": {"localityLbSetting": places}})
+    assert judged("TR-REACH", shared).verdict is Verdict.PASS
+    assert any("may be given no share" in each.reason for each in judged("TR-REACH", shared).reservations)
+
+
+def test_what_was_asked_in_vain_is_a_failure_whatever_the_setting(seen: Observation) -> None:
+    failing = _rule(_one_sided(seen, healthy=True, connect_failures=3), HASH)
+    assert judged("TR-REACH", failing).verdict is Verdict.FAIL

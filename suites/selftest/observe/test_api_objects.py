@@ -195,6 +195,21 @@ def test_what_is_sent_to_subsets_counts() -> None:
     assert envoy.host_counters(answer, 5000, "helloworld.sample.svc.") == {("10.0.0.1", 5000): {"rq_total": 6}}
 
 
+def test_priority_and_health_of_an_endpoint_are_kept_with_its_counters() -> None:
+    host = {
+        "address": {"socket_address": {"address": "10.0.0.1", "port_value": 5000}},
+        "stats": [{"name": "rq_total", "value": "3"}],
+        "priority": 1,
+        "health_status": {"failed_outlier_check": True, "eds_health_status": "HEALTHY"},
+    }
+    name = "outbound|5000||helloworld.sample.svc.cluster.local"
+    after = envoy.host_counters({"cluster_statuses": [{"name": name, "host_statuses": [host]}]}, 5000, "helloworld.")
+    (stats,) = envoy.host_stats({}, after)
+    assert (stats.requests, stats.priority, stats.healthy) == (3, 1, False)
+    (plain,) = envoy.host_stats({}, {("10.0.0.1", 5000): {"rq_total": 3}})
+    assert (plain.priority, plain.healthy) == (0, True)
+
+
 def test_refused_configuration_and_terminating_gateways() -> None:
     dump = {
         "configs": [
