@@ -9,6 +9,7 @@ ARCHIVE ?= eastwest-images.tar
 RUNS    ?= 20
 SAMPLE  ?= chain-incomplete,control-plane-clusters,proxy-rejects-config,network-unlabelled,gateway-unlabelled,secret-powerless,service-missing,cluster-local,plaintext-accepted,left-behind
 OUTPUT  ?= output
+PYZ     ?= eastwest.pyz
 VARIANTS ?= ingress-policy,curl-for-sleep,gateway-renamed,one-secret,tls-secret
 
 # Where an environment forbids to keep bytecode, each process compiles the suite again: half of its start.
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help conformance demo faults faults-sample record-faults variants variants-sample resilience resilience-sample test test-browser test-api check \
-  workflows picture images archive disconnected preflight bench soak clean
+  workflows picture pyz images archive disconnected preflight bench soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,13 @@ check: $(VENV)/ready ## Lint, check who imports what, and type-check
 
 workflows: ## Check the workflows of CI with actionlint (needs Go)
 	cd .github && GOSUMDB=sum.golang.org go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+pyz: $(VENV)/ready ## Make one file of the committed suite and all it needs (PYZ=FILE), for hosts with the same version of Python
+	rm -rf build/pyz && mkdir -p build/pyz
+	git archive HEAD | tar --extract --directory build/pyz
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/shiv --reproducible --compressed --console-script eastwest \
+	  --python "/usr/bin/env $$($(BIN)/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')" \
+	  --output-file $(PYZ) --constraint constraints.txt build/pyz
 
 images: $(VENV)/ready ## Build all images and tools from packages (done by itself when needed)
 	$(BIN)/python -m harness.machine.images

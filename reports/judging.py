@@ -9,8 +9,10 @@ from pathlib import Path
 
 from harness.runs.options.option import PREFIX
 
-ROOT = Path(__file__).parents[1]
-"""The top of the checkout."""
+ROOT = Path(__file__).resolve().parents[1]
+"""Where the packages are: the top of the checkout, or a directory of installed packages."""
+PROGRAM = "pytest" if (ROOT / "conftest.py").exists() else "fixtures.console"
+"""The module that begins a session: without its checkout, pytest does not find the suite by itself."""
 
 
 def judge_recorded(observations: Sequence[Path], output: Path, log: Path | None = None) -> int:
@@ -28,10 +30,10 @@ def judge_recorded(observations: Sequence[Path], output: Path, log: Path | None 
     given = [*(f"--observation={path}" for path in observations), f"--output={output}"]
     with log.open("w") if log else nullcontext() as printed:
         return subprocess.run(
-            [sys.executable, "-m", "pytest", *given],
+            [sys.executable, "-m", PROGRAM, *given],
             check=False,
             cwd=ROOT,
-            env=variables,
+            env=variables | {"PYTHONPATH": str(ROOT)},
             stdout=printed,
             stderr=printed and subprocess.STDOUT,
         ).returncode

@@ -5,6 +5,7 @@ and its report says so under "Added to the chapter's procedure".
 """
 
 import gzip
+import os
 import sys
 from pathlib import Path
 
@@ -30,12 +31,14 @@ def show(output: Path) -> int:
     """Judge both recorded runs and say where their reports are; returns 0, or 3 where a verdict is not as it must be.
 
     Args:
-        output: directory, seen from the top of the checkout; each run gets one below it.
+        output: directory; each run gets one below it.
     """
+    # Reports say how they are made again: in the checkout, with short paths.
+    output = Path(os.path.relpath(output.absolute(), ROOT))
     statuses = {}
     for name in EXPECTED:
         statuses[name] = judge_recorded([recording(name)], output / name)
-    pages = {name: ROOT / output / name / layout.REPORT_HTML for name in EXPECTED}
+    pages = {name: (ROOT / output / name).resolve() / layout.REPORT_HTML for name in EXPECTED}
     sys.stdout.write("\nTwo recorded runs were judged, without a cluster. Their reports, for a browser:\n")
     sys.stdout.write("".join(f"  {name:<8} {page}\n" for name, page in pages.items()))
     return 0 if statuses == EXPECTED else 3
