@@ -1,3 +1,3 @@
-"""Command line options, and which topologies are run: fixtures/command_line.py, which the packaged command needs, too."""
+"""Command line options, and which topologies are run; the installed command loads the same plugins."""
 
 pytest_plugins = ["fixtures.command_line", "fixtures.observation", "fixtures.verdicts"]

@@ -54,3 +54,17 @@ def test_the_image_runs_without_privileges_and_names_no_index() -> None:
     (user,) = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
     assert int(user.partition(":")[0]) > 0
     assert not re.search(r"index-url|ARG .*(TOKEN|PASSWORD|INDEX)", text, re.IGNORECASE)
+
+
+def test_a_release_is_tried_and_has_checksums_and_provenance() -> None:
+    job = yaml.safe_load((GITHUB / "workflows" / "release.yml").read_text())["jobs"]["release"]
+    scripts = "\n".join(step.get("run", "") for step in job["steps"])
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake (\w+)", scripts)) <= targets
+    assert "--observation=" in scripts
+    subjects = [step["with"] for step in job["steps"] if "attest-build-provenance" in step.get("uses", "")]
+    assert [set(each) & {"subject-checksums", "subject-digest"} for each in subjects] == [
+        {"subject-checksums"},
+        {"subject-digest"},
+    ]
+    assert job["permissions"]["id-token"] == job["permissions"]["attestations"] == "write"
