@@ -51,7 +51,7 @@ class ConditionsMeter:
         with self._lock:
             return Conditions(
                 same_machine=self._same_machine,
-                processors=_processors(),
+                processors=processors(),
                 runner=tuple(self._runner),
                 round_trips=tuple(self._trips),
                 clock_differences=dict(self._clocks),
@@ -102,7 +102,7 @@ def read_runner(proc: Path = Path("/proc")) -> RunnerSample:
         runnable = os.getloadavg()[0]
     return RunnerSample(
         at=datetime.now(UTC),
-        tasks=round(max(0.0, runnable) / _processors(), 2),
+        tasks=round(max(0.0, runnable) / processors(), 2),
         cpu_pressure=_pressure(proc / "pressure" / "cpu"),
         memory_pressure=_pressure(proc / "pressure" / "memory"),
     )
@@ -117,5 +117,6 @@ def _pressure(file: Path) -> float | None:
         return None
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,6 +21,7 @@ from harness.runs.environment import Provisions
 from harness.runs.kept import Kept
 from harness.runs.mesh_run import FormedMesh, MeshRun, Site
 from harness.runs.options import Options
+from harness.runs.patience import Patience
 
 
 class Lab:
@@ -39,6 +40,7 @@ class Lab:
         self._site: Site | None = None
         self._broken: UserError | None = None
         self._earlier: tuple[Step, ...] = ()
+        self._patience = Patience(options.patience, same_machine=not options.existing)
 
     def prepare(self, listener: Listener) -> None:
         """Find out whether the session can be run at all; builds images where that is needed, creates no cluster.
@@ -53,6 +55,7 @@ class Lab:
         if not self._options.existing:
             self._in_use.enter_context(locked(in_use(), shared=True))
         self._provisions = environment.provide(self._options, log)
+        self._patience.await_calm(log, Phase.ENVIRONMENT)
         if self._options.existing:
             self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].clusters))
             verify_only.require_sample(self._site.accesses, self._options, self._site.run.id)
@@ -111,7 +114,9 @@ class Lab:
             # RSA keys of 4096 bits take seconds to find: meanwhile clusters start.
             certificates = background.submit(self._certificates, topology, log)
             site = self._site_for(topology, log)
-            return MeshRun(topology, site, self._provided, self._options, log, started), certificates.result()
+            return MeshRun(
+                topology, site, self._provided, self._options, self._patience, log, started
+            ), certificates.result()
 
     @property
     def _provided(self) -> Provisions:
@@ -136,7 +141,7 @@ class Lab:
             return None
         removal: tuple[str, ...] = ("make clean",)
         if mesh and self._options.existing:
-            run = MeshRun(mesh.topology, site, self._provided, self._options, log, datetime.now(UTC))
+            run = MeshRun(mesh.topology, site, self._provided, self._options, self._patience, log, datetime.now(UTC))
             removal = run.by_hand(mesh.before)
         return Kept(mesh.topology if mesh else None, site.accesses, self._options, removal)
 

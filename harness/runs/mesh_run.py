@@ -32,6 +32,7 @@ from harness.model.topology import Feature, Topology
 from harness.observe import observe
 from harness.runs.environment import Provisions
 from harness.runs.options import Options
+from harness.runs.patience import Patience
 
 _NOT_DONE = (Outcome.FAILED, Outcome.ERROR)
 
@@ -54,6 +55,7 @@ class MeshRun:
     site: Site
     provisions: Provisions
     options: Options
+    patience: Patience
     log: StepLog
     started: datetime
 
@@ -92,7 +94,9 @@ class MeshRun:
             for group in self._routed:
                 routes.add(group, self.log)
             mesh = self._mesh(kubes)
+            self.patience.await_calm(self.log, Phase.MESH)
             procedure.form(mesh, certificates)
+            self.patience.await_calm(self.log, Phase.OBSERVE)
             yield FormedMesh(self, mesh.restarted(self.log), certificates, before)
         finally:
             if not self.options.keep:

@@ -154,3 +154,13 @@ class RunOptions:
             "factor for every deadline, for slow machines and clouds", values.real(0.1), default="1", values="FACTOR"
         ),
     ]
+    patience: Annotated[
+        float,
+        Option(
+            "on kind, how long a run may wait in all while its machine is overloaded; then it goes on",
+            values.real(0),
+            default="120",
+            values="SECONDS",
+            page="conditions.md",
+        ),
+    ]
