@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from harness.judge.requirement import Judgement, Level, Verdict
 from reports.conformance import count, requirement_link
-from reports.html import certificates, drawing, timeline, traffic
+from reports.html import certificates, conditions_chart, drawing, timeline, traffic
 from reports.model import ConformanceReport, Counts, TopologyReport
 from reports.result import RunInfo, TopologyResult
 from reports.summary import ORDER, WORDS, counted, headline, in_order, lead, place, versions
@@ -78,6 +78,7 @@ class TopologyView:
     clients: tuple[traffic.ClientView, ...]
     authorities: tuple[certificates.ClusterTree, ...]
     timeline: timeline.Timeline | None
+    conditions: tuple[conditions_chart.Curve, ...]
 
 
 def render(report: ConformanceReport, results: Sequence[TopologyResult], run: RunInfo) -> str:
@@ -107,6 +108,7 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
             counted=counted,
             segments=_segments,
             facts=FACTS,
+            course=(conditions_chart.WIDTH, conditions_chart.HEIGHT),
         )
     )
 
@@ -151,6 +153,7 @@ def _topology(number: int, report: TopologyReport, result: TopologyResult, run: 
         clients=traffic.clients(result.observation),
         authorities=certificates.trees(result.observation),
         timeline=timeline.lay_out(result.observation),
+        conditions=conditions_chart.curves(result.observation.conditions),
     )
 
 
