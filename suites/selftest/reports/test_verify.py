@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.judge.requirement import Verdict
 from harness.model.observation import SuiteVersion, load
 from harness.runs import output_layout as layout
 from reports import verify as command
 from reports.__main__ import main
 from reports.judging import ROOT
 from reports.model import ConformanceReport
-from reports.verification import Verification, verify
 from suites.selftest.support import sessions
 
 NAME = "primary-remote-multi-network"
@@ -72,17 +70,6 @@ def _document(directory: Path) -> Document:
     return dict(json.loads((directory / layout.REPORT_JSON).read_text()))
 
 
-def _held(published: Path, claimed: Document) -> Verification:
-    """What is found where a report says this, and its observations come to what the published one says."""
-    return verify(
-        ConformanceReport.model_validate(claimed), ConformanceReport.model_validate(_document(published)).topologies
-    )
-
-
-def _requirement(report: Document, name: str) -> Document:
-    return next(each for each in report["topologies"][0]["requirements"] if each["id"] == name)
-
-
 def test_a_true_report_is_confirmed(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(copied)]) == 0
     said = capsys.readouterr().out
@@ -118,84 +105,6 @@ def test_the_environment_does_not_change_what_is_judged(copied: Path, monkeypatc
     assert main(["verify", str(copied)]) == 0
 
 
-def test_a_verdict_that_was_changed_is_found_with_all_that_follows(published: Path) -> None:
-    claimed = _document(published)
-    _requirement(claimed, "GW-ADDRESS")["verdict"] = "pass"
-    found = _held(published, claimed)
-    assert found.verdicts == (f"{NAME}: GW-ADDRESS: the report says MUST pass, judged again MUST fail",)
-    _requirement(claimed, "GW-ADDRESS").update(verdict="fail", level="EXTENDED")
-    assert _held(published, claimed).verdicts
-
-
-def test_a_result_that_was_changed_is_found(published: Path) -> None:
-    claimed = _document(published) | {"result": "conformant"}
-    assert any("it comes to Not conformant" in line for line in _held(published, claimed).content)
-    claimed = _document(published)
-    claimed["topologies"][0]["result"] = "conformant"
-    claimed["topologies"][0]["counts"]["failed"] = 0
-    assert _held(published, claimed).content == tuple(
-        f"{NAME}: {field} is not as it comes out of the verdicts and the observation" for field in ("result", "counts")
-    )
-    assert _held(published, _document(published) | {"summary": "all is well"}).content
-    assert _held(published, _document(published) | {"fail_on": "any", "partial": False}).content
-
-
-def test_a_requirement_that_was_removed_is_found(published: Path) -> None:
-    claimed = _document(published)
-    claimed["topologies"][0]["requirements"].remove(_requirement(claimed, "GW-ADDRESS"))
-    assert _held(published, claimed).left_out == (f"{NAME}: GW-ADDRESS: missing from the report; judged now fail",)
-    claimed["topologies"][0]["not_run"] = [{"requirement": "GW-ADDRESS", "reason": "left out by --area=traffic"}]
-    assert _held(published, claimed).left_out == (f"{NAME}: GW-ADDRESS: left out by --area=traffic; judged now fail",)
-    claimed["topologies"][0]["not_run"] = []
-    claimed["topologies"][0]["not_applicable"] += [{"requirement": "GW-ADDRESS", "reason": "needs a gateway"}]
-    found = _held(published, claimed)
-    assert found.left_out
-    assert any("not_applicable" in line for line in found.content)
-
-
-def test_a_requirement_that_does_not_exist_is_found(published: Path) -> None:
-    claimed = _document(published)
-    invented = _requirement(claimed, "CERT-CHAIN") | {"id": "CERT-BEAUTIFUL"}
-    claimed["topologies"][0]["requirements"].append(invented)
-    assert _held(published, claimed).verdicts == (
-        f"{NAME}: CERT-BEAUTIFUL: the report says pass, and there is no such requirement",
-    )
-
-
-def test_images_and_versions_that_were_changed_are_found(published: Path) -> None:
-    claimed = _document(published)
-    topology = claimed["topologies"][0]
-    image = next(iter(topology["images"]))
-    topology["images"][image] = "sha256:0"
-    topology["clusters"][1]["control_planes"] = ["9.9.9"]
-    topology["distribution"]["name"] = "acme"
-    found = _held(published, claimed).observed
-    assert any(line.startswith(f"{NAME}: images {image}: the report says sha256:0, observed ") for line in found)
-    assert any(line.startswith(f"{NAME}: clusters west control_planes: the report says 9.9.9, ") for line in found)
-    assert any("distribution name: the report says acme, observed istio" in line for line in found)
-    assert len(found) == 3
-
-
-def test_evidence_and_causes_that_were_changed_are_found(published: Path) -> None:
-    claimed = _document(published)
-    claimed["topologies"][0]["causes"] = []
-    _requirement(claimed, "CERT-CHAIN")["evidence"] = ["it is so"]
-    found = _held(published, claimed).content
-    assert any("causes is not as" in line for line in found)
-    assert any("CERT-CHAIN: evidence" in line for line in found)
-
-
-def test_topologies_that_are_not_in_the_report_are_found(published: Path) -> None:
-    claimed = _document(published)
-    claimed["options"] = {"topology": "all"}
-    assert _held(published, claimed).left_out == ("multi-primary-multi-network: asked for, and not in the report",)
-    claimed["unobserved"] = [{"name": "multi-primary-multi-network", "reason": "no memory"}]
-    assert _held(published, claimed).left_out == ("multi-primary-multi-network: not observed: no memory",)
-    claimed = _document(published)
-    claimed["topologies"][0]["name"] = "multi-primary-multi-network"
-    assert _held(published, claimed).observed
-
-
 def test_what_lies_beside_the_report_and_says_something_else_is_found(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,14 +117,6 @@ def test_what_lies_beside_the_report_and_says_something_else_is_found(
     said = capsys.readouterr().out
     assert "other.json.gz: observed, and in no topology of the report" in said
     assert "report.yaml: it says something else than report.json" in said
-
-
-def test_local_changes_of_the_suite_are_no_published_version(published: Path) -> None:
-    claimed = _document(published)
-    claimed["suite"]["commit"] = "0123456789ab+"
-    assert any("local changes" in line for line in _held(published, claimed).content)
-    claimed["suite"]["commit"] = ""
-    assert any("is not known" in line for line in _held(published, claimed).content)
 
 
 def _another_suite(directory: Path) -> None:
@@ -297,10 +198,3 @@ def test_a_session_that_fails_is_told_and_no_verdict(
     monkeypatch.setattr(command, "judge_recorded", failing)
     assert main(["verify", str(copied)]) == 4
     assert "ended with status 4: the disk is full" in capsys.readouterr().err
-
-
-def test_skipped_requirements_are_noted(published: Path) -> None:
-    report = ConformanceReport.model_validate(_document(published))
-    skipped = [each for each in report.topologies[0].requirements if each.verdict is Verdict.SKIPPED]
-    assert skipped
-    assert len(_held(published, _document(published)).notes) == len(skipped)
