@@ -38,11 +38,8 @@ def resolve(
         UserError: the version is too old.
     """
     sail = distribution.installer == "sail"
-    hub, tag = distribution.hub, distribution.tag
-    if sail and built and not (hub or tag):
-        hub, tag = built
-    known = facts(istio_version)
-    release = distribution.release(istio_version)
+    hub, tag = _place(distribution, built)
+    known, release = facts(istio_version), distribution.release(istio_version)
     return MeshSettings(
         istio_version=istio_version,
         istioctl=istioctl,
@@ -68,6 +65,12 @@ def resolve(
         timeout_scale=timeout_scale,
         run_id=run_id,
     )
+
+
+def _place(distribution: Distribution, built: tuple[str, str] | None) -> tuple[str, str]:
+    """Hub and tag of Istio's images, empty where they are the installer's own."""
+    named = distribution.hub, distribution.tag
+    return built if built and distribution.installer == "sail" and not any(named) else named
 
 
 def _overlay(distribution: Distribution, hub: str, tag: str) -> Overlay:

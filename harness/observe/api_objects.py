@@ -1,10 +1,7 @@
 """Distils Kubernetes' own objects, as the API server's JSON says them, into the observation's models. Pure."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from harness.base.redaction import redact
 from harness.kube.api import Object, metadata
@@ -15,16 +12,11 @@ from harness.model.cluster import (
     Namespace,
     Node,
     Pod,
-    Service,
-    ServicePort,
     Workload,
 )
 from harness.model.kubernetes import PROXY
 from harness.model.origin import origin
 
-NODE_SELECTOR = "traffic.istio.io/nodeSelector"
-_TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
-_OFF = frozenset({"", "false", "none", "no", "off", "disabled"})
 _ENV_OF = (PROXY, "discovery")
 _ENV_PREFIXES = (
     "ISTIO_META_",
@@ -209,90 +201,6 @@ def workload(raw: Object, kind: str) -> Workload:
         pod_labels=dict((template.get("metadata") or {}).get("labels") or {}),
         origin=origin(metadata(raw)),
     )
-
-
-def ready_endpoints(slices: Iterable[Object]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Of EndpointSlices: namespace and name of the Service → the addresses of its ready endpoints, sorted."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for raw in slices:
-        owner = (metadata(raw)["namespace"], labels(raw).get("kubernetes.io/service-name", ""))
-        addresses = found.setdefault(owner, set())
-        for endpoint in raw.get("endpoints") or []:
-            # Kubernetes, EndpointSlice: a condition "ready" that is not there counts as true.
-            if (endpoint.get("conditions") or {}).get("ready") is not False:
-                addresses.update(endpoint.get("addresses") or [])
-    return {owner: tuple(sorted(addresses)) for owner, addresses in found.items()}
-
-
-def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -> Service:
-    """A Service; its load balancer's host names are not resolved yet."""
-    spec = raw.get("spec") or {}
-    key = (metadata(raw)["namespace"], metadata(raw)["name"])
-    ingress = ((raw.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    return Service(
-        namespace=key[0],
-        name=key[1],
-        type=spec.get("type", ""),
-        labels=labels(raw),
-        selector=dict(spec.get("selector") or {}),
-        cluster_ip=spec.get("clusterIP") or "",
-        ports=tuple(_service_port(port) for port in spec.get("ports") or []),
-        ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
-        external_ips=tuple(spec.get("externalIPs") or ()),
-        traffic_distribution=spec.get("trafficDistribution") or _annotated(raw, _TRAFFIC_DISTRIBUTION),
-        internal_traffic_policy=spec.get("internalTrafficPolicy") or "",
-        proxy_protocol=_proxy_protocol(metadata(raw).get("annotations") or {}),
-        ready_endpoints=endpoints.get(key, ()),
-        origin=origin(metadata(raw)),
-    )
-
-
-def _proxy_protocol(annotations: Mapping[str, str]) -> str:
-    """The annotation that has a load balancer send the PROXY protocol; each cloud has a key of its own for that."""
-    told = (
-        f"{key}: {value}"
-        for key, value in annotations.items()
-        if re.search("proxy-?_?protocol", key, re.IGNORECASE) and str(value).lower() not in _OFF
-    )
-    return next(told, "")
-
-
-def _annotated(raw: Object, key: str) -> str:
-    return str((metadata(raw).get("annotations") or {}).get(key) or "")
-
-
-def _service_port(port: Mapping[str, Any]) -> ServicePort:
-    return ServicePort(
-        name=port.get("name") or "",
-        port=port["port"],
-        target_port=str(port.get("targetPort", "")),
-        app_protocol=port.get("appProtocol") or "",
-        node_port=int(port.get("nodePort") or 0),
-    )
-
-
-def node_addresses(raw: Object, nodes: Iterable[Object]) -> tuple[str, ...]:
-    """The external addresses of the nodes at which istiod takes a NodePort Service for a gateway.
-
-    Only nodes with an ExternalIP count (Istio, pilot's node events); which of them, the annotation
-    traffic.istio.io/nodeSelector says, a JSON object of labels. Without the annotation there is none.
-    """
-    text = (metadata(raw).get("annotations") or {}).get(NODE_SELECTOR)
-    if (raw.get("spec") or {}).get("type") != "NodePort" or text is None:
-        return ()
-    try:
-        selector = json.loads(text or "{}")
-    except ValueError:
-        selector = {}  # so does istiod with what it can't parse
-    wanted = selector.items() if isinstance(selector, dict) else ()
-    chosen = (each for each in nodes if all(labels(each).get(key) == value for key, value in wanted))
-    return tuple(filter(None, (_external_address(each) for each in chosen)))
-
-
-def _external_address(raw: Object) -> str:
-    """A node's first ExternalIP; empty where it has none."""
-    addresses = (raw.get("status") or {}).get("addresses") or []
-    return next((str(found["address"]) for found in addresses if found["type"] == "ExternalIP"), "")
 
 
 def event(raw: Object) -> ApiEvent:

@@ -1,10 +1,8 @@
 """Reads the API objects of one cluster, every subject by itself and all of them side by side."""
 
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from kubernetes.client import ApiException
@@ -29,7 +27,7 @@ from harness.model.cluster import (
     Workload,
 )
 from harness.model.observation import Asked
-from harness.observe import api_objects, istio_objects, secrets
+from harness.observe import api_objects, istio_objects, secrets, services
 from harness.observe.admission import AdmissionWebhooks
 from harness.observe.dry_run import dry_run
 from harness.observe.reading import Reader, explain
@@ -210,16 +208,19 @@ class _Source:
 
     def services(self) -> tuple[Service, ...]:
         slices = ("/apis/discovery.k8s.io/v1", "endpointslices")
-        endpoints = api_objects.ready_endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
+        endpoints = services.ready_endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
         raws = [*self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE), *self._gateways]
-        selected = any(api_objects.NODE_SELECTOR in (metadata(raw).get("annotations") or {}) for raw in raws)
+        selected = any(services.NODE_SELECTOR in (metadata(raw).get("annotations") or {}) for raw in raws)
         nodes = self._items("/api/v1/nodes") if selected else []
         return tuple(
             found.model_copy(
-                update={"resolved": resolved(found.ingress), "node_addresses": api_objects.node_addresses(raw, nodes)}
+                update={
+                    "resolved": services.resolved(found.ingress),
+                    "node_addresses": services.node_addresses(raw, nodes),
+                }
             )
             for raw in raws
-            for found in (api_objects.service(raw, endpoints),)
+            for found in (services.service(raw, endpoints),)
         )
 
     def sail(self) -> tuple[SailResource, ...]:
@@ -265,18 +266,3 @@ class _Source:
         found = [api_objects.event(raw) for raw in self._of_mesh("/api/v1", "events", fieldSelector="type=Warning")]
         found.sort(key=lambda event: event.last_seen.timestamp() if event.last_seen else 0)
         return tuple(found[-_EVENTS:])
-
-
-def resolved(ingress: Iterable[str]) -> tuple[str, ...]:
-    """Load balancer addresses as IP addresses: host names are looked up from here, and left out where unknown."""
-    found: list[str] = []
-    for name in ingress:
-        try:
-            ip_address(name)
-            found.append(name)
-        except ValueError:
-            try:
-                found += sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
-            except OSError:
-                continue
-    return tuple(dict.fromkeys(found))

@@ -192,33 +192,9 @@ def verify(
     """
     kubes = {access.name: Kube(access) for access in accesses}
     options = placed(options, run_id)
-    with log.step(Phase.ENVIRONMENT, "See what may be read on every cluster") as step:
-        lacked = in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values())
-        missing = [
-            f"{name}: {words(wanted, places)} ({wanted.purpose})"
-            for name, found in zip(kubes, lacked, strict=True)
-            for wanted, places in found.items()
-        ]
-        step.note(f"not permitted, and left out: {'; '.join(missing)}" if missing else "all there is to see")
+    _note_permissions(kubes, options, log)
     seen = _read(kubes, options)
-    asked = Asked(
-        mode="verify-only",
-        installer="none",
-        istio_version=options.istio_version,
-        revision=serving(seen[0], options.namespace),
-        system_namespace=options.distribution.namespaces.system,
-        cni_namespace=options.distribution.namespaces.cni,
-        sample_namespace=options.namespace,
-        cni=discovery.cni(seen),
-        trust_domain=topology.trust_domain,
-        load_balancer="the clusters' own",
-        distribution=options.distribution.name,
-        images="registry",
-        service=options.service,
-        client=options.client,
-        sample="deployed" if options.deploy_sample else "found",
-        error_rate=options.error_rate,
-    )
+    asked = _asked(topology, options, seen)
 
     def observed() -> Observation:
         return observe(
@@ -241,6 +217,40 @@ def verify(
         observation = sample.experimented(observed())
     observation = deployed_sample.compared(observation, kubes, before, log)
     return observation.model_copy(update={"steps": log.steps})
+
+
+def _note_permissions(kubes: Mapping[str, KubeApi], options: Options, log: StepLog) -> None:
+    """Record what may not be read."""
+    with log.step(Phase.ENVIRONMENT, "See what may be read on every cluster") as step:
+        lacked = in_parallel(lambda kube: lacking(kube, _namespaces(options)), kubes.values())
+        missing = [
+            f"{name}: {words(wanted, places)} ({wanted.purpose})"
+            for name, found in zip(kubes, lacked, strict=True)
+            for wanted, places in found.items()
+        ]
+        step.note(f"not permitted, and left out: {'; '.join(missing)}" if missing else "all there is to see")
+
+
+def _asked(topology: Topology, options: Options, seen: Sequence[ClusterObservation]) -> Asked:
+    """What the observation says it was asked for: in part what was found."""
+    return Asked(
+        mode="verify-only",
+        installer="none",
+        istio_version=options.istio_version,
+        revision=serving(seen[0], options.namespace),
+        system_namespace=options.distribution.namespaces.system,
+        cni_namespace=options.distribution.namespaces.cni,
+        sample_namespace=options.namespace,
+        cni=discovery.cni(seen),
+        trust_domain=topology.trust_domain,
+        load_balancer="the clusters' own",
+        distribution=options.distribution.name,
+        images="registry",
+        service=options.service,
+        client=options.client,
+        sample="deployed" if options.deploy_sample else "found",
+        error_rate=options.error_rate,
+    )
 
 
 def _read(kubes: Mapping[str, KubeApi], options: Options) -> list[ClusterObservation]:

@@ -43,12 +43,7 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
             if wanted:
                 there = wanted | elsewhere if by_name else wanted
                 _judge_target(evidence, client, target, proxy, wanted=there, listed=listed, any_of=by_name)
-        extra = sorted(listed - allowed)
-        if strangers := _strangers(observation):
-            own = _pods_of_known_clusters(observation)
-            theirs = [place for place in extra if place.rpartition(":")[0] not in own]
-            evidence.fact(f"{client.name}: {len(theirs)} endpoints of clusters that were not named: {strangers}")
-            extra = [place for place in extra if place not in theirs]
+        extra = _without_strangers(observation, evidence, client, sorted(listed - allowed))
         # With an address unknown on some cluster istiod falls back to pod addresses: extra ones follow from that.
         if whole:
             evidence.expect(
@@ -68,6 +63,17 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
             expected="none",
             found=", ".join(f"{e.address}:{e.port} {' '.join(e.flags)}".strip() for e in sick) or "none",
         )
+
+
+def _without_strangers(observation: Observation, evidence: Evidence, client: Cluster, extra: list[str]) -> list[str]:
+    """The endpoints that can't be those of clusters which were not named to the suite."""
+    strangers = _strangers(observation)
+    if not strangers:
+        return extra
+    own = _pods_of_known_clusters(observation)
+    theirs = [place for place in extra if place.rpartition(":")[0] not in own]
+    evidence.fact(f"{client.name}: {len(theirs)} endpoints of clusters that were not named: {strangers}")
+    return [place for place in extra if place not in theirs]
 
 
 @requirement("EP-WEIGHTS", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))

@@ -147,10 +147,26 @@ def sidecars_fail(observation: Observation, cluster: Cluster, why: str) -> Obser
         )
         return pod.model_copy(update={"ready": False, "containers": containers})
 
+    observation = _without_sample(pods(observation, cluster, change), cluster)
+    names = {f"{pod.name}.{sample}" for pod in observation[cluster].pods if pod.namespace == sample}
+
+    def without(plane: ControlPlane) -> ControlPlane:
+        rows = tuple(r for r in plane.proxies if r.proxy not in names or r.cluster_id != cluster.cluster_name)
+        return plane.model_copy(update={"proxies": rows})
+
+    planes = each(observation[cluster.primary].control_planes, without)
+    observation = probes(
+        on(observation, cluster.primary, control_planes=planes),
+        lambda probe: None if probe.kind is ProbeKind.POD_ROUTE and probe.target == cluster.name else probe,
+    )
+    return requestless(observation, cluster)
+
+
+def _without_sample(observation: Observation, cluster: Cluster) -> Observation:
+    """The sample on a cluster without ready pods behind workloads and Services, and with proxies that know nothing."""
+    sample, observed = observation.asked.sample_namespace, observation[cluster]
     unavailable = (Condition(type="Available", status="False", reason="MinimumReplicasUnavailable"),)
-    observation = pods(observation, cluster, change)
-    observed = observation[cluster]
-    observation = on(
+    return on(
         observation,
         cluster,
         workloads=each(
@@ -166,18 +182,6 @@ def sidecars_fail(observation: Observation, cluster: Cluster, why: str) -> Obser
             lambda s: s.model_copy(update={"ready_endpoints": ()}) if s.namespace == sample else s,
         ),
     )
-    names = {f"{pod.name}.{sample}" for pod in observed.pods if pod.namespace == sample}
-
-    def without(plane: ControlPlane) -> ControlPlane:
-        rows = tuple(r for r in plane.proxies if r.proxy not in names or r.cluster_id != cluster.cluster_name)
-        return plane.model_copy(update={"proxies": rows})
-
-    planes = each(observation[cluster.primary].control_planes, without)
-    observation = probes(
-        on(observation, cluster.primary, control_planes=planes),
-        lambda probe: None if probe.kind is ProbeKind.POD_ROUTE and probe.target == cluster.name else probe,
-    )
-    return requestless(observation, cluster)
 
 
 def silent_client(observation: Observation, cluster: Cluster) -> Observation:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from harness.model import expectations
 from harness.model.cluster import InjectionWebhook, Pod, SailResource
 from harness.model.observation import Observation
+from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
 from harness.proof.faults import effects, requests
 from harness.proof.faults.acts import namespaces
@@ -67,20 +68,7 @@ def injection_path(observation: Observation) -> Observation:
 
     changed = with_webhooks(observation, cluster, change)
     changed = on(changed, cluster, sail=each(changed[cluster].sail, resource))
-    sample = observation.asked.sample_namespace
-
-    def renamed(pod: Pod) -> Pod:
-        container = pod.container(expectations.PROXY)
-        if container is None or pod.namespace != sample:
-            return pod
-        env = {**container.env, "ISTIO_META_CLUSTER_ID": first.cluster_name}
-        return pod.model_copy(
-            update={"containers": edit(pod.containers, lambda c: c.name == expectations.PROXY, env=env)}
-        )
-
-    changed = pods(changed, cluster, renamed)
-    names = edit(changed[cluster].proxies, lambda p: p.namespace == sample, cluster_id=first.cluster_name)
-    changed = on(changed, cluster, proxies=names)
+    changed = _sample_named(changed, cluster, first.cluster_name)
     why = "workload certificate request failed: could not authenticate: token is not of cluster cluster1"
     changed = effects.sidecars_fail(changed, cluster, why)
     for client in observation.topology.clusters:
@@ -90,6 +78,24 @@ def injection_path(observation: Observation) -> Observation:
     return effects.gateway_probes(
         changed, cluster, ProbeResult.REFUSED, ports=(expectations.MESH_PORT,), detail="connection reset", connects=True
     )
+
+
+def _sample_named(observation: Observation, cluster: Cluster, cluster_name: str) -> Observation:
+    """The sample's proxies on a cluster were told another cluster name."""
+    sample = observation.asked.sample_namespace
+
+    def renamed(pod: Pod) -> Pod:
+        container = pod.container(expectations.PROXY)
+        if container is None or pod.namespace != sample:
+            return pod
+        env = {**container.env, "ISTIO_META_CLUSTER_ID": cluster_name}
+        return pod.model_copy(
+            update={"containers": edit(pod.containers, lambda c: c.name == expectations.PROXY, env=env)}
+        )
+
+    changed = pods(observation, cluster, renamed)
+    named = edit(changed[cluster].proxies, lambda p: p.namespace == sample, cluster_id=cluster_name)
+    return on(changed, cluster, proxies=named)
 
 
 def _with_path(url: str, path: str) -> str:

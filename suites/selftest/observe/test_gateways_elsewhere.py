@@ -7,7 +7,7 @@ from kubernetes.client import ApiException
 from harness.kube.api import Object
 from harness.model.observation import Asked
 from harness.model.reading import ReadOutcome, Subject
-from harness.observe import api_objects
+from harness.observe import services
 from harness.observe.cluster import read_cluster
 from suites.selftest.observe.test_api_objects import RAW
 from suites.selftest.support.leaking_cluster import LeakingKube, listed
@@ -81,8 +81,8 @@ def test_a_node_port_gateway_is_at_the_external_addresses_of_selected_nodes() ->
         _node("c", {"edge": "yes"}, ("InternalIP", "10.0.0.3")),
     ]
     found = {
-        text: api_objects.node_addresses(
-            {**SERVICE, "metadata": {**SERVICE["metadata"], "annotations": {api_objects.NODE_SELECTOR: text}}}, nodes
+        text: services.node_addresses(
+            {**SERVICE, "metadata": {**SERVICE["metadata"], "annotations": {services.NODE_SELECTOR: text}}}, nodes
         )
         for text in ('{"edge": "yes"}', "{}", "no JSON")
     }
@@ -91,4 +91,4 @@ def test_a_node_port_gateway_is_at_the_external_addresses_of_selected_nodes() ->
         "{}": ("192.0.2.1", "192.0.2.2"),
         "no JSON": ("192.0.2.1", "192.0.2.2"),
     }
-    assert api_objects.node_addresses(SERVICE, nodes) == ()
+    assert services.node_addresses(SERVICE, nodes) == ()

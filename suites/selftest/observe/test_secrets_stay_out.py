@@ -16,7 +16,7 @@ from harness.base.redaction import HIDDEN, redacted, without_secrets
 from harness.model.observation import Asked, Environment, Observation, SuiteVersion
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.observe import api_objects, envoy, istio_objects, observe, proxies
+from harness.observe import api_objects, envoy, istio_objects, observe, proxies, services
 from harness.observe.reading import explain
 from harness.runs import output_layout as layout
 from suites.selftest.observe.test_api_objects import RAW
@@ -86,7 +86,7 @@ READERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "daemonset": (RAW["daemonset"], lambda raw: api_objects.workload(raw, "DaemonSet")),
     "node": (RAW["node"], api_objects.node),
     "namespace": (NAMESPACE, api_objects.namespace),
-    "service": (RAW["service"], lambda raw: api_objects.service(raw, {})),
+    "service": (RAW["service"], lambda raw: services.service(raw, {})),
     "event": (RAW["event"], api_objects.event),
     "webhook": (RAW["webhook"], istio_objects.injection_webhook),
     "config maps": (config_documents(), lambda raw: istio_objects.mesh_configs(config_maps(raw))[0]),

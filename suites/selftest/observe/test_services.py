@@ -1,0 +1,21 @@
+"""Services: addresses, endpoints, and what a load balancer's names resolve to."""
+
+import copy
+
+from harness.observe import services
+from suites.selftest.observe.test_api_objects import RAW
+
+
+def test_a_gateways_service_with_its_address_and_endpoints() -> None:
+    service = services.service(RAW["service"], services.ready_endpoints(RAW["slices"]))
+    assert service.ingress == ("172.18.255.240",)
+    assert len(service.ready_endpoints) == 1
+    assert {15021, 15443} <= {port.port for port in service.ports}
+    unready = copy.deepcopy(RAW["slices"])
+    unready[0]["endpoints"][0]["conditions"]["ready"] = False
+    assert services.service(RAW["service"], services.ready_endpoints(unready)).ready_endpoints == ()
+
+
+def test_addresses_are_resolved_and_unknown_names_left_out() -> None:
+    assert services.resolved(("10.0.0.1", "fd00::1", "no-such-host.invalid")) == ("10.0.0.1", "fd00::1")
+    assert "127.0.0.1" in services.resolved(("localhost",))
