@@ -1,5 +1,6 @@
 """How a client's proxy shares requests out over helloworld's endpoints, and which settings decide it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,15 +20,18 @@ def _endpoints(observation: Observation, client: Cluster) -> tuple[ProxyEndpoint
 
 
 def promised_weights(observation: Observation, client: Cluster) -> dict[str, int]:
-    """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told."""
+    """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told.
+
+    One gateway may stand for several clusters of its network: its weight is given under the version of the first.
+    """
     healthy = [endpoint for endpoint in _endpoints(observation, client) if endpoint.healthy]
     owned = endpoints_by_cluster(observation, client, healthy) or {}
-    if any(len(owners) > 1 for owners in owned):
-        return {}  # one gateway for several clusters: which of them it meets is not the client's choice
-    return {
-        observation.topology[name].version: sum(endpoint.weight for endpoint in endpoints)
-        for (name,), endpoints in owned.items()
-    }
+    topology, found = observation.topology, Counter[str]()
+    for owners, endpoints in owned.items():
+        if len({topology[name].network for name in owners}) > 1:
+            return {}
+        found[topology[owners[0]].version] += sum(endpoint.weight for endpoint in endpoints)
+    return dict(found)
 
 
 def standby(observation: Observation, client: Cluster, target: Cluster) -> tuple[ProxyEndpoint, ...]:

@@ -9,10 +9,11 @@ from harness.model import expectations, gateways
 from harness.model.cluster import Container, Pod, Service, ServicePort
 from harness.model.istio import ConfigObject, RemoteAccess
 from harness.model.observation import Observation, load
-from harness.model.proxy import RemoteClusterSync
+from harness.model.proxy import ControlPlane, ProxyEndpoint, RemoteClusterSync
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from suites.selftest.support.breakage import edit, gateway_is, on
+from suites.selftest.support.good import TOPOLOGIES, good
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 Kind = Callable[[Observation], Observation]
@@ -36,12 +37,26 @@ class Base:
         return found.model_copy(update=update)
 
 
+@dataclass(frozen=True)
+class Made(Base):
+    """A mesh that is made for the tests; the file is the topology's name."""
+
+    def observation(self) -> Observation:
+        """It, as a mesh that somebody else installed."""
+        found = good(TOPOLOGIES[self.file])
+        asked = found.asked.model_copy(update={"mode": "verify-only", "installer": "none", "istio_version": ""})
+        update = {"asked": asked, "steps": (), "experiments": None, "cleanup": None}
+        return found.model_copy(update=update)
+
+
 PRIMARIES = Base("meshes/app-protocol.json.gz")
 """Two primaries on two networks."""
 REMOTE = Base("primary-remote-multi-network.json.gz")
 """A primary and a remote on two networks."""
 REMOTE_NEAR = Base("primary-remote-single-network.json.gz")
 """The same on one network."""
+THREE = Made("mixed")
+"""Two primaries and a remote; the second and the third cluster are on one network."""
 
 
 def east(observation: Observation) -> Cluster:
@@ -276,6 +291,57 @@ def gateway_api_attached(observation: Observation) -> Observation:
         return on(seen, cluster, config=(*others, made))
 
     return everywhere(observation, change)
+
+
+def one_gateway_for_a_network(observation: Observation) -> Observation:
+    """The second and the third cluster share a network, and the gateway of the second."""
+    shared, bare = observation.topology.clusters[1:3]
+    service, observed = gateway(observation, bare), observation[bare]
+    behind = {pod.name for pod in gateways.pods(observed, service)}
+    changed = on(
+        observation,
+        bare,
+        services=tuple(each for each in observed.services if each != service),
+        pods=tuple(each for each in observed.pods if each.name not in behind),
+        proxies=tuple(each for each in observed.proxies if each.pod not in behind),
+        workloads=tuple(each for each in observed.workloads if each != gateways.workload(observed, service)),
+    )
+    (old,), (new,) = service.ingress, gateway(observation, shared).ingress
+    for cluster in changed.topology.clusters:
+        planes = tuple(_without(plane, bare, old, behind) for plane in changed[cluster].control_planes)
+        proxies = tuple(
+            proxy.model_copy(
+                update={
+                    "endpoints": tuple(
+                        known.model_copy(update={"endpoints": _met(known.endpoints, old, new)})
+                        for known in proxy.endpoints
+                    )
+                }
+            )
+            for proxy in changed[cluster].proxies
+        )
+        changed = on(changed, cluster, control_planes=planes, proxies=proxies)
+    return replaced(changed, f'"{old}"', f'"{new}"')
+
+
+def _without(plane: ControlPlane, cluster: Cluster, address: str, pods: set[str]) -> ControlPlane:
+    """A control plane that knows nothing of a cluster's gateway."""
+    rows = tuple(row for row in plane.network_gateways if row.address != address)
+    proxies = tuple(
+        row
+        for row in plane.proxies
+        if row.cluster_id != cluster.cluster_name or row.proxy.partition(".")[0] not in pods
+    )
+    return plane.model_copy(update={"network_gateways": rows, "proxies": proxies})
+
+
+def _met(endpoints: tuple[ProxyEndpoint, ...], old: str, new: str) -> tuple[ProxyEndpoint, ...]:
+    """The endpoints of two gateways as those of one, whose weight is that of both."""
+    extra = sum(each.weight for each in endpoints if each.address == old)
+    kept = (each for each in endpoints if each.address != old)
+    return tuple(
+        each.model_copy(update={"weight": each.weight + extra}) if each.address == new else each for each in kept
+    )
 
 
 def mesh_networks_by_address(observation: Observation) -> Observation:
@@ -789,5 +855,6 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             istiod_by_name,
         )
     ),
+    (THREE, one_gateway_for_a_network),
     *((REMOTE_NEAR, kind) for kind in (injection_url, istiod_by_name, istiod_by_name_without_gateway)),
 )
