@@ -12,6 +12,8 @@ from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Feature
 
+CNI_DAEMON_SET = "istio-cni-node"
+
 
 class MeshFeature(StrEnum):
     """What a mesh may or may not have; the value says it in words, after "needs"."""
@@ -19,6 +21,7 @@ class MeshFeature(StrEnum):
     PLUGGED_IN_CA = "a CA from the secret cacerts"
     GATEWAY_FOR_NETWORK = "an east-west gateway"
     OPERATOR = "an operator's Istio resource"
+    CNI = "Istio's CNI plugin"
     NAMESPACE_INJECTION = "an injection label on the sample's namespace"
     SAMPLE = "the sample: helloworld and a client (--deploy-sample brings it)"
     TRAFFIC = "the sample, or a service (--deploy-sample brings the one, --service and --client name the other)"
@@ -69,6 +72,10 @@ def _has_sample(observation: Observation, observed: ClusterObservation) -> bool:
     return helloworld or clients.client_workload(observed, observation.asked) is not None
 
 
+def _has_cni(observed: ClusterObservation) -> bool:
+    return any(workload.name == CNI_DAEMON_SET for workload in observed.workloads)
+
+
 def _has_sidecar_client(observation: Observation, observed: ClusterObservation) -> bool:
     return any(expectations.has_proxy(pod) for pod in clients.client_pods(observed, observation.asked))
 
@@ -80,6 +87,7 @@ _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
+    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, observed: _has_cni(observed)),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
     MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
     MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),

@@ -14,11 +14,11 @@ from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, MeshConfig
+from harness.model.mesh_features import CNI_DAEMON_SET
 from harness.model.remotes import injected_as, is_primary
 from harness.model.revisions import serving
 from harness.model.topology import Cluster, Role, Topology
 
-CNI_DAEMON_SET = "istio-cni-node"
 TRUST_DOMAIN = "cluster.local"
 
 

@@ -3,6 +3,7 @@
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import admission, expectations, revisions, x509
 from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
@@ -41,7 +42,7 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
                 _judge_wait(observation, evidence, cluster, ready)
 
 
-@requirement("CP-CNI-READY", Level.MUST, area=AREA)
+@requirement("CP-CNI-READY", Level.MUST, area=AREA, needs=(MeshFeature.CNI,))
 def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
     """Istio's CNI plugin is ready on every schedulable node.
 

@@ -6,7 +6,7 @@ from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
-from suites.selftest.support.valid_kinds import KINDS, Base, Kind
+from suites.selftest.support.valid_kinds import KINDS, PRIMARIES, Base, Kind, without_cni
 
 GREEN = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
 
@@ -27,3 +27,9 @@ def test_a_valid_mesh_is_green(base: Base, kind: Kind) -> None:
     assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
     assert diagnose(observation, judgements) == ()
     assert sum(each.verdict is Verdict.PASS for each in judgements) >= 30
+
+
+def test_the_plugin_is_judged_only_where_there_is_one() -> None:
+    row = catalogue()["CP-CNI-READY"]
+    assert judge(row, without_cni(PRIMARIES.observation())).verdict is Verdict.NOT_APPLICABLE
+    assert judge(row, PRIMARIES.observation()).verdict is Verdict.PASS

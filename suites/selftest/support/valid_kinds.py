@@ -668,9 +668,10 @@ def waypoint_beside(observation: Observation) -> Observation:
     return everywhere(observation, change)
 
 
-def cni_on_one(observation: Observation) -> Observation:
+def cni_on_one(observation: Observation, cluster: Cluster | None = None) -> Observation:
     """West has no CNI plugin: its pods have the init container istio-init."""
-    observed = observation[west(observation)]
+    cluster = cluster or west(observation)
+    observed = observation[cluster]
     init = Container(name="istio-init", image="istio/proxyv2:1.31", init=True, state="terminated")
     pods = tuple(
         pod.model_copy(update={"containers": (init, *pod.containers)})
@@ -680,7 +681,17 @@ def cni_on_one(observation: Observation) -> Observation:
         if pod.labels.get("k8s-app") != "istio-cni-node"
     )
     workloads = tuple(each for each in observed.workloads if each.name != "istio-cni-node")
-    return on(observation, west(observation), pods=pods, workloads=workloads)
+    return on(observation, cluster, pods=pods, workloads=workloads)
+
+
+def without_cni(observation: Observation) -> Observation:
+    """No cluster has a CNI plugin: pods have the init container istio-init."""
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        return cni_on_one(seen, cluster)
+
+    changed = everywhere(observation, change)
+    return changed.model_copy(update={"asked": changed.asked.model_copy(update={"cni": False})})
 
 
 def node_without_cni(observation: Observation) -> Observation:
@@ -828,6 +839,7 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             ztunnel_beside,
             waypoint_beside,
             cni_on_one,
+            without_cni,
             node_without_cni,
         )
     ),
