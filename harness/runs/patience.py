@@ -22,7 +22,7 @@ class Patience:
     Args:
         seconds: in all; once they are spent, an overloaded machine is only named.
         same_machine: whether the clusters run on this machine; where they don't, its load says little about them.
-        read: measures the machine.
+        read: measures the machine; default `read_runner`.
         period_seconds: between two measurements.
     """
 
@@ -31,11 +31,11 @@ class Patience:
         seconds: float,
         *,
         same_machine: bool,
-        read: Callable[[], RunnerSample] = read_runner,
+        read: Callable[[], RunnerSample] | None = None,
         period_seconds: float = PERIOD_SECONDS,
     ) -> None:
         self._left, self._same_machine = seconds, same_machine
-        self._read, self._period = read, period_seconds
+        self._read, self._period = read or read_runner, period_seconds
         self._lock = threading.Lock()
 
     def await_calm(self, log: StepLog, phase: Phase) -> None:

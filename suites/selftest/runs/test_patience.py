@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.model.conditions import BUSY_TASKS, LITTLE_MEMORY, RunnerSample
-from harness.model.step import Outcome, Phase
+from harness.model.step import Outcome, Phase, Step
 from harness.model.step_log import StepLog, Waiting
+from harness.runs import environment, patience
+from harness.runs.lab import Lab
+from harness.runs.options import OPTIONS, parse
 from harness.runs.patience import SAMPLES, TITLE, Patience
 
 
@@ -97,3 +100,22 @@ def test_an_interrupt_ends_the_wait() -> None:
     with pytest.raises(KeyboardInterrupt):
         _patience(60, read).await_calm(log, Phase.MESH)
     assert log.steps[0].outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize(("contexts", "steps"), [("", [TITLE]), ("east,west", [])])
+def test_a_run_looks_at_its_machine_before_it_begins(
+    contexts: str, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it makes the clusters on it: existing ones are not waited for."""
+    given = {option.name: option.not_given for option in OPTIONS} | {"contexts": contexts, "patience": "0"}
+    monkeypatch.setattr(environment, "provide", lambda *_: None)
+    monkeypatch.setattr(Lab, "_existing", lambda *_: pytest.fail("no cluster is taken in this test"))
+    monkeypatch.setattr(patience, "read_runner", _machine(20.0))
+    heard: list[object] = []
+    lab = Lab(parse(lambda name: given[name], {}))
+    if contexts:
+        with pytest.raises(pytest.fail.Exception):
+            lab.prepare(heard.append)
+    else:
+        lab.prepare(heard.append)
+    assert [event.title for event in heard if isinstance(event, Step)] == steps
