@@ -36,7 +36,6 @@ TO_BE_SPLIT = {
     "suites/selftest/clusters/test_clusters.py",
     "suites/selftest/experiments/test_experiments.py",
     "suites/selftest/judge/test_diagnose.py",
-    "suites/selftest/kube/test_inventory.py",
     "suites/selftest/mesh/test_procedure.py",
     "suites/selftest/proof/test_faults_live.py",
     "suites/selftest/reports/test_html_browser.py",

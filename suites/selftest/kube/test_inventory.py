@@ -1,19 +1,18 @@
 """Inventories: what they list, how they compare, and whose the difference is."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
 
-from harness.base.errors import UserError
 from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import kept_mesh, ownership, removal
-from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from suites.selftest.support.fake_kube import FakeKube
 
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
@@ -22,25 +21,18 @@ NAMESPACE = Kind("v1", "Namespace", "namespaces")
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"))
 
 
-class FakeApi:
-    """Answers what a small API server would."""
-
-    name = "east"
-
-    def __init__(self, answers: dict[str, Object | int]) -> None:
-        self._answers = answers
-
-    def read(self, path: str, *, accept: str = "application/json", **_query: str) -> Object | None:
-        """The answer to a path; a number is a status."""
-        assert "application/json" in accept
-        answer = self._answers.get(path)
-        if isinstance(answer, int):
-            raise ApiException(status=answer, reason="refused")
-        return answer
+def _kube(answers: dict[str, Object | int]) -> KubeApi:
+    """An API server with these answers by path; a number is a status."""
+    kube = FakeKube("east")
+    kube.answers = {
+        path: ApiException(status=answer, reason="refused") if isinstance(answer, int) else answer
+        for path, answer in answers.items()
+    }
+    return kube
 
 
 def _take(answers: dict[str, Object | int]) -> Inventory:
-    return inventory.take(cast(KubeApi, FakeApi(answers)))
+    return inventory.take(_kube(answers))
 
 
 def _resource(kind: str, plural: str, *verbs: str) -> Object:
@@ -136,68 +128,6 @@ def test_a_kind_that_may_not_be_listed_is_named() -> None:
         "/api/v1/odd": 405,
     }
     assert _take(answers).unread == {"Secret": "403 refused"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "namespace", "name", "refused"),
-    [
-        ("Deployment.apps", "istio-system", "istiod", True),
-        ("Deployment.apps", "istio-system", "istiod-canary", True),
-        ("Deployment.apps", "istio-system", "istio-eastwestgateway", True),
-        ("Secret", "istio-system", "cacerts", True),
-        ("DaemonSet.apps", "istio-cni", "istio-cni-node", True),
-        ("Service", "istio-system", "istiod", True),
-        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector", True),
-        ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector-mesh2", True),
-        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istiod-default-validator", True),
-        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-validator-mesh2", True),
-        ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "shop-validator", False),
-        ("Istio.sailoperator.io", "", "default", True),
-        ("IstioCNI.sailoperator.io", "", "default", True),
-        ("Deployment.apps", "sample", "helloworld-v1", True),
-        ("Deployment.apps", "sample", "sleep", True),
-        ("Deployment.apps", "sample", "shop", False),
-        ("Deployment.apps", "sample", "echo-v1", True),
-        ("Deployment.apps", "sample", "plain", True),
-        ("Service", "sample", "helloworld", True),
-        ("Service", "sample", "sleep", True),
-        ("Service", "sample", "echo", True),
-        ("Service", "sample", "echo-v1", True),
-        ("ServiceAccount", "sample", "sleep", True),
-        ("ServiceAccount", "sample", "echo", True),
-        ("ServiceAccount", "sample", "default", False),
-        ("Service", "elsewhere", "helloworld", False),
-        ("DestinationRule.networking.istio.io", "sample", "echo-v1", True),
-        ("Service", "istio-system", "istio-eastwestgateway", True),
-        ("VirtualService.networking.istio.io", "istio-system", "istiod-vs", True),
-        ("Deployment.apps", "elsewhere", "istiod", True),
-        ("Deployment.apps", "elsewhere", "istiod-canary", True),
-        ("Deployment.apps", "elsewhere", "istio-eastwestgateway", False),
-        ("DaemonSet.apps", "kube-system", "istio-cni-node", True),
-        ("Secret", "istio-system", "pull-secret", False),
-    ],
-)
-def test_a_mesh_that_stands_is_not_overwritten(kind: str, namespace: str, name: str, refused: bool) -> None:
-    """Neither a user's own nor that of another run on the same clusters; what is merely beside it is no obstacle."""
-    short, _, group = kind.partition(".")
-    before = _inventory_of(_entry(Kind(f"{group}/v1".lstrip("/"), short, f"{short.lower()}s"), name, namespace))
-    if not refused:
-        require_unoccupied(before, SETTINGS)
-        return
-    with pytest.raises(UserError, match=f"stands on east already: {short} .*{name}") as found:
-        require_unoccupied(before, SETTINGS)
-    assert "--verify-only" in found.value.fix
-
-
-@pytest.mark.parametrize(
-    "kind", ["Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "Secret", "Istio.sailoperator.io"]
-)
-def test_what_could_not_be_listed_may_stand(kind: str) -> None:
-    """Nothing is installed where a mesh may be, or where what stood before can't be told from what the run makes."""
-    with pytest.raises(UserError, match=f"can't be read: {kind}: 403 refused") as found:
-        require_unoccupied(_inventory_of(unread={kind: "403 refused"}), SETTINGS)
-    assert "list these kinds" in found.value.fix
-    require_unoccupied(_inventory_of(unread={"Pods.metrics.example": "503"}), SETTINGS)
 
 
 def test_what_could_not_be_listed_before_is_no_leftover() -> None:
@@ -307,8 +237,8 @@ def test_a_namespace_by_itself() -> None:
         f"{place}/secrets": 403,
         "/api/v1/configmaps": {"items": [_item("theirs", namespace="other")]},
     }
-    found = inventory.take_namespace(cast(KubeApi, FakeApi(answers)), "own")
+    found = inventory.take_namespace(_kube(answers), "own")
     assert set(found.entries) == {("Namespace", "", "own"), ("ConfigMap", "own", "left")}
     assert list(found.unread) == ["Secret"]
     del answers[place]
-    assert inventory.take_namespace(cast(KubeApi, FakeApi(answers)), "own") == Inventory("east", {})
+    assert inventory.take_namespace(_kube(answers), "own") == Inventory("east", {})

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
 
 from harness.base.container_log import last_words, telling_lines
 from harness.base.errors import StepError
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import Object
 from harness.kube.client import Kube
 from harness.kube.stuck_pods import LEAST_PATIENCE, StuckPods
 from harness.kube.watching import WATCH_SECONDS
 from harness.mesh.readiness import await_deployment, why_unready
 from harness.model.step_log import OpenStep, ignore
 from suites.selftest.kube.test_client_watch import Resource
+from suites.selftest.support.fake_kube import FakeKube
 
 REJECTED = "2026-11-24T06:00:00Z\terror\tfailed to create discovery service: failed to create CA: x509: not a CA\n"
 REFUSED = "2026-11-24T06:00:00Z\tfatal\tapi server: connection refused\n"
@@ -40,8 +41,9 @@ class Looks:
 
     def __init__(self, log: str = "", timeout: float = 180) -> None:
         self.now, self.pods = 0.0, list[Object]()
-        kube = SimpleNamespace(logs=lambda *_, **__: log)
-        self.stuck = StuckPods(cast(KubeApi, kube), lambda: self.pods, timeout, clock=lambda: self.now)
+        kube = FakeKube("east")
+        kube.log = log
+        self.stuck = StuckPods(kube, lambda: self.pods, timeout, clock=lambda: self.now)
 
     def __call__(self, seconds: float, *pods: Object) -> str:
         """What is said at that second, of these pods."""
@@ -115,7 +117,7 @@ def test_while_nothing_can_be_read_there_is_hope() -> None:
     def refuse() -> list[Object]:
         raise ApiException(status=503)
 
-    assert StuckPods(cast(KubeApi, SimpleNamespace()), refuse, 180)() == ""
+    assert StuckPods(FakeKube("east"), refuse, 180)() == ""
 
 
 def _deployment() -> Object:
@@ -124,7 +126,7 @@ def _deployment() -> Object:
     return {"kind": "Deployment", "metadata": metadata, "spec": spec, "status": {"observedGeneration": 1}}
 
 
-def _kube(monkeypatch: pytest.MonkeyPatch, pods: list[Object], log: str) -> KubeApi:
+def _kube(monkeypatch: pytest.MonkeyPatch, pods: list[Object], log: str) -> Kube:
     """A cluster whose Deployment does not change, while its pods are as given."""
     monkeypatch.setattr(Kube, "_resource", lambda *_: Resource([[_deployment()]] * 9, [[]] * 9))
     monkeypatch.setattr(Kube, "get", lambda *_: _deployment())

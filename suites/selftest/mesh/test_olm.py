@@ -1,6 +1,5 @@
 """The operator from a catalogue: what OLM does with a Subscription, played on a fake API server, and what it says."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from harness.kube.inventory import Inventory
 from harness.mesh import olm, operator
 from harness.mesh.distributions.model import OlmSubscription
 from harness.model.step import Outcome
-from suites.selftest.mesh.test_sail import EAST, FakeKube, definition, mesh_of, outcome
+from suites.selftest.mesh.test_sail import EAST, OperatorKube, definition, mesh_of, outcome
 
 OLM = OlmSubscription(arrival="olm", package="servicemeshoperator3", channel="stable", source="redhat-operators")
 CSV, PLAN = "servicemeshoperator3.v3.0.15", "install-x7k2p"
@@ -18,7 +17,7 @@ INSTALLED = {"installedCSV": CSV, "currentCSV": CSV, "state": "AtLatestKnown"}
 UNDER_WAY = {"currentCSV": CSV, "state": "UpgradePending", "installPlanRef": {"name": PLAN}}
 
 
-class PlayedOlm(FakeKube):
+class PlayedOlm(OperatorKube):
     """An API server on which OLM goes a step further with each change that is waited for."""
 
     def __init__(self, *acts: dict[tuple[str, str], dict[str, Any]]) -> None:
@@ -30,27 +29,22 @@ class PlayedOlm(FakeKube):
         """One act: statuses by kind and name; definitions come with a version that has succeeded."""
         act = next(self.acts, None)
         for (kind, name), status in (act or {}).items():
-            made = self.objects.setdefault((kind, name), {"kind": kind, "metadata": {"name": name}})
-            made["status"] = status
+            made: Object = {"kind": kind, "metadata": {"name": name, "namespace": OLM.namespace}}
+            self.objects.setdefault((kind, OLM.namespace, name), made)["status"] = status
             if kind == "ClusterServiceVersion" and status.get("phase") == "Succeeded":
                 self.apply(definition("Istio", "v1"))
                 self.apply(definition("IstioCNI", "v1"))
         return act is not None
 
-    def watch(self, kind: str, name: str) -> Iterator[Object | None]:
-        """The object now, and after each act."""
-        yield self.get("", kind, name)
-        while self.play():
-            yield self.get("", kind, name)
-
-    def wait(self, _api: str, kind: str, name: str, _namespace: str | None = None, **options: Any) -> Object | None:
-        """Until nothing is pending or the play is over."""
-        for seen in self.watch(kind, name):
-            missing = options["pending"](seen)
-            if not missing:
-                return seen
+    def wait(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, **options: Any
+    ) -> Object | None:
+        """Until nothing is pending, looked at now and after each act, or the play is over."""
+        while missing := options["pending"](self.get(api_version, kind, name, namespace)):
             self.told.append(missing)
-        return super().wait(_api, kind, name, _namespace, **options)
+            if not self.play():
+                break
+        return super().wait(api_version, kind, name, namespace, **options)
 
 
 def condition(kind: str, reason: str, message: str = "", status: str = "True") -> dict[str, str]:
@@ -83,7 +77,7 @@ def test_a_subscription_is_made_and_waited_for_until_the_operator_runs() -> None
         {running: {"phase": "Succeeded"}},
     )
     assert (ended, told) == (Outcome.DONE, CSV)
-    assert kube.objects["Subscription", OLM.package]["spec"] == {
+    assert kube.objects["Subscription", OLM.namespace, OLM.package]["spec"] == {
         "name": "servicemeshoperator3",
         "channel": "stable",
         "source": "redhat-operators",
@@ -106,7 +100,7 @@ def test_an_install_plan_that_needs_approval_is_named_with_the_command() -> None
     assert ended is Outcome.FAILED
     command = f"oc --namespace=openshift-operators patch installplan {PLAN} --type=merge"
     assert f"""approve it: {command} --patch='{{"spec":{{"approved":true}}}}'""" in told
-    assert ("InstallPlan", PLAN) not in kube.objects
+    assert ("InstallPlan", OLM.namespace, PLAN) not in kube.objects
     # Once the user has approved it, the run goes on.
     _, ended, _ = installed(
         subscribed(**UNDER_WAY, conditions=[pending]),
@@ -187,7 +181,10 @@ def test_what_olm_installed_goes_with_the_subscription() -> None:
         kube.apply(olm.subscription(OLM))
         kube.play()
         operator.remove_operator(mesh_of(kube, OLM), EAST, Inventory("east", {}))
-        assert kube.deleted == ["Subscription servicemeshoperator3", f"ClusterServiceVersion {CSV}"]
+        assert kube.deleted == [
+            f"Subscription/{OLM.namespace}/{OLM.package}",
+            f"ClusterServiceVersion/{OLM.namespace}/{CSV}",
+        ]
     assert operator.operator_namespace(OLM) == ()
 
 

@@ -1,11 +1,9 @@
 """The Sail operator: its resources as they are rendered, how it arrives and leaves, and why it is not ready."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client import ApiException
 
 from harness.base.errors import StepError, UserError
 from harness.kube.api import Object
@@ -21,6 +19,7 @@ from harness.mesh.values import primary_values
 from harness.model.step import Outcome
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from suites.selftest.support.fake_kube import FakeKube
 
 MP = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 EAST = MP["east"]
@@ -30,54 +29,22 @@ OLM = OlmSubscription(arrival="olm", package="servicemeshoperator3", channel="st
 READY: Object = {"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 1}
 
 
-class FakeKube:
-    """An API server of objects by kind and name; definitions that are applied are served."""
-
-    name = "east"
+class OperatorKube(FakeKube):
+    """Definitions of the operator that are applied are served."""
 
     def __init__(self, *objects: Object) -> None:
-        self.objects = {(found["kind"], found["metadata"]["name"]): found for found in objects}
-        self.deleted: list[str] = []
-        self.access = type("Access", (), {"kubeconfig": Path("config"), "context": "east"})()
+        super().__init__("east", *objects)
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether a definition of that version is there."""
-        found = self.objects.get((CRD[1], f"{kind.lower()}s.sailoperator.io"))
+        found = self.get(*CRD, f"{kind.lower()}s.sailoperator.io")
         versions = found["spec"]["versions"] if found else []
         return any(api_version == f"sailoperator.io/{version['name']}" for version in versions)
 
-    def apply(self, manifest: Object) -> Object:
-        """Keep it."""
-        self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
-        return manifest
-
-    def create(self, manifest: Object) -> Object:
-        """Keep it unless it is there."""
-        if (manifest["kind"], manifest["metadata"]["name"]) in self.objects:
-            raise ApiException(status=409)
-        return self.apply(manifest)
-
-    def get(self, _api: str, kind: str, name: str, _namespace: str | None = None) -> Object | None:
-        """The object."""
-        return self.objects.get((kind, name))
-
-    def list(self, _api: str, kind: str, _namespace: str | None = None, **_selectors: str) -> list[Object]:
-        """All of a kind."""
-        return [found for (there, _), found in self.objects.items() if there == kind]
-
-    def delete(self, _api: str, kind: str, name: str, _namespace: str | None = None) -> bool:
-        """Forget it."""
-        self.deleted.append(f"{kind} {name}")
-        return self.objects.pop((kind, name), None) is not None
-
-    def wait(self, _api: str, kind: str, name: str, _namespace: str | None = None, **options: Any) -> Object | None:
-        """One look: what is pending then is pending for ever."""
-        pending: Callable[[Object | None], str] = options["pending"]
-        seen = self.get(_api, kind, name)
-        if missing := pending(seen):
-            explain: Callable[[], str] = options.get("explain", str)
-            raise StepError(f"{missing}: {explain()}")
-        return seen
+    @property
+    def deleted(self) -> list[str]:
+        """Kind, namespace and name of what was deleted."""
+        return [written.removeprefix("delete ") for written in self.writes if written.startswith("delete ")]
 
 
 def definition(kind: str, *versions: str) -> Object:
@@ -92,12 +59,12 @@ def definition(kind: str, *versions: str) -> Object:
     }
 
 
-def mesh_of(kube: FakeKube, arrival: Operator | None = None, **changed: Any) -> Mesh:
+def mesh_of(kube: OperatorKube, arrival: Operator | None = None, **changed: Any) -> Mesh:
     """A mesh on one fake API server."""
     settings = MeshSettings(
         **{"istio_version": "1.30.3", "istioctl": Path("istioctl"), "installer": "sail", "operator": arrival, **changed}
     )
-    return Mesh(MP, {"east": kube, "west": kube}, settings, StepLog())  # type: ignore[dict-item]
+    return Mesh(MP, {"east": kube, "west": kube}, settings, StepLog())
 
 
 def outcome(mesh: Mesh) -> tuple[Outcome, str]:
@@ -118,11 +85,11 @@ def test_resources_are_written_in_the_version_that_is_served(
     served: tuple[str, ...], wanted: str, written: str
 ) -> None:
     """V1 before v1alpha1, unless the profile names one."""
-    kube = FakeKube(definition("Istio", *served), definition("IstioCNI", *served))
+    kube = OperatorKube(definition("Istio", *served), definition("IstioCNI", *served))
     mesh = mesh_of(kube, api_version=wanted)
     sail.Sail().install_cni(mesh, EAST)
     sail.Sail().install_primary(mesh, EAST)
-    cni, istio = kube.objects["IstioCNI", "default"], kube.objects["Istio", "default"]
+    cni, istio = kube.objects["IstioCNI", "", "default"], kube.objects["Istio", "", "default"]
     assert (cni["apiVersion"], istio["apiVersion"]) == (written, written)
     assert cni["spec"] == {"version": "v1.30.3", "namespace": "istio-cni"}
     assert istio["spec"] == {
@@ -167,12 +134,12 @@ def test_the_chapters_resource_letter_by_letter() -> None:
 )
 def test_the_operator_is_asked_for_a_version_that_it_offers(settings: dict[str, Any], chosen: str) -> None:
     """Its charts of the same minor version do for images of one's own."""
-    assert sail.choose_version(OFFERED, mesh_of(FakeKube(), **settings).settings) == chosen
+    assert sail.choose_version(OFFERED, mesh_of(OperatorKube(), **settings).settings) == chosen
 
 
 def test_a_version_that_the_operator_does_not_offer_is_an_error_that_names_those_it_does() -> None:
     """An operator that does not say what it offers is asked for the version as it is."""
-    settings = mesh_of(FakeKube(), istio_version="1.29.1").settings
+    settings = mesh_of(OperatorKube(), istio_version="1.29.1").settings
     assert sail.choose_version((), settings) == "v1.29.1"
     with pytest.raises(UserError, match=r"does not offer Istio v1\.29\.1") as error:
         sail.choose_version(OFFERED, settings)
@@ -196,7 +163,7 @@ def test_a_resource_that_is_not_ready_says_why() -> None:
     resource: Object = {"kind": "Istio", "metadata": {"name": "default", "generation": 1}, "status": status}
     note = {"sailoperator.io/readinessProbe.message": "caBundle hasn't been set"}
     webhook: Object = {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "injector", "annotations": note}}
-    kube = FakeKube(definition("Istio", "v1"), resource, {**resource, "kind": "IstioRevision"}, webhook)
+    kube = OperatorKube(definition("Istio", "v1"), resource, {**resource, "kind": "IstioRevision"}, webhook)
     with pytest.raises(StepError) as error:
         sail.Sail().await_ready(mesh_of(kube), EAST, None)  # type: ignore[arg-type]
     for told in (
@@ -205,27 +172,27 @@ def test_a_resource_that_is_not_ready_says_why() -> None:
         "injector message: caBundle hasn't been set",
     ):
         assert told in str(error.value)
-    resource["status"] = READY
+    kube.objects["Istio", "", "default"]["status"] = READY
     sail.Sail().await_ready(mesh_of(kube), EAST, None)  # type: ignore[arg-type]
 
 
 def test_an_operator_that_is_not_there_stops_the_run_before_anything_is_created() -> None:
     """Where the profile says that it is present."""
-    kube = FakeKube()
+    kube = OperatorKube()
     with pytest.raises(UserError, match="not installed on east"):
-        sail.require_operator([kube], mesh_of(kube, Present(arrival="present")).settings)  # type: ignore[list-item]
+        sail.require_operator([kube], mesh_of(kube, Present(arrival="present")).settings)
 
 
 def test_clusters_that_are_too_old_stop_the_run() -> None:
     """Each version of Istio has its oldest Kubernetes."""
     kube = type("Old", (), {"name": "east", "read": lambda _self, _path: {"gitVersion": "v1.27.3"}})()
     with pytest.raises(UserError, match=r"Kubernetes on east is too old for Istio 1\.30\.3"):
-        procedure.require_kubernetes(kube, mesh_of(FakeKube()).settings)
+        procedure.require_kubernetes(kube, mesh_of(OperatorKube()).settings)
 
 
 def test_an_operator_that_is_there_is_used() -> None:
     """However the profile says it arrives; and it stays."""
-    kube = FakeKube(definition("Istio", "v1"))
+    kube = OperatorKube(definition("Istio", "v1"))
     mesh = mesh_of(kube, OLM)
     assert operator.install_operator(mesh, EAST) is False
     assert outcome(mesh) == (Outcome.SKIPPED, "it is there")
@@ -239,22 +206,21 @@ def test_it_arrives_as_a_helm_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Values over standard input; the release, and what comes with it, is removed again."""
     calls: list[tuple[list[str], str | None]] = []
     monkeypatch.setattr(
-        FakeKube,
+        OperatorKube,
         "run",
         lambda _kube, command, **more: calls.append(([str(word) for word in command], more["input"])),
-        raising=False,
     )
     chart = HelmChart(
         arrival="helm", chart="sail-operator", repository="https://example.org", version="1.2", values={"image": "i:1"}
     )
-    kube = FakeKube()
+    kube = OperatorKube()
     mesh = mesh_of(kube, chart, helm=Path("helm"))
     assert operator.install_operator(mesh, EAST) is True
     command, values = calls[0]
     assert command[:5] == ["helm", "upgrade", "--install", "sail-operator", "sail-operator"]
     assert {"--repo", "https://example.org", "--version", "1.2", "--kube-context", "east"} <= set(command)
     assert values == '{"image": "i:1"}'
-    assert ("Namespace", "sail-operator") in kube.objects
+    assert ("Namespace", "", "sail-operator") in kube.objects
     operator.remove_operator(mesh, EAST, Inventory("east", {}))
     assert calls[1][0][:3] == ["helm", "uninstall", "sail-operator"]
     assert operator.operator_namespace(chart) == ("sail-operator",)
@@ -268,17 +234,17 @@ def test_it_arrives_as_manifests(tmp_path: Path) -> None:
         "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n"
         "metadata: {name: istios.sailoperator.io}\nspec: {versions: [{name: v1}]}\n"
     )
-    kube = FakeKube()
+    kube = OperatorKube()
     mesh = mesh_of(kube, Manifests(arrival="manifests", files=(str(file),)))
     operator.install_operator(mesh, EAST)
     assert list(kube.objects) == [
-        ("Namespace", "sail-operator"),
-        (CRD[1], "istios.sailoperator.io"),
-        ("ServiceAccount", "sail"),
+        ("Namespace", "", "sail-operator"),
+        (CRD[1], "", "istios.sailoperator.io"),
+        ("ServiceAccount", "sail-operator", "sail"),
     ]
     account = Entry(Kind("v1", "ServiceAccount", "serviceaccounts"), "sail-operator", "sail", "uid")
     operator.remove_operator(mesh, EAST, Inventory("east", {account.key: account}))
-    assert kube.deleted == ["CustomResourceDefinition istios.sailoperator.io"]
+    assert kube.deleted == ["CustomResourceDefinition//istios.sailoperator.io"]
 
 
 def test_what_istioctl_makes_in_place_of_the_installation_is_the_runs() -> None:
@@ -292,9 +258,9 @@ def test_credentials_are_in_the_cluster_and_nowhere_else(tmp_path: Path) -> None
     """The pull secret has the file's content; the step says nothing of it."""
     file = tmp_path / "config.json"
     file.write_text('{"auths": {"registry.example.com": {"auth": "c2VjcmV0"}}}')
-    kube = FakeKube()
+    kube = OperatorKube()
     mesh = mesh_of(kube, pull_secret=PullSecret(name="pull", file=str(file)))
     ensure_pull_secret(mesh, EAST, "istio-system")
-    made = kube.objects["Secret", "pull"]
+    made = kube.objects["Secret", "istio-system", "pull"]
     assert (made["type"], set(made["data"])) == ("kubernetes.io/dockerconfigjson", {".dockerconfigjson"})
     assert "c2VjcmV0" not in "".join(mesh.settings.deviations)
