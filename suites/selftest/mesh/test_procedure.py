@@ -3,8 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -12,13 +11,14 @@ from kubernetes.client import ApiException
 
 from harness.base.command import CommandError
 from harness.base.errors import StepError
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import Object
 from harness.mesh import gateways, pki, procedure, workloads
 from harness.mesh.context import HOPELESS_SECONDS, Mesh, title_of
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Step
 from harness.model.step_log import OpenStep, StepLog
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
+from suites.selftest.support.fake_kube import FakeKube
 
 MP, PR = ControlPlaneModel.MULTI_PRIMARY, ControlPlaneModel.PRIMARY_REMOTE
 MULTI, SINGLE = NetworkModel.MULTI, NetworkModel.SINGLE
@@ -40,73 +40,34 @@ SETTLE_GATEWAY = "Wait for the East-West gateway to be available"
 PRIMARY = [*CERTIFICATES, CNI, "Install Istio on the primary cluster", WAIT_FOR_CONTROL_PLANE]
 
 
-class FakeKube:
-    """Keeps objects as an API server would; every wait is over at once, but for those in `never`."""
+class QuickKube(FakeKube):
+    """Every wait is over at once, but for those of the kinds in `never`."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.access = SimpleNamespace(
-            name=name, context=f"kind-{name}", kubeconfig=Path(f"{name}.kubeconfig"), peer_server=f"https://{name}:6443"
-        )
-        self.objects: dict[tuple[str, str, str], Object] = {}
+        super().__init__(name)
         self.never: set[str] = set()
         self.injects = True
-        self._lock = threading.Lock()
-
-    def _key(self, manifest: Object) -> tuple[str, str, str]:
-        metadata = manifest["metadata"]
-        return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
-
-    def apply(self, manifest: Object) -> Object:
-        """Store it."""
-        with self._lock:
-            self.objects[self._key(manifest)] = manifest
-        return manifest
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         """Store it unless it is there; a dry run comes back injected."""
-        if dry_run:
-            if not self.injects:
-                raise ApiException(status=500, reason="failed calling webhook")
-            return {"spec": {"containers": [{"name": "probe"}], "initContainers": [{"name": "istio-proxy"}]}}
-        if self._key(manifest) in self.objects:
-            raise ApiException(status=409, reason="AlreadyExists")
-        return self.apply(manifest)
-
-    def merge(self, _api: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
-        """Change labels and annotations."""
-        metadata = self.objects[kind, namespace or "", name]["metadata"]
-        for field, values in change["metadata"].items():
-            metadata[field] = {**metadata.get(field, {}), **values}
-        return self.objects[kind, namespace or "", name]
-
-    def run(self, command: Sequence[str | Path], **_options: Any) -> str:
-        """No program."""
-        raise CommandError([str(word) for word in command], 127, "not there")
-
-    def list(self, *_args: str, **_selectors: str) -> Sequence[Object]:
-        """Nothing."""
-        return []
+        if not dry_run:
+            return super().create(manifest)
+        if not self.injects:
+            raise ApiException(status=500, reason="failed calling webhook")
+        return {"spec": {"containers": [{"name": "probe"}], "initContainers": [{"name": "istio-proxy"}]}}
 
     def wait(
-        self,
-        _api: str,
-        kind: str,
-        name: str,
-        namespace: str | None = None,
-        *,
-        pending: Callable[[Object | None], str],
-        timeout: float,
-        **_options: Any,
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, **options: Any
     ) -> Object | None:
         """Over at once."""
+        pending: Callable[[Object | None], str] = options["pending"]
         if kind in self.never:
-            raise StepError(f"{pending(None)} after {timeout:.0f} s")
+            raise StepError(f"{pending(None)} after {options['timeout']:.0f} s")
         if kind == "Service":
             ready: Object = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
             assert pending(ready) == ""
             return ready
-        return self.objects.get((kind, namespace or "", name))
+        return self.get(api_version, kind, name, namespace)
 
 
 class Istioctl:
@@ -134,12 +95,14 @@ class Istioctl:
 def istioctl(monkeypatch: pytest.MonkeyPatch) -> Istioctl:
     """The program's stand-in, wherever it is run."""
     program = Istioctl()
-    monkeypatch.setattr(FakeKube, "run", lambda _kube, command, **options: program(command, **options))
+    monkeypatch.setattr(QuickKube, "run", lambda _kube, command, **options: program(command, **options))
     return program
 
 
-def _installed(topology: Topology, kubes: dict[str, FakeKube] | None = None) -> tuple[dict[str, FakeKube], list[Step]]:
-    kubes = kubes or {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+def _installed(
+    topology: Topology, kubes: dict[str, QuickKube] | None = None
+) -> tuple[dict[str, QuickKube], list[Step]]:
+    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
     mesh = _mesh(topology, kubes)
     procedure.install(mesh, certificates)
@@ -147,15 +110,15 @@ def _installed(topology: Topology, kubes: dict[str, FakeKube] | None = None) -> 
     return kubes, list(mesh.log.steps)
 
 
-def _mesh(topology: Topology, kubes: dict[str, FakeKube]) -> Mesh:
-    return Mesh(topology, cast(dict[str, KubeApi], kubes), SETTINGS, StepLog())
+def _mesh(topology: Topology, kubes: dict[str, QuickKube]) -> Mesh:
+    return Mesh(topology, kubes, SETTINGS, StepLog())
 
 
 def _titles(steps: list[Step], cluster: str) -> list[str]:
     return [step.title for step in steps if step.cluster == cluster]
 
 
-def _remote_secrets(kube: FakeKube) -> list[str]:
+def _remote_secrets(kube: QuickKube) -> list[str]:
     return sorted(name for kind, namespace, name in kube.objects if (kind, namespace) == ("Secret", "istio-system"))
 
 
@@ -263,7 +226,7 @@ def test_a_second_run_makes_nothing_new(istioctl: Istioctl) -> None:
 
 def test_a_failed_step_does_not_hide_the_rest(istioctl: Istioctl) -> None:
     """A control plane that does not come: recorded, with little patience for what depends on it, and nothing raised."""
-    kubes = {name: FakeKube(name) for name in ("east", "west")}
+    kubes = {name: QuickKube(name) for name in ("east", "west")}
     kubes["east"].never = {"Deployment", "Service"}
     _, steps = _installed(preset(PR, MULTI), kubes)
     failed = {(step.cluster, step.title): step.detail for step in steps if step.outcome is Outcome.FAILED}
@@ -281,7 +244,7 @@ def test_a_program_that_fails_is_the_steps_failure(monkeypatch: pytest.MonkeyPat
     def refuse(*_args: Any, **_options: Any) -> str:
         raise CommandError(["istioctl"], 1, "unknown field")
 
-    monkeypatch.setattr(FakeKube, "run", refuse)
+    monkeypatch.setattr(QuickKube, "run", refuse)
     _, steps = _installed(preset(MP, MULTI))
     failed = [step for step in steps if step.title == "Install Istio on the primary cluster"]
     assert all(step.outcome is Outcome.FAILED and "unknown field" in step.detail for step in failed)
@@ -292,12 +255,12 @@ def test_an_api_server_that_refuses_everything_fails_steps_only(
 ) -> None:
     """Also where several requests of one step are refused at once."""
 
-    def refuse(_self: FakeKube, manifest: Object) -> Object:
+    def refuse(_self: QuickKube, manifest: Object) -> Object:
         raise ApiException(status=403, reason=f"{manifest['metadata']['name']} is forbidden")
 
     monkeypatch.setattr("harness.mesh.istioctl.rendered", lambda *_: [_config_map("a"), _config_map("b")])
-    monkeypatch.setattr(FakeKube, "apply", refuse)
-    monkeypatch.setattr(FakeKube, "merge", lambda *_: {})
+    monkeypatch.setattr(QuickKube, "apply", refuse)
+    monkeypatch.setattr(QuickKube, "merge", lambda *_: {})
     _, steps = _installed(preset(MP, SINGLE))
     details = {step.detail for step in steps if step.title == "Install Istio on the primary cluster"}
     assert details == {"403 a is forbidden; 403 b is forbidden"}
@@ -318,7 +281,7 @@ def test_a_gateway_without_injection_is_created_all_the_same(
 ) -> None:
     """Its pods come when injection does; until then the Deployment shows what is missing."""
     monkeypatch.setattr(gateways, "INJECTION_SECONDS", 0.0)
-    kubes = {name: FakeKube(name) for name in ("east", "west")}
+    kubes = {name: QuickKube(name) for name in ("east", "west")}
     kubes["east"].injects = False
     _, steps = _installed(preset(MP, MULTI), kubes)
     failed = [step.detail for step in steps if (step.cluster, step.title) == ("east", GATEWAY)]
@@ -329,7 +292,7 @@ def test_a_gateway_without_injection_is_created_all_the_same(
 def test_workloads_in_the_chapters_order() -> None:
     """Each cluster its own version; a third one is v1's image under another name."""
     topology = preset(MP, MULTI, clusters=3)
-    kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+    kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
     mesh = _mesh(topology, kubes)
     workloads.deploy(mesh)
     assert _titles(list(mesh.log.steps), "west") == [
@@ -360,7 +323,7 @@ def test_the_sample_starts_while_gateways_become_available(istioctl: Istioctl, m
     for module, name in ((workloads, "deploy"), (procedure, "await_gateways")):
         monkeypatch.setattr(module, name, lambda _mesh: both.wait())
     topology = preset(MP, MULTI)
-    kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+    kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
     procedure.form(_mesh(topology, kubes), certificates)
     assert not both.n_waiting
@@ -373,17 +336,17 @@ def test_waits_are_short_after_a_failed_installation(
     """The sample is deployed with the record of what failed; that injection answers shows that its pods may start."""
     topology, waits = preset(MP, MULTI), list[tuple[str, float]]()
 
-    def await_injection(kube: FakeKube, _namespace: str, timeout: float, _step: OpenStep) -> None:
+    def await_injection(kube: QuickKube, _namespace: str, timeout: float, _step: OpenStep) -> None:
         waits.append((kube.name, timeout))
         if not injects:
             raise StepError("no webhook added a proxy to the pod")
 
-    def await_deployment(kube: FakeKube, _namespace: str, _name: str, timeout: float, _step: OpenStep) -> None:
+    def await_deployment(kube: QuickKube, _namespace: str, _name: str, timeout: float, _step: OpenStep) -> None:
         waits.append((kube.name, timeout))
 
     monkeypatch.setattr(workloads, "await_injection", await_injection)
     monkeypatch.setattr(workloads, "await_deployment", await_deployment)
-    kubes = {cluster.name: FakeKube(cluster.name) for cluster in topology.clusters}
+    kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
     kubes["east"].never = {"Deployment"}
     mesh = _mesh(topology, kubes)
     procedure.install(mesh, pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes}))
