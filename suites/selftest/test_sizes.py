@@ -34,7 +34,6 @@ TO_BE_SPLIT = {
     "suites/conformance/test_remote_secrets.py",
     "suites/conformance/test_traffic.py",
     "suites/selftest/clusters/test_clusters.py",
-    "suites/selftest/experiments/test_experiments.py",
     "suites/selftest/judge/test_diagnose.py",
     "suites/selftest/mesh/test_procedure.py",
     "suites/selftest/proof/test_faults_live.py",

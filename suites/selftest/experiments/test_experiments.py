@@ -12,7 +12,7 @@ from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.exchange import client_answer, curl_answer
 from harness.experiments.testbed import Testbed, unknown_versions
-from harness.kube.api import ExecResult, KubeApi, Object
+from harness.kube.api import ExecResult, Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
@@ -21,6 +21,7 @@ from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.model.traffic import ProbeResult
+from suites.selftest.support.fake_kube import FakeKube
 
 PRIMARY_REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1", experiments=True)
@@ -38,36 +39,12 @@ TAKEN_FOR_HTTP = (
 )
 
 
-class FakeKube:
-    """Remembers what is applied and deleted; its API serves nothing else."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.there: set[str] = set()
-        self.applied: list[Object] = []
-
-    def apply(self, manifest: Object) -> Object:
-        """Keep an object."""
-        self.applied.append(manifest)
-        self.there.add(manifest["kind"])
-        return manifest
-
-    def delete(self, _api_version: str, kind: str, _name: str, _namespace: str | None = None) -> bool:
-        """Forget it."""
-        self.there.discard(kind)
-        return True
-
-    def list(self, _api_version: str, kind: str, _namespace: str, **_selectors: str) -> list[Object]:
-        """One object of each kind that is there."""
-        return [{"metadata": {"name": "echo"}}] if kind in self.there else []
-
-
 def _kubes() -> dict[str, FakeKube]:
     return {cluster.name: FakeKube(cluster.name) for cluster in PRIMARY_REMOTE.clusters}
 
 
 def _mesh(kubes: Mapping[str, FakeKube]) -> Mesh:
-    return Mesh(PRIMARY_REMOTE, cast(Mapping[str, KubeApi], kubes), SETTINGS, StepLog())
+    return Mesh(PRIMARY_REMOTE, kubes, SETTINGS, StepLog())
 
 
 def test_deployed() -> None:
@@ -77,7 +54,7 @@ def test_deployed() -> None:
     for cluster in PRIMARY_REMOTE.clusters:
         workloads.deploy_experiments(mesh, cluster)
     for cluster in PRIMARY_REMOTE.clusters:
-        applied = kubes[cluster.name].applied
+        applied = list(kubes[cluster.name].objects.values())
         names = sorted(f"{found['kind']} {found['metadata']['name']}" for found in applied)
         assert names == sorted(
             [
@@ -194,13 +171,14 @@ def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.Monke
         ) as applied:
             assert applied.clusters == ("east",)
             assert not applied.pending
-            assert [kube.there for kube in kubes.values()] == [{"PeerAuthentication"}, set(), set()]
+            made = [list(kube.objects.values()) for kube in kubes.values()]
+            assert [[found["kind"] for found in on] for on in made] == [["PeerAuthentication"], [], []]
+            assert made[0][0]["metadata"]["labels"] == {"eastwest/run": "run1"}
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         make()
-    assert not any(kube.there for kube in kubes.values())
-    assert kubes["east"].applied[0]["metadata"]["labels"] == {"eastwest/run": "run1"}
+    assert not any(kube.objects for kube in kubes.values())
 
 
 def test_unfit(good_observations: Mapping[str, Observation]) -> None:
@@ -217,7 +195,8 @@ def test_taken_down(
     """What was deployed for experiments goes, whatever happens; a failure of the suite is told as such."""
     kubes = _kubes()
     for kube in kubes.values():
-        kube.there |= {"Deployment", "Service", "ServiceAccount"}
+        for kind in ("Deployment", "Service", "ServiceAccount"):
+            kube.apply({"kind": kind, "metadata": {"name": "echo", "namespace": "sample", "labels": {LABEL: "true"}}})
     good = good_observations["primary-remote-multi-network"]
 
     def fail(*_: object) -> None:
@@ -235,7 +214,7 @@ def test_taken_down(
         )
         assert set(found.errors) == {TCP, RERUN}
         assert not found.prevented
-    assert not any(kube.there for kube in kubes.values())
+    assert not any(kube.objects for kube in kubes.values())
 
 
 def test_prevented(good_observations: Mapping[str, Observation], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,14 +50,16 @@ class FakeKube(KubeApi):
         return copy.deepcopy(self.objects.get((kind, namespace or "", name)))
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, **selectors: str) -> list[Object]:
-        """The objects of a kind that have these labels."""
-        wanted = {key: value for key, _, value in (s.partition("=") for s in selectors.values())}
+        """The objects of a kind that have these labels, each with the value if the selector names one."""
+        wanted = [selector.partition("=") for selector in selectors.values()]
+
+        def fits(labels: Mapping[str, str]) -> bool:
+            return all(key in labels and (not valued or labels[key] == value) for key, valued, value in wanted)
+
         return [
             copy.deepcopy(found)
             for (of_kind, within, _), found in self.objects.items()
-            if of_kind == kind
-            and namespace in {None, within}
-            and wanted.items() <= (found["metadata"].get("labels") or {}).items()
+            if of_kind == kind and namespace in {None, within} and fits(found["metadata"].get("labels") or {})
         ]
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
