@@ -11,8 +11,9 @@ from harness.model import gateways as east_west
 from harness.model import kubernetes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
-from harness.model.observation import Observation
+from harness.model.observation import Asked, Observation
 from harness.model.proxy import EndpointSet, Proxy, ProxyEndpoint
+from harness.model.service import OwnService
 from harness.model.topology import Cluster, Feature, Topology
 
 GATEWAY = east_west.GATEWAY
@@ -48,9 +49,34 @@ def helloworld_host(namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
     return f"{HELLOWORLD}.{namespace}.svc.{domain}"
 
 
-def helloworld_server_name(namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
-    """The SNI under which a gateway passes helloworld's traffic through."""
-    return f"outbound_.{HELLOWORLD_PORT}_._.{helloworld_host(namespace, domain)}"
+def requested(asked: Asked) -> OwnService:
+    """What requests are sent to: the service that the user named, else helloworld."""
+    return asked.service or OwnService(name=HELLOWORLD, namespace=asked.sample_namespace, port=HELLOWORLD_PORT)
+
+
+def requested_service(observed: ClusterObservation, asked: Asked) -> Service | None:
+    """That service as it is on a cluster."""
+    service = requested(asked)
+    return observed.service(service.namespace, service.name)
+
+
+def requested_pods(observed: ClusterObservation, asked: Asked) -> tuple[Pod, ...]:
+    """The pods that are to answer on a cluster, ready or not."""
+    if asked.service is None:
+        return observed.pods_with(asked.sample_namespace, app=HELLOWORLD)
+    service = requested_service(observed, asked)
+    return east_west.selected(observed, service) if service else ()
+
+
+def requested_host(asked: Asked, domain: str = CLUSTER_DOMAIN) -> str:
+    """The full name of the Service that requests are sent to."""
+    service = requested(asked)
+    return f"{service.name}.{service.namespace}.svc.{domain}"
+
+
+def requested_server_name(asked: Asked, domain: str = CLUSTER_DOMAIN) -> str:
+    """The SNI under which a gateway passes these requests through."""
+    return f"outbound_.{requested(asked).port}_._.{requested_host(asked, domain)}"
 
 
 def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:

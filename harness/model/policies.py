@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from harness.model import expectations, gateways
-from harness.model.clients import app, client_app
+from harness.model.clients import client_pods
 from harness.model.cluster import ClusterObservation
-from harness.model.expectations import HELLOWORLD, cluster_domain, mesh_config
+from harness.model.expectations import cluster_domain, mesh_config, requested, requested_pods
 from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
-from harness.model.observation import Observation
+from harness.model.observation import Asked, Observation
 from harness.model.revisions import revision
 
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
@@ -94,39 +94,40 @@ def _concerns(observation: Observation, item: ConfigObject) -> bool:
 
 
 def is_about_helloworld(observation: Observation, item: ConfigObject) -> bool:
-    """Whether an object's hosts take helloworld in, and it holds within the mesh."""
+    """Whether an object's hosts take helloworld in, or the user's service, and it holds within the mesh."""
     hosts = item.spec.get("hosts") or item.spec.get("host") or []
     inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
     domains = {cluster_domain(observed) for observed in observation.clusters}
-    return inside and mentions(hosts, observation.asked.sample_namespace, item.namespace, domains)
+    return inside and mentions(observation.asked, hosts, item.namespace, domains)
 
 
 def mentions(
-    hosts: object, sample: str, namespace: str = "", domains: Collection[str] = (expectations.CLUSTER_DOMAIN,)
+    asked: Asked, hosts: object, namespace: str = "", domains: Collection[str] = (expectations.CLUSTER_DOMAIN,)
 ) -> bool:
-    """Whether hosts take helloworld in. A short name is meant in the namespace of its object, the sample's by default.
+    """Whether hosts take helloworld in, or the user's service. A short name is meant in the namespace of its object.
 
     Source: Istio, "Destination Rule", host.
     """
-    short = {f"{HELLOWORLD}.{sample}", f"{HELLOWORLD}.{sample}.svc"}
-    short |= {HELLOWORLD} if namespace in {"", sample} else set()
-    full = [expectations.helloworld_host(sample, domain) for domain in domains]
+    service = requested(asked)
+    inside = f"{service.name}.{service.namespace}.svc"
+    short = {inside, inside.removesuffix(".svc")}
+    short |= {service.name} if namespace in {"", service.namespace} else set()
+    full = [expectations.requested_host(asked, domain) for domain in domains]
     names = map(str, hosts if isinstance(hosts, list) else [hosts])
     return any(
         name in short
-        or name.startswith(f"{HELLOWORLD}.{sample}.svc.")
+        or name.startswith(f"{inside}.")
         or (name.startswith("*") and any(each.endswith(name[1:]) for each in full))
         for name in names
     )
 
 
 def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:
-    """Whether a policy holds for a pod of helloworld on some cluster."""
-    sample = observation.asked.sample_namespace
+    """Whether a policy holds for a pod of helloworld, or of the user's service, on some cluster."""
     return any(
         _holds(item, pod, observation, observed)
         for observed in observation.clusters
-        for pod in observed.pods_with(sample, app=HELLOWORLD)
+        for pod in requested_pods(observed, observation.asked)
     )
 
 
@@ -141,12 +142,10 @@ def holds_anywhere(observation: Observation, item: ConfigObject) -> bool:
 
 
 def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
-    """For each pod of the sample and of the gateways, whether a policy holds for it."""
-    sample = observation.asked.sample_namespace
+    """For each pod of the sample (or the user's service and clients) and of the gateways, whether a policy holds."""
+    asked = observation.asked
     for observed in observation.clusters:
-        mine = {HELLOWORLD, client_app(observed, observation.asked)}
-        pods = [pod for pod in observed.pods_with(sample) if app(pod) in mine]
-        for pod in (*pods, *_gateway_pods(observed)):
+        for pod in (*requested_pods(observed, asked), *client_pods(observed, asked), *_gateway_pods(observed)):
             yield _holds(item, pod, observation, observed)
 
 

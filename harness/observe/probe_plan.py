@@ -88,7 +88,7 @@ def _gateway_probes(
             for source in sources:
                 yield PlannedProbe(ProbeKind.TCP, source.name, *where)
                 domain = expectations.cluster_domain(observed[source.name])
-                asks_for = server_name or expectations.helloworld_server_name(asked.sample_namespace, domain)
+                asks_for = server_name or expectations.requested_server_name(asked, domain)
                 for kind in kinds:
                     yield PlannedProbe(kind, source.name, *where, asks_for, alpn)
 

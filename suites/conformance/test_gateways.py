@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, gateways, remotes, x509
+from harness.model import ca, expectations, gateways, remotes, service_target, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
-from harness.model.mesh_features import MeshFeature
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
@@ -88,24 +88,24 @@ def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
                 )
 
 
-@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.SAMPLE,))
+@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.TRAFFIC,))
 def test_gw_expose_services(observation: Observation, evidence: Evidence) -> None:
     """Each gateway's Envoy passes the mesh's services through on 15443.
 
     AUTO_PASSTHROUGH for *.local makes a filter chain for each service, chosen by the SNI, that ends in no certificate
-    of the gateway's own; the sample's helloworld must be among them. On a remote the Gateway object stands on its
-    primary; Envoy's listener is what counts and what is examined.
+    of the gateway's own; the sample's helloworld, or the service of --service, must be among them. On a remote the
+    Gateway object stands on its primary; Envoy's listener is what counts and what is examined.
 
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
-    among = expectations.multi_network_gateways(observation.topology)
+    among, asked = expectations.multi_network_gateways(observation.topology), observation.asked
+    meant = expectations.requested(asked).name
     for cluster, observed, listener, chains in _listening(observation, evidence, expectations.MESH_PORT, among):
         passing = [chain for chain in chains or () if gateways.passes_through(chain)]
         through = sorted({name for chain in passing for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
-        wanted = expectations.helloworld_server_name(
-            observation.asked.sample_namespace, expectations.cluster_domain(observation[cluster.primary])
-        )
+        domain = expectations.cluster_domain(observation[cluster.primary])
+        wanted = expectations.requested_server_name(asked, domain)
         exposed = any(fnmatch(wanted, name) for name in through)
         others = f"{len(through)} other services" if through else f"{len(chains or ())} other filter chains"
         evidence.expect(
@@ -113,10 +113,10 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
             cluster=observed,
             object=listener,
             field="AUTO_PASSTHROUGH",
-            expected=f"helloworld by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
+            expected=f"{meant} by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
             found="no proxy behind the Service"
             if chains is None
-            else f"{len(through)} services, helloworld among them"
+            else f"{len(through)} services, {meant} among them"
             if exposed
             else others,
         )
@@ -147,13 +147,13 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
             )
 
 
-@requirement("GW-DATAPATH", Level.SHOULD, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.SAMPLE,))
+@requirement("GW-DATAPATH", Level.SHOULD, Feature.MULTI_NETWORK, area=AREA, needs=(MeshFeature.TRAFFIC,))
 def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
     """A TLS connection from another network to 15443 with helloworld's SNI meets helloworld's own certificate.
 
     That the gateway's readiness port answers proves nothing about the way through it. Examined is the certificate that
     a pod of another network was shown at each address, with ALPN istio: its SPIFFE identity must be helloworld's and
-    its path must lead to the root.
+    its path must lead to the root. With --service it is that service's, where pods of it with a sidecar stand behind.
 
     Source: chapter, expose-services.yaml; Istio, "Install Multi-Primary on different networks".
     """
@@ -164,8 +164,11 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
         Subject.PODS,
         Subject.CA_SECRET,
     ):
-        identities = _helloworld_identities(observation, target)
+        identities = _identities(observation, target)
         roots = ca.trusted_for(observation, target)
+        if not identities and observation.asked.service:
+            evidence.skipped(_nobody(observation, target))
+            continue
         if not identities:
             evidence.blocked("WL-INJECTED", f"no ready helloworld with a sidecar behind the gateway of {target.name}")
             continue
@@ -210,6 +213,9 @@ def test_gw_hardened(observation: Observation, evidence: Evidence) -> None:
             (ProbeKind.CSR_NO_TOKEN, expectations.XDS_PORT, "CERT-ISTIOD"),
         ):
             for probe in cover(observation, evidence, kind, target=target, port=port, sources=ports.get(port, ())):
+                if kind is ProbeKind.TLS_NO_CERTIFICATE and _unproved(observation, target):
+                    evidence.skipped(_nobody(observation, target))
+                    continue
                 if probe.result is not ProbeResult.ANSWERED and not _serves(observation, probe):
                     evidence.blocked(
                         by, f"{probe.address}:{probe.port} was not seen to serve anyone from {probe.source}"
@@ -322,16 +328,33 @@ def _gateway_objects(observed: ClusterObservation) -> list[str]:
     ]
 
 
-def _helloworld_identities(observation: Observation, target: Cluster) -> set[str]:
-    """Who may stand behind a gateway: the helloworld pods with a ready sidecar on its network."""
-    sample = observation.asked.sample_namespace
+def _identities(observation: Observation, target: Cluster) -> set[str]:
+    """Who may stand behind a gateway: the ready pods with a sidecar that requests are sent to, on its network."""
+    asked = observation.asked
     return {
-        expectations.spiffe_id(ca.trust_domain(observation, cluster), sample, pod.service_account)
+        expectations.spiffe_id(ca.trust_domain(observation, cluster), pod.namespace, pod.service_account)
         for cluster in observation.topology.clusters
         if cluster.network == target.network
-        for pod in expectations.helloworld_pods(observation[cluster], sample)
+        for pod in (
+            service_target.pods(observation[cluster], asked.service)
+            if asked.service
+            else expectations.helloworld_pods(observation[cluster], asked.sample_namespace)
+        )
         if expectations.has_proxy(pod)
     }
+
+
+def _unproved(observation: Observation, target: Cluster) -> bool:
+    """Whether nothing could show that a gateway serves anyone: no sample, and no pods of the user's own service."""
+    if observation.asked.service:
+        return not _identities(observation, target)
+    return MeshFeature.TRAFFIC not in mesh_features(observation)
+
+
+def _nobody(observation: Observation, target: Cluster) -> str:
+    service = observation.asked.service
+    what = f"pod of {service.namespace}/{service.name}" if service else "sample"
+    return f"{target.name}: no {what} with a sidecar stands behind the gateway that could answer through it"
 
 
 def _serves(observation: Observation, probe: Probe) -> bool:

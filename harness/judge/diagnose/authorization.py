@@ -94,9 +94,11 @@ def sample_denied(observation: Observation) -> Iterator[Found]:
 
 
 def _forbidden(observation: Observation) -> Iterator[bool]:
-    traffic = observation.traffic
+    traffic, own = observation.traffic, observation.service_traffic
     for sequence in (*traffic.coverage, *traffic.distribution) if traffic else ():
         yield from (request.status == FORBIDDEN for request in sequence.requests)
+    for requests in own.sequences if own else ():
+        yield from (request.status == FORBIDDEN for request in requests.requests)
 
 
 def _allows_all(item: ConfigObject) -> bool:

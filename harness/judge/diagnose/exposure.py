@@ -59,16 +59,15 @@ def _installed(
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
 
-    No Gateway with AUTO_PASSTHROUGH on 15443 whose hosts are those of the sample stands where the gateway's
-    configuration is read from (on the primary, for a remote's gateway too): Envoy does not listen there, or not for
-    these names, and other networks' connections are refused.
+    No Gateway with AUTO_PASSTHROUGH on 15443 whose hosts hold the sample's service, or that of --service, stands where
+    the gateway's configuration is read from (on the primary, for a remote's gateway too): Envoy does not listen there,
+    or not for these names, and other networks' connections are refused.
     """
     if not expectations.multi_network_gateways(observation.topology):
         return
     for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
-        sample = observation.asked.sample_namespace
-        name = expectations.helloworld_server_name(sample, expectations.cluster_domain(observed))
+        name = expectations.requested_server_name(observation.asked, expectations.cluster_domain(observed))
         if _meant(observation, cluster) or _leads_to(expectations.gateway_proxies(observed), name):
             continue
         at = _mesh_ports(observation, cluster)
@@ -104,9 +103,9 @@ def _mesh_ports(observation: Observation, primary: Cluster) -> set[int]:
 
 
 def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ...]:
-    """The Gateways of a primary that would pass the sample's helloworld through."""
+    """The Gateways of a primary that would pass through what requests are sent to."""
     domain = expectations.cluster_domain(observation[primary])
-    host = expectations.helloworld_host(observation.asked.sample_namespace, domain)
+    host = expectations.requested_host(observation.asked, domain)
     at = _mesh_ports(observation, primary)
     return tuple(
         item
@@ -119,14 +118,14 @@ def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ..
 
 
 def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...], tuple[ConfigObject, ...]]]:
-    """The gateways that do not pass helloworld through though Gateways for it are there, with their pods and these."""
-    sample = observation.asked.sample_namespace
+    """The gateways that do not pass requests through though Gateways for them are there, with their pods and these."""
     among = expectations.multi_network_gateways(observation.topology)
     for cluster, observed in read(observation, Subject.PODS, Subject.SERVICES, Subject.PROXIES, among=among):
         services = gateways.services(observed, cluster.network)
         pods = tuple(pod for service in services for pod in gateways.pods(observed, service))
         meant = _meant(observation, observation.topology[cluster.primary])
-        name = expectations.helloworld_server_name(sample, expectations.cluster_domain(observation[cluster.primary]))
+        domain = expectations.cluster_domain(observation[cluster.primary])
+        name = expectations.requested_server_name(observation.asked, domain)
         if pods and meant and not _leads_to(expectations.gateway_proxies(observed), name):
             yield cluster, pods, meant
 

@@ -190,7 +190,7 @@ def ports_differ(observation: Observation) -> Iterator[Found]:
     reference: tuple[str, tuple[str, ...]] | None = None
     ports_of: dict[str, tuple[ServicePort, ...]] = {}
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = observed.service(observation.asked.sample_namespace, expectations.HELLOWORLD)
+        service = expectations.requested_service(observed, observation.asked)
         if service is None:
             continue
         ports = policies.ports(service)

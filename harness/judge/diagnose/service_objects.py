@@ -10,7 +10,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted
 from harness.model import clients, expectations, policies
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
-from harness.model.observation import Observation
+from harness.model.observation import Asked, Observation
 from harness.model.topology import Cluster
 
 _TRAFFIC = ("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES", "TR-DISTRIBUTION")
@@ -26,7 +26,7 @@ def service_headless(observation: Observation) -> Iterator[Found]:
     other clusters and networks are then not used.
     """
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = observed.service(observation.asked.sample_namespace, expectations.HELLOWORLD)
+        service = expectations.requested_service(observed, observation.asked)
         if service is None or (service.cluster_ip != "None" and service.type != "ExternalName"):
             continue
         field = "spec.type" if service.type == "ExternalName" else "spec.clusterIP"
@@ -54,6 +54,8 @@ def service_empty(observation: Observation) -> Iterator[Found]:
     """
     sample = observation.asked.sample_namespace
     for cluster, observed in read(observation, Subject.SERVICES, Subject.PODS):
+        if observation.asked.service:
+            continue  # which pods it is meant to select is not known
         service = observed.service(sample, expectations.HELLOWORLD)
         pods = [pod for pod in expectations.helloworld_pods(observed, sample) if pod.ready]
         if service is None or not pods or service.ready_endpoints or not service.selector:
@@ -92,7 +94,8 @@ def service_entry(observation: Observation) -> Iterator[Found]:
         for item in observed.config:
             hosts = item.spec.get("hosts") or []
             private = item.spec.get("exportTo") == ["."] and item.namespace != sample
-            if item.kind == "ServiceEntry" and not private and policies.mentions(hosts, sample, item.namespace):
+            meant = policies.mentions(observation.asked, hosts, item.namespace)
+            if item.kind == "ServiceEntry" and not private and meant:
                 seen = f"{', '.join(map(str, hosts))}, resolution {item.spec.get('resolution') or 'NONE'}"
                 told = known_endpoints(observation)
                 yield shown(primary.name, observed, item, "spec.hosts", "no host of a Service", seen, *told)
@@ -109,7 +112,7 @@ def sidecar_scope(observation: Observation) -> Iterator[Found]:
     for client, observed in read(observation, Subject.PODS):
         primary = observation.topology[client.primary]
         item = _sidecar_of(observation, client, observation[primary])
-        if item is None or _takes_in(item, observation.asked.sample_namespace):
+        if item is None or _takes_in(item, observation.asked):
             continue
         if (name := f"{primary.name} {item.namespace}/{item.name}") not in said:
             said.add(name)
@@ -133,13 +136,14 @@ def _sidecar_of(observation: Observation, client: Cluster, primary: ClusterObser
     return next(iter((*own, *held)), None)
 
 
-def _takes_in(item: ConfigObject, sample: str) -> bool:
+def _takes_in(item: ConfigObject, asked: Asked) -> bool:
+    sample = expectations.requested(asked).namespace
     egress: list[Mapping[str, Any]] = item.spec.get("egress") or []
     for entry in egress:
         for host in entry.get("hosts") or ():
             namespace, _, name = str(host).rpartition("/")
             inside = namespace in {"", "*", sample} or (namespace == "." and item.namespace == sample)
-            if inside and (name == "*" or policies.mentions([name], sample, item.namespace)):
+            if inside and (name == "*" or policies.mentions(asked, [name], item.namespace)):
                 return True
     return not egress
 

@@ -52,13 +52,11 @@ def cluster_local(observation: Observation) -> Iterator[Found]:
     meshConfig.serviceSettings with clusterLocal keeps a service's endpoints within each client's own cluster. The mesh
     does what it is told to; requests to this service never leave their cluster.
     """
-    sample = observation.asked.sample_namespace
     for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
         for entry in _dicts(mesh(observation, observed).get("serviceSettings")):
             local = (entry.get("settings") or {}).get("clusterLocal")
-            if local and policies.mentions(
-                entry.get("hosts") or [], sample, domains=(expectations.cluster_domain(observed),)
-            ):
+            domains = (expectations.cluster_domain(observed),)
+            if local and policies.mentions(observation.asked, entry.get("hosts") or [], domains=domains):
                 yield Found(
                     cluster=cluster.name,
                     object=f"ConfigMap {observation.asked.system_namespace}/istio",
@@ -133,7 +131,7 @@ def service_near(observation: Observation) -> Iterator[Found]:
     internalTrafficPolicy Local leaves only those of its node. The mesh does what it is told to.
     """
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = observed.service(observation.asked.sample_namespace, expectations.HELLOWORLD)
+        service = expectations.requested_service(observed, observation.asked)
         if service is None:
             continue
         for field, value in (

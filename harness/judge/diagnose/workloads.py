@@ -14,22 +14,22 @@ from harness.model.topology import Cluster
 
 @cause("service-missing", Layer.WORKLOADS, "WL-PLACED", "CONFIG-CONSISTENT")
 def service_missing(observation: Observation) -> Iterator[Found]:
-    """The Service helloworld is missing in a cluster.
+    """The Service helloworld, or the one that --service names, is missing in a cluster.
 
     Its name does not resolve there, and without a Service the pods of that cluster are endpoints of nothing, for
     clients anywhere.
     """
-    sample = observation.asked.sample_namespace
+    meant = expectations.requested(observation.asked)
     for cluster, observed in read(observation, Subject.SERVICES):
-        if observed.service(sample, expectations.HELLOWORLD) is None:
+        if expectations.requested_service(observed, observation.asked) is None:
             yield Found(
                 cluster=cluster.name,
-                object=f"Service {sample}/{expectations.HELLOWORLD}",
+                object=f"Service {meant.namespace}/{meant.name}",
                 field="exists",
                 expected="on every cluster",
                 found="none",
-                repair=manifest(observed, "helloworld-service", namespace=sample),
-                change=f"Apply Service {sample}/{expectations.HELLOWORLD} to {cluster.name} as on the other clusters",
+                repair=manifest(observed, "helloworld-service", namespace=meant.namespace),
+                change=f"Apply Service {meant.namespace}/{meant.name} to {cluster.name} as on the other clusters",
             )
 
 
@@ -187,6 +187,8 @@ def workload_unavailable(observation: Observation) -> Iterator[Found]:
     Nothing answers, or nothing can be asked, on that cluster.
     """
     sample = observation.asked.sample_namespace
+    if observation.asked.service:
+        return  # TR-REACH names the workloads of the user's service
     for cluster, observed in read(observation, Subject.WORKLOADS, Subject.PODS):
         client, own = clients.client_app(observed, observation.asked), f"{expectations.HELLOWORLD}-{cluster.version}"
         for app, name, workload in (

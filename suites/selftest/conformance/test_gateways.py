@@ -74,7 +74,7 @@ def _other_hosts(observation: Observation) -> Observation:
     """The Gateway is there, for the services of another namespace."""
     cluster = first(observation.topology)
     proxy = expectations.gateway_proxies(observation[cluster])[0]
-    own = expectations.helloworld_server_name(observation.asked.sample_namespace)
+    own = expectations.requested_server_name(observation.asked)
     other = {"server_names": ("outbound_.80_._.shop.other.svc.cluster.local",)}
     other["clusters"] = other["server_names"]
     listeners = tuple(

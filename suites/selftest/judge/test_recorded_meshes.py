@@ -1,7 +1,8 @@
 """Meshes of others, recorded live: the valid ones are green, and of each broken one the object at fault is named first.
 
-Each is a mesh of two primaries on two networks with one change that a public report of Istio or its neighbours
-describes, judged with --verify-only.
+Each is a mesh of two primaries on two networks, judged with --verify-only: with one change that a public report of
+Istio or its neighbours describes, or installed with Istio's Helm charts and the sample's curl. On the latter, own-…
+judge a service called reviews instead of the sample (--service).
 """
 
 from pathlib import Path
@@ -23,8 +24,10 @@ VALID = (
     "external-ips",
     "failover",
     "gateway-port",
+    "helm-charts",
     "ingress-policy",
     "one-secret",
+    "own-service",
     "root-bundle",
     "tls-secret",
 )
@@ -37,6 +40,8 @@ BROKEN = {
     "mesh-locality": ("mesh-locality", "ConfigMap istio-system/istio"),
     "network-value": ("network-value", "ConfigMap istio-system/istio-sidecar-injector"),
     "no-mtls": ("mtls-disabled", "PeerAuthentication sample/no-mtls"),
+    "own-service-denied": ("sample-denied", "AuthorizationPolicy shop/closed"),
+    "own-service-not-exposed": ("services-not-exposed", "Gateway istio-system/cross-network-gateway"),
     "restart-away": ("secret-unreachable", "Secret istio-system/istio-remote-secret-cluster2"),
     "subset-unknown": ("subset-unknown", "DestinationRule sample/helloworld"),
     "tls-ended": ("gateway-selects-others", "Service istio-system/istio-eastwestgateway"),

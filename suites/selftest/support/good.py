@@ -27,7 +27,7 @@ from harness.model.traffic import (
 )
 from harness.proof.faults.edit import on
 from suites.selftest.support.certificates import OBSERVED, Pki, pki
-from suites.selftest.support.good_cluster import SAMPLE, SYSTEM, cluster_of, gateway_address
+from suites.selftest.support.good_cluster import SAMPLE, SERVER_NAME, SYSTEM, cluster_of, gateway_address
 from suites.selftest.support.good_experiments import good_experiments
 
 
@@ -137,8 +137,7 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
         for port, sources in expectations.needed_ports(topology, target).items():
             kinds: dict[ProbeKind, dict[str, object]] = {ProbeKind.TCP: {}}
             if port == expectations.MESH_PORT:
-                name = expectations.helloworld_server_name(SAMPLE)
-                kinds[ProbeKind.TLS] = {"certificates": helloworld, "server_name": name}
+                kinds[ProbeKind.TLS] = {"certificates": helloworld, "server_name": SERVER_NAME}
                 kinds[ProbeKind.TLS_NO_CERTIFICATE] = {"result": ProbeResult.REFUSED}
             if port == expectations.XDS_PORT:
                 kinds[ProbeKind.TLS] = {"certificates": istiod, "server_name": f"istiod.{SYSTEM}.svc"}

@@ -38,6 +38,8 @@ from harness.model.topology import Cluster, Topology
 from suites.selftest.support.certificates import OBSERVED, Pki
 
 SYSTEM, SAMPLE, CNI = "istio-system", "sample", "istio-cni"
+SERVER_NAME = f"outbound_.5000_._.helloworld.{SAMPLE}.svc.cluster.local"
+"""Under which a gateway passes helloworld's traffic through."""
 VERSION = "1.31.0"
 
 
@@ -182,8 +184,7 @@ def _proxy(pod: Pod, cluster: Cluster, authority: Pki) -> Proxy:
 
 
 def _listeners() -> tuple[Listener, ...]:
-    name = expectations.helloworld_server_name(SAMPLE)
-    mesh = FilterChain(server_names=(name,), alpn=("istio",), clusters=(name,))
+    mesh = FilterChain(server_names=(SERVER_NAME,), alpn=("istio",), clusters=(SERVER_NAME,))
     xds = FilterChain(clusters=(f"outbound|15012||istiod.{SYSTEM}.svc.cluster.local",))
     webhook = FilterChain(clusters=(f"outbound|443||istiod.{SYSTEM}.svc.cluster.local",))
     return (
