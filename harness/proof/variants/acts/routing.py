@@ -33,7 +33,9 @@ def _connection_pool(live: LiveMesh) -> list[Object]:
 
 
 def _istio_mutual(live: LiveMesh) -> list[Object]:
-    spec = {"host": "*.local", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+    # Not *.local: a gateway would wrap what it passes through to istiod in TLS of its own, and remotes lose istiod.
+    host = f"*.{live.mesh.settings.sample_namespace}.svc.cluster.local"
+    spec = {"host": host, "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
     return [manifest(NETWORKING, "DestinationRule", "mutual", live.mesh.settings.system_namespace, spec)]
 
 
@@ -101,7 +103,7 @@ VARIANTS = (
     ),
     Variant(
         "istio-mutual",
-        "A DestinationRule says ISTIO_MUTUAL for every service",
+        "A DestinationRule says ISTIO_MUTUAL for every service of the sample namespace",
         "it says what automatic mTLS does by itself",
         adds(_istio_mutual),
         everywhere,
