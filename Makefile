@@ -16,7 +16,7 @@ VARIANTS ?= ingress-policy,curl-for-sleep,gateway-renamed,one-secret,tls-secret
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance demo faults faults-sample record-faults variants variants-sample resilience resilience-sample test test-browser test-api check \
+.PHONY: help conformance demo faults faults-sample record-faults variants variants-sample record-variants resilience resilience-sample test test-browser test-api check \
   workflows picture pyz images archive disconnected preflight bench soak clean
 
 help: ## Show this list
@@ -39,6 +39,9 @@ variants: $(VENV)/ready ## Change a live mesh in every known valid way, in every
 
 variants-sample: $(VENV)/ready ## The same in one topology with a few variants: a few minutes
 	$(PYTEST) suites/variants --topology=multi-primary --variant=$(VARIANTS) $(ARGS)
+
+record-variants: $(VENV)/ready ## Keep the observations of a run of `make variants` (OUTPUT=DIR) for the self-tests
+	$(BIN)/python -m suites.variants.record $(OUTPUT)/variants suites/selftest/recorded/variants
 
 resilience: $(VENV)/ready ## Change a mesh that serves, scenario by scenario, and judge what its clients saw
 	$(PYTEST) suites/resilience --resilience $(ARGS)

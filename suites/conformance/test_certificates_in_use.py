@@ -1,14 +1,14 @@
 """Certificates: that control planes, proxies and trust bundles really use the chapter's PKI."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, x509
+from harness.model import ca, discovery_names, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
-from harness.model.proxy import ControlPlane, Proxy
+from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
@@ -151,10 +151,10 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
                 continue
             name = f"istiod {control_plane.pod}:{expectations.XDS_PORT}"
-            names = _discovery_names(observation, primary, control_plane)
+            names = discovery_names.of_control_plane(observation, primary, control_plane)
             _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
         remotes = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
-        names = _hosts(observation, remotes) or (_service_name(observation),)
+        names = discovery_names.of_clusters(observation, remotes)
         for probe in cover(
             observation, evidence, ProbeKind.TLS, target=primary, port=expectations.XDS_PORT, sources=remotes
         ):
@@ -233,34 +233,6 @@ def _judge_leaf(observation: Observation, evidence: Evidence, cluster: Cluster, 
         judged.append(("notAfter", not passes or leaf.not_after <= until, wanted, seen))
     for field, holds, wanted, seen in judged:
         evidence.expect(holds, cluster=cluster, object=name, field=field, expected=wanted, found=seen)
-
-
-def _discovery_names(observation: Observation, primary: Cluster, plane: ControlPlane) -> tuple[str, ...]:
-    """The host names under which the proxies that a control plane serves connect to it.
-
-    Control planes of other revisions beside it have names of their own, and other proxies.
-    """
-    served = {row.proxy for row in plane.proxies}
-    names = _hosts(observation, observation.topology.served_by(primary), served)
-    return names or (_service_name(observation, plane.revision),)
-
-
-def _hosts(
-    observation: Observation, clusters: Iterable[Cluster], only: Collection[str] | None = None
-) -> tuple[str, ...]:
-    """The host names to which the proxies of these clusters are connected; of these proxies only, as POD.NAMESPACE."""
-    addresses = {
-        proxy.connected_to.rpartition(":")[0] or proxy.connected_to
-        for cluster in clusters
-        for proxy in observation[cluster].proxies
-        if only is None or f"{proxy.pod}.{proxy.namespace}" in only
-    }
-    return tuple(sorted(name for name in addresses if name and not expectations.is_address(name.strip("[]"))))
-
-
-def _service_name(observation: Observation, revision: str = "") -> str:
-    suffix = f"-{revision}" if revision not in {"", "default"} else ""
-    return f"istiod{suffix}.{observation.asked.system_namespace}.svc"
 
 
 def _presented(evidence: Evidence, probe: Probe) -> bool:

@@ -25,6 +25,7 @@ MODULES = (
     "gateways",
     "exposure",
     "plain_istiod",
+    "istiod_passthrough",
     "remote_secrets",
     "remote_secrets_in_use",
     "network",

@@ -73,3 +73,8 @@ def plain_route(system: str, gateway: str) -> Spec:
     destination = {"host": f"istiod.{system}.svc.cluster.local", "port": {"number": PLAIN_PORT}}
     rule = {"match": [{"port": PLAIN_PORT}], "route": [{"destination": destination}]}
     return {"hosts": ["*"], "gateways": [gateway], "tcp": [rule]}
+
+
+def mutual_for_all() -> dict[str, object]:
+    """A DestinationRule that makes clients begin mutual TLS with every service, istiod's included."""
+    return {"host": "*.local", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}

@@ -4,10 +4,11 @@ from harness.model import expectations
 from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain, Listener, Proxy
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.proof.faults import configuration
 from harness.proof.faults.acts import exposure as acts
-from harness.proof.faults.edit import on, signer, with_config
-from harness.proof.faults.fault import MN, PR, Fault, either
+from harness.proof.faults.edit import east, on, probes, signer, with_config
+from harness.proof.faults.fault import MN, PR, Consequence, Fault, either
 
 
 def _istiod_plain(observation: Observation) -> Observation:
@@ -34,6 +35,23 @@ def _open(proxy: Proxy) -> Proxy:
     return proxy.model_copy(update={"listeners": (*proxy.listeners, listener)})
 
 
+def _tls_originated(observation: Observation) -> Observation:
+    primary, system = east(observation), observation.asked.system_namespace
+    spec = configuration.mutual_for_all()
+    rule = ConfigObject(
+        api_version="networking.istio.io/v1", kind="DestinationRule", namespace=system, name=acts.MUTUAL, spec=spec,
+        generation=1,
+    )  # fmt: skip
+    reset = {"result": ProbeResult.REFUSED, "certificates": (), "detail": "connection reset"}
+
+    def change(probe: Probe) -> Probe:
+        own = probe.target == primary.name and probe.port == expectations.XDS_PORT
+        wrapped = own and probe.kind in {ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN}
+        return probe.model_copy(update=reset) if wrapped else probe
+
+    return probes(with_config(observation, (primary,), rule), change)
+
+
 FAULTS = (
     Fault(
         "istiod-exposed-plain",
@@ -44,5 +62,16 @@ FAULTS = (
         where=either(MN, PR),
         live=True,
         act=acts.istiod_exposed_plain,
+    ),
+    Fault(
+        "istiod-tls-originated",
+        "a DestinationRule says ISTIO_MUTUAL for every service; the gateway wraps remotes' TLS to istiod",
+        _tls_originated,
+        "istiod-tls-originated",
+        frozenset({"CERT-ISTIOD"}),
+        consequences=(Consequence(("GW-HARDENED",), "a port that serves nobody proves nothing"),),
+        where=PR,
+        live=True,
+        act=acts.istiod_tls_originated,
     ),
 )

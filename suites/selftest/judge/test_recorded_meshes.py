@@ -2,7 +2,7 @@
 
 Each is a mesh of two primaries on two networks, judged with --verify-only: with one change that a public report of
 Istio or its neighbours describes, or installed with Istio's Helm charts and the sample's curl. On the latter, own-…
-judge a service called reviews instead of the sample (--service).
+judge a service called reviews instead of the sample (--service). mutual-for-all is a primary-remote mesh.
 """
 
 from pathlib import Path
@@ -38,6 +38,7 @@ BROKEN = {
     "gateway-selector": ("gateway-selector", "Gateway istio-system/cross-network-gateway"),
     "injector-left": ("injector-left", "MutatingWebhookConfiguration istio-sidecar-injector-1-7-0"),
     "mesh-locality": ("mesh-locality", "ConfigMap istio-system/istio"),
+    "mutual-for-all": ("istiod-tls-originated", "DestinationRule istio-system/mutual"),
     "network-value": ("network-value", "ConfigMap istio-system/istio-sidecar-injector"),
     "no-mtls": ("mtls-disabled", "PeerAuthentication sample/no-mtls"),
     "own-service-denied": ("sample-denied", "AuthorizationPolicy shop/closed"),

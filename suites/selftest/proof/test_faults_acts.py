@@ -36,6 +36,7 @@ BY_OBJECTS = (
     "services-not-exposed",
     "istiod-not-exposed",
     "istiod-exposed-plain",
+    "istiod-tls-originated",
     "secret-missing",
     "secret-misplaced",
     "secret-unlabelled",

@@ -34,6 +34,7 @@ OF_OTHERS = {
     "gateway-left-out": "discovery-gateways",
     "gateway-port-moved": "gateway-port-moved",
     "secret-unreachable-restart": "restart-away",
+    "istiod-tls-originated": "mutual-for-all",
 }
 """Fault → its recording on a mesh that is judged as somebody else's."""
 

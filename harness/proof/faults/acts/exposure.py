@@ -1,7 +1,7 @@
 """East-west gateways that expose too much, made on a live mesh and undone."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from harness.base.parallel import in_parallel
 from harness.model.topology import Cluster
@@ -10,9 +10,19 @@ from harness.proof.faults.acts import gateways
 from harness.proof.faults.acts.policies import NETWORKING
 from harness.proof.live.changes import present
 from harness.proof.live.live_mesh import LiveMesh
+from harness.proof.live.waits import quiet
 
 NAME = "istiod-plain"
 """The name of the Gateway and of the VirtualService."""
+MUTUAL = "mutual"
+"""The name of the DestinationRule for every service."""
+
+
+def istiod_tls_originated(live: LiveMesh) -> AbstractContextManager[None]:
+    """Create a DestinationRule on East that says ISTIO_MUTUAL for every service."""
+    metadata = {"name": MUTUAL, "namespace": live.mesh.settings.system_namespace}
+    rule = {"apiVersion": NETWORKING, "kind": "DestinationRule", "metadata": metadata}
+    return quiet(live, present(live, live.east, {**rule, "spec": configuration.mutual_for_all()}))
 
 
 @contextmanager
