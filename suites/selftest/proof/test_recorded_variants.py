@@ -1,0 +1,54 @@
+"""Variants as they were recorded on live clusters: what was valid there is green today."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from harness.model.observation import Observation, load
+from harness.proof.faults.recordings import PREFERRED, SUFFIX
+from harness.proof.variants.recordings import UNCHANGED, judged, main
+from harness.proof.variants.registry import variants
+from harness.proof.variants.trial import VariantResult
+from suites.catalogue import catalogue
+
+ROWS = tuple(catalogue().values())
+RECORDED = Path(__file__).parents[1] / "recorded" / "variants"
+RECORDINGS = {path.name.removesuffix(SUFFIX): path for path in sorted(RECORDED.glob(f"*{SUFFIX}"))}
+
+
+@cache
+def unchanged(topology: str) -> Observation:
+    """The mesh in which the recordings of a topology were made, before any change."""
+    return load(RECORDED / f"{topology}{SUFFIX}")
+
+
+@pytest.mark.parametrize("name", sorted(RECORDINGS.keys() - set(PREFERRED)))
+def test_recorded_variant_is_green(name: str) -> None:
+    after = load(RECORDINGS[name])
+    trial = judged(variants()[name], unchanged(after.topology.name), after, ROWS)
+    assert (trial.alarms, trial.causes, trial.result) == ((), (), VariantResult.GREEN)
+
+
+def test_every_variant_is_recorded() -> None:
+    assert RECORDINGS.keys() - set(PREFERRED) == variants().keys()
+
+
+def test_a_run_is_kept_where_it_is_green(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not green any more is refused with the reason, and not written."""
+    topology, green, alarm = "primary-remote-multi-network", "ingress-policy", "strict-sample"
+    source, target = tmp_path / "from", tmp_path / "to"
+    before, after = unchanged(topology), load(RECORDINGS[green])
+    broken = after.model_copy(update={"probes": ()})
+    for name, observation in {UNCHANGED: before, green: after, alarm: broken}.items():
+        observation.save(source / topology / f"{name}{SUFFIX}")
+    assert main([str(source), str(target)], ROWS) == 1
+    said = capsys.readouterr().out
+    assert f"1 of {len(variants())} variants recorded" in said
+    assert f"refused: {alarm} in {topology}: CERT-ISTIOD unknown" in said
+    assert sorted(path.name for path in target.iterdir()) == [f"{green}{SUFFIX}", f"{topology}{SUFFIX}"]
+
+
+def test_an_empty_directory_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), str(tmp_path / "to")], ROWS) == main([], ROWS) == 4
+    assert "make record-variants OUTPUT=DIR" in capsys.readouterr().err
