@@ -1,6 +1,7 @@
 """Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 from harness.model import expectations, gateways
@@ -11,6 +12,7 @@ from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
 from harness.model.observation import Asked, Observation
 from harness.model.revisions import revision
+from harness.model.service import OwnService
 
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
 BY_WORKLOAD = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar")
@@ -109,17 +111,27 @@ def mentions(
     Source: Istio, "Destination Rule", host.
     """
     service = requested(asked)
+    names = map(str, hosts if isinstance(hosts, list) else [hosts])
+    return any(
+        is_host_of(name, service, namespace, domains) or name.startswith(f"{service.name}.{service.namespace}.svc.")
+        for name in names
+    )
+
+
+def is_host_of(
+    host: str,
+    service: OwnService,
+    namespace: str = "",
+    domains: Collection[str] = (expectations.CLUSTER_DOMAIN,),
+) -> bool:
+    """Whether a host takes a Service in: by its short or its full name, or by a wildcard.
+
+    Source: Istio, "Destination Rule", host: a short name is meant in the namespace of its object.
+    """
     inside = f"{service.name}.{service.namespace}.svc"
     short = {inside, inside.removesuffix(".svc")}
     short |= {service.name} if namespace in {"", service.namespace} else set()
-    full = [expectations.requested_host(asked, domain) for domain in domains]
-    names = map(str, hosts if isinstance(hosts, list) else [hosts])
-    return any(
-        name in short
-        or name.startswith(f"{inside}.")
-        or (name.startswith("*") and any(each.endswith(name[1:]) for each in full))
-        for name in names
-    )
+    return host in short or any(fnmatch(f"{inside}.{domain}", host) for domain in domains)
 
 
 def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:

@@ -1,7 +1,6 @@
 """What decides which endpoints of somebody's own service a client's proxy asks, beside chance. Pure."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from typing import Any
 
 from harness.model import balancing, policies
@@ -52,12 +51,10 @@ def distributed(observation: Observation, client: Cluster, service: OwnService) 
 
 def _rules(observation: Observation, client: Cluster, service: OwnService) -> Iterator[ConfigObject]:
     observed = observation[client.primary]
-    full = f"{service.name}.{service.namespace}.svc.{cluster_domain(observed)}"
+    domains = (cluster_domain(observed),)
     for item in observed.config:
         host = str(item.spec.get("host") or "")
-        short = {f"{service.name}.{service.namespace}", f"{service.name}.{service.namespace}.svc"}
-        short |= {service.name} if item.namespace == service.namespace else set()
-        if item.kind == "DestinationRule" and (host in short or fnmatch(full, host)):
+        if item.kind == "DestinationRule" and policies.is_host_of(host, service, item.namespace, domains):
             yield item
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, gateways, remotes, service_target, x509
+from harness.model import ca, expectations, gateways, remotes, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
@@ -335,12 +335,8 @@ def _identities(observation: Observation, target: Cluster) -> set[str]:
         expectations.spiffe_id(ca.trust_domain(observation, cluster), pod.namespace, pod.service_account)
         for cluster in observation.topology.clusters
         if cluster.network == target.network
-        for pod in (
-            service_target.pods(observation[cluster], asked.service)
-            if asked.service
-            else expectations.helloworld_pods(observation[cluster], asked.sample_namespace)
-        )
-        if expectations.has_proxy(pod)
+        for pod in expectations.requested_pods(observation[cluster], asked)
+        if pod.ready and pod.ip and expectations.has_proxy(pod)
     }
 
 

@@ -1,15 +1,15 @@
 """The cause in what becomes of remotes' TLS on its way through the gateway to istiod."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatch
 
 from harness.judge.diagnose.facts import few, logged_by_control_planes, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted
-from harness.model import expectations
+from harness.model import expectations, policies
 from harness.model.cluster import ConfigObject, Subject
 from harness.model.observation import Observation
+from harness.model.service import OwnService
 
 ORIGINATES = frozenset({"SIMPLE", "MUTUAL", "ISTIO_MUTUAL"})
 """The modes in which a client's Envoy begins TLS (Istio, "Destination Rule", ClientTLSSettings.TLSmode)."""
@@ -23,14 +23,16 @@ def istiod_tls_originated(observation: Observation) -> Iterator[Found]:
     whose host takes istiod in (`*.local`) makes it begin TLS once more: istiod reads TLS where it expects a request,
     and resets every new connection. Those that stand go on until they are renewed, within half an hour.
     """
-    system = observation.asked.system_namespace
+    istiod = OwnService(name="istiod", namespace=observation.asked.system_namespace, port=expectations.XDS_PORT)
     for primary, observed in read(
         observation, Subject.CONFIG, among=expectations.serving_primaries(observation.topology)
     ):
-        full = f"istiod.{system}.svc.{expectations.cluster_domain(observed)}"
+        domain = expectations.cluster_domain(observed)
+        full = f"{istiod.name}.{istiod.namespace}.svc.{domain}"
         for item in observed.config:
-            mode = _mode(item)
-            if item.kind != "DestinationRule" or mode not in ORIGINATES or not _takes_in(item, full, system):
+            mode, host = _mode(item), str(item.spec.get("host") or "")
+            meant = policies.is_host_of(host, istiod, item.namespace, (domain,))
+            if item.kind != "DestinationRule" or mode not in ORIGINATES or not meant:
                 continue
             otherwise = f"narrow its host, or add a rule for {full} with tls.mode DISABLE"
             yield Found(
@@ -38,7 +40,7 @@ def istiod_tls_originated(observation: Observation) -> Iterator[Found]:
                 object=f"DestinationRule {item.namespace}/{item.name}",
                 field="spec.trafficPolicy.tls.mode",
                 expected=f"not for {full}, which remotes reach through the gateway",
-                found=f"{mode} for {item.spec.get('host')}",
+                found=f"{mode} for {host}",
                 repair=noted(kubectl(observed, "-n", item.namespace, f"edit destinationrule {item.name}"), otherwise),
                 change=f"DestinationRule {item.namespace}/{item.name}: {otherwise}",
                 evidence=few(logged_by_control_planes(observed)),
@@ -47,9 +49,3 @@ def istiod_tls_originated(observation: Observation) -> Iterator[Found]:
 
 def _mode(item: ConfigObject) -> str:
     return str(((item.spec.get("trafficPolicy") or {}).get("tls") or {}).get("mode") or "")
-
-
-def _takes_in(item: ConfigObject, full: str, system: str) -> bool:
-    host = str(item.spec.get("host") or "")
-    short = {f"istiod.{system}", f"istiod.{system}.svc"} | ({"istiod"} if item.namespace == system else set())
-    return host in short or fnmatch(full, host)

@@ -4,28 +4,19 @@
 them, and writes TO/FAULT.json.gz. TO/missing.json says why a fault that can be made live has no recording.
 """
 
-import gzip
 import json
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.judge.requirement import Requirement
-from harness.model.observation import Observation, load
+from harness.model.observation import load
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
 from harness.proof.faults.trial import TrialResult, noticed
+from harness.proof.recordings import SUFFIX, Kept, keep_command, topology_of, write
 
 MISSING = "missing.json"
-SUFFIX = ".json.gz"
-PREFERRED = (
-    "primary-remote-multi-network",
-    "multi-primary-multi-network",
-    "primary-remote-single-network",
-    "multi-primary-single-network",
-)
-"""The topology of which a recording is kept: the first in which the fault was made."""
 
 
 def live_faults() -> dict[str, Fault]:
@@ -33,7 +24,7 @@ def live_faults() -> dict[str, Fault]:
     return {name: fault for name, fault in faults().items() if fault.act}
 
 
-def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> tuple[dict[str, str], list[str]]:
+def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> Kept:
     """Write a recording for each live fault that was made and caught; others' recordings stay as they are.
 
     Args:
@@ -49,15 +40,16 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> t
     """
     written, refused = dict[str, str](), list[str]()
     for name, fault in live_faults().items():
-        found = [topology for topology in PREFERRED if (source / topology / f"{name}{SUFFIX}").exists()]
-        for topology in found[:1]:
-            observation = load(source / topology / f"{name}{SUFFIX}")
-            trial = noticed(fault, observation, requirements)
-            if trial.result is not TrialResult.CAUGHT:
-                refused.append(f"{name} in {topology}: {'; '.join((*trial.problems, trial.error))}")
-                continue
-            write(observation, target / f"{name}{SUFFIX}")
-            written[name] = topology
+        topology = topology_of(source, name)
+        if not topology:
+            continue
+        observation = load(source / topology / f"{name}{SUFFIX}")
+        trial = noticed(fault, observation, requirements)
+        if trial.result is not TrialResult.CAUGHT:
+            refused.append(f"{name} in {topology}: {'; '.join((*trial.problems, trial.error))}")
+            continue
+        write(observation, target / f"{name}{SUFFIX}")
+        written[name] = topology
     if not written and not refused:
         raise UserError(
             f"There is no observation of a fault in {source}.",
@@ -67,12 +59,6 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> t
     target.mkdir(parents=True, exist_ok=True)
     _update_missing(target, written)
     return written, refused
-
-
-def write(observation: Observation, path: Path) -> None:
-    """Write an observation without indentation, compressed: about 45 KB; the same bytes for the same observation."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(observation.model_dump_json().encode(), compresslevel=9, mtime=0))
 
 
 def missing(target: Path) -> dict[str, str]:
@@ -89,15 +75,4 @@ def _update_missing(target: Path, written: Mapping[str, str]) -> None:
 
 def main(arguments: list[str], requirements: Collection[Requirement]) -> int:
     """Keep what a run recorded; exit status 1 where one was not caught as declared, 4 for wrong usage."""
-    try:
-        source, target = map(Path, arguments)
-        written, refused = keep(source, target, requirements)
-    except ValueError:
-        sys.stderr.write("usage: python -m suites.faults.record FROM TO\n")
-        return 4
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 4
-    lines = [f"{len(written)} of {len(live_faults())} faults recorded", *(f"refused: {line}" for line in refused)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 1 if refused else 0
+    return keep_command(arguments, requirements, keep, known=live_faults(), what="faults")

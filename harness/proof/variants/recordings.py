@@ -4,7 +4,6 @@
 and writes TO/VARIANT.json.gz, and TO/TOPOLOGY.json.gz for the meshes before any change.
 """
 
-import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from harness.base.errors import UserError
 from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Requirement
 from harness.model.observation import Observation, load
-from harness.proof.faults.recordings import PREFERRED, SUFFIX, write
 from harness.proof.live.whole import judged_while_it_stands
+from harness.proof.recordings import SUFFIX, Kept, keep_command, topology_of, write
 from harness.proof.variants.registry import variants
 from harness.proof.variants.trial import VariantResult, VariantTrial, compare
 from harness.proof.variants.variant import Variant
@@ -38,7 +37,7 @@ def judged(
     return compare(variant, after.topology.name, judged_while_it_stands(before, requirements), found, causes)
 
 
-def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> tuple[dict[str, str], list[str]]:
+def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> Kept:
     """Write a recording for each variant that was made and is green; others' recordings stay as they are.
 
     Args:
@@ -54,7 +53,7 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> t
     """
     written, refused = dict[str, str](), list[str]()
     for name, variant in variants().items():
-        topology = next((each for each in PREFERRED if (source / each / f"{name}{SUFFIX}").exists()), "")
+        topology = topology_of(source, name)
         if not topology:
             continue
         before = load(source / topology / f"{UNCHANGED}{SUFFIX}")
@@ -77,15 +76,4 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> t
 
 def main(arguments: list[str], requirements: Collection[Requirement]) -> int:
     """Keep what a run recorded; exit status 1 where one is not green, 4 for wrong usage."""
-    try:
-        source, target = map(Path, arguments)
-        written, refused = keep(source, target, requirements)
-    except ValueError:
-        sys.stderr.write("usage: python -m suites.variants.record FROM TO\n")
-        return 4
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 4
-    lines = [f"{len(written)} of {len(variants())} variants recorded", *(f"refused: {line}" for line in refused)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 1 if refused else 0
+    return keep_command(arguments, requirements, keep, known=variants(), what="variants")

@@ -9,8 +9,9 @@ import pytest
 from harness.model.observation import Observation, load
 from harness.proof.faults import recordings
 from harness.proof.faults.mutations import faults
-from harness.proof.faults.recordings import SUFFIX, live_faults, main, missing
+from harness.proof.faults.recordings import live_faults, main, missing
 from harness.proof.faults.trial import TrialResult, noticed
+from harness.proof.recordings import SUFFIX
 from suites.catalogue import catalogue
 
 ROWS = tuple(catalogue().values())

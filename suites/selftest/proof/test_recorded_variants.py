@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.model.observation import Observation, load
-from harness.proof.faults.recordings import PREFERRED, SUFFIX
+from harness.proof.recordings import PREFERRED, SUFFIX
 from harness.proof.variants.recordings import UNCHANGED, judged, main
 from harness.proof.variants.registry import variants
 from harness.proof.variants.trial import VariantResult

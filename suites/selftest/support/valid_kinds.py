@@ -293,19 +293,26 @@ def gateway_api_attached(observation: Observation) -> Observation:
     return everywhere(observation, change)
 
 
-def one_gateway_for_a_network(observation: Observation) -> Observation:
-    """The second and the third cluster share a network, and the gateway of the second."""
-    shared, bare = observation.topology.clusters[1:3]
-    service, observed = gateway(observation, bare), observation[bare]
+def _gateway_removed(observation: Observation, cluster: Cluster, service: Service) -> Observation:
+    """The observation without a gateway: its Service, and what stands behind it."""
+    observed = observation[cluster]
     behind = {pod.name for pod in gateways.pods(observed, service)}
-    changed = on(
+    return on(
         observation,
-        bare,
+        cluster,
         services=tuple(each for each in observed.services if each != service),
         pods=tuple(each for each in observed.pods if each.name not in behind),
         proxies=tuple(each for each in observed.proxies if each.pod not in behind),
         workloads=tuple(each for each in observed.workloads if each != gateways.workload(observed, service)),
     )
+
+
+def one_gateway_for_a_network(observation: Observation) -> Observation:
+    """The second and the third cluster share a network, and the gateway of the second."""
+    shared, bare = observation.topology.clusters[1:3]
+    service = gateway(observation, bare)
+    behind = {pod.name for pod in gateways.pods(observation[bare], service)}
+    changed = _gateway_removed(observation, bare, service)
     (old,), (new,) = service.ingress, gateway(observation, shared).ingress
     for cluster in changed.topology.clusters:
         planes = tuple(_without(plane, bare, old, behind) for plane in changed[cluster].control_planes)
@@ -792,18 +799,7 @@ def istiod_by_name_without_gateway(observation: Observation) -> Observation:
     """The same on one network, where there is no gateway at all."""
     cluster = east(observation)
     service = gateway(observation, cluster)
-    changed = injection_url(observation)
-    observed = changed[cluster]
-    names = {pod.name for pod in gateways.pods(observed, service)}
-    changed = on(
-        changed,
-        cluster,
-        services=tuple(each for each in observed.services if each != service),
-        pods=tuple(each for each in observed.pods if each.name not in names),
-        proxies=tuple(each for each in observed.proxies if each.pod not in names),
-        workloads=tuple(each for each in observed.workloads if each != gateways.workload(observed, service)),
-        config=(),
-    )
+    changed = on(_gateway_removed(injection_url(observation), cluster, service), cluster, config=())
     left = tuple(probe for probe in changed.probes if probe.port not in {15021, 15012, 15017})
     return changed.model_copy(update={"probes": left})
 
