@@ -8,7 +8,7 @@ from harness.model.clients import client_proxies
 from harness.model.expectations import HELLOWORLD, addresses_of, endpoints_by_cluster, helloworld_endpoints
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
-from harness.model.policies import is_about_helloworld, settings
+from harness.model.policies import is_about_requested, settings
 from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
 
@@ -71,7 +71,7 @@ def decided_otherwise(observation: Observation, client: Cluster) -> str:
 def policies_of(observation: Observation, client: Cluster, kind: str) -> Iterator[ConfigObject]:
     """The objects of a kind about helloworld that configure a client's proxy: those of its primary."""
     for item in observation[client.primary].config:
-        if item.kind == kind and is_about_helloworld(observation, item):
+        if item.kind == kind and is_about_requested(observation, item):
             yield item
 
 

@@ -89,13 +89,13 @@ def traffic_policies(observation: Observation, observed: ClusterObservation) -> 
 
 def _concerns(observation: Observation, item: ConfigObject) -> bool:
     if item.kind in BY_HOST:
-        return is_about_helloworld(observation, item)
+        return is_about_requested(observation, item)
     if item.kind in PER_PROXY and observation.asked.mode == "verify-only":
         return False
     return item.kind in BY_WORKLOAD + PER_PROXY and any(_selected(observation, item))
 
 
-def is_about_helloworld(observation: Observation, item: ConfigObject) -> bool:
+def is_about_requested(observation: Observation, item: ConfigObject) -> bool:
     """Whether an object's hosts take helloworld in, or the user's service, and it holds within the mesh."""
     hosts = item.spec.get("hosts") or item.spec.get("host") or []
     inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
@@ -134,7 +134,7 @@ def is_host_of(
     return host in short or any(fnmatch(f"{inside}.{domain}", host) for domain in domains)
 
 
-def holds_for_helloworld(observation: Observation, item: ConfigObject) -> bool:
+def holds_for_requested(observation: Observation, item: ConfigObject) -> bool:
     """Whether a policy holds for a pod of helloworld, or of the user's service, on some cluster."""
     return any(
         _holds(item, pod, observation, observed)

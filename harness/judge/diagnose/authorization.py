@@ -86,7 +86,7 @@ def sample_denied(observation: Observation) -> Iterator[Found]:
         for item in _of(observed):
             does = authorization.action(item)
             harmless = does == "AUDIT" or _allows_all(item) or (does == "DENY" and not item.spec.get("rules"))
-            if harmless or not policies.holds_for_helloworld(observation, item):
+            if harmless or not policies.holds_for_requested(observation, item):
                 continue
             seen = f"{does} with {len(item.spec.get('rules') or ())} rules; requests were answered {FORBIDDEN}"
             logged = requests_logged(observation, str(FORBIDDEN))

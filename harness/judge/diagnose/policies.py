@@ -63,7 +63,7 @@ def mtls_disabled(observation: Observation) -> Iterator[Found]:
         for item in found.values():
             tls = (item.spec.get("trafficPolicy") or {}).get("tls") or {}
             modes = _peer_modes(item) if item.kind == "PeerAuthentication" else {str(tls.get("mode"))}
-            if item.kind == "PeerAuthentication" and not policies.holds_for_helloworld(observation, item):
+            if item.kind == "PeerAuthentication" and not policies.holds_for_requested(observation, item):
                 continue
             off = ", ".join(sorted(modes & ({"DISABLE"} if item.kind == "PeerAuthentication" else {*_NO_MUTUAL_TLS})))
             if off and item.kind in {"PeerAuthentication", "DestinationRule"}:

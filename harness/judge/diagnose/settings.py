@@ -77,7 +77,7 @@ def _rules(observation: Observation, kind: str) -> Iterator[tuple[Cluster, Clust
     found = list(read(observation, Subject.CONFIG, among=observation.topology.primaries))
     for cluster, observed in found:
         for item in observed.config:
-            if item.kind != kind or not policies.is_about_helloworld(observation, item):
+            if item.kind != kind or not policies.is_about_requested(observation, item):
                 continue
             alike = [other for other in found if any(_same(item, theirs) for theirs in other[1].config)]
             if len(alike) == len(found):

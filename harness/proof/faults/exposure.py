@@ -11,15 +11,17 @@ from harness.proof.faults.edit import east, on, probes, signer, with_config
 from harness.proof.faults.fault import MN, PR, Consequence, Fault, either
 
 
+def _object(kind: str, namespace: str, name: str, spec: configuration.Spec) -> ConfigObject:
+    api_version = "networking.istio.io/v1"
+    return ConfigObject(
+        api_version=api_version, kind=kind, namespace=namespace, name=name, spec=dict(spec), generation=1
+    )
+
+
 def _istiod_plain(observation: Observation) -> Observation:
     primary, system = signer(observation), observation.asked.system_namespace
     specs = {"Gateway": configuration.plain_gateway(), "VirtualService": configuration.plain_route(system, acts.NAME)}
-    items = [
-        ConfigObject(
-            api_version="networking.istio.io/v1", kind=kind, namespace=system, name=acts.NAME, spec=spec, generation=1
-        )
-        for kind, spec in specs.items()
-    ]
+    items = [_object(kind, system, acts.NAME, spec) for kind, spec in specs.items()]
     changed = with_config(observation, (primary,), *items)
     for cluster in observation.topology.served_by(primary):
         own = expectations.gateway_proxies(changed[cluster])
@@ -37,11 +39,7 @@ def _open(proxy: Proxy) -> Proxy:
 
 def _tls_originated(observation: Observation) -> Observation:
     primary, system = east(observation), observation.asked.system_namespace
-    spec = configuration.mutual_for_all()
-    rule = ConfigObject(
-        api_version="networking.istio.io/v1", kind="DestinationRule", namespace=system, name=acts.MUTUAL, spec=spec,
-        generation=1,
-    )  # fmt: skip
+    rule = _object("DestinationRule", system, acts.MUTUAL, configuration.mutual_for_all())
     reset = {"result": ProbeResult.REFUSED, "certificates": (), "detail": "connection reset"}
 
     def change(probe: Probe) -> Probe:

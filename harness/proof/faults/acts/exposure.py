@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from harness.base.parallel import in_parallel
+from harness.kube.api import Object
 from harness.model.topology import Cluster
 from harness.proof.faults import configuration
 from harness.proof.faults.acts import gateways
@@ -20,9 +21,13 @@ MUTUAL = "mutual"
 
 def istiod_tls_originated(live: LiveMesh) -> AbstractContextManager[None]:
     """Create a DestinationRule on East that says ISTIO_MUTUAL for every service."""
-    metadata = {"name": MUTUAL, "namespace": live.mesh.settings.system_namespace}
-    rule = {"apiVersion": NETWORKING, "kind": "DestinationRule", "metadata": metadata}
-    return quiet(live, present(live, live.east, {**rule, "spec": configuration.mutual_for_all()}))
+    rule = _object(live, "DestinationRule", MUTUAL, configuration.mutual_for_all())
+    return quiet(live, present(live, live.east, rule))
+
+
+def _object(live: LiveMesh, kind: str, name: str, spec: configuration.Spec) -> Object:
+    metadata = {"name": name, "namespace": live.mesh.settings.system_namespace}
+    return {"apiVersion": NETWORKING, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 @contextmanager
@@ -41,9 +46,7 @@ def istiod_exposed_plain(live: LiveMesh) -> Iterator[None]:
                 ("Gateway", configuration.plain_gateway()),
                 ("VirtualService", configuration.plain_route(system, NAME)),
             ):
-                metadata = {"name": NAME, "namespace": system}
-                manifest = {"apiVersion": NETWORKING, "kind": kind, "metadata": metadata, "spec": spec}
-                undoing.enter_context(present(live, primary, manifest))
+                undoing.enter_context(present(live, primary, _object(live, kind, NAME, spec)))
             in_parallel(lambda cluster: await_open(cluster, True), opened)
             yield
     finally:
