@@ -1,11 +1,12 @@
-"""How a client's proxy shares requests out over helloworld's endpoints, and which settings decide it. Pure."""
+"""How a client's proxy shares requests out over a service's endpoints, and which settings decide it. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from harness.model import requested
+from harness.model.client_endpoints import addresses_of, by_cluster
 from harness.model.clients import client_proxies
-from harness.model.expectations import HELLOWORLD, addresses_of, endpoints_by_cluster, helloworld_endpoints
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
 from harness.model.policies import is_about_requested, settings
@@ -15,17 +16,17 @@ from harness.model.topology import Cluster
 
 def _endpoints(observation: Observation, client: Cluster) -> tuple[ProxyEndpoint, ...]:
     proxy = next(iter(client_proxies(observation, client)), None)
-    known = helloworld_endpoints(proxy, observation.asked.sample_namespace) if proxy else None
+    known = requested.endpoints(proxy, observation.asked) if proxy else None
     return known.endpoints if known else ()
 
 
 def promised_weights(observation: Observation, client: Cluster) -> dict[str, int]:
-    """By version, the weight of helloworld's healthy endpoints in a client's proxy; empty where they can't be told.
+    """By version, the weight of healthy endpoints in a client's proxy; empty where they can't be told.
 
     One gateway may stand for several clusters of its network: its weight is given under the version of the first.
     """
     healthy = [endpoint for endpoint in _endpoints(observation, client) if endpoint.healthy]
-    owned = endpoints_by_cluster(observation, client, healthy) or {}
+    owned = by_cluster(observation, client, healthy) or {}
     topology, found = observation.topology, Counter[str]()
     for owners, endpoints in owned.items():
         if len({topology[name].network for name in owners}) > 1:
@@ -69,7 +70,7 @@ def decided_otherwise(observation: Observation, client: Cluster) -> str:
 
 
 def policies_of(observation: Observation, client: Cluster, kind: str) -> Iterator[ConfigObject]:
-    """The objects of a kind about helloworld that configure a client's proxy: those of its primary."""
+    """The objects of a kind about that service that configure a client's proxy: those of its primary."""
     for item in observation[client.primary].config:
         if item.kind == kind and is_about_requested(observation, item):
             yield item
@@ -99,11 +100,11 @@ def _prefers_near(observation: Observation, client: Cluster) -> Iterator[str]:
     mesh = settings(observation, observation[client.primary])
     if said := mesh_wide(mesh):
         yield f"mesh configuration: {said}"
-    service = observation[client.primary].service(observation.asked.sample_namespace, HELLOWORLD)
+    service = requested.found(observation[client.primary], observation.asked)
     if service and service.traffic_distribution:
-        yield f"Service {HELLOWORLD}: trafficDistribution {service.traffic_distribution}"
+        yield f"Service {service.name}: trafficDistribution {service.traffic_distribution}"
     if service and service.internal_traffic_policy == "Local":
-        yield f"Service {HELLOWORLD}: internalTrafficPolicy Local"
+        yield f"Service {service.name}: internalTrafficPolicy Local"
 
 
 def mesh_wide(mesh: dict[str, Any]) -> str:

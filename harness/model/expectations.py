@@ -5,15 +5,13 @@ of it, which proxy belongs to a client, which cluster stands behind an endpoint.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from harness.model import gateways as east_west
 from harness.model import kubernetes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
-from harness.model.observation import Asked, Observation
-from harness.model.proxy import EndpointSet, Proxy, ProxyEndpoint
-from harness.model.service import OwnService
+from harness.model.observation import Observation
+from harness.model.proxy import Proxy
 from harness.model.topology import Cluster, Feature, Topology
 
 GATEWAY = east_west.GATEWAY
@@ -42,41 +40,6 @@ def cluster_domain(observed: ClusterObservation) -> str:
     values = ((config.values.get("global") or {}).get("proxy") or {} for config in observed.mesh_config)
     configured = (str(each.get("clusterDomain") or "") for each in values)
     return next(filter(None, (*said, *configured)), CLUSTER_DOMAIN)
-
-
-def helloworld_host(namespace: str, domain: str = CLUSTER_DOMAIN) -> str:
-    """The full name of helloworld's Service."""
-    return f"{HELLOWORLD}.{namespace}.svc.{domain}"
-
-
-def requested(asked: Asked) -> OwnService:
-    """What requests are sent to: the service that the user named, else helloworld."""
-    return asked.service or OwnService(name=HELLOWORLD, namespace=asked.sample_namespace, port=HELLOWORLD_PORT)
-
-
-def requested_service(observed: ClusterObservation, asked: Asked) -> Service | None:
-    """That service as it is on a cluster."""
-    service = requested(asked)
-    return observed.service(service.namespace, service.name)
-
-
-def requested_pods(observed: ClusterObservation, asked: Asked) -> tuple[Pod, ...]:
-    """The pods that are to answer on a cluster, ready or not."""
-    if asked.service is None:
-        return observed.pods_with(asked.sample_namespace, app=HELLOWORLD)
-    service = requested_service(observed, asked)
-    return east_west.selected(observed, service) if service else ()
-
-
-def requested_host(asked: Asked, domain: str = CLUSTER_DOMAIN) -> str:
-    """The full name of the Service that requests are sent to."""
-    service = requested(asked)
-    return f"{service.name}.{service.namespace}.svc.{domain}"
-
-
-def requested_server_name(asked: Asked, domain: str = CLUSTER_DOMAIN) -> str:
-    """The SNI under which a gateway passes these requests through."""
-    return f"outbound_.{requested(asked).port}_._.{requested_host(asked, domain)}"
 
 
 def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:
@@ -237,99 +200,6 @@ def helloworld_pods(observed: ClusterObservation, namespace: str) -> tuple[Pod, 
 def has_proxy(pod: Pod) -> bool:
     """Whether a sidecar or gateway proxy runs in the pod."""
     return pod.proxy is not None
-
-
-def helloworld_endpoints(proxy: Proxy, namespace: str) -> EndpointSet | None:
-    """The endpoints a proxy has for helloworld's port, subsets left aside."""
-    prefix = f"outbound|{HELLOWORLD_PORT}||{HELLOWORLD}.{namespace}.svc."
-    return next((found for found in proxy.endpoints if found.cluster.startswith(prefix)), None)
-
-
-Places = dict[tuple[str, int], int]
-"""Addresses and ports, each with the number of ready pods behind all of them."""
-
-
-def every_address_of(observation: Observation, client: Cluster, target: Cluster) -> Places:
-    """Where a client's proxy may find a cluster's helloworld.
-
-    The pods themselves on its own network, every entrance of the target's gateways on another.
-    """
-    pods = helloworld_pods(observation[target], observation.asked.sample_namespace)
-    if target.network == client.network:
-        return {(pod.ip, HELLOWORLD_PORT): len(pods) for pod in pods}
-    found = east_west.entrances(observation.topology, observation, target)
-    return {(entrance.address, entrance.port): len(pods) for entrance in found}
-
-
-def addresses_of(observation: Observation, client: Cluster, target: Cluster) -> Places:
-    """Where a client's proxy must find a cluster's helloworld.
-
-    As `every_address_of`, without gateways of an IP family that the client's pods do not have: istiod keeps these from
-    it (Istio, pilot: endpoints by network).
-    """
-    found = every_address_of(observation, client, target)
-    return {place: count for place, count in found.items() if in_family(observation, client, place[0])} or found
-
-
-def in_family(observation: Observation, client: Cluster, address: str) -> bool:
-    """Whether an address is of an IP family that a cluster's pods have, as far as that is known; names are."""
-    pods = observation[client].pods_with(observation.asked.sample_namespace)
-    families = {":" in pod.ip for pod in pods if pod.ip}
-    return not families or not is_address(address) or (":" in address) in families
-
-
-Owners = tuple[str, ...]
-"""The names of the clusters behind an endpoint: of several where one gateway stands for them."""
-
-
-def endpoints_by_cluster(
-    observation: Observation, client: Cluster, endpoints: Iterable[ProxyEndpoint]
-) -> dict[Owners, list[ProxyEndpoint]] | None:
-    """A client's endpoints by the clusters behind each; None where one of them belongs to none."""
-    owners: dict[tuple[str, int], Owners] = {}
-    for target in observation.topology.clusters:
-        for place in every_address_of(observation, client, target):
-            owners[place] = (*owners.get(place, ()), target.name)
-    found: dict[Owners, list[ProxyEndpoint]] = {}
-    for endpoint in endpoints:
-        if (owner := owners.get((endpoint.address, endpoint.port))) is None:
-            return None
-        found.setdefault(owner, []).append(endpoint)
-    return found
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of a client's requests that is meant for some clusters."""
-
-    clusters: str
-    """Their names; of several where one gateway stands for them."""
-    weight: int
-    """Of their endpoints, together."""
-    pods: int
-    """That are ready."""
-
-
-def shares(observation: Observation, client: Cluster, endpoints: Iterable[ProxyEndpoint]) -> tuple[Share, ...]:
-    """How a client's endpoints share requests out; empty where they are not those of all clusters."""
-    owned = endpoints_by_cluster(observation, client, endpoints) or {}
-    if {name for owners in owned for name in owners} < {cluster.name for cluster in observation.topology.clusters}:
-        return ()
-    sample = observation.asked.sample_namespace
-    return tuple(
-        Share(
-            clusters=" and ".join(owners),
-            weight=sum(endpoint.weight for endpoint in found),
-            pods=sum(len(helloworld_pods(observation[name], sample)) for name in owners),
-        )
-        for owners, found in owned.items()
-    )
-
-
-def fair(found: tuple[Share, ...]) -> bool:
-    """Whether weights are proportional to pods."""
-    whole, ready = sum(share.weight for share in found), sum(share.pods for share in found)
-    return all(share.weight * ready == share.pods * whole for share in found)
 
 
 def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:

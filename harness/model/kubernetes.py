@@ -150,6 +150,8 @@ class ServicePort(Model):
     app_protocol: str = ""
     node_port: int = 0
     """0 where it has none."""
+    endpoint_port: int = 0
+    """Of its endpoints (EndpointSlices); 0 where there are none, where they differ, and in older recordings."""
 
 
 class Service(Model):

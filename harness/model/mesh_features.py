@@ -25,7 +25,6 @@ class MeshFeature(StrEnum):
     NAMESPACE_INJECTION = "an injection label on the sample's namespace"
     SAMPLE = "the sample: helloworld and a client (--deploy-sample brings it)"
     TRAFFIC = "the sample, or a service (--deploy-sample brings the one, --service and --client name the other)"
-    SIDECAR_CLIENT = "a client with a sidecar"
 
 
 def mesh_features(observation: Observation) -> frozenset[MeshFeature]:
@@ -76,10 +75,6 @@ def _has_cni(observed: ClusterObservation) -> bool:
     return any(workload.name == CNI_DAEMON_SET for workload in observed.workloads)
 
 
-def _has_sidecar_client(observation: Observation, observed: ClusterObservation) -> bool:
-    return any(expectations.has_proxy(pod) for pod in clients.client_pods(observed, observation.asked))
-
-
 _Test = Callable[[Observation], bool]
 _sample = _anywhere(Subject.WORKLOADS, _has_sample)
 
@@ -91,5 +86,4 @@ _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
     MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
     MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),
-    MeshFeature.SIDECAR_CLIENT: _anywhere(Subject.PODS, _has_sidecar_client),
 }

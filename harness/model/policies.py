@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from typing import Any
 
-from harness.model import expectations, gateways
+from harness.model import expectations, gateways, requested
 from harness.model.clients import client_pods
 from harness.model.cluster import ClusterObservation
-from harness.model.expectations import cluster_domain, mesh_config, requested, requested_pods
+from harness.model.expectations import cluster_domain, mesh_config
 from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
 from harness.model.observation import Asked, Observation
@@ -110,7 +110,7 @@ def mentions(
 
     Source: Istio, "Destination Rule", host.
     """
-    service = requested(asked)
+    service = requested.service(asked)
     names = map(str, hosts if isinstance(hosts, list) else [hosts])
     return any(
         is_host_of(name, service, namespace, domains) or name.startswith(f"{service.name}.{service.namespace}.svc.")
@@ -139,7 +139,7 @@ def holds_for_requested(observation: Observation, item: ConfigObject) -> bool:
     return any(
         _holds(item, pod, observation, observed)
         for observed in observation.clusters
-        for pod in requested_pods(observed, observation.asked)
+        for pod in requested.pods(observed, observation.asked)
     )
 
 
@@ -157,7 +157,7 @@ def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
     """For each pod of the sample (or the user's service and clients) and of the gateways, whether a policy holds."""
     asked = observation.asked
     for observed in observation.clusters:
-        for pod in (*requested_pods(observed, asked), *client_pods(observed, asked), *_gateway_pods(observed)):
+        for pod in (*requested.pods(observed, asked), *client_pods(observed, asked), *_gateway_pods(observed)):
             yield _holds(item, pod, observation, observed)
 
 

@@ -208,7 +208,7 @@ class _Source:
 
     def services(self) -> tuple[Service, ...]:
         slices = ("/apis/discovery.k8s.io/v1", "endpointslices")
-        endpoints = services.ready_endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
+        behind = services.endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
         raws = [*self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE), *self._gateways]
         selected = any(services.NODE_SELECTOR in (metadata(raw).get("annotations") or {}) for raw in raws)
         nodes = self._items("/api/v1/nodes") if selected else []
@@ -220,7 +220,7 @@ class _Source:
                 }
             )
             for raw in raws
-            for found in (services.service(raw, endpoints),)
+            for found in (services.service(raw, behind),)
         )
 
     def sail(self) -> tuple[SailResource, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from harness.model import clients, expectations, gateways
+from harness.model import clients, expectations, gateways, requested
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
 from harness.model.topology import Cluster, Topology
@@ -88,7 +88,7 @@ def _gateway_probes(
             for source in sources:
                 yield PlannedProbe(ProbeKind.TCP, source.name, *where)
                 domain = expectations.cluster_domain(observed[source.name])
-                asks_for = server_name or expectations.requested_server_name(asked, domain)
+                asks_for = server_name or requested.server_name(asked, domain)
                 for kind in kinds:
                     yield PlannedProbe(kind, source.name, *where, asks_for, alpn)
 

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from harness.base.parallel import in_parallel
 from harness.base.redaction import redact
 from harness.kube.api import ExecResult, KubeApi, TransportError
-from harness.model import clients, expectations, odds, service_target
+from harness.model import clients, expectations, odds, requested, service_target
 from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
 from harness.model.service import OwnService, ServiceProtocol, ServiceRequest, ServiceSequence, ServiceTraffic
@@ -54,7 +54,7 @@ def plan_requests(topology: Topology, asked: Asked, observed: Mapping[str, Clust
     """How requests are sent, and how many by each client: as many as show every cluster's pods (TR-REACH)."""
     service = asked.service
     assert service is not None  # noqa: S101 - asked for with --service only
-    pods = [len(service_target.pods(observed[cluster.name], service)) for cluster in topology.clusters]
+    pods = [len(requested.ready_pods(observed[cluster.name], asked)) for cluster in topology.clusters]
     shares = [count / sum(pods) for count in pods if count]
     return service_target.protocol(observed.values(), service), odds.coverage_cap(shares) if shares else 1
 

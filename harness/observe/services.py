@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,23 +18,36 @@ _TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
 _OFF = frozenset({"", "false", "none", "no", "off", "disabled"})
 
 
-def ready_endpoints(slices: Iterable[Object]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Of EndpointSlices: namespace and name of the Service → the addresses of its ready endpoints, sorted."""
-    found: dict[tuple[str, str], set[str]] = {}
+@dataclass
+class Endpoints:
+    """What stands behind a Service."""
+
+    ready: set[str] = field(default_factory=set)
+    """Addresses."""
+    ports: dict[str, set[int]] = field(default_factory=dict)
+    """By the name of the Service's port."""
+
+
+def endpoints(slices: Iterable[Object]) -> dict[tuple[str, str], Endpoints]:
+    """Of EndpointSlices, by namespace and name of their Service."""
+    found: dict[tuple[str, str], Endpoints] = {}
     for raw in slices:
         owner = (metadata(raw)["namespace"], labels(raw).get("kubernetes.io/service-name", ""))
-        addresses = found.setdefault(owner, set())
+        behind = found.setdefault(owner, Endpoints())
         for endpoint in raw.get("endpoints") or []:
             # Kubernetes, EndpointSlice: a condition "ready" that is not there counts as true.
             if (endpoint.get("conditions") or {}).get("ready") is not False:
-                addresses.update(endpoint.get("addresses") or [])
-    return {owner: tuple(sorted(addresses)) for owner, addresses in found.items()}
+                behind.ready.update(endpoint.get("addresses") or [])
+        for port in raw.get("ports") or []:
+            behind.ports.setdefault(port.get("name") or "", set()).add(port.get("port") or 0)
+    return found
 
 
-def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -> Service:
+def service(raw: Object, behind: Mapping[tuple[str, str], Endpoints]) -> Service:
     """A Service; its load balancer's host names are not resolved yet."""
     spec = raw.get("spec") or {}
     key = (metadata(raw)["namespace"], metadata(raw)["name"])
+    mine = behind.get(key, Endpoints())
     ingress = ((raw.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     return Service(
         namespace=key[0],
@@ -42,13 +56,13 @@ def service(raw: Object, endpoints: Mapping[tuple[str, str], tuple[str, ...]]) -
         labels=labels(raw),
         selector=dict(spec.get("selector") or {}),
         cluster_ip=spec.get("clusterIP") or "",
-        ports=tuple(_service_port(port) for port in spec.get("ports") or []),
+        ports=tuple(_service_port(port, mine.ports) for port in spec.get("ports") or []),
         ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
         external_ips=tuple(spec.get("externalIPs") or ()),
         traffic_distribution=spec.get("trafficDistribution") or _annotated(raw, _TRAFFIC_DISTRIBUTION),
         internal_traffic_policy=spec.get("internalTrafficPolicy") or "",
         proxy_protocol=_proxy_protocol(metadata(raw).get("annotations") or {}),
-        ready_endpoints=endpoints.get(key, ()),
+        ready_endpoints=tuple(sorted(mine.ready)),
         origin=origin(metadata(raw)),
     )
 
@@ -67,13 +81,15 @@ def _annotated(raw: Object, key: str) -> str:
     return str((metadata(raw).get("annotations") or {}).get(key) or "")
 
 
-def _service_port(port: Mapping[str, Any]) -> ServicePort:
+def _service_port(port: Mapping[str, Any], behind: Mapping[str, set[int]]) -> ServicePort:
+    numbers = behind.get(port.get("name") or "", set())
     return ServicePort(
         name=port.get("name") or "",
         port=port["port"],
         target_port=str(port.get("targetPort", "")),
         app_protocol=port.get("appProtocol") or "",
         node_port=int(port.get("nodePort") or 0),
+        endpoint_port=min(numbers) if len(numbers) == 1 else 0,
     )
 
 

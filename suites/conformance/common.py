@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import ca, clients, expectations, gateways, remotes, revisions
+from harness.model import ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
@@ -152,7 +152,7 @@ def cover(
             for probe in observation.probes
             if (probe.kind, probe.source, probe.target) == (kind, source.name, target.name)
         ]
-        usable = [each for each in entrances if expectations.in_family(observation, source, each.address)]
+        usable = [each for each in entrances if client_endpoints.in_family(observation, source, each.address)]
         for other in (each for each in entrances if usable and each not in usable):
             evidence.fact(f"{source.name}: {other.address} is of an IP family that its pods do not have")
         for entrance in usable or entrances:

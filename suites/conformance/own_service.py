@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.judge.requirement import Evidence
-from harness.model import odds, service_choice, service_target
+from harness.model import client_endpoints, odds, requested, service_choice, service_target
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.service import OwnService, ServiceProtocol, ServiceSequence
@@ -28,7 +28,7 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
         if sequence.foreign:
             evidence.fact(f"{client.name}: the proxy counted {sequence.foreign} requests beyond the suite's own")
         for target in targets:
-            places = service_target.addresses(observation, client, target, service)
+            places = {address for address, _ in client_endpoints.every_address_of(observation, client, target)}
             mine = [host for host in sequence.hosts if host.address in places]
             # A status of 5xx counts as an error of the host, whoever gave it: it is the service's where no proxy did.
             answers = sum(h.requests - (h.errors if failed else 0) - h.connect_failures for h in mine)
@@ -118,7 +118,7 @@ def _targets(observation: Observation, evidence: Evidence, service: OwnService) 
             evidence.expect(
                 False, cluster=cluster, object=name, field="ports", expected=f"{service.port} among them", found=numbers
             )
-        elif service_target.pods(observed, service):
+        elif requested.ready_pods(observed, observation.asked):
             found.append(cluster)
         elif behind := service_target.workloads(observed, service):
             for workload in behind:

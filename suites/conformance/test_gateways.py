@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from harness.judge.requirement import Evidence, Level, requirement
-from harness.model import ca, expectations, gateways, remotes, x509
+from harness.model import ca, expectations, gateways, remotes, requested, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
@@ -99,13 +99,13 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
     among, asked = expectations.multi_network_gateways(observation.topology), observation.asked
-    meant = expectations.requested(asked).name
+    meant = requested.service(asked).name
     for cluster, observed, listener, chains in _listening(observation, evidence, expectations.MESH_PORT, among):
         passing = [chain for chain in chains or () if gateways.passes_through(chain)]
         through = sorted({name for chain in passing for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
         domain = expectations.cluster_domain(observation[cluster.primary])
-        wanted = expectations.requested_server_name(asked, domain)
+        wanted = requested.server_name(asked, domain)
         exposed = any(fnmatch(wanted, name) for name in through)
         others = f"{len(through)} other services" if through else f"{len(chains or ())} other filter chains"
         evidence.expect(
@@ -335,7 +335,7 @@ def _identities(observation: Observation, target: Cluster) -> set[str]:
         expectations.spiffe_id(ca.trust_domain(observation, cluster), pod.namespace, pod.service_account)
         for cluster in observation.topology.clusters
         if cluster.network == target.network
-        for pod in expectations.requested_pods(observation[cluster], asked)
+        for pod in requested.pods(observation[cluster], asked)
         if pod.ready and pod.ip and expectations.has_proxy(pod)
     }
 

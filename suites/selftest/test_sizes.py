@@ -25,7 +25,6 @@ TO_BE_SPLIT = {
     "harness/judge/diagnose/gateways.py::gateway_no_address",
     "harness/judge/requirement.py",
     "harness/machine/images/recipes.py::istio_images",
-    "harness/model/expectations.py",
     "harness/model/x509.py",
     "harness/proof/faults/reissue.py",
     "harness/proof/live/waits.py",

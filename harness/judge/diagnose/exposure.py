@@ -8,7 +8,7 @@ from harness.judge.diagnose.gateways import named
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch
-from harness.model import expectations, gateways
+from harness.model import expectations, gateways, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
@@ -67,7 +67,7 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
         return
     for cluster, observed in _installed(observation, observation.topology.primaries):
         servers = [server for item in _gateways(observed) for server in _servers(item)]
-        name = expectations.requested_server_name(observation.asked, expectations.cluster_domain(observed))
+        name = requested.server_name(observation.asked, expectations.cluster_domain(observed))
         if _meant(observation, cluster) or _leads_to(expectations.gateway_proxies(observed), name):
             continue
         at = _mesh_ports(observation, cluster)
@@ -105,7 +105,7 @@ def _mesh_ports(observation: Observation, primary: Cluster) -> set[int]:
 def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ...]:
     """The Gateways of a primary that would pass through what requests are sent to."""
     domain = expectations.cluster_domain(observation[primary])
-    host = expectations.requested_host(observation.asked, domain)
+    host = requested.host(observation.asked, domain)
     at = _mesh_ports(observation, primary)
     return tuple(
         item
@@ -125,7 +125,7 @@ def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...]
         pods = tuple(pod for service in services for pod in gateways.pods(observed, service))
         meant = _meant(observation, observation.topology[cluster.primary])
         domain = expectations.cluster_domain(observation[cluster.primary])
-        name = expectations.requested_server_name(observation.asked, domain)
+        name = requested.server_name(observation.asked, domain)
         if pods and meant and not _leads_to(expectations.gateway_proxies(observed), name):
             yield cluster, pods, meant
 

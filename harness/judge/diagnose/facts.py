@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from harness.model import clients, expectations, revisions
+from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome
@@ -95,16 +95,17 @@ def requests_logged(observation: Observation, *words: str) -> Iterator[str]:
 
 
 def known_endpoints(observation: Observation) -> Iterator[str]:
-    """Where each client's proxy would send requests to helloworld, and what it holds against an endpoint."""
+    """Where each client's proxy would send requests, and what it holds against an endpoint."""
+    name = requested.service(observation.asked).name
     for observed in observation.clusters:
         for proxy in clients.client_proxies(observation, observation.topology[observed.name]):
-            found = expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace)
+            found = requested.endpoints(proxy, observation.asked)
             if found:
                 told = (
                     f"{e.address}:{e.port}" + (f" ({', '.join(e.flags) or 'unhealthy'})" if not e.healthy else "")
                     for e in found.endpoints
                 )
-                yield f"{proxy.pod} on {observed.name} knows helloworld at {', '.join(told) or 'no address'}"
+                yield f"{proxy.pod} on {observed.name} knows {name} at {', '.join(told) or 'no address'}"
 
 
 def container_lines(pods: Iterable[Pod]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from harness.judge.diagnose.facts import few, mesh, read, requests_logged
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import applied, edit_mesh_config, kubectl, noted, patch
-from harness.model import expectations, policies
+from harness.model import policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, ServicePort, Subject
 from harness.model.observation import Observation
 
@@ -190,7 +190,7 @@ def ports_differ(observation: Observation) -> Iterator[Found]:
     reference: tuple[str, tuple[str, ...]] | None = None
     ports_of: dict[str, tuple[ServicePort, ...]] = {}
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = expectations.requested_service(observed, observation.asked)
+        service = requested.found(observed, observation.asked)
         if service is None:
             continue
         ports = policies.ports(service)

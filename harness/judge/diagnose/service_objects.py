@@ -8,7 +8,7 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.policies import shown
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted
-from harness.model import clients, expectations, policies
+from harness.model import clients, expectations, policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.observation import Asked, Observation
 from harness.model.topology import Cluster
@@ -26,7 +26,7 @@ def service_headless(observation: Observation) -> Iterator[Found]:
     other clusters and networks are then not used.
     """
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = expectations.requested_service(observed, observation.asked)
+        service = requested.found(observed, observation.asked)
         if service is None or (service.cluster_ip != "None" and service.type != "ExternalName"):
             continue
         field = "spec.type" if service.type == "ExternalName" else "spec.clusterIP"
@@ -137,7 +137,7 @@ def _sidecar_of(observation: Observation, client: Cluster, primary: ClusterObser
 
 
 def _takes_in(item: ConfigObject, asked: Asked) -> bool:
-    sample = expectations.requested(asked).namespace
+    sample = requested.service(asked).namespace
     egress: list[Mapping[str, Any]] = item.spec.get("egress") or []
     for entry in egress:
         for host in entry.get("hosts") or ():

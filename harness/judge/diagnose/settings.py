@@ -8,7 +8,7 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.policies import shown
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import edit_mesh_config, kubectl, noted
-from harness.model import balancing, expectations, policies
+from harness.model import balancing, expectations, policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.label_selector import selects
 from harness.model.observation import Observation
@@ -131,7 +131,7 @@ def service_near(observation: Observation) -> Iterator[Found]:
     internalTrafficPolicy Local leaves only those of its node. The mesh does what it is told to.
     """
     for cluster, observed in read(observation, Subject.SERVICES):
-        service = expectations.requested_service(observed, observation.asked)
+        service = requested.found(observed, observation.asked)
         if service is None:
             continue
         for field, value in (

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import few, known_endpoints, logged_by_control
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import istiod, kubectl, noted, restart, restart_control_plane
-from harness.model import clients, expectations
+from harness.model import client_endpoints, clients, expectations, requested
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, EndpointSet, Proxy
@@ -15,11 +15,13 @@ from harness.model.topology import Cluster
 
 def _clients(observation: Observation) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
     none = EndpointSet(cluster="", endpoints=())
-    if observation.asked.service:
-        return  # these causes are about endpoints of helloworld
     for cluster, _ in read(observation, Subject.PROXIES):
         for proxy in clients.client_proxies(observation, cluster):
-            yield cluster, proxy, expectations.helloworld_endpoints(proxy, observation.asked.sample_namespace) or none
+            yield cluster, proxy, requested.endpoints(proxy, observation.asked) or none
+
+
+def _name(observation: Observation) -> str:
+    return requested.service(observation.asked).name
 
 
 @cause("registry-emptied", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
@@ -47,7 +49,7 @@ def registry_emptied(observation: Observation) -> Iterator[Found]:
                 cluster=primary.name,
                 object=f"Pod {observation.asked.system_namespace}/{planes[0].pod}",
                 field=f"endpoints of {target.cluster_name}",
-                expected=f"those of helloworld on {target.name}, since it reports that cluster as synced",
+                expected=f"those of {_name(observation)} on {target.name}, since it reports that cluster as synced",
                 found=f"none at any of its {len(proxies)} clients (Istio {versions})",
                 repair=noted(again, "reads that cluster again; if it happens again, upgrade"),
                 change=f"Restart istiod of {primary.name}: it reads {target.cluster_name} again; and upgrade Istio",
@@ -62,7 +64,7 @@ def _is_synced(plane: ControlPlane, target: Cluster) -> bool:
 
 
 def _lacks(observation: Observation, client: Cluster, found: EndpointSet, target: Cluster) -> bool:
-    wanted = set(expectations.addresses_of(observation, client, target))
+    wanted = set(client_endpoints.addresses_of(observation, client, target))
     listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
     return client.name == target.name or (bool(wanted) and not wanted & listed)
 
@@ -75,21 +77,21 @@ def _written(observed: ClusterObservation, target: Cluster) -> Iterator[str]:
 
 @cause("endpoints-missing", Layer.ENDPOINTS, "EP-COMPLETE", effect=True, fallback=True)
 def endpoints_missing(observation: Observation) -> Iterator[Found]:
-    """A client's proxy does not know helloworld on another cluster.
+    """A client's proxy does not know the service on another cluster.
 
     Gateways, remote secrets, networks and settings are as they should be, and yet the endpoints did not arrive.
     """
     for client, proxy, found in _clients(observation):
         listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
         for target in observation.topology.clusters:
-            wanted = set(expectations.addresses_of(observation, client, target))
+            wanted = set(client_endpoints.addresses_of(observation, client, target))
             if wanted and not wanted & listed:
                 system = observation.asked.system_namespace
                 primary = observation[client.primary]
                 yield Found(
                     cluster=client.name,
                     object=f"proxy {proxy.namespace}/{proxy.pod}",
-                    field=f"endpoints of helloworld on {target.name}",
+                    field=f"endpoints of {_name(observation)} on {target.name}",
                     expected=", ".join(f"{address}:{port}" for address, port in sorted(wanted)),
                     found=", ".join(f"{address}:{port}" for address, port in sorted(listed)) or "none",
                     repair=noted(
@@ -113,19 +115,19 @@ def weights_wrong(observation: Observation) -> Iterator[Found]:
     istiod gives a gateway the weight of all pods behind it. Where it does not, some pods get more requests than others.
     """
     for client, proxy, found in _clients(observation):
-        shares = expectations.shares(observation, client, found.endpoints)
-        if not expectations.fair(shares):
+        shares = client_endpoints.shares(observation, client, found.endpoints)
+        if not client_endpoints.fair(shares):
             yield Found(
                 cluster=client.name,
                 object=f"proxy {proxy.namespace}/{proxy.pod}",
-                field="endpoint weights of helloworld",
+                field=f"endpoint weights of {_name(observation)}",
                 expected=", ".join(f"{share.clusters} {share.pods}" for share in shares),
                 found=", ".join(f"{share.clusters} {share.weight}" for share in shares),
                 repair=noted(
                     restart_control_plane(observation, client),
                     "and look for ServiceEntry and WorkloadEntry objects with weights",
                 ),
-                change="Look for ServiceEntry and WorkloadEntry objects of helloworld with weights, and change these",
+                change=f"Look for a ServiceEntry or WorkloadEntry of {_name(observation)} with weights, and change it",
                 evidence=few(known_endpoints(observation)),
             )
 
@@ -151,7 +153,7 @@ def half_broken(observation: Observation) -> Iterator[Found]:
                     target.name
                     for target in observation.topology.clusters
                     if (host.address, host.port)
-                    in expectations.addresses_of(observation, observation.topology[sequence.client], target)
+                    in client_endpoints.addresses_of(observation, observation.topology[sequence.client], target)
                 ),
                 "",
             )
@@ -159,7 +161,7 @@ def half_broken(observation: Observation) -> Iterator[Found]:
             sample = observation.asked.sample_namespace
             yield Found(
                 cluster=behind or sequence.client,
-                object=f"endpoint {host.address}:{host.port} of helloworld",
+                object=f"endpoint {host.address}:{host.port} of {_name(observation)}",
                 field=f"connections from {sequence.client}",
                 expected="none fails",
                 found=f"{failed} of {host.requests} attempts failed",
@@ -170,7 +172,7 @@ def half_broken(observation: Observation) -> Iterator[Found]:
                 change=f"Find what refuses connections at {host.address}:{host.port} on {behind or sequence.client}: "
                 "a pod of helloworld, a NetworkPolicy, or a pod of the gateway; and change that",
                 evidence=few(
-                    (f"pod {pod.name} {pod.ip}" for pod in expectations.helloworld_pods(target_cluster, sample)),
+                    (f"pod {pod.name} {pod.ip}" for pod in requested.ready_pods(target_cluster, observation.asked)),
                     requests_logged(observation, f"{host.address}:{host.port}"),
                 ),
             )

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import events, failed_steps, few, logged, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
-from harness.model import clients, expectations, revisions
+from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -19,9 +19,9 @@ def service_missing(observation: Observation) -> Iterator[Found]:
     Its name does not resolve there, and without a Service the pods of that cluster are endpoints of nothing, for
     clients anywhere.
     """
-    meant = expectations.requested(observation.asked)
+    meant = requested.service(observation.asked)
     for cluster, observed in read(observation, Subject.SERVICES):
-        if expectations.requested_service(observed, observation.asked) is None:
+        if requested.found(observed, observation.asked) is None:
             yield Found(
                 cluster=cluster.name,
                 object=f"Service {meant.namespace}/{meant.name}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from harness.model import expectations
+from harness.model import client_endpoints, expectations
 from harness.model.cluster import Condition, DryRun, Pod, SailResource
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Listener, Proxy, ProxyEndpoint, ProxySync
@@ -34,13 +34,13 @@ def endpoints(
 
 def lose_endpoints(observation: Observation, client: Cluster, *targets: Cluster) -> Observation:
     """A client's proxies no longer know helloworld on these clusters."""
-    gone = {address for target in targets for address in expectations.addresses_of(observation, client, target)}
+    gone = {address for target in targets for address in client_endpoints.addresses_of(observation, client, target)}
     return endpoints(observation, client, lambda found: None if (found.address, found.port) in gone else found)
 
 
 def pod_endpoints(observation: Observation, client: Cluster, target: Cluster) -> Observation:
     """Istiod knows no gateway of the target's network: its pods stand for themselves, and nothing routes to them."""
-    known = expectations.addresses_of(observation, client, target)
+    known = client_endpoints.addresses_of(observation, client, target)
     ips = [pod.ip for pod in expectations.helloworld_pods(observation[target], observation.asked.sample_namespace)]
 
     def change(found: ProxyEndpoint) -> ProxyEndpoint:

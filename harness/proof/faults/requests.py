@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-from harness.model import clients, expectations, odds
+from harness.model import client_endpoints, clients, expectations, odds, requested
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Convergence, HostStats, Request, Sequence, Traffic
@@ -161,15 +161,13 @@ class _ClientRequests:
     def _hosts(self, tried: Mapping[str, list[int]]) -> Iterator[HostStats]:
         """Counters of every endpoint that the client's proxy knows, one a cluster."""
         proxies = clients.client_proxies(self.observation, self.client)
-        known = (
-            expectations.helloworld_endpoints(proxies[0], self.observation.asked.sample_namespace) if proxies else None
-        )
+        known = requested.endpoints(proxies[0], self.observation.asked) if proxies else None
         listed = {(endpoint.address, endpoint.port) for endpoint in known.endpoints} if known else set()
         for target in self.observation.topology.clusters:
             attempts, failures = tried.get(target.name, (0, 0))
             # Connections that the client gave up on are neither requests nor failures to Envoy.
             counted = failures if target.name in tried and self.targets[target.name].hidden else 0
-            there = sorted(listed & set(expectations.addresses_of(self.observation, self.client, target)))
+            there = sorted(listed & set(client_endpoints.addresses_of(self.observation, self.client, target)))
             for address, port in there[:1]:
                 yield HostStats(address=address, port=port, requests=attempts, errors=counted, connect_failures=counted)
 

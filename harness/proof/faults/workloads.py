@@ -1,6 +1,6 @@
 """Faults of workloads, policies, settings and traffic."""
 
-from harness.model import expectations
+from harness.model import client_endpoints, expectations
 from harness.model.cluster import Pod
 from harness.model.observation import Cleanup, InventoryChange, Observation
 from harness.model.proxy import ControlPlane, EndpointSet, Proxy, ProxyEndpoint
@@ -49,7 +49,7 @@ def _weighted(observation: Observation, target: Cluster, ip: str) -> Observation
     count = len(expectations.helloworld_pods(observation[target], observation.asked.sample_namespace))
     for client in observation.topology.clusters:
         if client.network != target.network:
-            gateways = expectations.addresses_of(observation, client, target)
+            gateways = client_endpoints.addresses_of(observation, client, target)
 
             def heavier(found: ProxyEndpoint, known: frozenset[tuple[str, int]] = frozenset(gateways)) -> ProxyEndpoint:
                 meant = (found.address, found.port) in known
@@ -147,7 +147,7 @@ def _sidecar_missing(observation: Observation) -> Observation:
 
 def _weights_wrong(observation: Observation) -> Observation:
     client, target = east(observation), west(observation)
-    known = expectations.addresses_of(observation, client, target)
+    known = client_endpoints.addresses_of(observation, client, target)
     changed = effects.endpoints(
         observation,
         client,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from harness.judge.diagnose.registry import detectors
-from harness.model import expectations
+from harness.model import expectations, requested
 from harness.model.cluster import RemoteAccess, RemoteSecret
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
@@ -74,7 +74,7 @@ def _other_hosts(observation: Observation) -> Observation:
     """The Gateway is there, for the services of another namespace."""
     cluster = first(observation.topology)
     proxy = expectations.gateway_proxies(observation[cluster])[0]
-    own = expectations.requested_server_name(observation.asked)
+    own = requested.server_name(observation.asked)
     other = {"server_names": ("outbound_.80_._.shop.other.svc.cluster.local",)}
     other["clusters"] = other["server_names"]
     listeners = tuple(

@@ -6,7 +6,7 @@ import pytest
 
 from harness.judge.requirement import Judgement, Verdict, judge
 from harness.kube.api import ExecResult
-from harness.model import service_target
+from harness.model import client_endpoints
 from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
 from harness.model.service import (
@@ -39,7 +39,7 @@ def seen(good_observations: Mapping[str, Observation]) -> Observation:
     for client in good.topology.clusters:
         hosts = []
         for number, target in enumerate(good.topology.clusters):
-            (place, *_) = service_target.addresses(base, client, target, SERVICE)
+            ((place, _), *_) = sorted(client_endpoints.addresses_of(base, client, target))
             requests = COUNT - 10 if number else 10
             hosts.append(HostStats(address=place, port=5000, requests=requests, errors=0, connect_failures=0))
         sequences.append(

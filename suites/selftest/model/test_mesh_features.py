@@ -23,7 +23,6 @@ WITHOUT: dict[MeshFeature, tuple[Subject, Change]] = {
     ),
     MeshFeature.SAMPLE: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
     MeshFeature.TRAFFIC: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
-    MeshFeature.SIDECAR_CLIENT: (Subject.PODS, lambda _: {"pods": ()}),
 }
 
 ABSENT: dict[MeshFeature, Callable[[Observation], bool]] = {

@@ -5,7 +5,7 @@ Everything that requirements look at is there, as a real run records it; certifi
 
 from datetime import timedelta
 
-from harness.model import expectations, odds, permissions
+from harness.model import client_endpoints, expectations, odds, permissions
 from harness.model.cluster import RemoteAccess
 from harness.model.observation import Asked, Cleanup, Environment, Observation, SuiteVersion
 from harness.model.proxy import (
@@ -105,7 +105,7 @@ def _with_endpoints(observation: Observation) -> Observation:
             endpoints=tuple(
                 ProxyEndpoint(address=address, port=port, weight=1, healthy=True)
                 for target in observation.topology.clusters
-                for address, port in expectations.addresses_of(observation, cluster, target)
+                for address, port in client_endpoints.addresses_of(observation, cluster, target)
             ),
         )
         proxies = tuple(
@@ -224,7 +224,7 @@ def _sequence(observation: Observation, client: Cluster, count: int) -> Sequence
         hosts=tuple(
             HostStats(address=address, port=port, requests=answers.count(target), errors=0, connect_failures=0)
             for target in clusters
-            for address, port in expectations.addresses_of(observation, client, target)
+            for address, port in client_endpoints.addresses_of(observation, client, target)
         ),
         hosts_read=True,
     )
