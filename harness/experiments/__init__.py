@@ -12,8 +12,9 @@ from harness.model.experiment import Experiments
 from harness.model.observation import Observation
 from harness.observe.reading import explain
 
-TCP, GRPC, STRICT, AUTHORIZATION, RERUN = "TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
-IDS = frozenset({TCP, GRPC, STRICT, AUTHORIZATION, RERUN})
+TCP, PAYLOAD, GRPC = "TR-TCP", "TR-PAYLOAD", "TR-GRPC"
+STRICT, AUTHORIZATION, RERUN = "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
+IDS = frozenset({TCP, PAYLOAD, GRPC, STRICT, AUTHORIZATION, RERUN})
 """The requirements that an experiment is made for."""
 Seen = TypeVar("Seen")
 
@@ -57,6 +58,7 @@ def _with_pods(attempts: "_Attempts", mesh: Mesh, observation: Observation) -> E
         return Experiments()
     return Experiments(
         tcp=attempts.make(lambda: echo.tcp(testbed), TCP),
+        payload=attempts.make(lambda: echo.payload(testbed), PAYLOAD),
         grpc=attempts.make(lambda: echo.grpc(testbed), GRPC),
         strict=attempts.make(lambda: mutual_tls.make(testbed), STRICT),
         authorization=attempts.make(lambda: authorization.make(testbed), AUTHORIZATION),

@@ -1,10 +1,11 @@
-"""TR-TCP and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
+"""TR-TCP, TR-PAYLOAD and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
 
 from harness.base.parallel import in_parallel
-from harness.experiments.exchange import Sender, send_with_client
+from harness.experiments.exchange import Sender, send_payload, send_with_client
 from harness.experiments.testbed import Testbed
 from harness.model import odds
-from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange
+from harness.model.experiment import ECHO, GRPC_PORT, PAYLOAD_BYTES, TCP_PORT, Exchange
+from harness.model.topology import Cluster
 
 CONNECTIONS = 3
 """To each of the other clusters."""
@@ -19,12 +20,28 @@ def tcp(testbed: Testbed) -> tuple[Exchange, ...]:
                     testbed,
                     Sender(pair[0], ECHO, ECHO),
                     pair[1],
-                    f"tcp://{ECHO}-{pair[1].version}.{testbed.namespace}:{TCP_PORT}",
+                    _tcp_url(testbed, pair[1]),
                     CONNECTIONS,
                 ),
                 testbed.pairs,
             )
         )
+
+
+def payload(testbed: Testbed) -> tuple[Exchange, ...]:
+    """Send a long message from every cluster to the TCP service on every other one, which sends it back."""
+    with testbed.step("Send a payload to a TCP service on every other cluster") as opened:
+        opened.note(f"{PAYLOAD_BYTES // 1024} KiB out and back")
+        return tuple(
+            in_parallel(
+                lambda pair: send_payload(testbed, Sender(pair[0], ECHO, ECHO), pair[1], _tcp_url(testbed, pair[1])),
+                testbed.pairs,
+            )
+        )
+
+
+def _tcp_url(testbed: Testbed, target: Cluster) -> str:
+    return f"tcp://{ECHO}-{target.version}.{testbed.namespace}:{TCP_PORT}"
 
 
 def grpc(testbed: Testbed) -> tuple[Exchange, ...]:

@@ -5,12 +5,12 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.base.redaction import redact
 from harness.experiments.testbed import Testbed
 from harness.kube.api import ExecResult, TransportError
-from harness.model.experiment import Exchange
+from harness.model.experiment import PAYLOAD_BYTES, Exchange
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
 from harness.observe.probe_output import curl_results, unanswered
@@ -24,6 +24,7 @@ _STATUS = re.compile(r"\bStatusCode=(\d+)")
 _FATAL = re.compile(r"\bError .*", re.DOTALL)
 _TIMED_OUT = re.compile(r"deadline exceeded|timed? ?out", re.IGNORECASE)
 _NO_NAME = re.compile(r"no such host|no route to host|network is unreachable", re.IGNORECASE)
+_COUNTED = "@@ counted "
 _LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+\t\w+\t", re.MULTILINE)
 
 
@@ -46,6 +47,8 @@ class Answer:
     answers: tuple[tuple[str, int], ...] = ()
     """Version and number of its answers."""
     detail: str = ""
+    returned: int = 0
+    """Bytes of the payload that came back."""
 
 
 def send_with_client(testbed: Testbed, sender: Sender, target: Cluster | None, url: str, count: int = 1) -> Exchange:
@@ -58,6 +61,41 @@ def send_with_client(testbed: Testbed, sender: Sender, target: Cluster | None, u
     return _timed(
         testbed, sender, target, url, count=count, send=lambda: client_answer(_exec(testbed, sender, command))
     )
+
+
+def send_payload(testbed: Testbed, sender: Sender, target: Cluster, url: str) -> Exchange:
+    """Send one long message over TCP with the echo server's own client, which waits until it has come back whole."""
+    script = payload_script(url, testbed.seconds(REQUEST_SECONDS))
+    return _timed(
+        testbed,
+        sender,
+        target,
+        url,
+        count=1,
+        send=lambda: payload_answer(_exec(testbed, sender, ("sh", "-c", script))),
+    )
+
+
+def payload_script(url: str, limit: float) -> str:
+    """The shell script that sends a payload of x, and says how many x were written beside the first line's end. Pure.
+
+    The client writes what it sends as well as what comes back: one is far too long to be passed on.
+    """
+    client = shlex.join(("client", url, "--count", "1", "--timeout", f"{limit:.1f}s"))
+    return (
+        f"said=$({client} --msg \"$(head -c {PAYLOAD_BYTES} /dev/zero | tr '\\0' x)\" 2>&1); status=$?\n"
+        "printf '%s\\n' \"$said\" | cut -c 1-200\n"
+        f'printf \'{_COUNTED}%s\\n\' "$(printf %s "$said" | tr -cd x | wc -c)"\n'
+        "exit $status"
+    )
+
+
+def payload_answer(said: ExecResult) -> Answer:
+    """What became of a payload. Pure."""
+    text, _, counted = said.stdout.rpartition(_COUNTED)
+    answer = client_answer(ExecResult(said.status, text, said.stderr))
+    written = int(counted) if counted.strip().isdecimal() else 0
+    return replace(answer, returned=max(0, written - PAYLOAD_BYTES) if answer.result is ProbeResult.ANSWERED else 0)
 
 
 def send_with_curl(testbed: Testbed, sender: Sender, target: Cluster | None, url: str) -> Exchange:
@@ -122,6 +160,7 @@ def _timed(
         result=answer.result,
         status=answer.status,
         answers=dict(answer.answers),
+        returned=answer.returned,
         detail=answer.detail,
         seconds=round(time.monotonic() - began, 3),
     )

@@ -12,6 +12,8 @@ ECHO = "echo"
 PLAIN = "plain"
 """A client without a sidecar."""
 TCP_PORT, GRPC_PORT, HTTP_PORT = 9090, 7070, 8080
+PAYLOAD_BYTES = 65536
+"""Of one message that goes out and comes back: more than a packet or a buffer on the way holds."""
 
 
 class Exchange(Model):
@@ -33,6 +35,8 @@ class Exchange(Model):
     """HTTP status, where there is one; 200 for what the echo server answers over TCP."""
     answers: dict[str, int] = {}
     """Version that answered → number of answers."""
+    returned: int = 0
+    """Bytes of a payload that came back; 0 where none was sent."""
     detail: str = ""
     """Why it was not answered."""
     seconds: float
@@ -111,6 +115,7 @@ class Experiments(Model):
     """What the experiment stage saw. An experiment that is None was left out, unless `prevented` or `errors` has it."""
 
     tcp: tuple[Exchange, ...] | None = None
+    payload: tuple[Exchange, ...] | None = None
     grpc: tuple[Exchange, ...] | None = None
     strict: StrictExperiment | None = None
     authorization: AuthorizationExperiment | None = None

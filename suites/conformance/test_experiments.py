@@ -1,64 +1,15 @@
-"""What has to be acted on to be seen: TCP, gRPC, STRICT, authorization, and the procedure run again."""
+"""What has to be acted on to be seen: STRICT, authorization, and the procedure run again."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable
 
 from harness.judge.requirement import Evidence, Level, requirement
 from harness.model import expectations
-from harness.model.experiment import Exchange, Experiments, Policy
+from harness.model.experiment import Exchange, Policy
 from harness.model.observation import Observation
-from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
-from suites.conformance.common import lost_clients
+from suites.conformance.exchanges import between, expect, made, pairs, sent, told
 
 OK, FORBIDDEN = 200, 403
-Seen = TypeVar("Seen")
-
-
-@requirement("TR-TCP", Level.EXTENDED, area="traffic", experiment=True)
-def test_tr_tcp(observation: Observation, evidence: Evidence) -> None:
-    """A plain TCP service on every other cluster answers.
-
-    Istio knows a port's protocol by its name or appProtocol; a TCP service that is taken for HTTP answers nobody. From
-    every cluster a few connections are made to Istio's echo server in the version of each other cluster, which stands
-    nowhere else, and what was sent must come back from there.
-
-    Source: Istio, "Protocol Selection"; Istio's echo server, pkg/test/echo.
-    """
-    for exchanges in _made(observation, evidence, "TR-TCP", lambda seen: seen.tcp):
-        for source, target in _pairs(observation):
-            for exchange in _between(evidence, exchanges, source, target):
-                _expect_answer(evidence, exchange, {target.version: exchange.sent})
-
-
-@requirement("TR-GRPC", Level.EXTENDED, area="traffic", experiment=True)
-def test_tr_grpc(observation: Observation, evidence: Evidence) -> None:
-    """A gRPC service on all clusters answers from each of them, over one connection of the client.
-
-    A client of gRPC opens one connection and keeps it. Where Istio takes its port for TCP, all calls stay with the one
-    cluster on which that connection ended. From every cluster so many calls are sent over one connection that a good
-    mesh would leave a cluster out once in a million times, even if each got no more than one of k² calls. Of clusters
-    that share another network one is enough: their gateways pass connections through, so what is behind them is chosen
-    once for a connection.
-
-    Source: Istio, "Protocol Selection"; gRPC over HTTP/2; harness/model/odds.py, coverage_cap.
-    """
-    for exchanges in _made(observation, evidence, "TR-GRPC", lambda seen: seen.grpc):
-        for source in observation.topology.clusters:
-            for exchange in _between(evidence, exchanges, source, None):
-                _expect_answer(evidence, exchange, None)
-                if exchange.result is not ProbeResult.ANSWERED:
-                    continue
-                for targets in expectations.spread_over(observation.topology, source):
-                    answers = sum(exchange.answers.get(target.version, 0) for target in targets)
-                    evidence.expect(
-                        answers > 0,
-                        cluster=source,
-                        object=f"{exchange.sent} calls to {exchange.url} over one connection",
-                        field="answers of " + " or ".join(f"{target.name} ({target.version})" for target in targets),
-                        expected="at least 1",
-                        found=answers,
-                    )
 
 
 @requirement("MTLS-STRICT", Level.EXTENDED, area="mtls", experiment=True)
@@ -71,7 +22,7 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "PeerAuthentication"; "Mutual TLS Migration".
     """
-    for seen in _made(observation, evidence, "MTLS-STRICT", lambda seen: seen.strict):
+    for seen in made(observation, evidence, "MTLS-STRICT", lambda seen: seen.strict):
         _note(evidence, seen.policy)
         for target in observation.topology.clusters:
             sent = [exchange for exchange in seen.plaintext if exchange.target == target.name]
@@ -83,7 +34,7 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
                 if not _controlled(evidence, seen.control, exchange):
                     continue
                 refused = exchange.result is ProbeResult.REFUSED
-                _expect(evidence, exchange, refused, "plaintext", "refused")
+                expect(evidence, exchange, refused, "plaintext", "refused")
         for client in observation.topology.clusters:
             loops = [sequence for sequence in seen.loop if sequence.client == client.name]
             if not loops or any(sequence.transport_error for sequence in loops):
@@ -114,17 +65,17 @@ def test_authz_identity(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "AuthorizationPolicy", source.principals; "Istio identity".
     """
-    for seen in _made(observation, evidence, "AUTHZ-IDENTITY", lambda seen: seen.authorization):
+    for seen in made(observation, evidence, "AUTHZ-IDENTITY", lambda seen: seen.authorization):
         _note(evidence, seen.policy)
         for account, wanted in ((seen.allowed, OK), (seen.denied, FORBIDDEN)):
             exchanges = [exchange for exchange in seen.exchanges if exchange.account == account]
-            for source, target in _pairs(observation):
-                for exchange in _between(evidence, exchanges, source, target):
+            for source, target in pairs(observation):
+                for exchange in between(evidence, exchanges, source, target):
                     if not _controlled(evidence, seen.control, exchange):
                         continue
                     from_there = set(exchange.answers) == {target.version} or wanted == FORBIDDEN
                     holds = exchange.result is ProbeResult.ANSWERED and exchange.status == wanted and from_there
-                    _expect(evidence, exchange, holds, f"request as {account}", f"status {wanted}")
+                    expect(evidence, exchange, holds, f"request as {account}", f"status {wanted}")
 
 
 @requirement("IDEMPOTENT", Level.SHOULD, area="procedure", experiment=True)
@@ -139,7 +90,7 @@ def test_idempotent(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, `oc get secret cacerts || oc create`; Kubernetes API conventions, metadata.generation.
     """
-    for seen in _made(observation, evidence, "IDEMPOTENT", lambda seen: seen.rerun):
+    for seen in made(observation, evidence, "IDEMPOTENT", lambda seen: seen.rerun):
         for failed in seen.failed_steps:
             evidence.expect(
                 False, object="the procedure", field="second run", expected="every step done", found=f"failed: {failed}"
@@ -178,59 +129,6 @@ def test_idempotent(observation: Observation, evidence: Evidence) -> None:
             evidence.fact(f"not compared: {aside}")
 
 
-def _made(
-    observation: Observation, evidence: Evidence, name: str, which: Callable[[Experiments], Seen | None]
-) -> Iterator[Seen]:
-    """What an experiment saw; with a reservation, nothing where it was not made."""
-    experiments = observation.experiments
-    if experiments is None:
-        verify = observation.asked.mode == "verify-only"
-        looks = "verify-only changes nothing; with --deploy-sample the experiments are made in a namespace of their own"
-        evidence.skipped(looks if verify else "the run made no experiments")
-        return
-    seen = which(experiments)
-    if seen is not None:
-        yield seen
-    elif name in experiments.errors:
-        evidence.unknown(experiments.errors[name])
-    elif name in experiments.prevented:
-        by, _, reason = experiments.prevented[name].partition(": ")
-        if by == "TR-REACH" and (lost := lost_clients(observation)):
-            evidence.unknown(f"not made: the requests of {', '.join(lost)} were lost")
-            return
-        evidence.blocked(by, reason)
-    elif name == "IDEMPOTENT" and observation.asked.mode == "verify-only":
-        evidence.skipped("the suite did not install this mesh, and does not run the procedure on it")
-    else:
-        evidence.skipped("the run left this experiment out")
-
-
-def _pairs(observation: Observation) -> list[tuple[Cluster, Cluster]]:
-    return [
-        (source, target) for source in observation.topology.clusters for target in observation.topology.others(source)
-    ]
-
-
-def _between(
-    evidence: Evidence, exchanges: Iterable[Exchange], source: Cluster, target: Cluster | None
-) -> Iterator[Exchange]:
-    """The requests of one cluster to another one, or to all; unknown where there are none or they were not sent."""
-    name = target.name if target else ""
-    found = [exchange for exchange in exchanges if (exchange.source, exchange.target) == (source.name, name)]
-    if not found:
-        evidence.unknown(f"{source.name} → {name or 'all clusters'}: nothing was sent")
-    yield from (exchange for exchange in found if _sent(evidence, exchange))
-
-
-def _sent(evidence: Evidence, exchange: Exchange) -> bool:
-    what = f"{exchange.source} → {exchange.url}"
-    if exchange.result is ProbeResult.TRANSPORT:
-        evidence.unknown(f"{what} could not be sent: {exchange.detail}")
-    elif exchange.result is ProbeResult.NO_TOOL:
-        evidence.skipped(f"{what}: the pod has no program to send it with")
-    return exchange.result not in {ProbeResult.TRANSPORT, ProbeResult.NO_TOOL}
-
-
 def _controlled(evidence: Evidence, control: Iterable[Exchange], exchange: Exchange) -> bool:
     """Whether a request was sent, and the same one was answered without the policy; blocked where it was not."""
     same = [
@@ -240,9 +138,9 @@ def _controlled(evidence: Evidence, control: Iterable[Exchange], exchange: Excha
     ]
     answered = bool(same) and all(other.result is ProbeResult.ANSWERED and other.status == OK for other in same)
     if not answered:
-        found = _found(same[0]) if same else "not sent"
+        found = told(same[0]) if same else "not sent"
         evidence.blocked("its positive control", f"{exchange.source} → {exchange.url} without the policy: {found}")
-    return answered and _sent(evidence, exchange)
+    return answered and sent(evidence, exchange)
 
 
 def _refused_before(
@@ -261,28 +159,3 @@ def _note(evidence: Evidence, policy: Policy) -> None:
     where = f"{policy.kind} {policy.namespace}/{policy.name} on {', '.join(policy.clusters)}"
     pending = f"; not in {', '.join(policy.pending)}" if policy.pending else ""
     evidence.fact(f"{where}: in force after {policy.seconds:.1f} s{pending}")
-
-
-def _expect_answer(evidence: Evidence, exchange: Exchange, answers: dict[str, int] | None) -> None:
-    """Every request was answered; by those versions, so often."""
-    holds = exchange.result is ProbeResult.ANSWERED and answers in (None, exchange.answers)
-    by = f" by {', '.join(answers)}" if answers else ""
-    _expect(evidence, exchange, holds, f"{exchange.sent} requests", f"each answered{by}")
-
-
-def _expect(evidence: Evidence, exchange: Exchange, holds: bool, field: str, expected: str) -> None:
-    evidence.expect(
-        holds,
-        cluster=exchange.source,
-        object=f"{exchange.pod} → {exchange.url}",
-        field=field,
-        expected=expected,
-        found=_found(exchange),
-        timed=exchange.result is ProbeResult.TIMEOUT,
-    )
-
-
-def _found(exchange: Exchange) -> str:
-    status = f" with status {exchange.status}" if exchange.status else ""
-    answers = "".join(f", {count} × {version}" for version, count in exchange.answers.items())
-    return f"{exchange.result}{status}{answers}" + (f": {exchange.detail}" if exchange.detail else "")

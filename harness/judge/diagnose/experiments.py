@@ -8,7 +8,7 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted
 from harness.model import expectations
-from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT, Exchange, Experiments
+from harness.model.experiment import ECHO, GRPC_PORT, PAYLOAD_BYTES, TCP_PORT, Exchange, Experiments
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
 
@@ -62,6 +62,41 @@ def tcp_broken(observation: Observation) -> Iterator[Found]:
     for exchange in silent[:1]:
         service = f"{ECHO}-{observation.topology[exchange.target].version}"
         yield replace(_port(observation, exchange, service, TCP_PORT, "tcp"), evidence=few(_told(silent)))
+
+
+@cause("payload-lost", Layer.TRAFFIC, "TR-PAYLOAD", effect=True, fallback=True)
+def payload_lost(observation: Observation) -> Iterator[Found]:
+    """What is longer than a few packets is lost between two clusters.
+
+    Connections are made and short messages answered; a message of 64 KiB does not come back. Mostly packets of full
+    size are dropped: a tunnel or VPN between the clusters takes smaller ones, and the ICMP message that says so is
+    filtered. Or something on the way holds, inspects or limits what passes.
+    """
+    lost = [
+        exchange
+        for exchange in _experiments(observation).payload or ()
+        if exchange.result not in NOT_SENT
+        and (exchange.result is not ProbeResult.ANSWERED or exchange.returned < PAYLOAD_BYTES)
+    ]
+    for exchange in lost[:1]:
+        observed = observation[exchange.source]
+        yield Found(
+            cluster=exchange.source,
+            object=f"way to {exchange.target}",
+            field="64 KiB over one connection",
+            expected="sent back whole",
+            found=f"{exchange.result} {exchange.detail}".strip()
+            if not exchange.returned
+            else f"{exchange.returned} bytes",
+            repair=noted(
+                kubectl(observed, "get nodes -o wide"),
+                f"compare the MTU of its nodes and pods with that of the way to {exchange.target}: "
+                "ping -M do -s 1472 from a node tells whether full packets pass",
+            ),
+            change=f"Give the pods of {exchange.source} and {exchange.target} an MTU that the way between them takes, "
+            "or let ICMP type 3 code 4 pass; and look for what limits or inspects connections there",
+            evidence=few(_told(lost)),
+        )
 
 
 @cause("grpc-broken", Layer.TRAFFIC, "TR-GRPC", effect=True)

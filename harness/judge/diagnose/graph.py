@@ -159,6 +159,7 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "TR-DISTRIBUTION",
         "TR-LATENCY",
         "TR-TCP",
+        "TR-PAYLOAD",
         "TR-GRPC",
         "MTLS-PEER",
         "MTLS-STRICT",

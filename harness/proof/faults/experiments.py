@@ -44,6 +44,19 @@ def _tcp_broken(observation: Observation) -> Observation:
     return _with(observation, tcp=_changed(_seen(observation).tcp, change))
 
 
+def _payload_lost(observation: Observation) -> Observation:
+    """What is long does not arrive on West."""
+    name = west(observation).name
+
+    def change(exchange: Exchange) -> Exchange:
+        if exchange.target != name:
+            return exchange
+        lost = {"result": ProbeResult.TIMEOUT, "status": 0, "answers": {}, "returned": 0, "detail": "i/o timeout"}
+        return exchange.model_copy(update=lost)
+
+    return _with(observation, payload=_changed(_seen(observation).payload, change))
+
+
 def _grpc_broken(observation: Observation) -> Observation:
     """All calls of a connection go where the connection went: one endpoint."""
 
@@ -114,6 +127,15 @@ FAULTS: tuple[Fault, ...] = (
         frozenset({"TR-TCP"}),
         live=True,
         act=acts.tcp_broken,
+    ),
+    Fault(
+        "payload-lost",
+        "a connection to West's echo server is dropped after 32 KiB",
+        _payload_lost,
+        "payload-lost",
+        frozenset({"TR-PAYLOAD"}),
+        live=True,
+        act=acts.payload_lost,
     ),
     Fault(
         "grpc-broken",

@@ -10,6 +10,7 @@ from harness.judge.diagnose import diagnose
 from harness.judge.requirement import Verdict, judge
 from harness.model.experiment import (
     ECHO,
+    PAYLOAD_BYTES,
     AuthorizationExperiment,
     Exchange,
     Experiments,
@@ -39,6 +40,12 @@ def _tcp(observation: Observation, **update: object) -> Observation:
     target = last(observation.topology).name
     exchanges = edit(_seen(observation).tcp or (), lambda exchange: exchange.target == target, **update)
     return experiments_are(observation, tcp=exchanges)
+
+
+def _payload(observation: Observation, **update: object) -> Observation:
+    target = last(observation.topology).name
+    exchanges = edit(_seen(observation).payload or (), lambda exchange: exchange.target == target, **update)
+    return experiments_are(observation, payload=exchanges)
 
 
 def _grpc(observation: Observation, change: Callable[[Exchange], dict[str, Any]]) -> Observation:
@@ -119,6 +126,9 @@ BREAKAGES = (
         lambda o: _tcp(o, result=ProbeResult.REFUSED, answers={}, status=0, detail="HTTP/1.1 400 Bad Request"),
     ),
     Breakage("TR-TCP", "answered-from-elsewhere", lambda o: _tcp(o, answers={first(o.topology).version: 3})),
+    Breakage("TR-PAYLOAD", "cut-off", lambda o: _payload(o, returned=PAYLOAD_BYTES - 1)),
+    Breakage("TR-PAYLOAD", "lost", lambda o: _payload(o, result=ProbeResult.TIMEOUT, answers={}, status=0, returned=0)),
+    Breakage("TR-PAYLOAD", "answered-from-elsewhere", lambda o: _payload(o, answers={first(o.topology).version: 1})),
     Breakage(
         "TR-GRPC",
         "sticks-to-a-connection",
@@ -198,11 +208,12 @@ def test_unsent(result: ProbeResult, verdict: Verdict, made_observations: Mappin
 
     for observation in made_observations.values():
         seen = _seen(observation)
-        assert seen.tcp and seen.grpc and seen.strict and seen.authorization
+        assert seen.tcp and seen.payload and seen.grpc and seen.strict and seen.authorization
         found = verdicts(
             experiments_are(
                 observation,
                 tcp=unsent(seen.tcp),
+                payload=unsent(seen.payload),
                 grpc=unsent(seen.grpc),
                 strict=seen.strict.model_copy(update={"plaintext": unsent(seen.strict.plaintext)}),
                 authorization=seen.authorization.model_copy(update={"exchanges": unsent(seen.authorization.exchanges)}),

@@ -10,9 +10,8 @@ import pytest
 
 from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
-from harness.experiments.exchange import client_answer, curl_answer
 from harness.experiments.testbed import Testbed, unknown_versions
-from harness.kube.api import ExecResult, Object
+from harness.kube.api import Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
@@ -20,23 +19,10 @@ from harness.model.experiment import LABEL
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.model.traffic import ProbeResult
 from suites.selftest.support.fake_kube import FakeKube
 
 PRIMARY_REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
 SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1", experiments=True)
-GRPC = """[0] Latency=1.2ms
-[0 body] StatusCode=200
-[0 body] ServiceVersion=v2
-[0 body] Hostname=echo-v2-6d9
-
-[1 body] StatusCode=200
-[1 body] ServiceVersion=v1
-"""
-TAKEN_FOR_HTTP = (
-    "2026-11-23T12:00:00.000000Z\tfatal\tError 3/3 requests had errors; first error: expected to recv message with "
-    "StatusCode=200, got [0] SourceIP=10.1.0.9\n[0 body] HTTP/1.1 400 Bad Request\n. Return EOF\n"
-)
 
 
 def _kubes() -> dict[str, FakeKube]:
@@ -66,54 +52,6 @@ def test_deployed() -> None:
         pods = [found["spec"]["template"] for found in applied if found["kind"] == "Deployment"]
         assert all(LABEL in found["metadata"]["labels"] for found in [*applied, *pods])
         assert "docker.io/istio/app:1.31.0" in {pod["spec"]["containers"][0]["image"] for pod in pods}
-
-
-def test_client_counts_versions() -> None:
-    """Each call's version is counted."""
-    answer = client_answer(ExecResult(0, GRPC, ""))
-    assert (answer.result, answer.status, dict(answer.answers)) == (ProbeResult.ANSWERED, 200, {"v1": 1, "v2": 1})
-
-
-@pytest.mark.parametrize(
-    ("said", "result"),
-    [
-        (TAKEN_FOR_HTTP, ProbeResult.REFUSED),
-        (
-            "fatal\tError 1/1 requests had errors; first error: rpc error: context deadline exceeded",
-            ProbeResult.TIMEOUT,
-        ),
-        ("fatal\tError dial tcp: lookup echo-v2.sample: no such host", ProbeResult.UNREACHABLE),
-    ],
-    ids=("taken for http", "silent", "no name"),
-)
-def test_client_failures(said: str, result: ProbeResult) -> None:
-    """What the client says of a failure is kept without its log's clock."""
-    answer = client_answer(ExecResult(1, said, ""))
-    assert answer.result is result
-    assert answer.detail.startswith("Error ")
-    assert not answer.answers
-
-
-@pytest.mark.parametrize(
-    ("said", "result", "status", "answers"),
-    [
-        ("Hello version: v1, instance: h-1\n\n@@ curl 200 0.001 0.002 0\n", ProbeResult.ANSWERED, 200, {"v1": 1}),
-        ("ServiceVersion=v2\nHostname=echo\n\n@@ curl 200 0.001 0.002 0\n", ProbeResult.ANSWERED, 200, {"v2": 1}),
-        ("RBAC: access denied\n@@ curl 403 0.001 0.002 0\n", ProbeResult.ANSWERED, 403, {}),
-        (
-            "curl: (56) Recv failure: Connection reset by peer\n\n@@ curl 000 0.001 0.002 56\n",
-            ProbeResult.REFUSED,
-            0,
-            {},
-        ),
-        ("curl: (28) timed out\n\n@@ curl 000 0.000 5.002 28\n", ProbeResult.TIMEOUT, 0, {}),
-        ("sh: curl: not found\n", ProbeResult.TRANSPORT, 0, {}),
-    ],
-)
-def test_curl(said: str, result: ProbeResult, status: int, answers: dict[str, int]) -> None:
-    """How a request of curl ended."""
-    answer = curl_answer(said)
-    assert (answer.result, answer.status, dict(answer.answers)) == (result, status, answers)
 
 
 def test_calls_grow_with_clusters() -> None:

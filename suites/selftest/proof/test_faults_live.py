@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from harness.base.errors import StepError, UserError
+from harness.experiments import IDS
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
 from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
@@ -185,6 +186,7 @@ def test_experiments_are_made_only_for_faults_that_concern_them() -> None:
     made = {name: experiments_of(fault) for name, fault in faults().items() if experiments_of(fault)}
     assert made == {
         "tcp-broken": {"TR-TCP"},
+        "payload-lost": {"TR-PAYLOAD"},
         "grpc-broken": {"TR-GRPC"},
         "plaintext-accepted": {"MTLS-STRICT"},
         "authz-missing": {"AUTHZ-IDENTITY"},
@@ -256,7 +258,7 @@ def trials(good_observations: Mapping[str, Observation]) -> tuple[Trial, ...]:
         ("secret-missing", "key-mismatch"),
     ):
         broken = faults()[made].apply(good)
-        judgements = judged(broken, ROWS, ("TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT", "CLEAN"))
+        judgements = judged(broken, ROWS, (*IDS, "CLEAN"))
         trial = compare(faults()[held], good.topology, judgements, diagnose(broken, judgements))
         found.append(trial.model_copy(update={"seconds_to_detect": 12.0}))
     return (*found, found[0].model_copy(update={"fault": "half-broken", "error": "no | act", "mended": False}))

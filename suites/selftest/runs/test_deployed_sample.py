@@ -95,7 +95,7 @@ def test_without_the_option_nothing_is_asked() -> None:
 def _verify(monkeypatch: pytest.MonkeyPatch, observe: Any, log: StepLog) -> Observation:
     def experiment(_mesh: object, *, pki: object, wanted: frozenset[str], **_more: object) -> None:
         assert pki is None
-        assert wanted == {"TR-TCP", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY"}
+        assert wanted == {"TR-TCP", "TR-PAYLOAD", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY"}
 
     monkeypatch.setattr(verify_only, "observe", observe)
     monkeypatch.setattr(deployed_sample, "experiment", experiment)

@@ -6,6 +6,7 @@ from harness.model.experiment import (
     ECHO,
     GRPC_PORT,
     HTTP_PORT,
+    PAYLOAD_BYTES,
     PLAIN,
     TCP_PORT,
     AuthorizationExperiment,
@@ -32,6 +33,12 @@ def good_experiments(observation: Observation) -> Experiments:
     return Experiments(
         tcp=tuple(
             _exchange(ECHO, source, target, f"tcp://{_host(target)}:{TCP_PORT}", sent=3) for source, target in pairs
+        ),
+        payload=tuple(
+            _exchange(ECHO, source, target, f"tcp://{_host(target)}:{TCP_PORT}").model_copy(
+                update={"returned": PAYLOAD_BYTES}
+            )
+            for source, target in pairs
         ),
         grpc=tuple(
             _exchange(ECHO, source, None, f"grpc://{ECHO}.{SAMPLE}:{GRPC_PORT}", sent=count).model_copy(

@@ -8,8 +8,10 @@ from typing import Any
 from harness.base.parallel import in_parallel
 from harness.experiments import authorization
 from harness.experiments.policy import API_VERSION, LISTENERS, active_chains
+from harness.experiments.testbed import ready_pods
 from harness.model.experiment import ECHO, GRPC_PORT, TCP_PORT
 from harness.model.topology import Cluster
+from harness.proof.faults.acts import network
 from harness.proof.live.changes import Reference, changed, existing
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.waits import ask, await_true
@@ -28,6 +30,25 @@ def tcp_broken(live: LiveMesh) -> Iterator[None]:
 
     with _port_named(live, west, f"{ECHO}-{west.version}", TCP_PORT, "http-parsed"):
         _await_echo(live, west, LISTENERS, parsed, "its proxy parses the TCP port")
+        yield
+
+
+@contextmanager
+def payload_lost(live: LiveMesh) -> Iterator[None]:
+    """Drop what follows the first 32 KiB of a connection to the echo server on West."""
+    pods = ready_pods(live.kube(live.west), live.mesh.settings.sample_namespace, ECHO)
+    addresses = [pod["status"]["podIP"] for pod in pods]
+    after = (
+        "--match",
+        "connbytes",
+        "--connbytes",
+        "32768:",
+        "--connbytes-dir",
+        "original",
+        "--connbytes-mode",
+        "bytes",
+    )
+    with network.dropped(live, live.west, "FORWARD", *network.to_pods(addresses, TCP_PORT), *after):
         yield
 
 
