@@ -11,6 +11,7 @@ SCENARIOS = (
     "gateway-restart",
     "istiod-restart",
     "network-cut",
+    "idle-minute",
     "secret-rotation",
     "intermediate-rotation",
     "root-rotation",
@@ -35,7 +36,7 @@ class Moment(Model):
 
 
 class Interruption(Model):
-    """A time in which a client could send nothing, because its pod was replaced or the way to it broke."""
+    """A time in which a client sent nothing: its pod was replaced, the way to it broke, or the scenario paused it."""
 
     at: float
     """Seconds since the scenario's first request."""
@@ -43,6 +44,8 @@ class Interruption(Model):
     pod: str
     reason: str
     """What the exec ended with: the suite's words, never a verdict on the mesh."""
+    intended: bool = False
+    """The scenario itself had requests pause."""
 
 
 class Stream(Model):

@@ -79,7 +79,7 @@ def _too_little(record: Scenario, stream: Stream) -> Iterator[str]:
     if len(stream.requests) < wanted * LEAST_SENT:
         yield f"{stream.client}: only {len(stream.requests)} of {wanted:.0f} requests were sent: too busy?"
     for each in stream.interruptions:
-        if each.seconds > LONGEST_SILENCE:
+        if each.seconds > LONGEST_SILENCE and not each.intended:
             when = after(record, each.at)
             yield f"{stream.client}: nothing was sent for {each.seconds:.1f} s, {when}: {each.reason}"
 

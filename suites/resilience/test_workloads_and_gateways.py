@@ -24,6 +24,8 @@ RETURN_SECONDS = 60.0
 RECOVERY_SECONDS = 60.0
 """TCP's retransmissions and Envoy's connect timeout of 10 s, several of them one after the other."""
 SILENCE_SECONDS = 5.0
+FIRST = 10
+"""Requests after a pause: every client then uses each connection that it has kept."""
 EDGE_SECONDS = 5.0
 """For every node to have begun, or ended, to drop packets."""
 
@@ -153,6 +155,36 @@ def test_res_network_cut(observation: Observation, evidence: Evidence) -> None:
                 _require_cut(evidence, stream, phase, observation.topology[stream.client].version)
                 _expect_local(evidence, stream, phase, observation.topology[stream.client].version)
         _expect_recovery(evidence, record, "the network's return")
+
+
+@requirement("RES-IDLE-MINUTE", Level.EXTENDED, area="resilience", scenario="idle-minute")
+def test_res_idle_minute(observation: Observation, evidence: Evidence) -> None:
+    """After a minute without requests the first ones are answered, as all are.
+
+    Proxies keep their connections to pods and gateways, by default for an hour without a request. What stands between
+    the clusters (address translation, a load balancer, a firewall) may forget a connection after less than a minute,
+    and drop its packets from then on. The first request that uses it then hangs until its time is over. How long the
+    first requests took is stated.
+
+    Error budget: none.
+
+    Source: Envoy, "How do I configure timeouts?", idle timeout of connections; RFC 5382, REQ-5 (2 hours 4 minutes).
+    """
+    for record in played(observation, evidence, "idle-minute"):
+        expect_served(evidence, record)
+        for phase in phases(record):
+            for stream in record.streams:
+                _tell_first(evidence, stream, phase)
+
+
+def _tell_first(evidence: Evidence, stream: Stream, phase: Phase) -> None:
+    first = [each for each in stream.requests if each.sent >= phase.mended][:FIRST]
+    idle = [each for each in stream.requests if phase.acted + 1.0 < each.sent < phase.mended]
+    if idle or not first:
+        evidence.unknown(f"{stream.client}: {'it did not pause' if idle else 'nothing was sent after the pause'}")
+    else:
+        slowest = max(each.seconds for each in first)
+        evidence.fact(f"{stream.client}: its first {len(first)} requests after the pause took {slowest:.3f} s at most")
 
 
 def _require_cut(evidence: Evidence, stream: Stream, phase: Phase, version: str) -> None:

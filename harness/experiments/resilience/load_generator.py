@@ -90,12 +90,13 @@ class LoadClient:
     pod: str = ""
     process: str = ""
 
-    def interrupted(self, now: float, reason: str) -> None:
+    def interrupted(self, now: float, reason: str, *, intended: bool = False) -> None:
         """Note that nothing has been sent since the last request: one interruption, however often it is retried."""
         at = max((request.sent for request in self.requests), default=0.0)
         if self.interruptions and self.interruptions[-1].at == at:
             self.interruptions.pop()
-        self.interruptions.append(Interruption(at=at, seconds=round(now - at, 3), pod=self.pod, reason=reason))
+        seconds = round(now - at, 3)
+        self.interruptions.append(Interruption(at=at, seconds=seconds, pod=self.pod, reason=reason, intended=intended))
 
 
 class LoadGenerator:
@@ -112,7 +113,7 @@ class LoadGenerator:
         self._url = f"http://{expectations.HELLOWORLD}.{namespace}:{expectations.HELLOWORLD_PORT}/hello"
         self._clients = [LoadClient(kube.name, kube) for kube in kubes]
         self._threads = [threading.Thread(target=self._send, args=(client,), daemon=True) for client in self._clients]
-        self._stopping = threading.Event()
+        self._stopping, self._paused = threading.Event(), threading.Event()
         self._came = threading.Condition()
         self._began = time.monotonic()
 
@@ -129,6 +130,16 @@ class LoadGenerator:
             self._end(client)
         for thread in self._threads:
             thread.join(timeout=self.limit + 10)
+
+    def pause(self) -> None:
+        """Send nothing until `resume`."""
+        self._paused.set()
+        for client in self._clients:
+            self._end(client)
+
+    def resume(self) -> None:
+        """Send again."""
+        self._paused.clear()
 
     @property
     def now(self) -> float:
@@ -167,6 +178,10 @@ class LoadGenerator:
 
     def _send(self, client: LoadClient) -> None:
         while not self._stopping.is_set():
+            if self._paused.is_set():
+                client.interrupted(self.now, "paused by the scenario", intended=True)
+                self._stopping.wait(_RETRY)
+                continue
             try:
                 self._send_from_pod(client)
                 reason = "the script ended"
@@ -174,6 +189,8 @@ class LoadGenerator:
                 reason = explain(broken)
             if self._stopping.is_set():
                 return
+            if self._paused.is_set():
+                continue
             self._stopping.wait(_RETRY)  # the next pod is ready before this one is gone, as Deployments go
             client.interrupted(self.now, reason)
 

@@ -1,4 +1,4 @@
-"""The network between the clusters is cut: nodes drop each other's packets, and those of each other's gateways."""
+"""The network between the clusters is cut, or nothing is sent over it for a minute."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,6 +12,8 @@ from harness.model.resilience import ACTED, MENDED
 from harness.model.topology import Cluster
 
 CUT_SECONDS = 20.0
+IDLE_SECONDS = 60.0
+AFTER_IDLE_SECONDS = 5.0
 _RULES = (
     "PREROUTING --source {address}",
     "PREROUTING --destination {address}",
@@ -19,8 +21,22 @@ _RULES = (
 )
 
 
+def idle(stage: Stage) -> None:
+    """Send nothing for a minute, and then go on: proxies use the connections that they have kept."""
+    with stage.step("Send nothing for a minute"):
+        stage.note(ACTED)
+        stage.load.pause()
+        try:
+            stage.linger(IDLE_SECONDS)
+        finally:
+            stage.note(MENDED)
+            stage.load.resume()
+    stage.linger(AFTER_IDLE_SECONDS)
+    stage.await_whole()
+
+
 def cut(stage: Stage) -> None:
-    """Drop every packet between the clusters for a while."""
+    """Make every node drop the packets of the other clusters' nodes, pods and gateways for a while."""
     addresses = {cluster.name: addresses_of(stage, cluster) for cluster in stage.clusters}
     try:
         with stage.step("Drop every packet between the clusters") as opened:

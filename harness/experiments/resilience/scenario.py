@@ -65,6 +65,7 @@ TABLE = (
     ScenarioSpec("gateway-restart", "The east-west gateways are restarted", restarts.gateways, _GATEWAYS),
     ScenarioSpec("istiod-restart", "The control planes are ended and come back", restarts.control_planes),
     ScenarioSpec("network-cut", "The network between the clusters is cut", network.cut, unfit=without_own_clusters),
+    ScenarioSpec("idle-minute", "The clients send nothing for a minute, and go on", network.idle),
     ScenarioSpec("secret-rotation", "Remote secrets get new tokens, the old ones are revoked", remote_secret.rotate),
     ScenarioSpec(
         "intermediate-rotation",

@@ -138,6 +138,8 @@ BROKEN = (
     ),
     Broken("RES-NETWORK-CUT", "local-lost", requests(local_lost), "longest time without an answer of v1"),
     Broken("RES-NETWORK-CUT", "errors-after", failing(1, 0.1, -1), "failed"),
+    Broken("RES-IDLE-MINUTE", "first-lost", failing(1, 0.0, -2), "failed"),
+    Broken("RES-IDLE-MINUTE", "errors", failing(1, -5.0), "failed"),
     Broken("RES-SECRET-ROTATION", "errors", failing(1, 0.0), "failed"),
     Broken("RES-SECRET-ROTATION", "not-revoked", every("tokens", old_accepted=True), "former token"),
     Broken("RES-SECRET-ROTATION", "not-taken", every("tokens", new_accepted=False), "new token"),
@@ -253,6 +255,15 @@ def test_a_cut_that_cuts_nothing_shows_nothing(made_up: Mapping[str, Observation
     judgement = _judged(uncut)["RES-NETWORK-CUT"]
     assert judgement.verdict is Verdict.UNKNOWN
     assert "the network was not cut" in judgement.explanation
+
+
+def test_a_pause_in_which_something_was_sent_shows_nothing(made_up: Mapping[str, Observation]) -> None:
+    seen = made_up[NAMES[0]].resilience
+    assert seen
+    busy = _changed(made_up[NAMES[0]], "idle-minute", lambda _: seen.scenarios["root-rotation"])
+    judgement = _judged(busy)["RES-IDLE-MINUTE"]
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "it did not pause" in judgement.explanation
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

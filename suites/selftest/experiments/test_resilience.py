@@ -2,9 +2,11 @@
 
 import base64
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -159,6 +161,31 @@ def test_a_long_silence_is_one_interruption() -> None:
     client.requests += [request(62.0, "v1"), request(61.5, "v1")]
     client.interrupted(63.0, "refused")
     assert [(each.at, each.seconds) for each in client.interruptions] == [(1.0, 60.0), (62.0, 1.0)]
+
+
+def test_an_intended_pause_sends_nothing_and_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients' scripts are ended, and started again when the pause is over."""
+    load, started = LoadGenerator([cast(KubeApi, SimpleNamespace(name="east"))], "sample"), threading.Event()
+
+    def send(client: load_generator.LoadClient) -> None:
+        client.requests.append(request(load.now, "v1"))
+        started.set()
+        load._stopping.wait(0.05)
+
+    monkeypatch.setattr(load, "_send_from_pod", send)
+    monkeypatch.setattr(load_generator, "_RETRY", 0.01)
+    load.start()
+    assert started.wait(5)
+    load.pause()
+    load.wait(lambda streams, _: any(each.intended for each in streams[0].interruptions), 5)
+    (sent,) = load.streams()
+    load.wait(lambda *_: False, 0.1)
+    assert load.streams()[0].requests == sent.requests
+    started.clear()
+    load.resume()
+    assert started.wait(5)
+    load.stop()
+    assert sum(each.intended for each in load.streams()[0].interruptions) == 1
 
 
 def test_a_version_is_silent_when_nobody_heard_it_for_a_while() -> None:

@@ -10,6 +10,7 @@ from harness.model.resilience import (
     SCENARIOS,
     WHOLE,
     EndpointReading,
+    Interruption,
     Moment,
     Resilience,
     RevisionReading,
@@ -33,14 +34,13 @@ def resilience(topology: Topology) -> Resilience:
 
 
 def _scenario(topology: Topology, name: str) -> Scenario:
-    away = topology.clusters[0] if name == "local-out" else None
     return Scenario(
         started=datetime(2026, 11, 24, 6, tzinfo=UTC),
         seconds=SECONDS,
         rate=RATE,
         limit=LIMIT,
         moments=_moments(topology, name),
-        streams=tuple(_stream(topology, client, away, cut=name == "network-cut") for client in topology.clusters),
+        streams=_streams(topology, name),
         **_readings(topology, name),
     )
 
@@ -61,6 +61,19 @@ def _moments(topology: Topology, name: str) -> tuple[Moment, ...]:
         *between,
         Moment(name=WHOLE, at=CALM),
     )
+
+
+def _streams(topology: Topology, name: str) -> tuple[Stream, ...]:
+    away = topology.clusters[0] if name == "local-out" else None
+    sent = (_stream(topology, client, away, cut=name == "network-cut") for client in topology.clusters)
+    return tuple(_paused(stream) if name == "idle-minute" else stream for stream in sent)
+
+
+def _paused(stream: Stream) -> Stream:
+    """Nothing was sent from its act on until it was mended."""
+    idle = Interruption(at=BEGIN, seconds=END - BEGIN, pod="sleep-x", reason="paused by the scenario", intended=True)
+    requests = tuple(each for each in stream.requests if not BEGIN < each.sent < END)
+    return stream.model_copy(update={"requests": requests, "interruptions": (idle,)})
 
 
 def _stream(topology: Topology, client: Cluster, away: Cluster | None, *, cut: bool) -> Stream:
