@@ -9,9 +9,12 @@ from harness.model.client_endpoints import addresses_of, by_cluster
 from harness.model.clients import client_proxies
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
-from harness.model.policies import is_about_requested, settings
+from harness.model.policies import ROUTES, is_about_requested, settings
 from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
+
+ROUTING = ("VirtualService", *ROUTES)
+"""Kinds that may share requests out by weights of their own."""
 
 
 def _endpoints(observation: Observation, client: Cluster) -> tuple[ProxyEndpoint, ...]:
@@ -122,13 +125,21 @@ def _routed(observation: Observation, client: Cluster) -> Iterator[str]:
         balancer = (item.spec.get("trafficPolicy") or {}).get("loadBalancer") or {}
         if "consistentHash" in balancer:
             yield f"DestinationRule {item.namespace}/{item.name}: consistentHash sends like requests to one endpoint"
-    for item in policies_of(observation, client, "VirtualService"):
-        if shares := route_weights(item):
-            yield f"VirtualService {item.namespace}/{item.name}: weights of routes: {', '.join(shares)}"
+    for kind in ROUTING:
+        for item in policies_of(observation, client, kind):
+            if shares := route_weights(item):
+                yield f"{kind} {item.namespace}/{item.name}: weights of routes: {', '.join(shares)}"
 
 
 def route_weights(item: ConfigObject) -> tuple[str, ...]:
-    """The weighted routes of a VirtualService, each `destination weight`."""
+    """The weighted routes of a VirtualService, or of a route of the Gateway API, each `destination weight`.
+
+    There a backend without a weight has 1, and the only one of a rule gets all (Gateway API, HTTPBackendRef).
+    """
+    if item.kind in ROUTES:
+        backends = (rule.get("backendRefs") or () for rule in item.spec.get("rules") or ())
+        several = (found for found in backends if len(found) > 1)
+        return tuple(f"{each.get('name')} {each.get('weight', 1)}" for found in several for each in found)
     return tuple(
         f"{_destination(route.get('destination') or {})} {route['weight']}"
         for kind in ("http", "tcp", "tls")

@@ -15,6 +15,8 @@ from harness.model.revisions import revision
 from harness.model.service import OwnService
 
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
+ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute")
+"""Of the Gateway API; attached to a Service they hold for requests to it (GAMMA; Istio, "Kubernetes Gateway API")."""
 BY_WORKLOAD = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar")
 PER_PROXY = ("EnvoyFilter", "ProxyConfig", "Telemetry", "WasmPlugin")
 """What these change stays within a proxy; on a mesh of others it may differ. An EnvoyFilter that harms shows in what
@@ -88,7 +90,7 @@ def traffic_policies(observation: Observation, observed: ClusterObservation) -> 
 
 
 def _concerns(observation: Observation, item: ConfigObject) -> bool:
-    if item.kind in BY_HOST:
+    if item.kind in BY_HOST + ROUTES:
         return is_about_requested(observation, item)
     if item.kind in PER_PROXY and observation.asked.mode == "verify-only":
         return False
@@ -97,10 +99,21 @@ def _concerns(observation: Observation, item: ConfigObject) -> bool:
 
 def is_about_requested(observation: Observation, item: ConfigObject) -> bool:
     """Whether an object's hosts take helloworld in, or the user's service, and it holds within the mesh."""
+    if item.kind in ROUTES:
+        return _is_attached(item, requested.service(observation.asked))
     hosts = item.spec.get("hosts") or item.spec.get("host") or []
     inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
     domains = {cluster_domain(observed) for observed in observation.clusters}
     return inside and mentions(observation.asked, hosts, item.namespace, domains)
+
+
+def _is_attached(route: ConfigObject, service: OwnService) -> bool:
+    return any(
+        (reference.get("kind"), reference.get("name")) == ("Service", service.name)
+        and (reference.get("namespace") or route.namespace) == service.namespace
+        and reference.get("port") in {None, service.port}
+        for reference in route.spec.get("parentRefs") or ()
+    )
 
 
 def mentions(

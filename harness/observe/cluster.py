@@ -233,9 +233,12 @@ class _Source:
         return resource.spec.get("namespace") in (None, *ours)
 
     def config(self) -> tuple[ConfigObject, ...]:
+        found = list(self._custom(istio_objects.CONFIG_KINDS))
+        with suppress(ApiException):  # roles made for an earlier version lack this group
+            found += self._custom(istio_objects.ROUTE_KINDS)
         return tuple(
             istio_objects.config_object(raw, version, kind)
-            for raw, version, kind in self._custom(istio_objects.CONFIG_KINDS)
+            for raw, version, kind in found
             if metadata(raw)["namespace"] in self._namespaces
             and experiment.LABEL not in (metadata(raw).get("labels") or {})
         )

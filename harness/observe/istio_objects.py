@@ -36,6 +36,12 @@ CONFIG_KINDS = (
     ("extensions.istio.io", ("v1alpha1",), "WasmPlugin", "wasmplugins"),
 )
 """Group, versions (the newest first), kind and plural of what is read as Istio configuration."""
+ROUTE_KINDS = (
+    ("gateway.networking.k8s.io", ("v1",), "HTTPRoute", "httproutes"),
+    ("gateway.networking.k8s.io", ("v1",), "GRPCRoute", "grpcroutes"),
+    ("gateway.networking.k8s.io", ("v1", "v1alpha2"), "TCPRoute", "tcproutes"),
+)
+"""The same of the Gateway API's routes, which Istio takes for a service's where they are attached to it."""
 SAIL_KINDS = (
     ("sailoperator.io", ("v1", "v1alpha1"), "Istio", "istios"),
     ("sailoperator.io", ("v1", "v1alpha1"), "IstioCNI", "istiocnis"),

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from harness.model.permissions import Permission
-from harness.observe.istio_objects import CONFIG_KINDS, SAIL_KINDS
+from harness.observe.istio_objects import CONFIG_KINDS, ROUTE_KINDS, SAIL_KINDS
 
 NAME = "eastwest-verify-only"
 SAMPLE_NAME = "eastwest-deploy-sample"
@@ -90,7 +90,7 @@ NEEDED: tuple[Wanted, ...] = (
     ),
     *(
         wanted
-        for group, _, kind, plural in (*CONFIG_KINDS, *SAIL_KINDS)
+        for group, _, kind, plural in (*CONFIG_KINDS, *ROUTE_KINDS, *SAIL_KINDS)
         for wanted in _of(plural, "list", kind, group, everywhere=True)
     ),
 )

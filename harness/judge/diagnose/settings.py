@@ -153,12 +153,14 @@ def service_near(observation: Observation) -> Iterator[Found]:
 
 @cause("shares-skewed", Layer.POLICIES, "TR-DISTRIBUTION", breaks=Layer.TRAFFIC)
 def shares_skewed(observation: Observation) -> Iterator[Found]:
-    """A setting: a VirtualService decides how helloworld's traffic is shared out.
+    """A setting: a VirtualService, or a route of the Gateway API, decides how helloworld's traffic is shared out.
 
     Weights of routes come before the weights of endpoints: the shares are then what it says, not what the number of
     pods would give.
     """
-    for cluster, observed, item in _rules(observation, "VirtualService"):
-        if shares := balancing.route_weights(item):
-            seen = f"a setting: {', '.join(shares)}"
-            yield shown(cluster.name, observed, item, "spec.http.route.weight", "shares by endpoints", seen)
+    for kind in balancing.ROUTING:
+        field = "spec.http.route.weight" if kind == "VirtualService" else "spec.rules.backendRefs.weight"
+        for cluster, observed, item in _rules(observation, kind):
+            if shares := balancing.route_weights(item):
+                seen = f"a setting: {', '.join(shares)}"
+                yield shown(cluster.name, observed, item, field, "shares by endpoints", seen)

@@ -46,3 +46,10 @@ def test_every_subject_that_looks_at_refused_configurations_says_so() -> None:
     outcomes = {reading.subject: reading.outcome for reading in read.reader.readings}
     assert outcomes[Subject.WEBHOOKS] is ReadOutcome.READ
     assert outcomes[Subject.VALIDATION] is outcomes[Subject.ADMISSION] is ReadOutcome.FORBIDDEN
+
+
+def test_a_role_without_routes_of_the_gateway_api_reads_istios_configuration() -> None:
+    """That group was added later than the others; Istio's own kinds may not be missing."""
+    for refused, outcome in (("/httproutes", ReadOutcome.READ), ("/virtualservices", ReadOutcome.FORBIDDEN)):
+        read = read_cluster(CountingKube(refused), ASKED, 1)
+        assert {reading.subject: reading.outcome for reading in read.reader.readings}[Subject.CONFIG] is outcome
