@@ -27,7 +27,6 @@ TO_BE_SPLIT = {
     "harness/machine/images/recipes.py::istio_images",
     "harness/model/x509.py",
     "harness/proof/faults/reissue.py",
-    "harness/proof/live/waits.py",
     "suites/conformance/test_certificate_profiles.py::test_cert_intermediate_profile",
     "suites/conformance/test_gateways.py",
     "suites/conformance/test_remote_secrets.py",

@@ -1,4 +1,4 @@
-"""Pods that are started anew because of what was changed, and proxies that connect again."""
+"""Restarts of what a change concerns, and the wait until proxies are connected again."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,13 +14,14 @@ from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import api_objects
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import await_quiet, await_rollout, await_true, control_planes
+from harness.proof.live.updates import await_quiet
+from harness.proof.live.waits import await_rollout, await_true, control_planes
 
 ISTIOD = "istiod"
 
 
 def restart(live: LiveMesh, cluster: Cluster, namespace: str, *names: str, ready: bool = True) -> None:
-    """Start the pods of Deployments anew, side by side.
+    """Restart Deployments side by side.
 
     Args:
         live: the mesh.
@@ -30,7 +31,7 @@ def restart(live: LiveMesh, cluster: Cluster, namespace: str, *names: str, ready
         ready: wait until they are ready; else only until the old pods are gone.
 
     Raises:
-        StepError: they did not in time.
+        StepError: they are not in time.
     """
     kube, timeout = live.kube(cluster), AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
     own = {"label_selector": run_selector(live.mesh.settings)}
@@ -40,17 +41,17 @@ def restart(live: LiveMesh, cluster: Cluster, namespace: str, *names: str, ready
 
 
 def restart_istiod(live: LiveMesh, primary: Cluster) -> None:
-    """Start a control plane anew, and wait until every proxy that it serves has connected again.
+    """Restart a control plane, and wait until every proxy that it serves is connected again.
 
     Raises:
-        StepError: they did not in time.
+        StepError: one is not in time.
     """
     restart(live, primary, live.mesh.settings.system_namespace, ISTIOD)
     await_connected(live, primary)
 
 
 def run_istiod_as(live: LiveMesh, primary: Cluster, change: Object, *, ready: bool = True) -> None:
-    """Change a control plane's Deployment, and start it anew.
+    """Restart a control plane with its Deployment changed.
 
     A rollout would keep the former pods until the new ones are ready, and on a small node they have no room meanwhile.
 
@@ -58,10 +59,10 @@ def run_istiod_as(live: LiveMesh, primary: Cluster, change: Object, *, ready: bo
         live: the mesh.
         primary: where.
         change: JSON merge patch, which says `spec.replicas`.
-        ready: wait until it is ready and its proxies have connected again; else only until the former pods are gone.
+        ready: wait until it is ready and its proxies are connected again; else only until the former pods are gone.
 
     Raises:
-        StepError: they did not in time.
+        StepError: it is not in time.
     """
     system, timeout = live.mesh.settings.system_namespace, AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
     kube = live.kube(primary)
@@ -75,14 +76,14 @@ def run_istiod_as(live: LiveMesh, primary: Cluster, change: Object, *, ready: bo
 
 
 def restart_gateways(live: LiveMesh, clusters: Iterable[Cluster]) -> None:
-    """Start the east-west gateways of those of these clusters that have one anew."""
+    """Restart the east-west gateways of these clusters."""
     system = live.mesh.settings.system_namespace
     having = [cluster for cluster in clusters if live.mesh.topology.has_gateway(cluster)]
     in_parallel(lambda cluster: restart(live, cluster, system, GATEWAY), having)
 
 
 def restart_sample(live: LiveMesh, clusters: Iterable[Cluster], *, ready: bool = True) -> None:
-    """Start the sample's pods on these clusters anew."""
+    """Restart the sample on these clusters."""
     sample = live.mesh.settings.sample_namespace
     in_parallel(lambda cluster: restart(live, cluster, sample, ready=ready), clusters)
 
@@ -108,12 +109,12 @@ def renew_sample(live: LiveMesh) -> None:
 def await_connected(live: LiveMesh, primary: Cluster) -> None:
     """Wait until every ready proxy of the clusters that a control plane serves has its configuration from it.
 
-    They are told by their pods' names alone: what a proxy calls its cluster may be what is broken.
+    Proxies are identified by their pods' names alone: what a proxy calls its cluster may be what is broken.
 
     Raises:
-        StepError: one had not in time.
+        StepError: one has not in time.
     """
-    title = "Wait until its proxies have connected again"
+    title = "Wait until its proxies are connected again"
     await_true(live, primary, title, lambda: _unconnected(live, primary), AVAILABLE_SECONDS)
 
 

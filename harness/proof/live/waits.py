@@ -1,6 +1,5 @@
-"""Waits for what can't be watched: what clients' proxies, gateways and istiod have come to know."""
+"""Waits for what can't be watched: endpoints of clients' proxies, proxies connected to istiod, rollouts."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -26,12 +25,6 @@ SECONDS = 60.0
 """For configuration to arrive, and for a stream that has lost its peer to end: 40 s of keep-alive at most."""
 ASK_SECONDS = 15.0
 LOOKED_AT = "eastwest/looked-at"
-QUIET_SECONDS = 1.0
-"""Istio, pilot/pkg/features, PILOT_DEBOUNCE_AFTER: a change is sent once nothing has followed it for 100 ms."""
-_COUNTERS = "stats?format=json&filter=_manager.[cl]ds.update_success"
-DRAIN_SECONDS = 45.0
-"""Istio, ProxyConfig, drainDuration."""
-_DRAINING = "stats?format=json&filter=listener_manager.total_.*_draining"
 _PAUSE = 0.5
 Endpoint = tuple[str, int, int, int]
 """Address, port, weight, priority."""
@@ -40,11 +33,11 @@ Endpoint = tuple[str, int, int, int]
 def await_true(
     live: LiveMesh, cluster: Cluster, title: str, pending: Callable[[], str], seconds: float = SECONDS
 ) -> None:
-    """Ask again and again until nothing is pending.
+    """Ask until nothing is pending.
 
     Args:
         live: the mesh.
-        cluster: whom it concerns.
+        cluster: the one it concerns.
         title: what is waited for.
         pending: says what is still missing, empty when nothing is.
         seconds: how long, before the run's scale.
@@ -76,9 +69,9 @@ def _told(pending: Callable[[], str]) -> str:
 
 
 def sync_volumes(live: LiveMesh, cluster: Cluster, namespace: str, pod: str) -> None:
-    """Let the kubelet look at a pod, and so bring what it mounts of ConfigMaps and Secrets up to date.
+    """Make the kubelet update the ConfigMaps and Secrets that a pod mounts.
 
-    It does so whenever the pod's own object changes, and else after a minute or so.
+    It does so whenever the pod's own object changes, else about once a minute.
     """
     stamp = {"metadata": {"annotations": {LOOKED_AT: datetime.now(UTC).isoformat()}}}
     live.kube(cluster).merge("v1", "Pod", pod, stamp, namespace)
@@ -126,7 +119,7 @@ def helloworld_endpoints(answer: Any, namespace: str) -> frozenset[Endpoint]:
 
 @contextmanager
 def felt(live: LiveMesh, clients: Iterable[Cluster], change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change; wait until these clients' proxies have other endpoints, and afterwards their former ones again.
+    """Make a change; wait until these clients' proxies have other endpoints, and once it is undone, their former ones.
 
     Raises:
         StepError: they don't in time.
@@ -134,7 +127,7 @@ def felt(live: LiveMesh, clients: Iterable[Cluster], change: AbstractContextMana
     before = {client: endpoints(live, client) for client in clients}
 
     def other(client: Cluster) -> str:
-        return "they are what they were" if endpoints(live, client) == before[client] else ""
+        return "they are as before" if endpoints(live, client) == before[client] else ""
 
     def former(client: Cluster) -> str:
         return "" if (found := endpoints(live, client)) == before[client] else f"endpoints are {sorted(found)}"
@@ -143,90 +136,6 @@ def felt(live: LiveMesh, clients: Iterable[Cluster], change: AbstractContextMana
         await_each(live, before, "Wait until clients have other endpoints of helloworld", other)
         yield
     await_each(live, before, "Wait until clients have their former endpoints of helloworld", former)
-
-
-@contextmanager
-def pushed(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change after which proxies are what they were; wait until they have been told all the same.
-
-    Raises:
-        StepError: they haven't in time, or there is no end to what they are told.
-    """
-    before = {cluster: _updates(live, cluster) for cluster in live.mesh.topology.clusters}
-
-    def pending(cluster: Cluster) -> str:
-        return "they have heard nothing" if _updates(live, cluster) == before[cluster] else ""
-
-    with change:
-        await_each(live, before, "Wait until proxies are told of it", pending)
-        await_quiet(live)
-        yield
-
-
-@contextmanager
-def quiet(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change, and wait until proxies receive nothing new; wait again after it was undone.
-
-    Raises:
-        StepError: proxies receive updates without end.
-    """
-    with change:
-        await_quiet(live)
-        yield
-    await_quiet(live)
-
-
-def await_quiet(live: LiveMesh) -> None:
-    """Wait until proxies have been told nothing new for longer than istiod gathers changes before it sends them.
-
-    Raises:
-        StepError: there is no end to what they are told.
-    """
-    heard = dict[Cluster, tuple[list[int], float]]()
-
-    def pending(cluster: Cluster) -> str:
-        found, now = _updates(live, cluster), time.monotonic()
-        latest, since = heard.get(cluster, ([], now))
-        if found != latest:
-            since = now
-        heard[cluster] = (found, since)
-        return "they are still being told" if now - since < QUIET_SECONDS else ""
-
-    await_each(live, live.mesh.topology.clusters, "Wait until proxies are told nothing new", pending)
-
-
-def await_drained(live: LiveMesh) -> None:
-    """Wait until proxies are told nothing new, and helloworld's have no connection left by a former configuration.
-
-    Raises:
-        StepError: there is no end to it.
-    """
-    await_quiet(live)
-
-    def pending(cluster: Cluster) -> str:
-        answers = ask(live, cluster, live.mesh.settings.sample_namespace, expectations.HELLOWORLD, _DRAINING)
-        return "filter chains are being drained" if any(map(counted, answers)) else ""
-
-    clusters = live.mesh.topology.clusters
-    await_each(live, clusters, "Wait until former connections are drained", pending, 2 * DRAIN_SECONDS)
-
-
-def _updates(live: LiveMesh, cluster: Cluster) -> list[int]:
-    """How often the proxies of a cluster's client, server and gateway have been told something.
-
-    Raises:
-        TransportError: one can't be asked.
-    """
-    settings = live.mesh.settings
-    apps = [(settings.sample_namespace, expectations.SLEEP), (settings.sample_namespace, expectations.HELLOWORLD)]
-    if live.mesh.topology.has_gateway(cluster):
-        apps.append((settings.system_namespace, expectations.GATEWAY))
-    return [counted(answer) for app in apps for answer in ask(live, cluster, *app, _COUNTERS)]
-
-
-def counted(answer: Any) -> int:
-    """The sum of the counters in an answer of Envoy's `stats?format=json`. Pure."""
-    return sum(int(stat.get("value") or 0) for stat in (answer or {}).get("stats") or ())
 
 
 def connected(live: LiveMesh, primary: Cluster, cluster: Cluster) -> frozenset[str]:
@@ -255,7 +164,7 @@ def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
 
 @contextmanager
 def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change; wait until a primary's remotes have lost it, and afterwards until their proxies are back.
+    """Make a change; wait until the proxies of a primary's remotes are disconnected, and once it is undone, connected.
 
     Raises:
         StepError: they don't in time.
@@ -271,13 +180,13 @@ def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[Non
         return f"not connected: {', '.join(sorted(away))}" if away else ""
 
     with change:
-        await_each(live, remotes, "Wait until its proxies have lost the control plane", lost, 2 * SECONDS)
+        await_each(live, remotes, "Wait until its proxies are disconnected from the control plane", lost, 2 * SECONDS)
         yield
     await_each(live, remotes, "Wait until its proxies are connected again", back, 2 * SECONDS)
 
 
 def await_rollout(live: LiveMesh, cluster: Cluster, namespace: str, name: str) -> None:
-    """Wait until a Deployment is available as it now is, and none of its former pods is left.
+    """Wait until a Deployment is available in its present form, and none of its former pods is left.
 
     Raises:
         StepError: it isn't in time.

@@ -24,7 +24,7 @@ from harness.proof.faults.acts import (
     reported,
 )
 from harness.proof.faults.mutations import faults
-from harness.proof.live import changes, restarts, waits
+from harness.proof.live import changes, restarts, updates, waits
 from harness.proof.live.live_mesh import Act, LiveMesh
 from suites.selftest.support.fake_kube import FakeKube, merged
 from suites.selftest.support.live_mesh import SAMPLE, SYSTEM, live_mesh, made_object, spec, state
@@ -126,10 +126,10 @@ def test_a_change_is_pushed_when_proxies_have_been_told_and_nothing_follows(
             latest[cluster.name] = next(told[cluster.name])
         yield {"stats": [{"name": "listener_manager.lds.update_success", "value": latest[cluster.name]}]}
 
-    monkeypatch.setattr(waits, "ask", ask)
+    monkeypatch.setattr(updates, "ask", ask)
     monkeypatch.setattr(waits, "_PAUSE", 0.01)
-    monkeypatch.setattr(waits, "QUIET_SECONDS", 0.1)
-    with waits.pushed(live, nullcontext()):
+    monkeypatch.setattr(updates, "QUIET_SECONDS", 0.1)
+    with updates.pushed(live, nullcontext()):
         assert latest == {"east": 6, "west": 9}
 
 

@@ -11,7 +11,7 @@ from harness.proof.faults.acts import gateways
 from harness.proof.faults.acts.policies import NETWORKING
 from harness.proof.live.changes import present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import quiet
+from harness.proof.live.updates import quiet
 
 NAME = "istiod-plain"
 """The name of the Gateway and of the VirtualService."""

@@ -17,7 +17,8 @@ from harness.observe import control_plane
 from harness.proof.faults import configuration
 from harness.proof.live.changes import Reference, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import ASK_SECONDS, ask, await_true, felt, pushed, sync_volumes
+from harness.proof.live.updates import pushed
+from harness.proof.live.waits import ASK_SECONDS, ask, await_true, felt, sync_volumes
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
 MOUNT_SECONDS = 120.0

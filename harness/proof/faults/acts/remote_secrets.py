@@ -14,7 +14,8 @@ from harness.mesh.remote_secrets import READER
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import restart_istiod
-from harness.proof.live.waits import await_drained, await_true, control_planes, felt, quiet
+from harness.proof.live.updates import await_drained, quiet
+from harness.proof.live.waits import await_true, control_planes, felt
 
 LABEL = "istio/multiCluster"
 NOWHERE = "https://192.0.2.1:6443"

@@ -22,7 +22,8 @@ from harness.proof.live.restarts import (
     restart_sample,
     restarting_sample,
 )
-from harness.proof.live.waits import await_drained, await_quiet, await_true, felt, quiet
+from harness.proof.live.updates import await_drained, await_quiet, quiet
+from harness.proof.live.waits import await_true, felt
 
 REGION = "topology.kubernetes.io/region"
 

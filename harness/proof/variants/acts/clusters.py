@@ -17,7 +17,8 @@ from harness.proof.faults.fault import everywhere
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import restarting_sample
-from harness.proof.live.waits import await_quiet, await_true, control_planes
+from harness.proof.live.updates import await_quiet
+from harness.proof.live.waits import await_true, control_planes
 from harness.proof.variants.acts.common import created, manifest, primaries
 from harness.proof.variants.variant import Variant
 

@@ -11,7 +11,8 @@ from harness.proof.faults.acts.policies import configured
 from harness.proof.live.changes import Reference, changed, present
 from harness.proof.live.live_mesh import Act, LiveMesh
 from harness.proof.live.restarts import restarting_sample
-from harness.proof.live.waits import await_quiet, await_rollout, quiet
+from harness.proof.live.updates import await_quiet, quiet
+from harness.proof.live.waits import await_rollout
 
 Clusters = Callable[[LiveMesh], Sequence[Cluster]]
 Manifests = Callable[[LiveMesh], Sequence[Object]]

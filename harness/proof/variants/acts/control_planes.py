@@ -16,7 +16,8 @@ from harness.proof.faults.fault import MP, everywhere
 from harness.proof.live.changes import Reference, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import ISTIOD, restarting_sample, run_istiod_as
-from harness.proof.live.waits import await_quiet, await_rollout
+from harness.proof.live.updates import await_quiet
+from harness.proof.live.waits import await_rollout
 from harness.proof.variants.acts.common import each_changed, sample_namespace
 from harness.proof.variants.variant import Variant
 

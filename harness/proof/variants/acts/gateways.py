@@ -13,7 +13,8 @@ from harness.proof.faults.acts.network import made_here
 from harness.proof.faults.fault import MN, everywhere
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import await_quiet, await_rollout, await_true, felt, quiet
+from harness.proof.live.updates import await_quiet, quiet
+from harness.proof.live.waits import await_rollout, await_true, felt
 from harness.proof.variants.acts.common import created, manifest, renamed
 from harness.proof.variants.variant import Variant
 

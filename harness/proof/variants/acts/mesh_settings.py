@@ -9,7 +9,7 @@ from harness.proof.faults.acts.policies import SECURITY, configured
 from harness.proof.faults.fault import everywhere
 from harness.proof.live.changes import Reference
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import quiet
+from harness.proof.live.updates import quiet
 from harness.proof.variants.acts import common
 from harness.proof.variants.acts.common import adds, each_changed, manifest, primaries, sets, sets_for_proxies
 from harness.proof.variants.variant import Variant

@@ -9,7 +9,8 @@ from harness.model import expectations
 from harness.proof.faults.fault import everywhere
 from harness.proof.live.changes import changed, existing, present
 from harness.proof.live.live_mesh import Act, LiveMesh
-from harness.proof.live.waits import await_quiet, await_rollout, quiet
+from harness.proof.live.updates import await_quiet, quiet
+from harness.proof.live.waits import await_rollout
 from harness.proof.variants.acts.common import (
     adds,
     each_changed,

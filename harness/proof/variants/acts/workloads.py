@@ -12,7 +12,8 @@ from harness.proof.faults.acts.workloads import deployed
 from harness.proof.faults.fault import everywhere
 from harness.proof.live.changes import Reference, absent, existing, present
 from harness.proof.live.live_mesh import Act, LiveMesh
-from harness.proof.live.waits import await_quiet, await_rollout, felt
+from harness.proof.live.updates import await_quiet
+from harness.proof.live.waits import await_rollout, felt
 from harness.proof.variants.acts.common import (
     each_changed,
     helloworld,
