@@ -13,9 +13,9 @@ import yaml
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object
-from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.injection import INJECT, await_injection
+from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_daemon_set, await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings, merged

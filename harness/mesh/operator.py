@@ -16,9 +16,9 @@ from harness.base.errors import StepError
 from harness.kube.api import Object, condition
 from harness.kube.inventory import Inventory
 from harness.mesh import olm
-from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
+from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.sail import API_GROUP, API_VERSIONS

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory
-from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.operator import operator_namespace
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.mesh.sail import API_GROUP
 from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import MeshSettings
+from harness.model.gateways import NETWORK_LABEL
 
 OWN_MANAGERS = (
     "eastwest",

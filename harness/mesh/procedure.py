@@ -8,14 +8,11 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi
 from harness.mesh import gateways, operator, sail, workloads
-from harness.mesh.certificates import (
-    create_cacerts,
-    create_system_namespace,
-    label_network,
-)
+from harness.mesh.cacerts import create_cacerts
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.installer import installer
+from harness.mesh.namespaces import create_system_namespace, label_network
 from harness.mesh.pki import CaFiles, Pki
 from harness.mesh.remote_secrets import install_remote_secret
 from harness.mesh.settings import MeshSettings

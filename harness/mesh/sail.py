@@ -9,9 +9,9 @@ from typing import Any
 from harness.base.errors import StepError, UserError
 from harness.kube.api import KubeApi, Object, condition
 from harness.kube.stuck_pods import StuckPods
-from harness.mesh.certificates import ensure_namespace
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.istio_versions import minor_of
+from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
 from harness.mesh.values import primary_values, remote_values

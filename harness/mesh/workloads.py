@@ -6,9 +6,9 @@ Source: chapter "Verifying traffic on a multi-cluster topology"; what they consi
 from harness.base.parallel import in_parallel
 from harness.kube.api import Object
 from harness.mesh import manifests
-from harness.mesh.certificates import ensure_namespace, label_namespace
 from harness.mesh.context import Mesh, step
 from harness.mesh.injection import await_injection
+from harness.mesh.namespaces import ensure_namespace, label_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings

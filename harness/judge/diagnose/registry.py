@@ -23,6 +23,7 @@ MODULES = (
     "gateway_services",
     "proxy_protocol",
     "gateways",
+    "gateway_addresses",
     "exposure",
     "plain_istiod",
     "istiod_passthrough",

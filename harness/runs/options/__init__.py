@@ -1,4 +1,4 @@
-"""The command line: options are declared once, in `forming.py` and `judging.py`, and checked by `parse`.
+"""The command line: options are declared once, in `mesh_options.py` and `judging_options.py`, and checked by `parse`.
 
 `python -m harness.runs.options` prints docs/options.md.
 """

@@ -6,9 +6,9 @@ its title. pytest's registration, the parser and docs/options.md follow from tha
 
 from dataclasses import dataclass
 
-from harness.runs.options.forming import ClusterOptions, MeshOptions
-from harness.runs.options.found_mesh import FoundMeshOptions
-from harness.runs.options.judging import JudgingOptions, ModeOptions, RunOptions
+from harness.runs.options.found_mesh_options import FoundMeshOptions
+from harness.runs.options.judging_options import JudgingOptions, ModeOptions, RunOptions
+from harness.runs.options.mesh_options import ClusterOptions, MeshOptions
 from harness.runs.options.option import declared_in
 
 SECTIONS = (MeshOptions, ClusterOptions, JudgingOptions, ModeOptions, FoundMeshOptions, RunOptions)

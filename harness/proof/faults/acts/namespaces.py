@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.mesh.certificates import NETWORK_LABEL
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
+from harness.model.gateways import NETWORK_LABEL
 from harness.model.topology import Cluster
 from harness.proof.live.live_mesh import LiveMesh
 
