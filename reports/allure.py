@@ -14,7 +14,8 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Attachment, Label, Status, StatusDetails, TestResult, TestStepResult
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Level, Requirement
+from harness.judge.judgement import Judgement, Level
+from harness.judge.requirement import Requirement
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase, Step
 from reports.conformance import requirement_link

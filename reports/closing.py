@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.model.step import Step
 from harness.model.timeline import phase_seconds
 from reports.model import ConformanceReport, ReportedCause, RequirementResult, Result, TopologyReport

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from reports.model import ConformanceReport, ReportedCause, TopologyReport
 
 Key = TypeVar("Key", bound=Hashable)

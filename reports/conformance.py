@@ -14,7 +14,7 @@ import jsonschema
 import yaml
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Level, Verdict
+from harness.judge.judgement import Judgement, Level, Verdict
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement
+from harness.judge.judgement import Judgement
 
 
 def properties(judgement: Judgement, topology: str, causes: Iterable[Cause] = ()) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from harness.judge.requirement import Level, Verdict
+from harness.judge.judgement import Level, Verdict
 from reports.model import ConformanceReport, ReportedCause, RequirementResult, Result, TopologyReport
 from reports.summary import ORDER, WORDS, counted, headline, place
 

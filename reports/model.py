@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from harness.judge.requirement import Level, Verdict
+from harness.judge.judgement import Level, Verdict
 from harness.model.base import Model
 
 SCHEMA_VERSION = 1

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Verdict
+from harness.judge.judgement import Judgement, Verdict
 from harness.model.base import Model
 from harness.model.observation import Observation, SuiteVersion
 

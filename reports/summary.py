@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.judge.requirement import Level, Verdict
+from harness.judge.judgement import Level, Verdict
 from harness.model.observation import SuiteVersion
 from reports.model import ConformanceReport, Counts, ReportedCause, Result, TopologyReport, Unobserved
 

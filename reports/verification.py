@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from harness.base.errors import UserError
-from harness.judge.requirement import Level, Verdict
+from harness.judge.judgement import Level, Verdict
 from harness.model.observation import SuiteVersion
 from harness.runs.options import OPTIONS
 from reports.conformance import count, overall, result_of

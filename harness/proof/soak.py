@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.judge.requirement import Requirement, Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import Requirement, judge
 from harness.model import odds
 from harness.model.base import Model
 from harness.model.observation import Observation

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from harness.judge.diagnose.graph import Layer, judged_at
 from harness.judge.diagnose.registry import detectors
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.model.cluster import ReadOutcome, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster

@@ -12,7 +12,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.judge.requirement import Judgement, Level, Verdict
+from harness.judge.judgement import Judgement, Level, Verdict
 from reports.conformance import count, requirement_link
 from reports.html import certificates, conditions_chart, drawing, timeline, traffic
 from reports.model import ConformanceReport, Counts, TopologyReport

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.judge.requirement import Evidence
+from harness.judge.evidence import Evidence
 from harness.model import ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from harness.judge.requirement import Evidence
+from harness.judge.evidence import Evidence
 from harness.model.experiment import Exchange, Experiments
 from harness.model.observation import Observation
 from harness.model.topology import Cluster

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.judge.requirement import Evidence
+from harness.judge.evidence import Evidence
 from harness.model import client_endpoints, odds, requested, service_choice, service_target
 from harness.model.cluster import Subject
 from harness.model.observation import Observation

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.judge.requirement import Evidence
+from harness.judge.evidence import Evidence
 from harness.model import balancing, expectations, odds
 from harness.model.observation import Observation
 from harness.model.topology import Cluster

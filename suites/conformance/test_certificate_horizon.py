@@ -1,6 +1,8 @@
 """Certificates: that no CA of the mesh is about to expire."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import ca, renewal, x509
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature

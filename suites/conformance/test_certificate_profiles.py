@@ -3,7 +3,9 @@
 from datetime import timedelta
 from itertools import combinations
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import ca, x509
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature

@@ -1,6 +1,8 @@
 """Certificates: the secrets that hold the CAs, and the trust between the clusters."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import ca, x509
 from harness.model.certificate import CHAPTER_FILES, CaSecret, Certificate
 from harness.model.cluster import Subject

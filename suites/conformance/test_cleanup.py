@@ -1,6 +1,8 @@
 """Cleanup: what the chapter takes away, and what it leaves."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model.observation import Observation
 from harness.model.step import Phase
 

@@ -1,6 +1,8 @@
 """Control planes: ready in time, of one version, with one identity, and injecting."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import admission, expectations, revisions, x509
 from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
 from harness.model.mesh_features import MeshFeature

@@ -1,6 +1,8 @@
 """East-west gateways: what they must not lead other networks to."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import expectations, plain_istiod
 from harness.model.cluster import Subject
 from harness.model.observation import Observation

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import ca, expectations, gateways, remotes, requested, x509
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.mesh_features import MeshFeature, mesh_features

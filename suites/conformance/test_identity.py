@@ -1,6 +1,8 @@
 """One version and one mesh: what control planes and proxies of all clusters must agree on."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import ca, expectations, revisions, versions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterator
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import clients, expectations
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature

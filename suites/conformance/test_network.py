@@ -2,7 +2,9 @@
 
 from itertools import combinations
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import expectations
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature

@@ -2,7 +2,9 @@
 
 from urllib.parse import urlsplit
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import expectations, remote_addresses, remotes, revisions
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation

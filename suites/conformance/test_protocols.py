@@ -1,6 +1,8 @@
 """Traffic that is no short HTTP request: TCP, a long payload, gRPC. Experiments send it."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import expectations
 from harness.model.experiment import PAYLOAD_BYTES
 from harness.model.observation import Observation

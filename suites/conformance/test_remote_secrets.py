@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import credentials, expectations, permissions, revisions
 from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteAccess, RemoteSecret, Subject
 from harness.model.observation import Observation

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import balancing, expectations, odds
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature

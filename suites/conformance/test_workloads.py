@@ -1,6 +1,8 @@
 """Workloads: each version where the chapter puts it, each pod in the mesh."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.mesh_features import MeshFeature

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.judge.requirement import Evidence
+from harness.judge.evidence import Evidence
 from harness.model.observation import Observation
 from harness.model.resilience import ACTED, FAILED, MENDED, WHOLE, Moment, Scenario, Stream
 from harness.model.traffic import Request

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model.expectations import HELLOWORLD
 from harness.model.observation import Observation
 from harness.model.resilience import Scenario, TrustReading

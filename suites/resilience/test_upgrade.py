@@ -1,6 +1,8 @@
 """What holds while the control plane is upgraded."""
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model.expectations import GATEWAY, HELLOWORLD
 from harness.model.observation import Observation
 from harness.model.resilience import ACTED

@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from harness.judge.requirement import Evidence, Level, requirement
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level
+from harness.judge.requirement import requirement
 from harness.model.observation import Observation
 from harness.model.resilience import Scenario, Stream
 from harness.model.topology import Feature

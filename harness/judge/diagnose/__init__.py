@@ -8,7 +8,7 @@ from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.facts import few, requests_logged
 from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import Detector, Found, detectors
-from harness.judge.requirement import Judgement, Verdict
+from harness.judge.judgement import Judgement, Verdict
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.model.topology import Topology

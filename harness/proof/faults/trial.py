@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Requirement, Verdict
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import Requirement
 from harness.model.base import Model
 from harness.model.observation import Observation
 from harness.model.topology import Topology

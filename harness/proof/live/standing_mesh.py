@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from harness.base.errors import StepError, UserError
 from harness.experiments.testbed import take_down
-from harness.judge.requirement import Judgement, Requirement
+from harness.judge.judgement import Judgement
+from harness.judge.requirement import Requirement
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import Listener, StepLog

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Judgement, Verdict
+from harness.judge.judgement import Judgement, Verdict
 from harness.model.base import Model
 from harness.proof.live.whole import broken
 from harness.proof.variants.variant import Variant

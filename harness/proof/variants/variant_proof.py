@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.base.errors import StepError, UserError
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement
+from harness.judge.judgement import Judgement
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import Listener, StepLog

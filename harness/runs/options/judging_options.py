@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from harness.judge.requirement import Level
+from harness.judge.judgement import Level
 from harness.model.resilience import SCENARIOS
 from harness.runs.options import values
 from harness.runs.options.option import Option

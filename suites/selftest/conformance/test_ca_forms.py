@@ -8,7 +8,8 @@ import pytest
 from cryptography.x509.oid import NameOID
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.certificate import CHAPTER_FILES, TLS_FILES, CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Container
 from harness.model.observation import Observation

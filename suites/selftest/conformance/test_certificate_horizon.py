@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
 from suites.selftest.conformance.test_ca_forms import NAMES, A, Plane, failed, judged, mesh, plugged, root

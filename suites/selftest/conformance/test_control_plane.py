@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.model import clients, expectations
 from harness.model.cluster import ConfigObject, DryRun, InjectionWebhook, Node, SailResource
 from harness.model.observation import Observation

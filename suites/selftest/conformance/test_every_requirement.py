@@ -6,7 +6,8 @@ from itertools import chain
 import pytest
 
 from harness.experiments import IDS
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult

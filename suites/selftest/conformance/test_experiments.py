@@ -7,7 +7,8 @@ import pytest
 
 from harness.experiments import IDS
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.model.experiment import (
     ECHO,
     PAYLOAD_BYTES,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from harness.model.traffic import Sequence
 from harness.proof.faults.edit import with_config

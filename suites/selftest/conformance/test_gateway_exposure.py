@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain, Listener

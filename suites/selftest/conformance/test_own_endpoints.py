@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.cluster import ClusterObservation, Service
 from harness.model.observation import Observation, load
 from harness.model.proxy import EndpointSet, ProxyEndpoint

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.kube.api import ExecResult
 from harness.model import client_endpoints
 from harness.model.cluster import ConfigObject

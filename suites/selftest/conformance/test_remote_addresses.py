@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model import expectations, gateways, remote_addresses
 from harness.model.observation import Observation
 from suites.catalogue import catalogue

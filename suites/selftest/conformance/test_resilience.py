@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from harness.model.resilience import ACTED, FAILED, MENDED, SCENARIOS, WHOLE, Moment, Resilience, Scenario, Stream
 from harness.model.traffic import Request

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.model import clients, expectations
 from harness.model.cluster import Container, Pod
 from harness.model.observation import InventoryChange, Observation

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Convergence, PeerIdentity, Request, Traffic

@@ -10,7 +10,8 @@ from harness.judge.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnos
 from harness.judge.diagnose.documentation import page
 from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import detectors
-from harness.judge.requirement import Finding, Judgement, Level, Verdict, judge
+from harness.judge.judgement import Finding, Judgement, Level, Verdict
+from harness.judge.requirement import judge
 from harness.model.cluster import ApiEvent, ClusterObservation, Condition, Container, ContainerLog, Pod
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase

@@ -8,7 +8,7 @@ import pytest
 from harness.judge.diagnose import diagnose, foreign
 from harness.judge.diagnose.cause import Cause
 from harness.judge.diagnose.registry import Found
-from harness.judge.requirement import Finding, Judgement, Level, Verdict
+from harness.judge.judgement import Finding, Judgement, Level, Verdict
 from harness.model.observation import Observation
 from harness.model.origin import Origin, Owner
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset

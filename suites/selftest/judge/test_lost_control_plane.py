@@ -3,7 +3,8 @@
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.model import expectations
 from harness.model.observation import Observation
 from harness.model.topology import Cluster

@@ -11,7 +11,7 @@ from kubernetes.client import ApiException
 from harness.judge.diagnose.ca_secret import replace_root
 from harness.judge.diagnose.registry import detectors
 from harness.judge.diagnose.repair import create_remote_secret
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.kube.api import KubeApi
 from harness.model import expectations, revisions
 from harness.model.cluster import InjectionWebhook, Workload

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation, load
 from suites.catalogue import catalogue
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.requirement import Evidence, Level, Requirement, Verdict, judge
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level, Verdict
+from harness.judge.requirement import Requirement, judge
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 

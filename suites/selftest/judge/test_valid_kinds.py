@@ -3,7 +3,8 @@
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
 from suites.selftest.support.valid_kinds import KINDS, PRIMARIES, Base, Kind, without_cni

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.judge.requirement import Evidence, Judgement, Level, Requirement, Verdict, judge
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Judgement, Level, Verdict
+from harness.judge.requirement import Requirement, judge
 from harness.model.conditions import BUSY_TASKS, LITTLE_MEMORY, SLOW_ANSWER_SECONDS, Conditions, RoundTrip, RunnerSample
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult

@@ -12,7 +12,8 @@ import yaml
 from urllib3.exceptions import MaxRetryError
 
 from harness.experiments import IDS, unfit
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.kube.access import ClusterAccess
 from harness.kube.api import ExecResult, KubeApi, TransportError
 from harness.kube.client import Kube

@@ -16,7 +16,7 @@ from harness.base.errors import StepError, UserError
 from harness.experiments import IDS
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
+from harness.judge.judgement import Finding, Judgement, Level, Reservation, Verdict
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import StepLog

@@ -7,7 +7,8 @@ import pytest
 
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.registry import detectors
-from harness.judge.requirement import Judgement, Verdict, judge
+from harness.judge.judgement import Judgement, Verdict
+from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.fault import Fault

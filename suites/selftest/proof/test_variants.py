@@ -14,7 +14,7 @@ from cryptography.x509 import BasicConstraints, load_pem_x509_certificates
 
 from harness.base.errors import StepError, UserError
 from harness.judge.diagnose.cause import Cause
-from harness.judge.requirement import Finding, Judgement, Level, Reservation, Verdict
+from harness.judge.judgement import Finding, Judgement, Level, Reservation, Verdict
 from harness.mesh import pki
 from harness.mesh.pki import Authority, CaFiles, Pki
 from harness.model.observation import Observation

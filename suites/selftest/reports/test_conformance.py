@@ -10,7 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from harness.judge.requirement import Evidence, Level, Requirement, Verdict, judge
+from harness.judge.evidence import Evidence
+from harness.judge.judgement import Level, Verdict
+from harness.judge.requirement import Requirement, judge
 from harness.model.observation import Observation
 from reports import badge, closing, conformance, html, markdown
 from reports.__main__ import main

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.requirement import Verdict
+from harness.judge.judgement import Verdict
 from harness.model.observation import load
 from reports import conformance
 from reports.judging import ROOT

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.kube.access import ClusterAccess
 from harness.kube.api import Object
 from harness.mesh import guest_sample

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.judge.requirement import Verdict, judge
+from harness.judge.judgement import Verdict
+from harness.judge.requirement import judge
 from harness.model import expectations
 from harness.model.base import Model
 from harness.model.certificate import Certificate

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from harness.judge.diagnose import diagnose
-from harness.judge.requirement import Judgement, Level, Verdict, judge
+from harness.judge.judgement import Judgement, Level, Verdict
+from harness.judge.requirement import judge
 from harness.model import expectations
 from harness.model.observation import Observation, SuiteVersion
 from harness.model.step import Outcome, Phase, Step
