@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import chain
 from urllib.parse import urlsplit
 
-from harness.model import expectations, revisions, x509
+from harness.model import certificate_paths, expectations, revisions
 from harness.model.certificate import TLS_FILES, CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
@@ -180,8 +180,8 @@ def has_own_tls(observation: Observation, cluster: Cluster, plane: ControlPlane)
         found(observation)
         and bool(shown and chains)
         and shown[0].issuer != issuer
-        and not x509.paths(shown, roots)
-        and all(x509.paths(each, roots) for each in chains)
+        and not certificate_paths.paths(shown, roots)
+        and all(certificate_paths.paths(each, roots) for each in chains)
     )
 
 
@@ -253,7 +253,7 @@ def distrusted(observation: Observation) -> Iterator[Distrust]:
             for signer in clusters:
                 if signer.name != truster.name:
                     for each in everything[signer.name]:
-                        if not x509.paths(each.chain, trust.roots):
+                        if not certificate_paths.paths(each.chain, trust.roots):
                             yield Distrust(trust, each)
 
 

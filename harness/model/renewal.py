@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from harness.model import ca, expectations, x509
+from harness.model import ca, certificate_paths, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
@@ -79,7 +79,7 @@ def _above(observation: Observation, observed: ClusterObservation) -> Iterator[C
     chains += [(plane.serving_chain, observed.root_config_map or ()) for plane in observed.control_planes]
     for chain, roots in chains:
         if ca.found(observation):
-            yield from (cert for path in x509.paths(chain, roots) for cert in path[1:])
+            yield from (cert for path in certificate_paths.paths(chain, roots) for cert in path[1:])
         else:
             yield from (*chain[1:], *roots)
     if not ca.found(observation):

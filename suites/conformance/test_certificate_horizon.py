@@ -3,7 +3,7 @@
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import ca, renewal, x509
+from harness.model import ca, certificate_paths, renewal
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
@@ -26,7 +26,8 @@ def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
     for cluster, observed, secret in ca_secrets(observation, evidence):
         found = [cert for cert in (secret.ca_cert, secret.root_cert, *secret.cert_chain) if cert]
         if ca.found(observation):
-            found = [cert for path in x509.paths(ca.signing_chain(secret), ca.bundle(observed)) for cert in path]
+            paths = certificate_paths.paths(ca.signing_chain(secret), ca.bundle(observed))
+            found = [cert for path in paths for cert in path]
         if cluster.is_primary:
             used |= {cert.sha256: (cluster.name, cert) for cert in reversed(found)}
         else:

@@ -6,7 +6,7 @@ from itertools import combinations
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import ca, x509
+from harness.model import ca, certificate_paths, x509
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
@@ -37,7 +37,7 @@ def test_cert_root_profile(observation: Observation, evidence: Evidence) -> None
             continue
         name = f"{ca_object(observation)} {secret.files.root_cert}"
         bundle = ca.bundle(observed) if ca.found(observation) else (first,)
-        judged = x509.anchors(ca.signing_chain(secret), bundle) or bundle
+        judged = certificate_paths.anchors(ca.signing_chain(secret), bundle) or bundle
         for root in judged:
             own = x509.self_signed(root)
             form(
@@ -76,7 +76,7 @@ def test_cert_intermediate_profile(observation: Observation, evidence: Evidence)
             continue
         name = f"{ca_object(observation)} {files.ca_cert}"
         if ca.found(observation):
-            leads = bool(x509.paths(ca.signing_chain(secret), ca.bundle(observed)))
+            leads = bool(certificate_paths.paths(ca.signing_chain(secret), ca.bundle(observed)))
         else:
             issuers = secret.cert_chain[1:] if site_pki(observation) else ()
             leads = any(x509.signed_by(cert, issuer) for issuer in (root, *issuers))

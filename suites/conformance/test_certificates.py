@@ -3,7 +3,7 @@
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import ca, x509
+from harness.model import ca, certificate_paths
 from harness.model.certificate import CHAPTER_FILES, CaSecret, Certificate
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature
@@ -189,7 +189,7 @@ def test_cert_chain(observation: Observation, evidence: Evidence) -> None:
             evidence.expect(
                 sent, cluster=cluster, object=name, field="CA's certificate", expected="in it", found=_found(sent)
             )
-        reason = x509.validates(path, trusted, observation.observed)
+        reason = certificate_paths.validates(path, trusted, observation.observed)
         evidence.expect(
             reason is None, cluster=cluster, object=name, field="path", expected="valid", found=reason or "valid"
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import ca, discovery_names, expectations, x509
+from harness.model import ca, certificate_paths, discovery_names, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature
@@ -70,7 +70,7 @@ def _expect_published(
     secret = expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
     wanted: tuple[Certificate, ...] = (secret.root_cert,) if secret.root_cert else ()
     if ca.found(observation):
-        wanted = x509.anchors(ca.signing_chain(secret), ca.bundle(observation[cluster.primary]))
+        wanted = certificate_paths.anchors(ca.signing_chain(secret), ca.bundle(observation[cluster.primary]))
     found = observed.root_config_map or ()
     name = f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert"
     if ca.found(observation) and not found and any(proxy.roots for proxy in observed.proxies):
@@ -202,7 +202,7 @@ def _expect_issuer(
         return
     passes = x509.signed_by(leaf, authority)
     if not passes and ca.found(observation):
-        passes = bool(x509.paths(chain, ca.bundle(observation[cluster.primary])))
+        passes = bool(certificate_paths.paths(chain, ca.bundle(observation[cluster.primary])))
     evidence.expect(
         passes,
         cluster=observed,
@@ -220,7 +220,7 @@ def _judge_leaf(observation: Observation, evidence: Evidence, cluster: Cluster, 
     if found:
         roots = proxy.roots or ca.trusted(observation, cluster)
     identity = expectations.spiffe_id(ca.trust_domain(observation, cluster), proxy.namespace, account)
-    reason = x509.validates(proxy.chain, roots, observation.observed)
+    reason = certificate_paths.validates(proxy.chain, roots, observation.observed)
     to = " or ".join(root.subject for root in roots) or "a root"
     judged = [
         ("certificate path", reason is None, f"valid to {to}", reason or "valid"),
@@ -265,7 +265,7 @@ def _judge_serving(
     roots: tuple[Certificate, ...],
     names: tuple[str, ...],
 ) -> None:
-    reason = x509.validates(chain, roots, observation.observed, purpose="serverAuth")
+    reason = certificate_paths.validates(chain, roots, observation.observed, purpose="serverAuth")
     evidence.expect(
         reason is None,
         cluster=primary,

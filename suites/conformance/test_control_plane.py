@@ -3,7 +3,7 @@
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import admission, expectations, revisions, x509
+from harness.model import admission, certificate_paths, expectations, revisions
 from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
@@ -149,10 +149,10 @@ def _judge_bundles(
     chain = own[0].serving_chain if own else ()
     for webhook in webhooks:
         for rule in webhook.webhooks:
-            reason = (
-                x509.validates(chain, rule.ca_bundle, observation.observed, purpose="serverAuth") if chain else None
-            )
-            reason = reason if rule.ca_bundle else "the caBundle is empty"
+            reason = None if rule.ca_bundle else "the caBundle is empty"
+            if rule.ca_bundle and chain:
+                at = observation.observed
+                reason = certificate_paths.validates(chain, rule.ca_bundle, at, purpose="serverAuth")
             evidence.expect(
                 reason is None or proven,
                 cluster=cluster,

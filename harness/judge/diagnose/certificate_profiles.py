@@ -7,7 +7,7 @@ from harness.judge.diagnose.ca_secret import brief, fault, istiod_says, replace_
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import restart_control_plane, restart_workloads, steps
-from harness.model import ca, renewal, x509
+from harness.model import ca, certificate_paths, renewal, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
@@ -45,7 +45,7 @@ def _roots(observation: Observation, observed: ClusterObservation, secret: CaSec
     """The roots that are judged: of a bundle that was there before those that the signing CA leads to."""
     if ca.found(observation):
         bundle = ca.bundle(observed)
-        return x509.anchors(ca.signing_chain(secret), bundle) or bundle
+        return certificate_paths.anchors(ca.signing_chain(secret), bundle) or bundle
     return (secret.root_cert,) if secret.root_cert else ()
 
 
@@ -136,7 +136,7 @@ def intermediate_not_signed(observation: Observation) -> Iterator[Found]:
         if cert is None or root is None:
             continue
         if ca.found(observation):
-            signed = bool(x509.paths(ca.signing_chain(secret), ca.bundle(observed)))
+            signed = bool(certificate_paths.paths(ca.signing_chain(secret), ca.bundle(observed)))
         else:
             # A site's own PKI may have further CAs between.
             signed = len(secret.cert_chain) > 2 or x509.signed_by(cert, root)  # noqa: PLR2004

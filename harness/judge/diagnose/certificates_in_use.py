@@ -7,7 +7,7 @@ from harness.judge.diagnose.facts import few, logged, read
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, restart_control_plane, restart_workloads, steps
-from harness.model import ca, expectations, x509
+from harness.model import ca, certificate_paths, expectations, x509
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.observation import Observation
@@ -112,7 +112,7 @@ def _from_secret(observation: Observation, cluster: Cluster, plane: ControlPlane
         # Another cluster does not trust it: then a CA that only istiod's own bundle knows is none of the secret's.
         secret = observation[cluster].ca_secret
         roots = (secret.roots or tuple(filter(None, [secret.root_cert]))) if secret else ()
-    return bool(x509.paths(plane.serving_chain, roots)) or ca.has_own_tls(observation, cluster, plane)
+    return bool(certificate_paths.paths(plane.serving_chain, roots)) or ca.has_own_tls(observation, cluster, plane)
 
 
 @cause("leaf-not-yet-valid", Layer.PROXIES, "CERT-WORKLOAD", "GW-DATAPATH", breaks=Layer.TRAFFIC)

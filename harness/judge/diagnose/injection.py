@@ -9,7 +9,7 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.refused_pods import is_known
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
-from harness.model import admission, expectations, revisions, x509
+from harness.model import admission, certificate_paths, expectations, revisions
 from harness.model.cluster import ClusterObservation, InjectionWebhook, Subject, WebhookRule
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -109,7 +109,7 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
             for rule in webhook.webhooks:
                 reason = "empty" if not rule.ca_bundle else None
                 if rule.ca_bundle and chain:
-                    reason = x509.validates(chain, rule.ca_bundle, observation.observed)
+                    reason = certificate_paths.validates(chain, rule.ca_bundle, observation.observed)
                 if reason is None:
                     continue
                 yield Found(

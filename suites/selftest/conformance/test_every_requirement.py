@@ -16,8 +16,8 @@ from suites.selftest.conformance import (
     test_certificates,
     test_control_plane,
     test_experiments,
-    test_gateway_exposure,
     test_gateways,
+    test_gateways_exposure,
     test_traffic,
 )
 from suites.selftest.support.breakage import last, verdicts
@@ -27,7 +27,7 @@ MODULES = (
     test_certificates,
     test_control_plane,
     test_experiments,
-    test_gateway_exposure,
+    test_gateways_exposure,
     test_gateways,
     test_traffic,
 )

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import serialization
 
 from harness.base.errors import UserError
 from harness.mesh import pki
+from harness.model.certificate_paths import validates
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.model.x509 import certificates, validates
+from harness.model.x509 import certificates
 
 TOPOLOGY = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
 BITS = 2048

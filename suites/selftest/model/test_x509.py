@@ -8,7 +8,7 @@ from cryptography import x509 as crypto
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from harness.model import x509
+from harness.model import certificate_paths, x509
 from harness.model.certificate import Certificate
 from suites.selftest.support import certificates
 from suites.selftest.support.certificates import OBSERVED, Authority, issue, key, pki
@@ -91,9 +91,10 @@ def _path() -> tuple[Certificate, Certificate, Certificate]:
 def test_valid_paths() -> None:
     """Root -> intermediate (pathlen:0) -> leaf, with the root at the end of the chain or without it."""
     leaf, east, root = _path()
-    assert x509.validates((leaf, east, root), root, OBSERVED) is None
-    assert x509.validates((leaf, east), (pki().intermediates["west"], root), OBSERVED, purpose="clientAuth") is None
-    assert x509.validates((root,), root, OBSERVED) is None
+    assert certificate_paths.validates((leaf, east, root), root, OBSERVED) is None
+    roots = (pki().intermediates["west"], root)
+    assert certificate_paths.validates((leaf, east), roots, OBSERVED, purpose="clientAuth") is None
+    assert certificate_paths.validates((root,), root, OBSERVED) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_valid_paths() -> None:
 def test_invalid_paths(chain: tuple[int, ...], offset: timedelta, purpose: str, reason: str) -> None:
     """Each says what is wrong with it."""
     path = _path()
-    found = x509.validates([path[index] for index in chain], path[2], OBSERVED + offset, purpose=purpose)
+    found = certificate_paths.validates([path[index] for index in chain], path[2], OBSERVED + offset, purpose=purpose)
     assert found and reason in found
 
 
@@ -128,7 +129,7 @@ def test_invalid_issuers(options: dict[str, object], reason: str) -> None:
     root = _named("root")
     intermediate = _named("intermediate", root, **options)
     leaf = _named("leaf", intermediate, ca=False)
-    found = x509.validates((leaf.certificate, intermediate.certificate), root.certificate, OBSERVED)
+    found = certificate_paths.validates((leaf.certificate, intermediate.certificate), root.certificate, OBSERVED)
     assert found and reason in found
 
 
@@ -139,5 +140,5 @@ def test_path_length() -> None:
     lower = _named("lower", upper)
     leaf = _named("leaf", lower, ca=False)
     chain = (leaf.certificate, lower.certificate, upper.certificate)
-    assert "allows 0 intermediates" in (x509.validates(chain, root.certificate, OBSERVED) or "")
-    assert x509.validates(chain[1:], root.certificate, OBSERVED) is None
+    assert "allows 0 intermediates" in (certificate_paths.validates(chain, root.certificate, OBSERVED) or "")
+    assert certificate_paths.validates(chain[1:], root.certificate, OBSERVED) is None
