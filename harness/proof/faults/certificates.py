@@ -9,7 +9,8 @@ from harness.proof.faults import effects, requests
 from harness.proof.faults.acts import certificates as acts
 from harness.proof.faults.edit import east, is_istiod, on, probes, signer, west
 from harness.proof.faults.fault import MN, MP, PR, Consequence, Fault
-from harness.proof.faults.reissue import Shape, reissue, self_signed_ca, signed_by_itself
+from harness.proof.faults.reissue import reissue, self_signed_ca, signed_by_itself
+from harness.proof.faults.toy_certificates import Shape
 
 SHARES = ("TR-DISTRIBUTION", "TR-NO-ERRORS", "TR-NO-RETRIES")
 """What is judged over the requests for the distribution too."""

@@ -27,8 +27,9 @@ from harness.proof.faults.edit import (
     workloads,
 )
 from harness.proof.faults.fault import MN, MP, PR, Consequence, Fault, both
-from harness.proof.faults.reissue import Shape, reissue
+from harness.proof.faults.reissue import reissue
 from harness.proof.faults.remotes import WORKLOADS_DOWN, injection_path
+from harness.proof.faults.toy_certificates import Shape
 
 UNAVAILABLE = Condition(
     type="Available", status="False", reason="MinimumReplicasUnavailable", message="Deployment does not have minimum"

@@ -18,7 +18,7 @@ from harness.mesh.context import environment_faults
 from harness.mesh.pki import FILES, CaFiles
 from harness.model import x509
 from harness.model.topology import Cluster
-from harness.proof.faults.reissue import Ca, Shape, make
+from harness.proof.faults.toy_certificates import Ca, Shape, make
 from harness.proof.live.changes import Reference, delete, existing
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import ISTIOD, await_connected, restart, restart_gateways, restart_sample
