@@ -19,6 +19,8 @@ class ProbeKind(StrEnum):
     CSR_NO_TOKEN = "certificate request without a token"  # noqa: S105 - a name
     POD_ROUTE = "pod to pod"
     """A pod's address is reached directly, without a gateway."""
+    PACKETS = "a request of 16 KiB"
+    """It fills packets, which a short one before it does not. The probe's status is that of the short one."""
     API_SERVER = "API server"
     """The API server of another cluster answers to a remote secret's credentials."""
 

@@ -147,6 +147,19 @@ def _connection(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Probe:
     return _result(planned, pod, result, status=curl.status, detail=detail, seconds=curl.seconds)
 
 
+def _packets(planned: PlannedProbe, lines: Sequence[str], pod: str) -> Probe:
+    """A long request after a short one; the status is the short one's, without which the long one shows nothing."""
+    results = curl_results(lines)
+    if not results:
+        return _result(planned, pod, ProbeResult.TRANSPORT, detail=" ".join(lines))
+    short, last = results[0], results[-1]
+    if last.status and len(results) > 1:
+        result, detail = ProbeResult.ANSWERED, ""
+    else:
+        result, detail = unanswered(last), _errors(last.said)
+    return _result(planned, pod, result, status=short.status, detail=detail, seconds=last.seconds)
+
+
 def _seconds(lines: Sequence[str]) -> float:
     times = [_number(line.split()[-1]) for line in lines if line.startswith(f"{MARK} clock ")]
     return times[-1] - times[0] if times else 0.0
@@ -273,6 +286,7 @@ def _allowed(review: CurlResult) -> bool | None:
 
 
 _READ_BY = {
+    ProbeKind.PACKETS: _packets,
     ProbeKind.TLS: _handshake,
     ProbeKind.TLS_NO_CERTIFICATE: _without_certificate,
     ProbeKind.CSR_NO_TOKEN: _without_token,

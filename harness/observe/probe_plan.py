@@ -81,6 +81,7 @@ def _gateway_probes(
         for entrance in entrances[port]
     ):
         yield PlannedProbe(ProbeKind.TCP, source.name, target.name, address, STATUS_PORT)
+        yield PlannedProbe(ProbeKind.PACKETS, source.name, target.name, address, STATUS_PORT)
     for port, sources in ports.items():
         kinds, server_name, alpn = handshakes[port]
         for entrance in entrances[port]:
@@ -101,6 +102,8 @@ def _route_probes(
         if source.network == target.network:
             for pod in pods:
                 yield PlannedProbe(ProbeKind.POD_ROUTE, source.name, target.name, pod.ip, expectations.HELLOWORLD_PORT)
+                if expectations.has_proxy(pod):
+                    yield PlannedProbe(ProbeKind.PACKETS, source.name, target.name, pod.ip, STATUS_PORT)
 
 
 def _api_server_probe(topology: Topology, source: Cluster, credential: Credential) -> PlannedProbe:

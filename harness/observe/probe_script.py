@@ -26,6 +26,7 @@ tag() {{ while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\\n' "$1" "$
 clock() {{ read -r up idle </proc/uptime; printf '{MARK} clock %s\\n' "$up"; }}
 need() {{ command -v "$1" >/dev/null 2>&1 || {{ printf '{MARK} missing %s\\n' "$1"; exit 0; }}; }}
 within() {{ if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi; }}
+fill() {{ x=xxxxxxxxxxxxxxxx; for n in 1 2 3 4 5 6 7 8 9 10; do x=$x$x; done; printf %s "$x"; }}
 ask() {{ curl -sS --noproxy '*' --connect-timeout "$limit" --max-time "$limit" -w {shlex.quote(WRITE_OUT)} "$@"; }}
 """
 
@@ -48,11 +49,13 @@ def script(probes: Sequence[PlannedProbe], limit: float, signing_request: bytes)
 
 def _command(probe: PlannedProbe, signing_request: bytes) -> str:
     match probe.kind:
-        case ProbeKind.TCP:
-            path = "healthz/ready" if probe.port == STATUS_PORT else ""
+        case ProbeKind.TCP | ProbeKind.POD_ROUTE:
+            other = "health" if probe.kind is ProbeKind.POD_ROUTE else ""
+            path = "healthz/ready" if probe.port == STATUS_PORT else other
             return f"need curl; ask -o /dev/null {shlex.quote(f'http://{_at(probe)}/{path}')}"
-        case ProbeKind.POD_ROUTE:
-            return f"need curl; ask -o /dev/null {shlex.quote(f'http://{_at(probe)}/health')}"
+        case ProbeKind.PACKETS:
+            url = shlex.quote(f"http://{_at(probe)}/healthz/ready")
+            return f'need curl; ask -o /dev/null {url} && ask -o /dev/null -H "x-eastwest-fill: $(fill)" {url}'
         case ProbeKind.TLS:
             return f"need openssl; clock; {_handshake(probe)} -showcerts; echo {MARK} exit $?; clock"
         case ProbeKind.TLS_NO_CERTIFICATE:

@@ -1,4 +1,4 @@
-"""Networks: named as the topology says, and routed where it is one."""
+"""Networks: named as the topology says, routed where it is one, and open for packets of full size."""
 
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from harness.model.traffic import ProbeKind
 from suites.conformance.common import answered, missing, outcome, timed_out, tried
 
 AREA = "network"
+OK = 200
 
 
 @requirement("NET-LABEL", Level.MUST, area=AREA)
@@ -104,3 +105,36 @@ def test_net_routes(observation: Observation, evidence: Evidence) -> None:
                     found=outcome(probe),
                     timed=timed_out(probe),
                 )
+
+
+@requirement("NET-PACKETS", Level.SHOULD, area=AREA)
+def test_net_packets(observation: Observation, evidence: Evidence) -> None:
+    """A request that fills packets reaches every cluster that is reached at all.
+
+    Connections open with small packets. Where a tunnel or VPN between clusters takes smaller packets than the
+    interfaces at its ends send, and the ICMP message that says so is filtered, full ones are lost: TLS handshakes and
+    longer requests hang. Examined is a request with a header of 16 KiB to the readiness port (15021) of each gateway
+    that other clusters need, on a single network to that of helloworld's sidecars, after a short one was answered
+    there. What answers no short one is judged by GW-REACHABLE and NET-ROUTES.
+
+    Source: RFC 1191, "Path MTU Discovery"; RFC 2923, section 2.1 (black hole detection).
+    """
+    sent = [probe for probe in observation.probes if probe.kind is ProbeKind.PACKETS]
+    if not sent:
+        evidence.skipped("no request of 16 KiB was sent")
+    for probe in sent:
+        if not tried(evidence, probe):
+            continue
+        if probe.status != OK:
+            why = f"a short request is not answered ({outcome(probe)})"
+            evidence.not_applicable(f"{probe.source} → {probe.target} {probe.address}:{probe.port}: {why}")
+        else:
+            evidence.expect(
+                answered(probe),
+                cluster=probe.source,
+                object=f"way {probe.source} → {probe.target}",
+                field=f"a request of 16 KiB to {probe.address}:{probe.port}",
+                expected="answered, as the short one before it",
+                found=outcome(probe),
+                timed=timed_out(probe),
+            )

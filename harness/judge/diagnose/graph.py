@@ -149,6 +149,7 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "GW-DATAPATH",
         "GW-HARDENED",
         "NET-ROUTES",
+        "NET-PACKETS",
         "RS-USABLE",
         "RS-LEAST",
     ),

@@ -12,6 +12,7 @@ from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 
+OK = 200
 SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
 
 
@@ -130,6 +131,37 @@ def network_other_name(observation: Observation) -> Iterator[Found]:
         label = network_label(observation, observed)
         if label and label not in networks:
             yield _labelled(observation, cluster, observed, label)
+
+
+@cause("packets-lost", Layer.NETWORK, "NET-PACKETS", "TR-PAYLOAD", effect=True)
+def packets_lost(observation: Observation) -> Iterator[Found]:
+    """Packets of full size are lost between two clusters.
+
+    A short request is answered, one that fills packets is not. A tunnel, VPN or overlay between the clusters takes
+    smaller packets than the pods' interfaces send, and the ICMP message that says so is filtered; or something on the
+    way inspects what passes and holds it. TLS handshakes hang, which looks as if gateways or pods did not answer.
+    """
+    lost: dict[tuple[str, str], list[Probe]] = {}
+    for probe in observation.probes:
+        if probe.kind is ProbeKind.PACKETS and probe.status == OK and probe.result in SILENT:
+            lost.setdefault((probe.source, probe.target), []).append(probe)
+    for (source, target), probes in lost.items():
+        first, here = probes[0], observation[source]
+        yield Found(
+            cluster=source,
+            object=f"way {source} → {target}",
+            field=f"a request of 16 KiB to {first.address}:{first.port}",
+            expected="answered, as the short one before it",
+            found=f"{first.result} {first.detail}".strip(),
+            repair=noted(
+                kubectl(here, "get nodes -o wide"),
+                f"compare the MTU of its nodes and pods with what the way to {target} takes: "
+                f"`ping -M do -s 1472 {first.address}` from a node tells whether full packets pass",
+            ),
+            change=f"Give the pods of {source} an MTU that the way to {target} takes, or let ICMP type 3 code 4 pass; "
+            "else look for a firewall that inspects connections there",
+            evidence=few(f"{p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes),
+        )
 
 
 @cause("no-route", Layer.NETWORK, "NET-ROUTES", effect=True)

@@ -62,6 +62,15 @@ def _same_name(observation: Observation) -> Observation:
     return with_namespace(observation, west(observation), system, "labels", **{expectations.NETWORK_LABEL: name})
 
 
+def _packets_lost(observation: Observation) -> Observation:
+    name = west(observation).name
+    lost = {"result": ProbeResult.TIMEOUT, "detail": "curl: (28) Operation timed out"}
+    return probes(
+        observation,
+        lambda p: p.model_copy(update=lost) if p.kind is ProbeKind.PACKETS and p.target == name else p,
+    )
+
+
 def _no_route(observation: Observation) -> Observation:
     changed = probes(
         observation,
@@ -257,6 +266,15 @@ FAULTS: tuple[Fault, ...] = (
         where=SN,
         live=True,
         act=network.no_route,
+    ),
+    Fault(
+        "packets-lost",
+        "packets of full size to West's readiness ports are dropped",
+        _packets_lost,
+        "packets-lost",
+        frozenset({"NET-PACKETS"}),
+        live=True,
+        act=network.packets_lost,
     ),
     Fault(
         "gateway-down",

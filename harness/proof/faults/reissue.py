@@ -16,7 +16,6 @@ from harness.proof.faults.edit import each, on, probes
 from harness.proof.faults.toy_certificates import Ca, Shape, make
 from harness.proof.faults.toy_keys import toy_key
 
-
 _COMMON_ROOT = Shape(owner="root")
 
 

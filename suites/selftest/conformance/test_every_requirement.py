@@ -96,7 +96,9 @@ def test_api_server_down(good_observations: Mapping[str, Observation]) -> None:
             for c in observation.clusters
         )
         probes = tuple(
-            p.model_copy(update={"result": ProbeResult.TIMEOUT, "permissions": {}}) if p.target == down else p
+            p.model_copy(update={"result": ProbeResult.TIMEOUT, "status": 0, "permissions": {}})
+            if p.target == down
+            else p
             for p in observation.probes
             if p.source != down
         )

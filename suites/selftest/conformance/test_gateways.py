@@ -187,6 +187,9 @@ BREAKAGES = (
         lambda o: _labelled(o, {expectations.NETWORK_LABEL: first(o.topology).network}),
         also_fail=lambda _: ("NET-LABEL",),
     ),
+    Breakage(
+        "NET-PACKETS", "packets-lost", lambda o: with_probes(o, _is(ProbeKind.PACKETS), result=ProbeResult.TIMEOUT)
+    ),
     Breakage("NET-ROUTES", "no-route", lambda o: with_probes(o, _is(ProbeKind.POD_ROUTE), result=ProbeResult.TIMEOUT)),
     Breakage(
         "GW-AVAILABLE",

@@ -134,6 +134,7 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
             if source.network == target.network:
                 ip = expectations.helloworld_pods(observation[target], SAMPLE)[0].ip
                 found.append(_probe(ProbeKind.POD_ROUTE, source, target, ip, 5000))
+                found.append(_probe(ProbeKind.PACKETS, source, target, ip, 15021, status=200))
         for port, sources in expectations.needed_ports(topology, target).items():
             kinds: dict[ProbeKind, dict[str, object]] = {ProbeKind.TCP: {}}
             if port == expectations.MESH_PORT:
@@ -143,6 +144,7 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
                 kinds[ProbeKind.TLS] = {"certificates": istiod, "server_name": f"istiod.{SYSTEM}.svc"}
                 kinds[ProbeKind.CSR_NO_TOKEN] = {"result": ProbeResult.REFUSED, "status": 401}
             address = gateway_address(topology, target)
+            found += [_probe(ProbeKind.PACKETS, source, target, address, 15021, status=200) for source in sources]
             found += [
                 _probe(kind, source, target, address, port, **more)
                 for source in sources

@@ -8,8 +8,14 @@ from harness.base.parallel import in_parallel
 from harness.clusters import containers, routes
 from harness.kube.access import ClusterAccess
 from harness.mesh.context import environment_faults
+from harness.model import expectations
 from harness.model.topology import Cluster
+from harness.observe import api_objects
+from harness.observe.probe_plan import STATUS_PORT
 from harness.proof.live.live_mesh import LiveMesh
+
+FULL_BYTES = 1300
+"""A packet from here on is taken for full: interfaces of 1,500 bytes send 1,448 of a long message in each."""
 
 
 @contextmanager
@@ -22,6 +28,18 @@ def no_route(live: LiveMesh) -> Iterator[None]:
         yield
     finally:
         routes.add(group, live.mesh.log)
+
+
+@contextmanager
+def packets_lost(live: LiveMesh) -> Iterator[None]:
+    """Drop packets of full size to the readiness ports of West's proxies."""
+    settings, kube = live.mesh.settings, live.kube(live.west)
+    namespaces = (settings.system_namespace, settings.sample_namespace)
+    pods = [found for name in namespaces for found in map(api_objects.pod, kube.list("v1", "Pod", name))]
+    addresses = [pod.ip for pod in pods if pod.ip and expectations.has_proxy(pod)]
+    full = ("--match", "length", "--length", f"{FULL_BYTES}:65535")
+    with dropped(live, live.west, "FORWARD", *to_pods(addresses, STATUS_PORT), *full):
+        yield
 
 
 @contextmanager
