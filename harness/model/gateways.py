@@ -75,14 +75,6 @@ def addresses(service: Service) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*balanced, *service.external_ips, *service.node_addresses)))
 
 
-def awaits_address(service: Service | None) -> bool:
-    """Whether a load balancer has given it no address: what istiod still reports of it is then out of date.
-
-    istiod passes over a Service that has lost its addresses, and keeps the gateway (pilot, addOrUpdateService).
-    """
-    return service is not None and service.type in {"LoadBalancer", ""} and not addresses(service)
-
-
 def _entrances(service: Service, port: int) -> tuple[Entrance, ...]:
     nodes = {found.port: found.node_port for found in service.ports} if service.node_addresses else {}
     listener = listener_port(service, port)
@@ -194,6 +186,19 @@ def reported(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[NetworkG
     return tuple(dict.fromkeys(rows))
 
 
+def awaits_address(topology: Topology, seen: Seen, cluster: Cluster, service: Service | None) -> bool:
+    """Whether a gateway's Service has no address: what istiod still reports of it is then out of date.
+
+    istiod passes over a Service that has lost its addresses, and keeps the gateway (pilot, addOrUpdateService). A
+    network whose gateways meshNetworks names needs no address of a Service.
+    """
+    if service is None or addresses(service):
+        return False
+    configs = (config for primary in topology.primaries for config in seen[primary.name].mesh_config)
+    named = any((config.networks.get(cluster.network) or {}).get("gateways") for config in configs)
+    return not named and (service.type in {"LoadBalancer", ""} or bool(network(service)))
+
+
 def entrances(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH_PORT) -> tuple[Entrance, ...]:
     """Where others reach a port of a cluster's gateways.
 
@@ -221,7 +226,7 @@ def _own(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Entrance, ..
     # A Service without the label is a gateway by meshNetworks, which name its port: then what istiod reports counts.
     told = [service for service in found if network(service) or not rows]
     own = [entrance for service in told for entrance in _entrances(service, announced_port(service))]
-    if any(map(awaits_address, found)):
+    if any(awaits_address(topology, seen, cluster, service) for service in found):
         return tuple(own)
     there = {(entrance.address, entrance.port) for entrance in own}
     more = [Entrance(row.address, row.port, MESH_PORT) for row in rows if (row.address, row.port) not in there]

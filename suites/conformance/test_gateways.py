@@ -49,7 +49,7 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
     for cluster, _, services in standing(observation, evidence, Subject.SERVICES):
         for service in services or (None,):
             known = gateways.addresses(service) if service else ()
-            if not (known or gateways.awaits_address(service)):
+            if not (known or gateways.awaits_address(observation.topology, observation, cluster, service)):
                 known = tuple(row.address for row in gateways.reported(observation.topology, observation, cluster))
             names = [name for name in service.ingress if name not in known] if service else []
             found = f"none, type {service.type}" if service else "no such Service"

@@ -3,7 +3,7 @@
 from harness.proof.faults.acts import reported as acts
 from harness.proof.faults.certificates import NO_SHARES, SHARES
 from harness.proof.faults.control_plane import NO_ISTIOD, SILENT
-from harness.proof.faults.fault import MN, MP, Consequence, Fault, both
+from harness.proof.faults.fault import MN, MP, PR, Consequence, Fault, both
 from harness.proof.faults.policies import NO_ENDPOINTS
 
 STANDING = "connections that stood before go on until they are drained; new ones fail"
@@ -129,6 +129,7 @@ FAULTS: tuple[Fault, ...] = (
         None,
         "injector-left",
         frozenset({"CP-INJECTION-WEBHOOK"}),
+        consequences=(Consequence(("CP-READY",), "a remote is ready once its pods would be injected", PR),),
         live=True,
         act=acts.injector_left,
     ),
