@@ -9,6 +9,7 @@ from harness.model.client_endpoints import addresses_of, by_cluster
 from harness.model.clients import client_proxies
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
+from harness.model.odds import COVERAGE_FALSE_ALARM
 from harness.model.policies import ROUTES, is_about_requested, settings
 from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
@@ -38,20 +39,42 @@ def promised_weights(observation: Observation, client: Cluster) -> dict[str, int
     return dict(found)
 
 
+def endpoints_of(observation: Observation, client: Cluster, target: Cluster) -> tuple[ProxyEndpoint, ...]:
+    """A cluster's endpoints in a client's proxy."""
+    theirs = addresses_of(observation, client, target)
+    return tuple(each for each in _endpoints(observation, client) if (each.address, each.port) in theirs)
+
+
 def standby(observation: Observation, client: Cluster, target: Cluster) -> tuple[ProxyEndpoint, ...]:
     """A cluster's endpoints that a client's proxy uses only when preferred ones fail; empty where it uses one now.
 
     Priorities are read from the proxy. In a recording without them the locality decides, where a setting prefers the
     near one. Source: Envoy, "Priority levels".
     """
-    endpoints = _endpoints(observation, client)
+    endpoints, mine = _endpoints(observation, client), endpoints_of(observation, client, target)
     ranks = {(e.address, e.port): _rank(observation, client, e) for e in endpoints}
-    theirs = addresses_of(observation, client, target)
-    mine = tuple(endpoint for endpoint in endpoints if (endpoint.address, endpoint.port) in theirs)
     preferred = [ranks[e.address, e.port] for e in endpoints if e.healthy and e not in mine]
     if not mine or not preferred:
         return ()
     return mine if min(preferred) < min(ranks[e.address, e.port] for e in mine) else ()
+
+
+def not_asked(
+    observation: Observation, client: Cluster, target: Cluster, count: int, *, failed: bool
+) -> tuple[str, tuple[ProxyEndpoint, ...]]:
+    """The setting that explains why a cluster answered none of a client's requests, and its endpoints; else empty.
+
+    Args:
+        observation: the run.
+        client: who sent.
+        target: who did not answer.
+        count: of the requests.
+        failed: some failed; then only endpoints that stand by for failover are explained.
+    """
+    if waiting := standby(observation, client, target):
+        return "stand by for failover", waiting
+    why = "" if failed else seldom_asked(observation, client, count)
+    return (why, endpoints_of(observation, client, target)) if why else ("", ())
 
 
 def _rank(observation: Observation, client: Cluster, endpoint: ProxyEndpoint) -> int:
@@ -121,32 +144,58 @@ def mesh_wide(mesh: dict[str, Any]) -> str:
 
 
 def _routed(observation: Observation, client: Cluster) -> Iterator[str]:
+    yield from _hashed(observation, client)
+    for item in _weighted(observation, client):
+        yield f"{item.kind} {item.namespace}/{item.name}: weights of routes: {', '.join(route_weights(item))}"
+
+
+def _hashed(observation: Observation, client: Cluster) -> Iterator[str]:
     for item in policies_of(observation, client, "DestinationRule"):
         balancer = (item.spec.get("trafficPolicy") or {}).get("loadBalancer") or {}
         if "consistentHash" in balancer:
             yield f"DestinationRule {item.namespace}/{item.name}: consistentHash sends like requests to one endpoint"
+
+
+def _weighted(observation: Observation, client: Cluster) -> Iterator[ConfigObject]:
     for kind in ROUTING:
-        for item in policies_of(observation, client, kind):
-            if shares := route_weights(item):
-                yield f"{kind} {item.namespace}/{item.name}: weights of routes: {', '.join(shares)}"
+        yield from (item for item in policies_of(observation, client, kind) if route_weights(item))
+
+
+def seldom_asked(observation: Observation, client: Cluster, count: int) -> str:
+    """The setting by which a destination may get none of so many requests, in words; empty where there is none.
+
+    Consistent hashing sends like requests to one endpoint. A route of small weight gets none of n requests with
+    probability (1 - share)^n; where that is more than TR-REACH's rate of false alarms, silence shows nothing.
+    """
+    for item in _weighted(observation, client):
+        for destinations in _rules(item):
+            weights = [weight for _, weight in destinations]
+            least = min(weights) / (sum(weights) or 1)
+            if (1 - least) ** count > COVERAGE_FALSE_ALARM:
+                return f"{item.kind} {item.namespace}/{item.name}: weights of routes: {', '.join(route_weights(item))}"
+    return next(_hashed(observation, client), "")
 
 
 def route_weights(item: ConfigObject) -> tuple[str, ...]:
-    """The weighted routes of a VirtualService, or of a route of the Gateway API, each `destination weight`.
+    """The weighted routes of a VirtualService, or of a route of the Gateway API, each `destination weight`."""
+    return tuple(f"{name} {weight}" for destinations in _rules(item) for name, weight in destinations)
 
-    There a backend without a weight has 1, and the only one of a rule gets all (Gateway API, HTTPBackendRef).
+
+def _rules(item: ConfigObject) -> Iterator[list[tuple[str, int]]]:
+    """Of each rule with weights, its destinations with theirs.
+
+    In the Gateway API a backend without a weight has 1, and the only one of a rule gets all (HTTPBackendRef).
     """
     if item.kind in ROUTES:
-        backends = (rule.get("backendRefs") or () for rule in item.spec.get("rules") or ())
-        several = (found for found in backends if len(found) > 1)
-        return tuple(f"{each.get('name')} {each.get('weight', 1)}" for found in several for each in found)
-    return tuple(
-        f"{_destination(route.get('destination') or {})} {route['weight']}"
-        for kind in ("http", "tcp", "tls")
-        for rule in item.spec.get(kind) or ()
-        for route in rule.get("route") or ()
-        if "weight" in route
-    )
+        for rule in item.spec.get("rules") or ():
+            backends = rule.get("backendRefs") or ()
+            if len(backends) > 1:
+                yield [(str(each.get("name")), int(each.get("weight", 1))) for each in backends]
+        return
+    for rule in (rule for kind in ("http", "tcp", "tls") for rule in item.spec.get(kind) or ()):
+        routes = [route for route in rule.get("route") or () if "weight" in route]
+        if routes:
+            yield [(_destination(route.get("destination") or {}), int(route["weight"])) for route in routes]
 
 
 def _destination(destination: dict[str, Any]) -> str:

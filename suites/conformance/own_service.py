@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
-from harness.model import client_endpoints, odds, requested, service_choice, service_target
+from harness.model import balancing, client_endpoints, odds, requested, service_choice, service_target
 from harness.model.cluster import Subject
 from harness.model.observation import Observation
 from harness.model.service import OwnService, ServiceProtocol, ServiceSequence
@@ -67,6 +67,8 @@ def _judge_choice(
         return bool(why)
     waiting = service_choice.standing_by(sequence, mine)
     why = "stand by for failover" if waiting else service_choice.one_endpoint(observation, client, service)
+    if not why and not any(request.error for request in sequence.requests):
+        why = balancing.seldom_asked(observation, client, len(sequence.requests))
     if why:
         down = [f"{host.address}:{host.port}" for host in mine if host.healthy is False]
         evidence.expect(

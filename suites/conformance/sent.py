@@ -32,8 +32,8 @@ def sequences(
         sent: list[Sequence] = []
         for kind in kinds:
             mine = [s for s in getattr(observation.traffic, kind, ()) if s.client == client.name]
-            if not mine and kind == "distribution" and standing_by(observation, client):
-                evidence.fact(f"{client.name}: no more requests were sent: a cluster stands by for failover")
+            if not mine and kind == "distribution" and unasked(observation, client):
+                evidence.fact(f"{client.name}: no more requests were sent: a setting keeps a cluster from being asked")
             elif not mine and kind == "distribution" and _broken_off(observation, client):
                 evidence.blocked("TR-REACH", f"{client.name} did not reach every version")
             elif not mine:
@@ -46,29 +46,33 @@ def sequences(
             yield client, whole
 
 
-def _answered(observation: Observation, client: Cluster) -> set[str]:
-    coverage = observation.traffic.coverage if observation.traffic else ()
-    return {r.version for s in coverage if s.client == client.name for r in s.requests if good(r)}
+def _coverage(observation: Observation) -> tuple[Sequence, ...]:
+    return observation.traffic.coverage if observation.traffic else ()
 
 
 def _broken_off(observation: Observation, client: Cluster) -> bool:
     """Whether the client's coverage failed, so that nothing more was sent."""
-    coverage = observation.traffic.coverage if observation.traffic else ()
-    sent = any(s.requests for s in coverage if s.client == client.name)
+    sent = [request for s in _coverage(observation) if s.client == client.name for request in s.requests]
     apart = expectations.versions_apart(observation.topology, client)
-    return sent and not expectations.all_answered(apart, _answered(observation, client))
+    return bool(sent) and not expectations.all_answered(apart, {r.version for r in sent if good(r)})
 
 
-def standing_by(observation: Observation, client: Cluster) -> bool:
-    """Whether each version that did not answer a client belongs to a cluster that stands by; not if all answered.
+def unasked(observation: Observation, client: Cluster) -> bool:
+    """Whether a setting explains each version that did not answer a client; not if all answered.
 
-    Only on a mesh that the suite did not install: there failover by locality is the owner's setting.
+    Only on a mesh that the suite did not install: there failover by locality, weights of routes and consistent hashing
+    are the owner's settings.
     """
     if observation.asked.mode == "install" or not _broken_off(observation, client):
         return False
-    seen = _answered(observation, client)
+    sent = [r for s in _coverage(observation) if s.client == client.name for r in s.requests]
+    seen, failed = {r.version for r in sent if good(r)}, not all(map(good, sent))
     silent = [t for t in expectations.spread_over(observation.topology, client) if not {c.version for c in t} & seen]
-    return all(balancing.standby(observation, client, target) for targets in silent for target in targets)
+    return all(
+        balancing.not_asked(observation, client, target, len(sent), failed=failed)[1]
+        for targets in silent
+        for target in targets
+    )
 
 
 def ended_early(observation: Observation, client: Cluster) -> bool:

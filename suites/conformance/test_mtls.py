@@ -12,7 +12,7 @@ from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import PeerIdentity, Request
 from suites.conformance.common import lost_clients, missing
-from suites.conformance.sent import standing_by
+from suites.conformance.sent import unasked
 
 AREA = "mtls"
 METRICS = "metrics"
@@ -44,7 +44,7 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
         if not _called_from_elsewhere(observation, cluster):
             if lost := [client for client in lost_clients(observation) if client != cluster.name]:
                 evidence.unknown(f"{cluster.name}: the requests of {', '.join(lost)} were lost")
-            elif all(standing_by(observation, other) for other in observation.topology.others(cluster)):
+            elif all(unasked(observation, other) for other in observation.topology.others(cluster)):
                 evidence.not_applicable(f"{cluster.name} stands by for failover: no other cluster's client calls it")
             else:
                 evidence.blocked("TR-REACH", f"no request from another cluster reached {cluster.name}")

@@ -54,7 +54,7 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
                 )
             if not answered and ended_early(observation, client):
                 evidence.blocked("TR-NO-ERRORS", f"{client.name}: requests were broken off at {len(versions)} of {cap}")
-            elif not answered and not _judge_standby(observation, evidence, client, targets):
+            elif not answered and not _judge_unasked(observation, evidence, client, targets, versions):
                 _judge_silent(observation, evidence, client, targets, versions=versions, cap=cap)
 
 
@@ -182,18 +182,23 @@ def _odds(observation: Observation, cap: int) -> str:
     )
 
 
-def _judge_standby(observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...]) -> bool:
-    """Judge clusters whose endpoints stand by for failover; False where one of them does not, or they must not."""
-    waiting = {target.name: balancing.standby(observation, client, target) for target in targets}
-    if observation.asked.mode == "install" or not all(waiting.values()):
+def _judge_unasked(
+    observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...], versions: list[str]
+) -> bool:
+    """Judge the endpoints of clusters that a setting keeps from being asked; False where none does, or must not."""
+    if observation.asked.mode == "install":
         return False
-    for name, endpoints in waiting.items():
+    count, failed = len(versions), "error" in versions
+    found = {each.name: balancing.not_asked(observation, client, each, count, failed=failed) for each in targets}
+    if not all(endpoints for _, endpoints in found.values()):
+        return False
+    for name, (why, endpoints) in found.items():
         down = [f"{e.address}:{e.port} {', '.join(e.flags)}" for e in endpoints if not e.healthy]
         evidence.expect(
             not down,
             cluster=client,
             object=f"helloworld of {name}",
-            field="endpoints that stand by for failover",
+            field=f"endpoints that are not asked ({why})",
             expected="healthy",
             found=", ".join(down) or ", ".join(f"{e.address}:{e.port} healthy" for e in endpoints),
         )

@@ -274,3 +274,20 @@ def test_a_locality_without_a_share_is_given_no_endpoints(seen: Observation) -> 
 def test_what_was_asked_in_vain_is_a_failure_whatever_the_setting(seen: Observation) -> None:
     failing = _rule(_one_sided(seen, healthy=True, connect_failures=3), HASH)
     assert judged("TR-REACH", failing).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("weights", "verdict"), [((95, 5), Verdict.PASS), ((50, 50), Verdict.FAIL)])
+def test_a_route_of_small_weight_may_get_no_request(
+    weights: tuple[int, int], verdict: Verdict, seen: Observation
+) -> None:
+    routes = [{"destination": {"host": FULL, "subset": f"v{n}"}, "weight": w} for n, w in enumerate(weights)]
+    item = ConfigObject(
+        api_version="networking.istio.io/v1",
+        kind="VirtualService",
+        namespace="istio-system",
+        name="own",
+        spec={"hosts": [FULL], "http": [{"route": routes}]},
+    )
+    first = seen.topology.clusters[0]
+    canary = on(_one_sided(seen, healthy=True), first, config=(*seen[first].config, item))
+    assert judged("TR-REACH", canary).verdict is verdict

@@ -66,7 +66,7 @@ def test_failover_by_locality_is_a_setting(observed: bool, foreign_observations:
 def test_what_stands_by_must_be_healthy(foreign_observations: Mapping[str, Observation]) -> None:
     reach = judged("TR-REACH", _failover(foreign_observations[SEVERAL], healthy=False))
     assert reach.verdict is Verdict.FAIL
-    assert {finding.field for finding in reach.findings} == {"endpoints that stand by for failover"}
+    assert {finding.field for finding in reach.findings} == {"endpoints that are not asked (stand by for failover)"}
 
 
 def test_a_silent_cluster_that_does_not_stand_by_is_not_reached(
