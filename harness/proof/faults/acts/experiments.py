@@ -14,7 +14,7 @@ from harness.model.topology import Cluster
 from harness.proof.faults.acts import network
 from harness.proof.live.changes import Reference, changed, existing
 from harness.proof.live.live_mesh import LiveMesh
-from harness.proof.live.waits import ask, await_true
+from harness.proof.live.waits import ask, await_rollout, await_true
 
 _DYNAMIC_LISTENERS = "config_dump?resource=dynamic_listeners&mask=name"
 _WATCH_SECONDS = 2
@@ -36,7 +36,9 @@ def tcp_broken(live: LiveMesh) -> Iterator[None]:
 @contextmanager
 def payload_lost(live: LiveMesh) -> Iterator[None]:
     """Drop what follows the first 32 KiB of a connection to the echo server on West."""
-    pods = ready_pods(live.kube(live.west), live.mesh.settings.sample_namespace, ECHO)
+    sample = live.mesh.settings.sample_namespace
+    await_rollout(live, live.west, sample, f"{ECHO}-{live.west.version}")
+    pods = ready_pods(live.kube(live.west), sample, ECHO)
     addresses = [pod["status"]["podIP"] for pod in pods]
     after = (
         "--match",
