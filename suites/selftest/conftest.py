@@ -6,7 +6,7 @@ import pytest
 
 from harness.model.observation import Observation
 from suites.selftest.support.foreign import foreign
-from suites.selftest.support.good import TOPOLOGIES, good, with_access
+from suites.selftest.support.good import TOPOLOGIES, good
 from suites.selftest.support.recordings import NAMES, recorded
 
 
@@ -19,7 +19,7 @@ def made_observations() -> Mapping[str, Observation]:
 @pytest.fixture(scope="session")
 def good_observations(made_observations: Mapping[str, Observation]) -> Mapping[str, Observation]:
     """The same as recorded on live clusters; only the mixed one is made up."""
-    return {**made_observations, **{name: with_access(recorded(name)) for name in NAMES}}
+    return {**made_observations, **{name: recorded(name) for name in NAMES}}
 
 
 @pytest.fixture(scope="session")

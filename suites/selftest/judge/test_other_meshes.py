@@ -68,7 +68,8 @@ def test_without_a_label_the_default_tag_names_the_revision(good_observations: M
     (webhook,) = seen.webhooks
     canary = InjectionWebhook(name="istio-revision-tag-default", revision="1-31", tag="default", webhooks=())
     assert revisions.serving(seen, "sample") == "default"
-    two = seen.model_copy(update={"webhooks": (webhook.model_copy(update={"revision": "1-30"}), canary)})
+    other = webhook.model_copy(update={"revision": "1-30", "webhooks": ()})
+    two = seen.model_copy(update={"webhooks": (other, canary)})
     assert revisions.serving(two, "sample") == "1-31"
 
 

@@ -33,10 +33,10 @@ def planned(observation: Observation) -> tuple[PlannedProbe, ...]:
 @pytest.mark.parametrize(
     ("control_plane", "network", "expected"),
     [
-        (ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI, {15021: 2, 15443: 6, 6443: 1}),
-        (ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, {15021: 2, 15443: 6, 15012: 3, 15017: 2, 6443: 1}),
-        (ControlPlaneModel.MULTI_PRIMARY, NetworkModel.SINGLE, {5000: 2, 6443: 1}),
-        (ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.SINGLE, {15021: 1, 15012: 3, 15017: 2, 5000: 2, 6443: 1}),
+        (ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI, {15021: 4, 15443: 6, 6443: 1}),
+        (ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, {15021: 4, 15443: 6, 15012: 3, 15017: 2, 6443: 1}),
+        (ControlPlaneModel.MULTI_PRIMARY, NetworkModel.SINGLE, {5000: 2, 15021: 2, 6443: 1}),
+        (ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.SINGLE, {15021: 4, 15012: 3, 15017: 2, 5000: 2, 6443: 1}),
     ],
 )
 def test_each_topology_has_its_probes(
@@ -71,7 +71,7 @@ def test_a_shell_understands_the_script_of_all_kinds_of_probes() -> None:
     kinds = [of(kind, credential=CREDENTIAL) for kind in ProbeKind] * 5
     text = script(kinds, 4, b"\x00\n'%\\")
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
-    assert text.count("wait\n") == 2
+    assert text.count("wait\n") == 3
     # A token is on no command line of a program: printf is the shell's own.
     lines = [line for line in text.splitlines() if TOKEN in line]
     assert lines

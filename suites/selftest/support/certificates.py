@@ -14,7 +14,7 @@ from harness.model import x509
 from harness.model.certificate import Certificate
 from harness.proof.faults.toy_keys import toy_key
 
-OBSERVED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+OBSERVED = datetime(2026, 11, 28, 14, 0, tzinfo=UTC)
 CLUSTERS = ("east", "west", "north")
 CHAPTER_USAGES = ("digital_signature", "content_commitment", "key_encipherment", "key_cert_sign")
 _USAGES = (*CHAPTER_USAGES, "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only")

@@ -6,7 +6,6 @@ Everything that requirements look at is there, as a real run records it; certifi
 from datetime import timedelta
 
 from harness.model import client_endpoints, expectations, odds, permissions
-from harness.model.cluster import RemoteAccess
 from harness.model.observation import Asked, Cleanup, Environment, Observation, SuiteVersion
 from harness.model.proxy import (
     EndpointSet,
@@ -25,7 +24,6 @@ from harness.model.traffic import (
     Sequence,
     Traffic,
 )
-from harness.proof.faults.edit import on
 from suites.selftest.support.certificates import OBSERVED, Pki, pki
 from suites.selftest.support.good_cluster import SAMPLE, SERVER_NAME, SYSTEM, cluster_of, gateway_address
 from suites.selftest.support.good_experiments import good_experiments
@@ -230,18 +228,3 @@ def _sequence(observation: Observation, client: Cluster, count: int) -> Sequence
         ),
         hosts_read=True,
     )
-
-
-def with_access(observation: Observation) -> Observation:
-    """A recording from before the form of credentials was read, with the tokens that istioctl had made."""
-    for cluster in observation.topology.clusters:
-        secrets = tuple(
-            secret
-            if secret.access
-            else secret.model_copy(
-                update={"access": tuple(RemoteAccess(cluster=name, form="token") for name in secret.clusters)}
-            )
-            for secret in observation[cluster].remote_secrets
-        )
-        observation = on(observation, cluster, remote_secrets=secrets)
-    return observation
