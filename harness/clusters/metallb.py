@@ -22,6 +22,7 @@ from kubernetes.client import ApiException
 
 from harness.base.errors import StepError, UserError
 from harness.base.parallel import in_parallel
+from harness.base.waiting import wait_until
 from harness.clusters import containers
 from harness.clusters.ranges import address_pool
 from harness.clusters.run_record import Run, RunRecord
@@ -200,8 +201,16 @@ def _install(kube: KubeApi, objects: Sequence[Object], pool: str, step: OpenStep
         list(pool_of_threads.map(kube.apply, rest))
     for name in _NEEDED:
         kube.wait("apiextensions.k8s.io/v1", _CRD, name, pending=_establishing, timeout=30, step=step)
-    for manifest in pool_manifests(pool):
+    pools = pool_manifests(pool)
+    # A kind may be established a moment before the API server lists it.
+    wait_until(lambda: _unserved(kube, pools), 30, waiting=step.waiting)
+    for manifest in pools:
         kube.apply(manifest)
+
+
+def _unserved(kube: KubeApi, manifests: Sequence[Object]) -> str:
+    missing = [each["kind"] for each in manifests if not kube.serves(each["apiVersion"], each["kind"])]
+    return f"the API server does not list {', '.join(missing)} yet" if missing else ""
 
 
 def _establishing(crd: Object | None) -> str:
