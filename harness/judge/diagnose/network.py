@@ -133,7 +133,8 @@ def network_other_name(observation: Observation) -> Iterator[Found]:
             yield _labelled(observation, cluster, observed, label)
 
 
-@cause("packets-lost", Layer.NETWORK, "NET-PACKETS", "TR-PAYLOAD", effect=True)
+# It stands before remote secrets, whose API servers it silences as well.
+@cause("packets-lost", Layer.NODES, "NET-PACKETS", "TR-PAYLOAD", breaks=Layer.NETWORK, effect=True)
 def packets_lost(observation: Observation) -> Iterator[Found]:
     """Packets of full size are lost between two clusters.
 

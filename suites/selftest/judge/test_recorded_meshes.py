@@ -44,6 +44,7 @@ BROKEN = {
     "no-mtls": ("mtls-disabled", "PeerAuthentication sample/no-mtls"),
     "own-service-denied": ("sample-denied", "AuthorizationPolicy shop/closed"),
     "own-service-not-exposed": ("services-not-exposed", "Gateway istio-system/cross-network-gateway"),
+    "packets-lost": ("packets-lost", "way east → west"),
     "restart-away": ("secret-unreachable", "Secret istio-system/istio-remote-secret-cluster2"),
     "subset-unknown": ("subset-unknown", "DestinationRule sample/helloworld"),
     "tls-ended": ("gateway-selects-others", "Service istio-system/istio-eastwestgateway"),
