@@ -1,5 +1,8 @@
 """TR-TCP, TR-PAYLOAD and TR-GRPC: Istio's echo server, called from its own pods on the other clusters."""
 
+from collections.abc import Callable
+from functools import partial
+
 from harness.base.parallel import in_parallel
 from harness.experiments.exchange import Sender, send_payload, send_with_client
 from harness.experiments.testbed import Testbed
@@ -14,34 +17,25 @@ CONNECTIONS = 3
 def tcp(testbed: Testbed) -> tuple[Exchange, ...]:
     """Connect from every cluster to the echo server of every other one, which stands nowhere else."""
     with testbed.step("Connect to a TCP service on every other cluster"):
-        return tuple(
-            in_parallel(
-                lambda pair: send_with_client(
-                    testbed,
-                    Sender(pair[0], ECHO, ECHO),
-                    pair[1],
-                    _tcp_url(testbed, pair[1]),
-                    CONNECTIONS,
-                ),
-                testbed.pairs,
-            )
-        )
+        return _to_every_other(testbed, partial(send_with_client, count=CONNECTIONS))
 
 
 def payload(testbed: Testbed) -> tuple[Exchange, ...]:
     """Send a long message from every cluster to the TCP service on every other one, which sends it back."""
     with testbed.step("Send a payload to a TCP service on every other cluster") as opened:
         opened.note(f"{PAYLOAD_BYTES // 1024} KiB out and back")
-        return tuple(
-            in_parallel(
-                lambda pair: send_payload(testbed, Sender(pair[0], ECHO, ECHO), pair[1], _tcp_url(testbed, pair[1])),
-                testbed.pairs,
-            )
-        )
+        return _to_every_other(testbed, send_payload)
 
 
-def _tcp_url(testbed: Testbed, target: Cluster) -> str:
-    return f"tcp://{ECHO}-{target.version}.{testbed.namespace}:{TCP_PORT}"
+def _to_every_other(
+    testbed: Testbed, send: Callable[[Testbed, Sender, Cluster, str], Exchange]
+) -> tuple[Exchange, ...]:
+    def one(pair: tuple[Cluster, Cluster]) -> Exchange:
+        source, target = pair
+        url = f"tcp://{ECHO}-{target.version}.{testbed.namespace}:{TCP_PORT}"
+        return send(testbed, Sender(source, ECHO, ECHO), target, url)
+
+    return tuple(in_parallel(one, testbed.pairs))
 
 
 def grpc(testbed: Testbed) -> tuple[Exchange, ...]:

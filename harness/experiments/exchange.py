@@ -77,9 +77,9 @@ def send_payload(testbed: Testbed, sender: Sender, target: Cluster, url: str) ->
 
 
 def payload_script(url: str, limit: float) -> str:
-    """The shell script that sends a payload of x, and says how many x were written beside the first line's end. Pure.
+    """The shell script that sends a payload of x, and counts each x that the client writes. Pure.
 
-    The client writes what it sends as well as what comes back: one is far too long to be passed on.
+    The client writes what it sends and what comes back: a whole payload is counted twice. Its lines are cut short.
     """
     client = shlex.join(("client", url, "--count", "1", "--timeout", f"{limit:.1f}s"))
     return (

@@ -146,7 +146,7 @@ def mesh_wide(mesh: dict[str, Any]) -> str:
 def _routed(observation: Observation, client: Cluster) -> Iterator[str]:
     yield from _hashed(observation, client)
     for item in _weighted(observation, client):
-        yield f"{item.kind} {item.namespace}/{item.name}: weights of routes: {', '.join(route_weights(item))}"
+        yield _weights_of(item)
 
 
 def _hashed(observation: Observation, client: Cluster) -> Iterator[str]:
@@ -172,8 +172,12 @@ def seldom_asked(observation: Observation, client: Cluster, count: int) -> str:
             weights = [weight for _, weight in destinations]
             least = min(weights) / (sum(weights) or 1)
             if (1 - least) ** count > COVERAGE_FALSE_ALARM:
-                return f"{item.kind} {item.namespace}/{item.name}: weights of routes: {', '.join(route_weights(item))}"
+                return _weights_of(item)
     return next(_hashed(observation, client), "")
+
+
+def _weights_of(item: ConfigObject) -> str:
+    return f"{item.kind} {item.namespace}/{item.name}: weights of routes: {', '.join(route_weights(item))}"
 
 
 def route_weights(item: ConfigObject) -> tuple[str, ...]:

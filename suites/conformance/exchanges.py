@@ -76,19 +76,19 @@ def expect_answer(evidence: Evidence, exchange: Exchange, answers: dict[str, int
 
 
 def expect(evidence: Evidence, exchange: Exchange, holds: bool, field: str, expected: str) -> None:
-    """Whether requests came to what they must; what they came to is said as `told`."""
+    """Whether requests came to what they must; what they came to is said `in_words`."""
     evidence.expect(
         holds,
         cluster=exchange.source,
         object=f"{exchange.pod} → {exchange.url}",
         field=field,
         expected=expected,
-        found=told(exchange),
+        found=in_words(exchange),
         timed=exchange.result is ProbeResult.TIMEOUT,
     )
 
 
-def told(exchange: Exchange) -> str:
+def in_words(exchange: Exchange) -> str:
     """What requests came to, in words."""
     status = f" with status {exchange.status}" if exchange.status else ""
     answers = "".join(f", {count} × {version}" for version, count in exchange.answers.items())

@@ -9,7 +9,7 @@ from harness.model import expectations
 from harness.model.experiment import Exchange, Policy
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
-from suites.conformance.exchanges import between, expect, made, pairs, sent, told
+from suites.conformance.exchanges import between, expect, in_words, made, pairs, sent
 
 OK, FORBIDDEN = 200, 403
 
@@ -140,7 +140,7 @@ def _controlled(evidence: Evidence, control: Iterable[Exchange], exchange: Excha
     ]
     answered = bool(same) and all(other.result is ProbeResult.ANSWERED and other.status == OK for other in same)
     if not answered:
-        found = told(same[0]) if same else "not sent"
+        found = in_words(same[0]) if same else "not sent"
         evidence.blocked("its positive control", f"{exchange.source} → {exchange.url} without the policy: {found}")
     return answered and sent(evidence, exchange)
 

@@ -1,20 +1,23 @@
 """What detectors have in common: evidence in a few lines, and what may be looked at. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import chain, islice
+from typing import TypeVar
 
 from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.model.topology import Cluster
-from harness.model.traffic import Probe
+from harness.model.traffic import Probe, ProbeKind, ProbeResult
 
 LINES = 6
 CRASHED = "CrashLoopBackOff"
 MOST_LOGGED = 3
 """Of those, at most so many of one workload's logs."""
 WIDTH = 240
+SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
+Key = TypeVar("Key", bound=Hashable)
 IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"})
 
 
@@ -27,6 +30,15 @@ def few(*lines: Iterable[str]) -> tuple[str, ...]:
 def attempt(probe: Probe) -> str:
     """What was tried, and how it ended."""
     return f"{probe.source} → {probe.address}:{probe.port}: {probe.result} {probe.detail}"
+
+
+def silent(observation: Observation, kind: ProbeKind, by: Callable[[Probe], Key]) -> dict[Key, list[Probe]]:
+    """The probes of a kind that the mesh did not answer, grouped."""
+    found: dict[Key, list[Probe]] = {}
+    for probe in observation.probes:
+        if probe.kind is kind and probe.result in SILENT:
+            found.setdefault(by(probe), []).append(probe)
+    return found
 
 
 def was_read(observed: ClusterObservation, *subjects: Subject) -> bool:

@@ -10,6 +10,7 @@ from harness.judge.diagnose.facts import (
     network_label,
     read,
     requests_logged,
+    silent,
 )
 from harness.judge.diagnose.gateways import install, named
 from harness.judge.diagnose.graph import Layer
@@ -23,7 +24,6 @@ from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 
 CLOUD_PROVIDER_KIND = "cloud-provider-kind"
-SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
 
 
 @cause("gateway-no-address", Layer.GATEWAYS, "GW-ADDRESS")
@@ -126,11 +126,7 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
     policy or a load balancer that does not pass this port. 15443 carries services, 15012 configuration and
     certificates, 15017 injection.
     """
-    silent: dict[tuple[str, int], list[Probe]] = {}
-    for probe in observation.probes:
-        if probe.kind is ProbeKind.TCP and probe.result in SILENT:
-            silent.setdefault((probe.target, probe.port), []).append(probe)
-    for (target, port), probes in silent.items():
+    for (target, port), probes in silent(observation, ProbeKind.TCP, lambda probe: (probe.target, probe.port)).items():
         if port not in _needed(observation, observation.topology[target]):
             continue
         observed, first = observation[target], probes[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.judge.diagnose.facts import few, known_endpoints, network_label, read, values
+from harness.judge.diagnose.facts import few, known_endpoints, network_label, read, silent, values
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, restart, set_value
@@ -10,10 +10,13 @@ from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
-from harness.model.traffic import Probe, ProbeKind, ProbeResult
+from harness.model.traffic import Probe, ProbeKind
 
 OK = 200
-SILENT = frozenset({ProbeResult.REFUSED, ProbeResult.TIMEOUT, ProbeResult.UNREACHABLE})
+
+
+def _pair(probe: Probe) -> tuple[str, str]:
+    return probe.source, probe.target
 
 
 def _labelled(
@@ -65,10 +68,10 @@ def network_same_name(observation: Observation) -> Iterator[Found]:
 
 def _named_alike(observation: Observation) -> Iterator[Found]:
     """Clusters of one network by its name that have gateways between them, and whose pods do not reach each other."""
-    silent = {(p.source, p.target) for p in observation.probes if p.kind is ProbeKind.POD_ROUTE and p.result in SILENT}
-    for source, target in sorted(silent):
+    unreached = silent(observation, ProbeKind.POD_ROUTE, _pair)
+    for source, target in sorted(unreached):
         there = observation[target]
-        if (target, source) in silent and source > target:
+        if (target, source) in unreached and source > target:
             continue  # once for both directions
         if all(gateways.labelled(observation[name]) for name in (source, target)):
             name = observation.topology[target].network
@@ -142,11 +145,10 @@ def packets_lost(observation: Observation) -> Iterator[Found]:
     smaller packets than the pods' interfaces send, and the ICMP message that says so is filtered; or something on the
     way inspects what passes and holds it. TLS handshakes hang, which looks as if gateways or pods did not answer.
     """
-    lost: dict[tuple[str, str], list[Probe]] = {}
-    for probe in observation.probes:
-        if probe.kind is ProbeKind.PACKETS and probe.status == OK and probe.result in SILENT:
-            lost.setdefault((probe.source, probe.target), []).append(probe)
-    for (source, target), probes in lost.items():
+    for (source, target), tried in silent(observation, ProbeKind.PACKETS, _pair).items():
+        probes = [probe for probe in tried if probe.status == OK]
+        if not probes:
+            continue
         first, here = probes[0], observation[source]
         yield Found(
             cluster=source,
@@ -172,11 +174,7 @@ def no_route(observation: Observation) -> Iterator[Found]:
     On a single network endpoints are pod addresses: without routes between the clusters' pod ranges, or with a firewall
     between, every request across fails.
     """
-    silent: dict[tuple[str, str], list[Probe]] = {}
-    for probe in observation.probes:
-        if probe.kind is ProbeKind.POD_ROUTE and probe.result in SILENT:
-            silent.setdefault((probe.source, probe.target), []).append(probe)
-    for (source, target), probes in silent.items():
+    for (source, target), probes in silent(observation, ProbeKind.POD_ROUTE, _pair).items():
         first, there = probes[0], observation[target]
         routes = [
             f"ip route add {cidr} via {node.addresses[0]}"

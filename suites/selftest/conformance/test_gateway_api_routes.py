@@ -4,20 +4,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.judgement import Verdict
 from harness.model.observation import Observation
 from harness.model.traffic import Sequence
 from harness.proof.faults.edit import with_config
-from suites.catalogue import catalogue
 from suites.selftest.model.test_policies import policy
+from suites.selftest.support.breakage import judged
 
 SEVERAL = "multi-primary-multi-network"
-
-
-def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
-    """One requirement."""
-    return judge(catalogue()[id], observation)
 
 
 def _skewed(sequence: Sequence) -> Sequence:

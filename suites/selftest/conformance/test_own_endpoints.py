@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.judgement import Verdict
 from harness.model.cluster import ClusterObservation, Service
 from harness.model.observation import Observation, load
 from harness.model.proxy import EndpointSet, ProxyEndpoint
-from suites.catalogue import catalogue
-from suites.selftest.support.breakage import edit, on
+from suites.selftest.support.breakage import edit, judged, on
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "meshes" / "own-service.json.gz"
 CLIENT = "productpage"
@@ -28,11 +26,6 @@ def _recorded() -> Observation:
 def seen() -> Observation:
     """The recording."""
     return _recorded()
-
-
-def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
-    """One requirement."""
-    return judge(catalogue()[id], observation)
 
 
 def _endpoints(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.judge.judgement import Judgement, Verdict
+from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
 from harness.kube.api import ExecResult
 from harness.model import client_endpoints
@@ -21,7 +21,7 @@ from harness.model.service import (
 from harness.model.traffic import HostStats
 from harness.observe.service_traffic import http_requests, tcp_requests, wget_request
 from suites.catalogue import catalogue
-from suites.selftest.support.breakage import on
+from suites.selftest.support.breakage import judged, on
 from suites.selftest.support.foreign import foreign
 
 SERVICE = OwnService(name="helloworld", namespace="sample", port=5000, path="/hello")
@@ -55,11 +55,6 @@ def seen(good_observations: Mapping[str, Observation]) -> Observation:
         )
     sent = ServiceTraffic(protocol=ServiceProtocol.HTTP, cap=COUNT, sequences=tuple(sequences))
     return base.model_copy(update={"service_traffic": sent})
-
-
-def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
-    """One requirement."""
-    return judge(catalogue()[id], observation)
 
 
 def _first(observation: Observation, **fields: object) -> Observation:

@@ -4,24 +4,17 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.judgement import Verdict
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Convergence, PeerIdentity, Request, Traffic
 from harness.proof.faults import configuration, effects, requests
 from harness.proof.faults.edit import edit, on, services, with_config, with_mesh
-from suites.catalogue import catalogue
 from suites.selftest.model.test_clients import called
 from suites.selftest.model.test_policies import INGRESS, policy
-from suites.selftest.support.breakage import first, last
+from suites.selftest.support.breakage import first, judged, last
 
 SEVERAL = "multi-primary-multi-network"
-
-
-def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
-    """One requirement."""
-    return judge(catalogue()[id], observation)
 
 
 def _traffic(observation: Observation, **fields: object) -> Observation:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.judge.judgement import Verdict
+from harness.judge.judgement import Judgement, Verdict
 from harness.judge.requirement import judge
 from harness.model import expectations
 from harness.model.base import Model
@@ -51,6 +51,11 @@ def verdicts(observation: Observation) -> dict[str, Verdict]:
     """The verdict on every requirement that applies."""
     applicable = [row for row in catalogue().values() if row.applies_to(observation.topology)]
     return {row.id: judge(row, observation).verdict for row in applicable}
+
+
+def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word
+    """What one requirement comes to."""
+    return judge(catalogue()[id], observation)
 
 
 def check(breakage: Breakage, observations: Iterable[Observation]) -> None:
