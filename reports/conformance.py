@@ -89,7 +89,9 @@ def result_of(judgements: Iterable[tuple[Level, Verdict]], fail_on: FailOn = "mu
     judged = [(level, verdict) for level, verdict in judgements if verdict not in NOT_JUDGED]
     verdicts = {verdict for _, verdict in judged}
     binding = {verdict for level, verdict in judged if level in BINDING[fail_on]} or verdicts
-    if binding & {Verdict.FAIL, Verdict.BLOCKED}:
+    # Without any failure it is something unknown that blocks.
+    broken = Verdict.FAIL in verdicts or Verdict.UNKNOWN not in verdicts
+    if Verdict.FAIL in binding or (Verdict.BLOCKED in binding and broken):
         return Result.NOT_CONFORMANT
     if Verdict.UNKNOWN in verdicts:
         return Result.UNKNOWN
@@ -177,9 +179,15 @@ def _topology(result: TopologyResult, fail_on: FailOn) -> TopologyReport:
         not_applicable=tuple(NotApplicable(requirement=each, reason=reason) for each, reason in result.not_applicable),
         deviations=observation.deviations,
         conditions=observation.conditions.summary if observation.conditions else "",
-        strain=observation.conditions.strain if observation.conditions else "",
+        strain=_strain(observation),
         errors=observation.errors,
     )
+
+
+def _strain(observation: Observation) -> str:
+    forming, observing = observation.conditions_of_forming, observation.conditions
+    earlier = f"while the mesh was formed, {forming.strain}" if forming and forming.strain else ""
+    return "; ".join(filter(None, (earlier, observing.strain if observing else "")))
 
 
 def _requirement(judgement: Judgement, causes: Sequence[Cause]) -> RequirementResult:

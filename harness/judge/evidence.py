@@ -1,6 +1,6 @@
 """What a requirement notes while it looks at an observation: facts, findings, and what could not be judged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.judge.judgement import Finding, Reservation, Verdict
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
@@ -15,8 +15,9 @@ class Evidence:
     def __init__(self) -> None:
         self.facts: list[str] = []
         self.findings: list[Finding] = []
-        self._timed: list[Finding] = []
         self.reservations: list[Reservation] = []
+        self._timed: list[Finding] = []
+        self._waited: list[Finding] = []
 
     def fact(self, text: str) -> None:
         """Note something that was examined; also what a pass is made of."""
@@ -32,6 +33,7 @@ class Evidence:
         expected: object,
         found: object,
         timed: bool = False,
+        waited: bool = False,
     ) -> bool:
         """Note a fact where it holds, a finding where it does not; returns whether it holds.
 
@@ -44,6 +46,7 @@ class Evidence:
             found: see `Finding`.
             timed: it rests on time: on a deadline, or on how many requests failed. On an overloaded machine such a
                 finding is unknown.
+            waited: the same of a wait while the mesh was formed.
         """
         name = cluster if isinstance(cluster, str) else cluster.name
         if holds:
@@ -53,14 +56,24 @@ class Evidence:
             finding = Finding(cluster=name, object=object, field=field, expected=str(expected), found=str(found))
             self.findings.append(finding)
             self._timed += [finding] if timed else []
+            self._waited += [finding] if waited else []
         return holds
 
-    def set_aside_timed(self, conditions: Conditions | None) -> None:
-        """Take what rests on time for unknown, where something was too busy to keep a deadline meanwhile."""
-        strain = conditions.strain if conditions and self._timed else ""
-        for finding in self._timed if strain else ():
+    def set_aside_timed(self, observing: Conditions | None, forming: Conditions | None) -> None:
+        """Take what rests on time for unknown, where something was too busy to keep a deadline meanwhile.
+
+        Args:
+            observing: the conditions while the mesh was observed; None where they were not measured.
+            forming: the same while it was formed.
+        """
+        self._set_aside(self._timed, "overloaded", observing)
+        self._set_aside(self._waited, "overloaded while the mesh was formed", forming)
+
+    def _set_aside(self, findings: Sequence[Finding], what: str, conditions: Conditions | None) -> None:
+        strain = conditions.strain if conditions and findings else ""
+        for finding in findings if strain else ():
             self.findings.remove(finding)
-            self.unknown(f"overloaded: {strain}; seen meanwhile: {finding}")
+            self.unknown(f"{what}: {strain}; seen meanwhile: {finding}")
 
     def blocked(self, by: str, reason: str) -> None:
         """It can't be judged because of something else: a requirement's id, or what could not be read."""

@@ -121,7 +121,7 @@ def judge(requirement: Requirement, observation: Observation | None, evidence: E
                 evidence.not_applicable(f"needs {missing}")
             else:
                 requirement.check(observation, evidence)
-                evidence.set_aside_timed(observation.conditions)
+                evidence.set_aside_timed(observation.conditions, observation.conditions_of_forming)
     except Exception as broken:  # noqa: BLE001 - whatever breaks in a check is the suite's failure, not the mesh's
         where = traceback.extract_tb(broken.__traceback__)[-1]
         evidence.unknown(f"{type(broken).__name__}: {broken} ({where.name}, line {where.lineno})")

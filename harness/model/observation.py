@@ -139,6 +139,8 @@ class Observation(Model):
     conditions: Conditions | None = None
     """How busy the machine was and how fast the clusters answered meanwhile; None in observations made before this was
     measured."""
+    conditions_of_forming: Conditions | None = None
+    """The same while the mesh was formed: waits for it rest on that. None where the run has not formed it."""
 
     def __getitem__(self, cluster: Cluster | str) -> ClusterObservation:
         """What was observed of that cluster."""

@@ -25,11 +25,13 @@ from harness.mesh.occupied import require_unoccupied
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import described, resolve
 from harness.mesh.settings import MeshSettings
+from harness.model.conditions import Conditions
 from harness.model.observation import Asked, Observation
 from harness.model.step import Outcome, Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Feature, Topology
 from harness.observe import observe
+from harness.observe.conditions import ConditionsMeter
 from harness.runs.environment import Provisions
 from harness.runs.options import Options
 from harness.runs.patience import Patience
@@ -95,9 +97,10 @@ class MeshRun:
                 routes.add(group, self.log)
             mesh = self._mesh(kubes)
             self.patience.await_calm(self.log, Phase.MESH)
-            procedure.form(mesh, certificates)
+            with ConditionsMeter(kubes, lambda _: None, self.site.balancer is not None) as meter:
+                procedure.form(mesh, certificates)
             self.patience.await_calm(self.log, Phase.OBSERVE)
-            yield FormedMesh(self, mesh.restarted(self.log), certificates, before)
+            yield FormedMesh(self, mesh.restarted(self.log), certificates, before, meter.conditions)
         finally:
             if not self.options.keep:
                 self._removed(kubes, before)
@@ -204,6 +207,8 @@ class FormedMesh:
     certificates: Pki
     before: Mapping[str, Inventory]
     """Of every cluster, from before the mesh."""
+    conditions: Conditions
+    """Those under which it was formed."""
 
     def observed(
         self, log: StepLog, *, requests: int | None = None, send: bool | Callable[[Observation], bool] = True
@@ -231,7 +236,7 @@ class FormedMesh:
             timeout_scale=run.options.timeout_scale,
         )
         said = run.site.balancer.complaints() if run.site.balancer else ()
-        return observation.model_copy(update={"load_balancer_log": said})
+        return observation.model_copy(update={"load_balancer_log": said, "conditions_of_forming": self.conditions})
 
     def deploy_experiments(self, log: StepLog) -> None:
         """Deploy what experiments need, for they take it away at their end."""

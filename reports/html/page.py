@@ -78,7 +78,8 @@ class TopologyView:
     clients: tuple[traffic.ClientView, ...]
     authorities: tuple[certificates.ClusterTree, ...]
     timeline: timeline.Timeline | None
-    conditions: tuple[conditions_chart.Curve, ...]
+    conditions: tuple[tuple[str, tuple[conditions_chart.Curve, ...]], ...]
+    """What was done meanwhile, and what was measured; empty where nothing was."""
 
 
 def render(report: ConformanceReport, results: Sequence[TopologyResult], run: RunInfo) -> str:
@@ -153,7 +154,10 @@ def _topology(number: int, report: TopologyReport, result: TopologyResult, run: 
         clients=traffic.clients(result.observation),
         authorities=certificates.trees(result.observation),
         timeline=timeline.lay_out(result.observation),
-        conditions=conditions_chart.curves(result.observation.conditions),
+        conditions=(
+            ("formed", conditions_chart.curves(result.observation.conditions_of_forming)),
+            ("observed", conditions_chart.curves(result.observation.conditions)),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from harness.model import admission, certificate_paths, expectations, revisions
 from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
+from harness.model.starting_pods import only_starting
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
 from suites.conformance.common import running_control_planes
@@ -77,8 +78,10 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
             for name in (name for name in bare if name not in hosts):
                 evidence.fact(f"{cluster.name}: node {name} has no CNI plugin, and no pod of the sample")
             bare = [name for name in bare if name in hosts]
+        plugin = [pod for pod in observed.pods if pod.labels.get("k8s-app") == "istio-cni-node"]
         evidence.expect(
             bool(covered) and not bare,
+            waited=only_starting(plugin),
             cluster=cluster,
             object="DaemonSet istio-cni-node",
             field="nodes with a ready pod",
@@ -181,7 +184,7 @@ def _judge_wait(observation: Observation, evidence: Evidence, cluster: Cluster, 
             cluster=cluster,
             object="control plane",
             field="time to ready",
-            timed=True,
+            waited=True,
             expected=f"at most {READY_WITHIN:.0f} s",
             found=f"{wait.seconds:.1f} s" + (f": {wait.detail}" if wait.outcome is Outcome.FAILED else ""),
         )
@@ -213,11 +216,13 @@ def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str
 
 
 def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
-    deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observation[cluster]))
+    observed = observation[cluster]
+    deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observed))
     conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
     ready = any(workload.available for workload in deployments)
     return evidence.expect(
         ready,
+        waited=only_starting(expectations.istiod_pods(observed)),
         cluster=cluster,
         object=f"Deployment {deployments[0].namespace}/{deployments[0].name}" if deployments else "Deployment istiod",
         field="condition",

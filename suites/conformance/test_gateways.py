@@ -7,6 +7,7 @@ from harness.model import ca, certificate_paths, expectations, gateways, request
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
+from harness.model.starting_pods import behind, only_starting
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from suites.conformance.common import answered, cover, outcome, timed_out
@@ -29,6 +30,7 @@ def test_gw_available(observation: Observation, evidence: Evidence) -> None:
             workload = gateways.workload(observed, service)
             evidence.expect(
                 gateways.is_available(observed, service),
+                waited=only_starting(gateways.pods(observed, service) if service else behind(observed, workload)),
                 cluster=cluster,
                 object=object_of(observation, workload.kind if workload else "Deployment", workload or service),
                 field="condition",

@@ -7,6 +7,7 @@ from harness.model import clients, expectations, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
+from harness.model.starting_pods import behind, only_starting
 from harness.model.topology import Cluster
 
 AREA = "workloads"
@@ -36,9 +37,9 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
         own = f"{expectations.HELLOWORLD}-{cluster.version}"
         client = clients.client_app(observed, observation.asked)
         there = clients.client_available(observation, cluster)
-        _judge_available(evidence, cluster, f"{sample}/{own}", observed.workload(sample, own))
+        _judge_available(evidence, observed, f"{sample}/{own}", observed.workload(sample, own))
         _judge_available(
-            evidence, cluster, f"{sample}/{client}", clients.client_workload(observed, observation.asked), also=there
+            evidence, observed, f"{sample}/{client}", clients.client_workload(observed, observation.asked), also=there
         )
         others = [
             workload.name
@@ -59,13 +60,14 @@ def test_wl_placed(observation: Observation, evidence: Evidence) -> None:
 
 
 def _judge_available(
-    evidence: Evidence, cluster: Cluster, name: str, workload: Workload | None, *, also: bool = False
+    evidence: Evidence, observed: ClusterObservation, name: str, workload: Workload | None, *, also: bool = False
 ) -> None:
     available = also or bool(workload and workload.available)
     reasons = "; ".join(f"{c.type}={c.status} {c.reason}" for c in workload.conditions) if workload else ""
     evidence.expect(
         available,
-        cluster=cluster,
+        waited=only_starting(behind(observed, workload)),
+        cluster=observed,
         object=f"Deployment {name}",
         field="condition",
         expected="Available",
@@ -137,7 +139,13 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
     if sidecar is None or not sidecar.ready:
         found = "no sidecar" if sidecar is None else f"{sidecar.state} {sidecar.reason} {sidecar.message}".strip()
         evidence.expect(
-            False, cluster=cluster, object=name, field="sidecar", expected="ready", found=found or "not ready"
+            False,
+            waited=sidecar is not None and only_starting([pod]),
+            cluster=cluster,
+            object=name,
+            field="sidecar",
+            expected="ready",
+            found=found or "not ready",
         )
     if sidecar is None:
         return

@@ -8,6 +8,7 @@ import pytest
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Judgement, Level, Verdict
 from harness.judge.requirement import Requirement, judge
+from harness.model.cluster import ClusterObservation
 from harness.model.conditions import BUSY_TASKS, LITTLE_MEMORY, SLOW_ANSWER_SECONDS, Conditions, RoundTrip, RunnerSample
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult
@@ -63,6 +64,52 @@ def test_what_rests_on_time_is_unknown_when_overloaded(good_observations: Mappin
     assert (_judged(busy, True).verdict, _judged(busy, False).verdict) == (Verdict.UNKNOWN, Verdict.FAIL)
     assert "overloaded: 24 runnable tasks" in _judged(busy, True).explanation
     assert "found timeout" in _judged(busy, True).explanation
+
+
+def test_what_rests_on_a_wait_is_unknown_when_the_mesh_was_formed_overloaded(
+    good_observations: Mapping[str, Observation],
+) -> None:
+    """The conditions while it was observed say nothing about a wait that was over by then."""
+
+    def check(_: Observation, evidence: Evidence) -> None:
+        evidence.expect(False, object="o", field="f", expected="ready", found="not yet", waited=True)
+
+    requirement = Requirement("ID", Level.MUST, "area", frozenset(), False, "Title.", check)
+    good, busy = next(iter(good_observations.values())), _conditions(BUSY_TASKS * 3)
+    formed_busy = good.model_copy(update={"conditions": _conditions(1.0), "conditions_of_forming": busy})
+    observed_busy = good.model_copy(update={"conditions": busy, "conditions_of_forming": _conditions(1.0)})
+    assert judge(requirement, formed_busy).verdict is Verdict.UNKNOWN
+    assert "overloaded while the mesh was formed: 24 runnable" in judge(requirement, formed_busy).explanation
+    assert judge(requirement, observed_busy).verdict is Verdict.FAIL
+
+
+def test_pods_that_have_only_started(good_observations: Mapping[str, Observation]) -> None:
+    """Control plane, gateway, CNI plugin and sample: unknown under load; a pod that has failed at something fails."""
+    good = good_observations["multi-primary-multi-network"]
+    busy = good.model_copy(update={"conditions_of_forming": _conditions(BUSY_TASKS)})
+    names = ("CP-READY", "CP-CNI-READY", "GW-AVAILABLE", "WL-PLACED", "WL-INJECTED")
+    for state, reason, verdict in (
+        ("running", "", Verdict.UNKNOWN),
+        ("waiting", "ContainerCreating", Verdict.UNKNOWN),
+        ("waiting", "ImagePullBackOff", Verdict.FAIL),
+    ):
+        unready = busy.model_copy(update={"clusters": tuple(_unready(each, state, reason) for each in busy.clusters)})
+        assert {name: judge(catalogue()[name], unready).verdict for name in names} == dict.fromkeys(names, verdict)
+        calm = unready.model_copy(update={"conditions_of_forming": _conditions(1.0)})
+        assert {judge(catalogue()[name], calm).verdict for name in names} == {Verdict.FAIL}
+
+
+def _unready(cluster: ClusterObservation, state: str, reason: str) -> ClusterObservation:
+    """The cluster with no pod ready, and no workload available."""
+    unready = {"ready": False, "state": state, "reason": reason}
+    pods = tuple(
+        pod.model_copy(
+            update={"ready": False, "containers": tuple(each.model_copy(update=unready) for each in pod.containers)}
+        )
+        for pod in cluster.pods
+    )
+    workloads = tuple(each.model_copy(update={"ready": 0, "conditions": ()}) for each in cluster.workloads)
+    return cluster.model_copy(update={"pods": pods, "workloads": workloads, "proxies": ()})
 
 
 def test_probes_that_ran_out_of_time(good_observations: Mapping[str, Observation]) -> None:

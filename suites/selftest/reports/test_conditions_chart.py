@@ -72,9 +72,12 @@ def test_what_the_kernel_does_not_tell_has_no_curve() -> None:
 
 
 def test_the_page_has_the_chart_and_its_numbers(good_observations: Mapping[str, Observation]) -> None:
-    observation = good_observations[NAME].model_copy(update={"conditions": _conditions()})
+    observation = good_observations[NAME].model_copy(
+        update={"conditions": _conditions(), "conditions_of_forming": _conditions()}
+    )
     result = judged(observation)
     text = html.render(conformance.build([result], run_info()), [result], run_info())
+    assert re.findall(r"Conditions while it was (\w+)<", text) == ["formed", "observed"]
     section = re.search(r'<details class="conditions".*?</details>', text, re.DOTALL)
     assert section
     assert section[0].count('<svg class="course"') == section[0].count('aria-hidden="true"') == 3

@@ -54,6 +54,8 @@ def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
         ([(M, PASS), (S, BLOCKED)], GOOD, BAD, BAD),
         ([(M, PASS), (E, FAIL)], GOOD, GOOD, BAD),
         ([(M, UNKNOWN)], UNSURE, UNSURE, UNSURE),
+        ([(M, UNKNOWN), (M, BLOCKED)], UNSURE, UNSURE, UNSURE),
+        ([(M, UNKNOWN), (M, BLOCKED), (S, FAIL)], BAD, BAD, BAD),
         ([(M, PASS), (E, UNKNOWN)], UNSURE, UNSURE, UNSURE),
         ([(M, FAIL), (S, UNKNOWN)], BAD, BAD, BAD),
         ([(S, FAIL), (M, UNKNOWN)], UNSURE, BAD, BAD),
