@@ -10,8 +10,8 @@ from urllib3.exceptions import HTTPError
 from harness.base.command import CommandError, run
 from harness.base.errors import StepError, UserError
 from harness.base.parallel import in_parallel
-from harness.clusters import containers, ranges
-from harness.clusters.kind_config import explain, kind_config
+from harness.clusters import containers, node_network, ranges
+from harness.clusters.kind_config import CONTROL_PLANE, explain, kind_config
 from harness.clusters.leftovers import remove_clusters
 from harness.clusters.run_record import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
 from harness.kube.access import ClusterAccess
@@ -37,6 +37,8 @@ class Nodes:
     """Node image; empty for the one that kind publishes with its release."""
     own_network: bool = False
     """The image sets up its pod network itself, instead of kind."""
+    count: int = 1
+    """Of each cluster."""
     hosts_toml: str = ""
     """containerd's configuration of where images come from; empty for each image's own registry."""
 
@@ -49,7 +51,7 @@ def nodes_of(images: LocalImages | None) -> Nodes:
 
 
 def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
-    """Make clusters of one node each; all of them or none.
+    """Make clusters; all of them or none.
 
     Their names carry the run's id, their address ranges are used by no other cluster of this machine, their API
     servers listen on 127.0.0.1 at ports that kind chooses, and their kubeconfigs are files of the run.
@@ -64,7 +66,7 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
         UserError: a cluster could not be made; those that were are gone again.
     """
     _names_free(run, names)
-    reserved = reserve(run, tuple(names), nodes.image, _taken())
+    reserved = reserve(run, tuple(names), nodes.image, _taken(), nodes.count)
     mounts = _write_hosts(run, nodes)
     try:
         return tuple(in_parallel(lambda cluster: _create(cluster, run, nodes, mounts, log), reserved))
@@ -110,7 +112,7 @@ def fits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balancer: s
     """
     return (
         tuple(cluster.name for cluster in record.clusters) == tuple(names)
-        and record.node_image == nodes.image
+        and (record.node_image, record.nodes) == (nodes.image, nodes.count)
         and load_balancer in ("auto", record.load_balancer)
     )
 
@@ -138,6 +140,11 @@ def unchanged(cluster: ClusterRecord, addresses: dict[str, str]) -> str:
     return ""
 
 
+def control_plane_first(nodes: Sequence[str]) -> tuple[str, ...]:
+    """Names of a cluster's node containers, in the order in which they were made: pure."""
+    return tuple(sorted(nodes, key=lambda name: (not name.endswith(f"-{CONTROL_PLANE}"), len(name), name)))
+
+
 def access_of(cluster: ClusterRecord, run: Run) -> ClusterAccess:
     """How a cluster of the run's record is reached."""
     return ClusterAccess(
@@ -158,13 +165,14 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
     kubeconfig = kubeconfig_path(cluster, own)
     command = [nodes.kind, "create", "cluster", "--name", cluster.kind_name, "--kubeconfig", kubeconfig]
     command += ["--config", "-", *(("--image", nodes.image) if nodes.image else ())]
-    config = kind_config(cluster, own_network=nodes.own_network, hosts_directory=hosts)
+    config = kind_config(cluster, own_network=nodes.own_network, hosts_directory=hosts, nodes=nodes.count)
     with log.step(Phase.CLUSTERS, "Create the cluster", cluster.name) as step:
         step.waiting("kind create cluster")
         try:
             run(command, input=config, env=containers.environment_of_kind(), timeout=CREATE_SECONDS)
             kubeconfig.chmod(0o600)
-            addresses = containers.running_addresses(containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name))
+            found = containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name)
+            addresses = containers.running_addresses(control_plane_first(found))
         except CommandError as failed:
             raise _creation_failed(cluster, failed) from None
         if not (addresses and all(addresses.values())):
@@ -175,8 +183,11 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
             )
         update_cluster(own, cluster.name, addresses=addresses)
         access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
+        if nodes.own_network and nodes.count > 1:
+            node_network.connect(access, READY_SECONDS, step)
         _wait_until_ready(access, step, READY_SECONDS)
-        step.note(f"{cluster.kind_name}, API server {access.peer_server}, pods {cluster.pods}")
+        size = f"{len(addresses)} nodes, " if len(addresses) > 1 else ""
+        step.note(f"{cluster.kind_name}, {size}API server {access.peer_server}, pods {cluster.pods}")
         return access
 
 
@@ -219,7 +230,7 @@ def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float) -> 
 def _names_free(own: Run, names: Sequence[str]) -> None:
     there = containers.names()
     for name in (kind_name(own.id, name) for name in names):
-        if f"{name}-control-plane" in there:
+        if f"{name}-{CONTROL_PLANE}" in there:
             raise UserError(
                 f"The name {name} is taken.",
                 "a kind cluster of that name exists, and this run has not made it",

@@ -8,6 +8,9 @@ import yaml
 from harness.clusters.run_record import ClusterRecord
 from harness.kube.api import Object
 
+CONTROL_PLANE = "control-plane"
+"""kind's name for the role; the name of the node's container ends with it."""
+
 
 def _arguments(**values: str) -> Object:
     return {"extraArgs": [{"name": name.replace("_", "-"), "value": value} for name, value in values.items()]}
@@ -24,15 +27,24 @@ _FAST_START: Object = {
 manager is not slowed down by its own limit on requests; and what etcd stores need not outlive the machine."""
 
 
-def kind_config(cluster: ClusterRecord, *, own_network: bool, hosts_directory: Path | None) -> str:
+_TAKES_PODS: Object = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "InitConfiguration",
+    "nodeRegistration": {"taints": []},
+}
+"""kind leaves the control plane's node to pods where it is the only one."""
+
+
+def kind_config(cluster: ClusterRecord, *, own_network: bool, hosts_directory: Path | None, nodes: int = 1) -> str:
     """The configuration of one cluster for kind (kind.x-k8s.io/v1alpha4): pure.
 
     Args:
         cluster: its name and ranges.
         own_network: the node image sets up its pod network itself.
         hosts_directory: directory of this machine for /etc/containerd/certs.d, if any.
+        nodes: how many. All take pods; with several the cluster is a region, and each of them a zone.
     """
-    node: Object = {"role": "control-plane"}
+    node: Object = {}
     if hosts_directory:
         mount = {"hostPath": str(hosts_directory), "containerPath": "/etc/containerd/certs.d", "readOnly": True}
         node["extraMounts"] = [mount]
@@ -48,10 +60,20 @@ def kind_config(cluster: ClusterRecord, *, own_network: bool, hosts_directory: P
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "networking": networking,
-        "nodes": [node],
-        "kubeadmConfigPatches": [yaml.safe_dump(_FAST_START, sort_keys=False)],
+        "nodes": [
+            {"role": "worker" if number else CONTROL_PLANE, **node, **(_place(cluster, number) if nodes > 1 else {})}
+            for number in range(nodes)
+        ],
+        "kubeadmConfigPatches": [
+            yaml.safe_dump(patch, sort_keys=False) for patch in (_FAST_START, *([_TAKES_PODS] if nodes > 1 else []))
+        ],
     }
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _place(cluster: ClusterRecord, number: int) -> Object:
+    region, zone = cluster.name, f"{cluster.name}-{number + 1}"
+    return {"labels": {"topology.kubernetes.io/region": region, "topology.kubernetes.io/zone": zone}}
 
 
 CAUSES = (

@@ -1,6 +1,7 @@
 """Finds what runs left on this machine, and removes exactly that."""
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,7 +45,7 @@ def unrecorded() -> tuple[str, ...]:
     """Clusters of kind that are named like the suite's but that no record of this user knows; never removed by it."""
     known = {cluster.kind_name for record in records() for cluster in record.clusters}
     nodes = containers.labelled(containers.CLUSTER_LABEL)
-    clusters = {name.removesuffix("-control-plane") for name in nodes if name.startswith(f"{PREFIX}-")}
+    clusters = {re.sub(r"-(control-plane|worker\d*)$", "", name) for name in nodes if name.startswith(f"{PREFIX}-")}
     return tuple(sorted(clusters - known))
 
 

@@ -14,9 +14,10 @@ from harness.machine.engine import engine_version
 
 GIBIBYTES_A_CLUSTER = 1.2
 """Memory of a one-node cluster with its part of the mesh and the sample."""
+GIBIBYTES_A_FURTHER_NODE = 0.4
 DISK_A_CLUSTER = 1.5
 """GiB that a running cluster adds to the engine's directory."""
-INOTIFY_INSTANCES_A_CLUSTER = 30
+INOTIFY_INSTANCES_A_NODE = 30
 """Of root's: systemd, containerd, the kubelet and Kubernetes' components. Short of them a node's kubelet ends."""
 
 
@@ -40,6 +41,8 @@ class Needs:
 
     clusters: int
     """To be made; 0 when they are there."""
+    nodes: int = 1
+    """Of each cluster."""
     tools: tuple[str, ...] = ()
     """Programs that must be on PATH."""
     names: tuple[str, ...] = ()
@@ -84,9 +87,9 @@ def judge(needs: Needs, machine: Machine) -> tuple[Check, ...]:
     found = [_tool(name, name in machine.tools) for name in needs.tools]
     if needs.clusters:
         found.append(_engine(machine.engine))
-        found.append(_memory(needs.clusters, machine.memory))
+        found.append(_memory(needs, machine.memory))
         found.append(_disk(needs.clusters, machine.disk, machine.disk_path))
-        found.append(_inotify(needs.clusters, machine.inotify_limit, machine.inotify_used))
+        found.append(_inotify(needs.clusters * needs.nodes, machine.inotify_limit, machine.inotify_used))
     found += [_name(name, name in machine.containers) for name in needs.names]
     found += [_port(port, port in machine.busy_ports) for port in needs.ports]
     return tuple(found)
@@ -101,15 +104,15 @@ def _engine(version: str | None) -> Check:
     return Check("container engine", version or "none answers", None if version else problem)
 
 
-def _memory(clusters: int, available: float | None) -> Check:
-    needed = clusters * GIBIBYTES_A_CLUSTER
+def _memory(needs: Needs, available: float | None) -> Check:
+    needed = needs.clusters * (GIBIBYTES_A_CLUSTER + (needs.nodes - 1) * GIBIBYTES_A_FURTHER_NODE)
     if available is None:
         return Check("memory", f"can't be told; {needed:.1f} GiB are needed")
     missing = needed - available
     problem = UserError(
-        f"There is not enough memory for {clusters} clusters.",
+        f"There is not enough memory for {needs.clusters} clusters.",
         f"they need {needed:.1f} GiB, {available:.1f} GiB are available: {missing:.1f} GiB are missing",
-        "end other programs, remove clusters of earlier runs (make clean), or ask for fewer with --clusters",
+        "end other programs, remove clusters of earlier runs (make clean), or ask for fewer with --clusters or --nodes",
     )
     return Check("memory", f"{available:.1f} GiB of {needed:.1f} needed", problem if missing > 0 else None)
 
@@ -126,13 +129,13 @@ def _disk(clusters: int, free: float | None, path: str) -> Check:
     return Check("disk", f"{free:.1f} GiB of {needed:.1f} needed", problem if free < needed else None)
 
 
-def _inotify(clusters: int, limit: int | None, used: int) -> Check:
-    needed = clusters * INOTIFY_INSTANCES_A_CLUSTER
+def _inotify(nodes: int, limit: int | None, used: int) -> Check:
+    needed = nodes * INOTIFY_INSTANCES_A_NODE
     if limit is None:
         return Check("inotify instances", "can't be told")
     problem = UserError(
-        f"The kernel grants too few inotify instances for {clusters} clusters.",
-        f"their nodes need about {needed}, fs.inotify.max_user_instances is {limit}, and {used} are in use",
+        f"The kernel grants too few inotify instances for {nodes} nodes.",
+        f"they need about {needed}, fs.inotify.max_user_instances is {limit}, and {used} are in use",
         f"sysctl fs.inotify.max_user_instances={max(512, used + needed)}",
     )
     return Check("inotify instances", f"{limit - used} of {needed} needed", problem if limit - used < needed else None)

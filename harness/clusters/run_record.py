@@ -53,6 +53,8 @@ class RunRecord(Model):
     kept: bool = False
     """Kept on purpose: no leftover, and to be taken by --reuse."""
     node_image: str = ""
+    nodes: int = 1
+    """Of each cluster."""
     load_balancer: str = ""
     clusters: tuple[ClusterRecord, ...] = ()
 
@@ -177,7 +179,9 @@ def kind_name(run_id: str, name: str) -> str:
     return f"{PREFIX}-{run_id}-{name}"
 
 
-def reserve(run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str, ...]) -> tuple[ClusterRecord, ...]:
+def reserve(
+    run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str, ...], nodes: int = 1
+) -> tuple[ClusterRecord, ...]:
     """Write clusters into a run's record, with address ranges that no other run has.
 
     Args:
@@ -185,6 +189,7 @@ def reserve(run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str,
         names: the topology's names.
         node_image: what their nodes are made of.
         taken: subnets that are used on this machine by others than runs of the suite.
+        nodes: how many each of them has.
 
     Raises:
         UserError: no ranges are free.
@@ -199,7 +204,9 @@ def reserve(run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str,
             ClusterRecord(name=name, kind_name=kind_name(run.id, name), pods=own.pods, services=own.services)
             for name, own in zip(names, found, strict=True)
         ]
-        return record.model_copy(update={"clusters": (*record.clusters, *made), "node_image": node_image})
+        return record.model_copy(
+            update={"clusters": (*record.clusters, *made), "node_image": node_image, "nodes": nodes}
+        )
 
     return tuple(cluster for cluster in run.update(change).clusters if cluster.name in names)
 

@@ -106,11 +106,11 @@ def needs(options: Options, source: Images) -> preflight.Needs:
         return preflight.Needs(clusters=0)
     clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
     if source != "registry":  # programs come with the images
-        return preflight.Needs(clusters=clusters)
+        return preflight.Needs(clusters, options.nodes)
     tools = ["istioctl", *(() if options.existing else ("kind",))]
     if options.distribution.needs_helm:
         tools.append("helm")
-    return preflight.Needs(clusters=clusters, tools=tuple(tools))
+    return preflight.Needs(clusters, options.nodes, tuple(tools))
 
 
 def short(version: str) -> str:

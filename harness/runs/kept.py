@@ -52,7 +52,7 @@ class Kept:
         """The command that forms the mesh again on clusters that the suite made; empty on others."""
         if self.options.existing:
             return ""
-        return _pytest(["--reuse", "--keep"], [*self._topology, *self._common, *self._images])
+        return _pytest(["--reuse", "--keep"], [*self._topology, *self._nodes, *self._common, *self._images])
 
     @property
     def _common(self) -> list[tuple[str, str]]:
@@ -62,6 +62,10 @@ class Kept:
         if name != "istio":
             found.append(("distribution", name if name in profile.built_in() else "FILE"))
         return found
+
+    @property
+    def _nodes(self) -> list[tuple[str, str]]:
+        return [("nodes", str(self.options.nodes))] if self.options.nodes > 1 else []
 
     @property
     def _images(self) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness.base.cache import in_use
@@ -185,7 +186,7 @@ class Lab:
         return Site(self._run, accesses, None)
 
     def _made(self, names: tuple[str, ...], log: StepLog) -> Site:
-        nodes = self._provided.nodes
+        nodes = replace(self._provided.nodes, count=self._options.nodes)
         if found := leftovers.leftovers():
             with log.step(Phase.ENVIRONMENT, "Look for what earlier runs left") as step:
                 step.skip("; ".join(map(str, found)) + ": remove it with make clean")

@@ -23,6 +23,12 @@ def require_consistent(given: AllOptions, catalogue: Mapping[str, Requirement]) 
             "--reuse takes kind clusters that an earlier run kept, --contexts names clusters that exist anyway",
             "leave one of them out",
         )
+    if given.contexts and is_set(given, "nodes"):
+        raise UserError(
+            "--nodes and --contexts exclude each other.",
+            "--nodes says how many nodes a new kind cluster has, --contexts names clusters that exist",
+            "leave one of them out",
+        )
     _require_verify_only(given)
     _require_found_mesh(given)
     _require_resilience(given)

@@ -131,6 +131,15 @@ class ClusterOptions:
             page="disconnected.md",
         ),
     ]
+    nodes: Annotated[
+        int,
+        Option(
+            "nodes of each kind cluster; all of them take pods, the first is the control plane",
+            values.whole(1),
+            default="1",
+            values="N",
+        ),
+    ]
     node_image: Annotated[
         str, Option("node image of kind clusters; default the one that kind publishes", values.text, values="IMAGE")
     ]

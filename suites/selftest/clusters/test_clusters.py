@@ -7,7 +7,16 @@ import pytest
 import yaml
 
 from harness.base.errors import UserError
-from harness.clusters import cloud_provider_kind, containers, kind, kind_config, metallb, preflight, routes
+from harness.clusters import (
+    cloud_provider_kind,
+    containers,
+    kind,
+    kind_config,
+    metallb,
+    node_network,
+    preflight,
+    routes,
+)
 from harness.clusters.cloud_provider_kind import CloudProviderKind
 from harness.clusters.load_balancer import choose
 from harness.clusters.metallb import MetalLB
@@ -123,6 +132,22 @@ class TestKind:
         config = yaml.safe_load(kind_config.kind_config(EAST, own_network=False, hosts_directory=None))
         assert "disableDefaultCNI" not in config["networking"]
         assert config["nodes"] == [{"role": "control-plane"}]
+        assert [yaml.safe_load(patch)["kind"] for patch in config["kubeadmConfigPatches"]] == ["ClusterConfiguration"]
+
+    def test_several_nodes(self) -> None:
+        """All take pods and find their images; each is a zone of the cluster's region."""
+        text = kind_config.kind_config(EAST, own_network=True, hosts_directory=Path("/run/certs.d"), nodes=3)
+        nodes = yaml.safe_load(text)["nodes"]
+        assert [node["role"] for node in nodes] == ["control-plane", "worker", "worker"]
+        assert all(node["extraMounts"] for node in nodes)
+        assert [node["labels"]["topology.kubernetes.io/zone"] for node in nodes] == ["east-1", "east-2", "east-3"]
+        assert {node["labels"]["topology.kubernetes.io/region"] for node in nodes} == {"east"}
+        assert "taints: []" in text
+
+    def test_order_of_nodes(self) -> None:
+        """The API server's comes first, whatever the engine lists first."""
+        names = ("x-worker2", "x-worker10", "x-worker", "x-control-plane")
+        assert kind.control_plane_first(names) == ("x-control-plane", "x-worker", "x-worker2", "x-worker10")
 
     def test_access(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Other clusters use the node's address; the kubeconfig is the run's."""
@@ -223,6 +248,28 @@ class TestRoutes:
         node = {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.128.0.0/24"}, "status": {}}
         with pytest.raises(UserError, match="The node n of east has no address"):
             routes.route_of("east", node)
+
+
+class TestNodeNetwork:
+    """The pod network between the nodes of one cluster."""
+
+    def test_each_node_has_its_range_and_the_routes_to_the_others(self) -> None:
+        """The configuration is whole when containerd sees it."""
+        nodes = [PodRoute("east", f"n{number}", f"10.128.{number}.0/24", f"172.18.0.{number}") for number in (1, 2, 3)]
+        assert node_network.script(nodes[1], nodes).splitlines() == [
+            'sed "s|@POD_CIDR@|10.128.2.0/24|" /etc/eastwest/cni.conflist >/etc/cni/net.d/10-ptp.conflist.new',
+            "mv /etc/cni/net.d/10-ptp.conflist.new /etc/cni/net.d/10-ptp.conflist",
+            "ip route replace 10.128.1.0/24 via 172.18.0.1",
+            "ip route replace 10.128.3.0/24 via 172.18.0.3",
+        ]
+
+    def test_what_is_waited_for(self) -> None:
+        """The range comes from the controller manager, the address from the kubelet."""
+        addresses = {"addresses": [{"type": "InternalIP", "address": "172.18.0.4"}]}
+        assert node_network.pending(None) == "it has not registered"
+        assert node_network.pending({}) == "it has no range of pod addresses and no address"
+        assert node_network.pending({"status": addresses}) == "it has no range of pod addresses"
+        assert not node_network.pending({"spec": {"podCIDR": "10.128.0.0/24"}, "status": addresses})
 
 
 MANIFEST = """
@@ -379,6 +426,14 @@ class TestPreflight:
         """More clusters than the memory can hold."""
         (problem,) = preflight.problems(preflight.judge(Needs(clusters=10), Machine(**{**vars(GOOD), "memory": 10.0})))
         assert "2.0 GiB are missing" in problem.why
+
+    def test_more_nodes_need_more(self) -> None:
+        """Memory and inotify instances."""
+        problems = preflight.problems(preflight.judge(Needs(clusters=2, nodes=20), GOOD))
+        assert [problem.what.split(" for ")[0] for problem in problems] == [
+            "There is not enough memory",
+            "The kernel grants too few inotify instances",
+        ]
 
     def test_existing_clusters_need_no_engine(self) -> None:
         """Nothing of this machine is needed."""

@@ -76,7 +76,8 @@ def test_a_killed_process_leaves_a_leftover(engine: dict[str, str]) -> None:
 
 
 def test_unrecorded_clusters_are_only_named(engine: dict[str, str]) -> None:
-    """A cluster named like the suite's that no record knows may be another user's."""
+    """A cluster named like the suite's that no record knows may be another user's; its nodes are one cluster."""
+    engine["eastwest-b-east-worker2"] = "eastwest-b-east"
     with begin("a") as run:
         reserve(run, ("east", "west"), "image", ())
         assert leftovers.unrecorded() == ("eastwest-b-east",)
@@ -112,21 +113,22 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "image", "balancer", "fits"),
+    ("names", "nodes", "balancer", "fits"),
     [
-        (("east", "west"), "image", "auto", True),
-        (("east", "west"), "image", "metallb", True),
-        (("east",), "image", "metallb", False),
-        (("east", "west"), "other", "metallb", False),
-        (("east", "west"), "image", "cloud-provider-kind", False),
+        (("east", "west"), kind.Nodes(image="image"), "auto", True),
+        (("east", "west"), kind.Nodes(image="image"), "metallb", True),
+        (("east",), kind.Nodes(image="image"), "metallb", False),
+        (("east", "west"), kind.Nodes(image="other"), "metallb", False),
+        (("east", "west"), kind.Nodes(image="image", count=2), "metallb", False),
+        (("east", "west"), kind.Nodes(image="image"), "cloud-provider-kind", False),
     ],
 )
-def test_what_fits(names: tuple[str, ...], image: str, balancer: str, fits: bool) -> None:
+def test_what_fits(names: tuple[str, ...], nodes: kind.Nodes, balancer: str, fits: bool) -> None:
     """Another size, node image or load balancer is not what was asked for."""
     with begin("a") as run:
         reserve(run, ("east", "west"), "image", ())
         record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb"}))
-    assert kind.fits(record, names, kind.Nodes(image=image), balancer) is fits
+    assert kind.fits(record, names, nodes, balancer) is fits
 
 
 def test_damaged_record() -> None:

@@ -81,6 +81,7 @@ def test_without_anything_all_defaults_hold() -> None:
         ({"scenario": "root-rotation"}, "--scenario needs --resilience"),
         ({"verify-only": True}, "--verify-only needs --contexts"),
         ({"verify-only": True, "contexts": "a,b", "keep": True}, "--verify-only and --keep exclude each other"),
+        ({"nodes": "2", "contexts": "a,b"}, "--nodes and --contexts exclude each other"),
         ({"images": "local", "node-image": "x"}, "--node-image can't be used with --images=local"),
         ({"images": "archive:f", "contexts": "a,b"}, "--images=archive and --contexts exclude"),
         ({"installer": "sail"}, "--installer=sail can't be used"),

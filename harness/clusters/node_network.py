@@ -1,0 +1,69 @@
+"""The pod network between the nodes of one kind cluster, where the node image does not bring one itself."""
+
+from collections.abc import Sequence
+
+from harness.base.command import CommandError
+from harness.base.errors import UserError
+from harness.base.parallel import in_parallel
+from harness.clusters import containers, routes
+from harness.clusters.routes import PodRoute
+from harness.kube.access import ClusterAccess
+from harness.kube.api import Object
+from harness.kube.client import Kube
+from harness.model.step_log import OpenStep
+
+_CONFIGURATION = "/etc/cni/net.d/10-ptp.conflist"
+
+
+def connect(access: ClusterAccess, timeout: float, step: OpenStep) -> None:
+    """Give every node its range of pod addresses, and routes to the pods of the others.
+
+    A node that comes after the first one does not know its range before the controller manager has chosen it, and is
+    not ready until then.
+
+    Args:
+        access: a cluster whose nodes have registered.
+        timeout: seconds until each has its range and address.
+        step: told what is waited for.
+
+    Raises:
+        StepError: a node was given no range in time.
+        UserError: a node could not be configured.
+    """
+    kube = Kube(access)
+
+    def registered(node: str) -> PodRoute:
+        found = kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step)
+        return routes.route_of(access.name, found or {})
+
+    nodes = tuple(in_parallel(registered, access.nodes))
+
+    def configure(own: PodRoute) -> None:
+        try:
+            containers.execute(own.node, "sh", "-e", "-c", script(own, nodes))
+        except CommandError as failed:
+            raise UserError(
+                f"The pod network could not be set up on {own.node}.",
+                (failed.output.strip().splitlines() or [str(failed)])[-1],
+                "see that the container runs: docker ps",
+            ) from None
+
+    in_parallel(configure, nodes)
+
+
+def pending(node: Object | None) -> str:
+    """What a node still lacks to be given its pod network; empty when nothing. Pure."""
+    if node is None:
+        return "it has not registered"
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    lacking = [] if (node.get("spec") or {}).get("podCIDR") else ["range of pod addresses"]
+    lacking += [] if any(entry["type"] == "InternalIP" for entry in addresses) else ["address"]
+    return f"it has no {' and no '.join(lacking)}" if lacking else ""
+
+
+def script(own: PodRoute, nodes: Sequence[PodRoute]) -> str:
+    """The shell script for one node. Pure."""
+    template, place = "/etc/eastwest/cni.conflist", _CONFIGURATION
+    # containerd reads the file as soon as it is there: it must be whole by then.
+    lines = [f'sed "s|@POD_CIDR@|{own.pods}|" {template} >{place}.new', f"mv {place}.new {place}"]
+    return "\n".join(lines + [f"ip route replace {n.pods} via {n.via}" for n in nodes if n.node != own.node])
