@@ -17,6 +17,7 @@ from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+from urllib3.exceptions import ProtocolError
 
 from harness.base import command as programs
 from harness.base.waiting import pause
@@ -76,7 +77,8 @@ class Kube(PodConnections, Watching):
     def apply(self, manifest: Object) -> Object:
         """Server-side apply; returns the object as it then is.
 
-        A webhook that does not serve yet, or a namespace whose kinds are only just known, is tried again for 20 s.
+        A webhook that does not serve yet, a namespace whose kinds are only just known, or a connection that broke is
+        tried again for 20 s: applied twice, an object is the same.
         """
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         metadata = manifest["metadata"]
@@ -266,16 +268,16 @@ def _parsed(answer: Any) -> Object:
     return cast(Object, json.loads(answer.data))
 
 
-def _not_ready_yet(refused: BaseException) -> bool:
-    """Refusals that end by themselves: a webhook without endpoints, a kind just being established, a conflict."""
-    return isinstance(refused, ApiException) and (
-        refused.status in (409, 429, 503, 504)
-        or (refused.status == 500 and "failed calling webhook" in str(refused.body))  # noqa: PLR2004
-    )
+def _passing(failed: BaseException) -> bool:
+    """What ends by itself: a webhook without endpoints, a kind just being established, a conflict, a broken line."""
+    if isinstance(failed, ApiException):
+        unserved = failed.status == HTTPStatus.INTERNAL_SERVER_ERROR and "failed calling webhook" in str(failed.body)
+        return unserved or failed.status in (409, 429, 503, 504)
+    return isinstance(failed, ProtocolError)
 
 
 @retry(
-    retry=retry_if_exception(_not_ready_yet),
+    retry=retry_if_exception(_passing),
     stop=stop_after_delay(20),
     wait=wait_exponential(multiplier=0.1, max=2),
     sleep=pause,
