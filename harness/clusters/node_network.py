@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from harness.base.command import CommandError
-from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
-from harness.clusters import containers, routes
+from harness.clusters import routes
 from harness.clusters.routes import PodRoute
 from harness.kube.access import ClusterAccess
 from harness.kube.api import Object
@@ -37,18 +35,7 @@ def connect(access: ClusterAccess, timeout: float, step: OpenStep) -> None:
         return routes.route_of(access.name, found or {})
 
     nodes = tuple(in_parallel(registered, access.nodes))
-
-    def configure(own: PodRoute) -> None:
-        try:
-            containers.execute(own.node, "sh", "-e", "-c", script(own, nodes))
-        except CommandError as failed:
-            raise UserError(
-                f"The pod network could not be set up on {own.node}.",
-                (failed.output.strip().splitlines() or [str(failed)])[-1],
-                "see that the container runs: docker ps",
-            ) from None
-
-    in_parallel(configure, nodes)
+    routes.on_each_node(nodes, lambda own: script(own, nodes), "The pod network")
 
 
 def pending(node: Object | None) -> str:

@@ -4,7 +4,7 @@ Every node is told by which other node each other cluster's pods are reached, an
 are on the way: otherwise the other side would see the node's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.base.command import CommandError
@@ -43,14 +43,14 @@ def add(clusters: Sequence[ClusterAccess], log: StepLog) -> None:
     """
     with log.step(Phase.CLUSTERS, "Route pods between the clusters") as step:
         routes = _pod_routes(clusters)
-        _on_each_node(routes, _ADD)
+        _change(routes, _ADD)
         step.note(", ".join(f"{route.cluster}: {route.pods} via {route.via}" for route in routes))
 
 
 def remove(clusters: Sequence[ClusterAccess], log: StepLog) -> None:
     """Take the routes away again; those that are not there are no error."""
     with log.step(Phase.CLEANUP, "Remove the routes between the clusters"):
-        _on_each_node(_pod_routes(clusters), _REMOVE)
+        _change(_pod_routes(clusters), _REMOVE)
 
 
 _RULE = "iptables --wait --table nat {action} POSTROUTING --source {own} --destination {pods} --jump ACCEPT"
@@ -75,18 +75,33 @@ def _lines(own: PodRoute, routes: Sequence[PodRoute], lines: Sequence[str]) -> I
             yield from (line.format(own=own.pods, pods=other.pods, via=other.via) for line in lines)
 
 
-def _on_each_node(routes: Sequence[PodRoute], lines: Sequence[str]) -> None:
+def on_each_node(nodes: Sequence[PodRoute], script_for: Callable[[PodRoute], str], what: str) -> None:
+    """Run a shell script on each node.
+
+    Args:
+        nodes: where.
+        script_for: makes the script of one node.
+        what: could not be changed where it fails, for the error.
+
+    Raises:
+        UserError: a script failed, or its node does not run.
+    """
+
     def change(own: PodRoute) -> None:
         try:
-            containers.execute(own.node, "sh", "-e", "-c", script(own, routes, lines))
+            containers.execute(own.node, "sh", "-e", "-c", script_for(own))
         except CommandError as failed:
             raise UserError(
-                f"The routes to other clusters could not be changed on {own.node}.",
+                f"{what} could not be changed on {own.node}.",
                 (failed.output.strip().splitlines() or [str(failed)])[-1],
                 "see that the container runs: docker ps",
             ) from None
 
-    in_parallel(change, routes)
+    in_parallel(change, nodes)
+
+
+def _change(routes: Sequence[PodRoute], lines: Sequence[str]) -> None:
+    on_each_node(routes, lambda own: script(own, routes, lines), "The routes to other clusters")
 
 
 def _pod_routes(clusters: Sequence[ClusterAccess]) -> tuple[PodRoute, ...]:

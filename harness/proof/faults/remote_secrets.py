@@ -247,6 +247,8 @@ FAULTS: tuple[Fault, ...] = (
         ),
         "secret-ends-soon",
         frozenset({"RS-HORIZON"}),
+        live=True,
+        act=acts.ends_soon,
     ),
     Fault(
         "secret-unverified",

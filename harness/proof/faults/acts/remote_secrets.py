@@ -8,9 +8,11 @@ from typing import Any
 import yaml
 
 from harness.base.errors import StepError
+from harness.clusters import containers
 from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.mesh.remote_secrets import READER
+from harness.proof.faults.acts.network import made_here
 from harness.proof.live.changes import Reference, absent, bare, changed, existing, present
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import restart_istiod
@@ -65,6 +67,29 @@ def unverified(live: LiveMesh) -> Iterator[None]:
     for entry in kubeconfig["clusters"]:
         del entry["cluster"]["certificate-authority-data"]  # clients refuse both at once
         entry["cluster"]["insecure-skip-tls-verify"] = True
+    with quiet(live, changed(live, live.east, _secret(live), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}})):
+        _await_status(live, live.west.cluster_name, "synced")
+        yield
+    _await_status(live, live.west.cluster_name, "synced")
+
+
+@contextmanager
+def ends_soon(live: LiveMesh) -> Iterator[None]:
+    """Let the remote secret hold a client certificate of ten days in place of the reader's token.
+
+    West's kubeadm issues it, in the name of the reader: what it may do stays as it was.
+
+    Raises:
+        StepError: the suite has not made West, or no certificate was issued there.
+    """
+    node = made_here(live, live.west).nodes[0]
+    name = f"system:serviceaccount:{live.mesh.settings.system_namespace}:{READER}"
+    command = ("kubeadm", "kubeconfig", "user", f"--client-name={name}", "--validity-period=240h")
+    with environment_faults():
+        issued = yaml.safe_load(containers.execute(node, *command))
+    key, kubeconfig = _kubeconfig(live)
+    for entry in kubeconfig["users"]:
+        entry["user"] = issued["users"][0]["user"]
     with quiet(live, changed(live, live.east, _secret(live), {"data": {key: _encoded(yaml.safe_dump(kubeconfig))}})):
         _await_status(live, live.west.cluster_name, "synced")
         yield
