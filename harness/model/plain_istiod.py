@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.model import expectations, gateways
+from harness.model import gateway_objects, gateways
 from harness.model.cluster import ClusterObservation, ConfigObject, Service
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -20,7 +20,6 @@ PORTS = {15010: "configuration in plaintext", 8080: "debug pages", 15014: "metri
 """istiod's ports without TLS, each with what is served there."""
 _ITS_ALONE = frozenset({15010, 15014})
 """Of these the ones that nothing but istiod has: a Gateway that opens one means istiod's. 8080 is many an app's."""
-_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 
 
 @dataclass(frozen=True)
@@ -44,36 +43,8 @@ def exposed(observation: Observation, cluster: Cluster) -> tuple[Exposed, ...]:
     return tuple(dict.fromkeys(found or _by_listeners(observation, cluster)))
 
 
-def services(observation: Observation, cluster: Cluster) -> tuple[Service, ...]:
-    """The Services of a cluster that other networks or its remotes enter it by."""
-    observed = observation[cluster]
-    found = (*gateways.serving(observation.topology, observation, cluster), *gateways.labelled(observed))
-    return tuple({(each.namespace, each.name): each for each in found}.values())
-
-
-def _objects(observation: Observation, cluster: Cluster) -> Iterator[ConfigObject]:
-    """The Gateways that configure a cluster's east-west gateways, of either API."""
-    observed, entered = observation[cluster], services(observation, cluster)
-    pods = [pod for each in entered for pod in gateways.pods(observed, each) if expectations.has_proxy(pod)]
-    for item in observation[cluster.primary].config:
-        if item.kind == "Gateway" and item.api_version.startswith("networking.istio"):
-            wanted = {str(key): str(value) for key, value in (item.spec.get("selector") or {}).items()}
-            if any(wanted.items() <= pod.labels.items() for pod in pods):
-                yield item
-        elif item.kind == "Gateway":
-            made = any((pod.namespace, pod.labels.get(_GATEWAY_NAME)) == (item.namespace, item.name) for pod in pods)
-            if made or any(_attached(item, service) for service in entered):
-                yield item
-
-
-def _attached(item: ConfigObject, service: Service) -> bool:
-    """Whether a Gateway of the Gateway API names a Service by its host name (Istio, "Manual deployment")."""
-    hosts = [str(each.get("value") or "").split(".") for each in item.spec.get("addresses") or ()]
-    return any([service.name, service.namespace] == [*host, item.namespace][:2] for host in hosts)
-
-
 def _by_servers(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
-    for item in _objects(observation, cluster):
+    for item in gateway_objects.configuring(observation, cluster):
         servers = [(server.get("port") or {}).get("number") for server in item.spec.get("servers") or ()]
         listeners = [listener.get("port") for listener in item.spec.get("listeners") or ()]
         for port in sorted({int(number or 0) for number in (*servers, *listeners)} & _ITS_ALONE):
@@ -82,7 +53,7 @@ def _by_servers(observation: Observation, cluster: Cluster) -> Iterator[Exposed]
 
 
 def _by_routes(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
-    names = {f"{item.namespace}/{item.name}" for item in _objects(observation, cluster)}
+    names = {f"{item.namespace}/{item.name}" for item in gateway_objects.configuring(observation, cluster)}
     for item in observation[cluster.primary].config:
         if item.kind != "VirtualService" or names.isdisjoint(_bound(item)):
             continue
@@ -107,7 +78,7 @@ def _destinations(item: ConfigObject) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _by_listeners(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
     observed = observation[cluster]
-    for service in services(observation, cluster):
+    for service in gateway_objects.entrances(observation, cluster):
         for port, to in _envoys(observed, service):
             name = f"Service {service.namespace}/{service.name}"
             yield Exposed(cluster.name, name, f"Envoy's listener {port}", f"leads to {to}: {PORTS[_parts(to)[0]]}")

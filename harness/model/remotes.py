@@ -82,7 +82,12 @@ def served_from_elsewhere(observation: Observation, primary: Cluster) -> bool:
     Then they reach it by something that is no part of the clusters that were named: a proxy or load balancer before
     them, known by a DNS name, or routes between pods.
     """
-    served = [cluster for cluster in observation.topology.remotes if cluster.primary == primary.name]
     front = gateways.istiod_service(observation[primary], primary.network)
     known = front is not None and gateways.has_port(front, gateways.XDS_PORT) and bool(gateways.addresses(front))
-    return bool(served) and not known and all(is_served(observation, cluster) for cluster in served)
+    return not known and all_served(observation, primary)
+
+
+def all_served(observation: Observation, primary: Cluster) -> bool:
+    """Whether a primary has remotes, and each of them is served; see `is_served`."""
+    own = [cluster for cluster in observation.topology.remotes if cluster.primary == primary.name]
+    return bool(own) and all(is_served(observation, cluster) for cluster in own)

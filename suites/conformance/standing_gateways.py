@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
-from harness.model import expectations, gateways, remotes
+from harness.model import expectations, gateway_objects, gateways, remotes
 from harness.model.cluster import ClusterObservation, Service, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -70,3 +70,15 @@ def available(
             yield cluster, observed
         else:
             evidence.blocked("GW-AVAILABLE", f"the gateway of {cluster.name} is not available")
+
+
+def tls_ended_for_istiod(observation: Observation, evidence: Evidence, primary: Cluster, port: int) -> bool:
+    """Whether a gateway of somebody's mesh ends TLS for istiod, and its remotes are served all the same: a fact then.
+
+    Its certificate may be of any CA: that the remotes' proxies and API servers are connected shows that they trust it.
+    """
+    ending = gateway_objects.ending_tls(observation, primary, port)
+    if not (ending and remotes.all_served(observation, primary)):
+        return False
+    evidence.fact(f"{primary.name}: Gateway {ending} ends TLS on {port}; the remotes are served")
+    return True

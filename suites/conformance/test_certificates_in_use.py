@@ -14,6 +14,7 @@ from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
+from suites.conformance.standing_gateways import tls_ended_for_istiod
 
 AREA = "certificates"
 
@@ -142,7 +143,8 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
     Examined is the certificate on 15012 of each control plane: path to the root, server usage, and the host name in the
     discovery address of the proxies it serves. Where remotes reach it through the gateway, the same of the certificate
     that a pod of each remote was shown there. In a mesh that was there before, the roots are those of the config map
-    `istio-ca-root-cert`, by which proxies check it.
+    `istio-ca-root-cert`, by which proxies check it; where a gateway ends TLS with a certificate of its own, that the
+    remotes are served tells that they trust it.
 
     Source: Istio, "Plug in CA Certificates"; RFC 9525 section 6.
     """
@@ -155,11 +157,12 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
             name = f"istiod {control_plane.pod}:{expectations.XDS_PORT}"
             names = discovery_names.of_control_plane(observation, primary, control_plane)
             _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
-        remotes = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
-        names = discovery_names.of_clusters(observation, remotes)
-        for probe in cover(
-            observation, evidence, ProbeKind.TLS, target=primary, port=expectations.XDS_PORT, sources=remotes
-        ):
+        port = expectations.XDS_PORT
+        if tls_ended_for_istiod(observation, evidence, primary, port):
+            continue
+        served = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
+        names = discovery_names.of_clusters(observation, served)
+        for probe in cover(observation, evidence, ProbeKind.TLS, target=primary, port=port, sources=served):
             if _presented(evidence, probe):
                 name = f"gateway {probe.address}:{probe.port} from {probe.source}"
                 _judge_serving(observation, evidence, primary, name, chain=probe.certificates, roots=roots, names=names)

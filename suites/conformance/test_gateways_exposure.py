@@ -6,13 +6,13 @@ from fnmatch import fnmatch
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import expectations, gateways, plain_istiod, remotes, requested
+from harness.model import expectations, gateway_objects, gateways, plain_istiod, remotes, requested
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
-from suites.conformance.standing_gateways import available
+from suites.conformance.standing_gateways import available, tls_ended_for_istiod
 
 
 @requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area="gateways", needs=(MeshFeature.TRAFFIC,))
@@ -54,13 +54,16 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
     """The primary's gateway leads 15012 and 15017 to istiod.
 
     Over these the remotes' proxies get configuration and certificates, and their API servers injection. Examined is
-    where the filter chains of the gateway's listeners lead.
+    where the filter chains of the gateway's listeners lead. Under verify-only a gateway that ends TLS for istiod is
+    reported, where its remotes are served.
 
     Source: chapter, "Expose the control plane through the gateway", expose-istiod.yaml.
     """
     primaries = expectations.serving_primaries(observation.topology)
     for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT):
         for cluster, observed, listener, chains in _listening(observation, evidence, port, primaries):
+            if tls_ended_for_istiod(observation, evidence, cluster, port):
+                continue
             service = gateways.istiod_service(observed, cluster.network)
             itself = chains is None and service and bool(gateways.pods(observed, service))
             destinations = sorted({name for chain in chains or () for name in chain.clusters})
@@ -135,5 +138,6 @@ def test_gw_istiod_plain(observation: Observation, evidence: Evidence) -> None:
                 expected="only 15012 and 15017 of istiod", found=each.found,
             )  # fmt: skip
         if not found:
-            names = [f"{service.namespace}/{service.name}" for service in plain_istiod.services(observation, cluster)]
+            services = gateway_objects.entrances(observation, cluster)
+            names = [f"{service.namespace}/{service.name}" for service in services]
             evidence.fact(f"{cluster.name}: nothing leads to istiod without TLS by {', '.join(names) or 'a gateway'}")

@@ -9,10 +9,11 @@ from harness.model import expectations, gateways
 from harness.model.cluster import Container, Pod, Service, ServicePort
 from harness.model.istio import ConfigObject, RemoteAccess
 from harness.model.observation import Observation, load
-from harness.model.proxy import ControlPlane, ProxyEndpoint, RemoteClusterSync
+from harness.model.proxy import ControlPlane, FilterChain, Proxy, ProxyEndpoint, RemoteClusterSync
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.selftest.support.breakage import edit, gateway_is, on
+from suites.selftest.support import certificates
+from suites.selftest.support.breakage import edit, gateway_is, on, with_probes
 from suites.selftest.support.good import TOPOLOGIES, good
 
 RECORDED = Path(__file__).parents[1] / "recorded"
@@ -786,6 +787,26 @@ def istiod_of_its_own_address(observation: Observation) -> Observation:
     return changed.model_copy(update={"probes": tuple(map(moved, changed.probes))})
 
 
+def tls_ended_for_istiod(observation: Observation) -> Observation:
+    """The gateway ends TLS on 15012 and 15017 with a certificate of a public CA, as in expose-istiod-https.yaml."""
+    cluster, ports = east(observation), {expectations.XDS_PORT, expectations.WEBHOOK_PORT}
+    tls = {"mode": "SIMPLE", "credentialName": "istiod-cert"}
+    servers = [{"hosts": ["istiod.example.com"], "port": {"number": port}, "tls": tls} for port in sorted(ports)]
+    spec = {"selector": {"istio": "eastwestgateway"}, "servers": servers}
+    config = edit(observation[cluster].config, lambda each: each.name == "istiod-gateway", spec=spec)
+    config = edit(config, lambda each: each.name == "istiod-vs", spec={"gateways": ["istiod-gateway"], "http": []})
+    ended = (FilterChain(server_names=("istiod.example.com",), tls=True),)
+
+    def serving(proxy: Proxy) -> Proxy:
+        new = (each.model_copy(update={"chains": ended}) if each.port in ports else each for each in proxy.listeners)
+        return proxy.model_copy(update={"listeners": tuple(new)})
+
+    changed = on(observation, cluster, config=config, proxies=tuple(map(serving, observation[cluster].proxies)))
+    public = (certificates.root_certificate(2048, "public"),)
+    shown = with_probes(changed, lambda each: each.port == 15012 and bool(each.certificates), certificates=public)
+    return _injected_by(shown, "https://istiod.example.com:15017/inject/cluster/cluster2/net/network2")
+
+
 def istiod_by_name(observation: Observation) -> Observation:
     """The remote reaches istiod over 443 of something that is not in the cluster; nothing there has port 15012."""
     cluster = east(observation)
@@ -860,6 +881,7 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             injection_url_env,
             not_annotated,
             istiod_of_its_own_address,
+            tls_ended_for_istiod,
             istiod_by_name,
         )
     ),
