@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
+from harness.base import yaml_documents
 from harness.judge.diagnose.cause import Cause
 from harness.judge.judgement import Judgement, Level, Verdict
 from harness.model import expectations
@@ -133,7 +133,7 @@ def write(report: ConformanceReport, directory: Path) -> tuple[Path, Path]:
     directory.mkdir(parents=True, exist_ok=True)
     as_json, as_yaml = directory / layout.REPORT_JSON, directory / layout.REPORT_YAML
     as_json.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-    as_yaml.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
+    as_yaml.write_text(yaml_documents.dump(data, width=120))
     return as_json, as_yaml
 
 

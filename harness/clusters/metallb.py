@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
-import yaml
 from kubernetes.client import ApiException
 
+from harness.base import yaml_documents
 from harness.base.errors import StepError, UserError
 from harness.base.parallel import in_parallel
 from harness.base.waiting import wait_until
@@ -137,12 +137,12 @@ class MetalLB:
 
 def fast(text: str) -> tuple[Object, ...]:
     """The manifest's objects, changed as the module says: pure but for the new key."""
-    return tuple(_fast(yaml.safe_load_all(text)))
+    return tuple(_fast(yaml_documents.load_all(text)))
 
 
-def _fast(objects: Iterator[Object | None]) -> Iterator[Object]:
+def _fast(objects: Iterator[Object]) -> Iterator[Object]:
     for manifest in objects:
-        if not manifest or manifest["kind"] == "ValidatingWebhookConfiguration":
+        if manifest["kind"] == "ValidatingWebhookConfiguration":
             continue
         if manifest["kind"] in ("Deployment", "DaemonSet"):
             for container in manifest["spec"]["template"]["spec"]["containers"]:

@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from harness.base import yaml_documents
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object
@@ -85,9 +84,7 @@ def rendered(kube: KubeApi, settings: MeshSettings, resource: Operator) -> list[
     """
     command: list[str | Path] = [settings.istioctl, "manifest", "generate", "--filename", "-"]
     text = kube.run(command, input=json.dumps(resource), timeout=60)
-    # The pure Python loader takes seconds over the custom resource definitions.
-    objects = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    found = [manifest for manifest in objects if manifest]
+    found = list(yaml_documents.load_all(text))
     if not found:
         raise StepError("istioctl rendered no objects")
     return found

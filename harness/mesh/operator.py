@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
-import yaml
 from kubernetes.client import ApiException
 
+from harness.base import yaml_documents
 from harness.base.errors import StepError
 from harness.kube.api import Object, condition
 from harness.kube.inventory import Inventory
@@ -122,9 +122,8 @@ def _objects(file: str) -> Iterator[Object]:
             text = Path(file).read_text()
     except OSError as missing:
         raise StepError(f"{file} can't be read: {missing}") from None
-    for manifest in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        if manifest:
-            yield from manifest["items"] if manifest["kind"] == "List" else (manifest,)
+    for manifest in yaml_documents.load_all(text):
+        yield from manifest["items"] if manifest["kind"] == "List" else (manifest,)
 
 
 def _ensure_namespace(mesh: Mesh, cluster: Cluster, namespace: str) -> None:

@@ -4,7 +4,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-import yaml
+from harness.base import yaml_documents
 
 
 def render(name: str, **values: str) -> list[dict[str, Any]]:
@@ -18,4 +18,4 @@ def render(name: str, **values: str) -> list[dict[str, Any]]:
         KeyError: a placeholder has no value.
     """
     text = files(__package__).joinpath(f"{name}.yaml").read_text()
-    return [manifest for manifest in yaml.safe_load_all(Template(text).substitute(values)) if manifest]
+    return list(yaml_documents.load_all(Template(text).substitute(values)))
