@@ -98,7 +98,7 @@ preflight: $(VENV)/ready ## Only check whether a run could be made here
 picture: demo ## Retake the README's picture: the demo's broken run (needs Chromium)
 	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
-bench: $(VENV)/ready ## Measure the phases of a warm run: table and JSON
+bench: $(VENV)/ready ## Measure the phases of warm runs, in seconds and against kind: docs/performance.md
 	$(BIN)/python -m harness.proof.bench $(ARGS)
 
 soak: $(VENV)/ready ## Form each topology once and judge it RUNS (20) times: anything but a pass is a false alarm

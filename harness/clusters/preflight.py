@@ -175,7 +175,7 @@ def examine(needs: Needs) -> Machine:
     path = Path(root) if root and Path(root).is_dir() else None
     return Machine(
         engine=version,
-        memory=_available_memory(),
+        memory=available_memory(),
         disk=shutil.disk_usage(path).free / 2**30 if path else None,
         disk_path=root,
         inotify_limit=_inotify_limit(),
@@ -193,7 +193,8 @@ def _engine_facts() -> tuple[str, frozenset[str]]:
         return "", frozenset()
 
 
-def _available_memory() -> float | None:
+def available_memory() -> float | None:
+    """GiB that programs can have; None where it can't be told."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
