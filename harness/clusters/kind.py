@@ -183,9 +183,7 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
             )
         update_cluster(own, cluster.name, addresses=addresses)
         access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
-        if nodes.own_network and nodes.count > 1:
-            node_network.connect(access, READY_SECONDS, step)
-        _wait_until_ready(access, step, READY_SECONDS)
+        _wait_until_ready(access, step, READY_SECONDS, connect=nodes.own_network and nodes.count > 1)
         size = f"{len(addresses)} nodes, " if len(addresses) > 1 else ""
         step.note(f"{cluster.kind_name}, {size}API server {access.peer_server}, pods {cluster.pods}")
         return access
@@ -205,13 +203,17 @@ def _creation_failed(cluster: ClusterRecord, failed: CommandError) -> UserError:
     return UserError(f"The cluster {cluster.name} could not be made.", why, fix)
 
 
-def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float) -> None:
+def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float, *, connect: bool = False) -> None:
+    """Wait until every node is ready; with `connect` their pod network is set up first."""
+
     def pending(node: Object | None) -> str:
         ready = condition(node, "Ready")
         return "" if ready.get("status") == "True" else f"node not ready: {ready.get('message', 'no status yet')}"
 
     try:
         kube = Kube(access)
+        if connect:
+            node_network.connect(kube, access.nodes, timeout, step)
         in_parallel(
             lambda node: kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step), access.nodes
         )

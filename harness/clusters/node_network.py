@@ -5,22 +5,21 @@ from collections.abc import Sequence
 from harness.base.parallel import in_parallel
 from harness.clusters import routes
 from harness.clusters.routes import PodRoute
-from harness.kube.access import ClusterAccess
-from harness.kube.api import Object
-from harness.kube.client import Kube
+from harness.kube.api import KubeApi, Object
 from harness.model.step_log import OpenStep
 
 _CONFIGURATION = "/etc/cni/net.d/10-ptp.conflist"
 
 
-def connect(access: ClusterAccess, timeout: float, step: OpenStep) -> None:
+def connect(kube: KubeApi, names: Sequence[str], timeout: float, step: OpenStep) -> None:
     """Give every node its range of pod addresses, and routes to the pods of the others.
 
     A node that comes after the first one does not know its range before the controller manager has chosen it, and is
     not ready until then.
 
     Args:
-        access: a cluster whose nodes have registered.
+        kube: the cluster.
+        names: of its nodes, and of their containers.
         timeout: seconds until each has its range and address.
         step: told what is waited for.
 
@@ -28,13 +27,12 @@ def connect(access: ClusterAccess, timeout: float, step: OpenStep) -> None:
         StepError: a node was given no range in time.
         UserError: a node could not be configured.
     """
-    kube = Kube(access)
 
     def registered(node: str) -> PodRoute:
         found = kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step)
-        return routes.route_of(access.name, found or {})
+        return routes.route_of(kube.name, found or {})
 
-    nodes = tuple(in_parallel(registered, access.nodes))
+    nodes = tuple(in_parallel(registered, names))
     routes.on_each_node(nodes, lambda own: script(own, nodes), "The pod network")
 
 
