@@ -5,7 +5,8 @@ Where no binding requirement was judged, those that were are what the run comes 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ BINDING: dict[FailOn, frozenset[Level]] = {
 }
 EXIT_CODES = {Result.CONFORMANT: 0, Result.NOT_CONFORMANT: 1, Result.UNKNOWN: 3, Result.NOTHING_JUDGED: 5}
 NOT_JUDGED = frozenset({Verdict.SKIPPED, Verdict.NOT_APPLICABLE})
+_BLOCKED_BY = re.compile(r"blocked by (.+?): ")
+"""The reason of what is blocked: a requirement's id, or what could not be read."""
 _GRAVEST_FIRST = (Result.NOT_CONFORMANT, Result.UNKNOWN, Result.NOTHING_JUDGED, Result.CONFORMANT)
 
 
@@ -79,6 +82,20 @@ def build(results: Sequence[TopologyResult], run: RunInfo) -> ConformanceReport:
     )
 
 
+def weighed(requirements: Iterable[RequirementResult]) -> tuple[tuple[Level, Verdict], ...]:
+    """Level and verdict of each requirement, where what only something unknown blocks is unknown, too. Pure."""
+    rows = tuple(requirements)
+    verdicts = {row.id: row.verdict for row in rows}
+    while found := [row.id for row in rows if verdicts[row.id] is Verdict.BLOCKED and _by_unknown(row, verdicts)]:
+        verdicts |= dict.fromkeys(found, Verdict.UNKNOWN)
+    return tuple((row.level, verdicts[row.id]) for row in rows)
+
+
+def _by_unknown(row: RequirementResult, verdicts: Mapping[str, Verdict]) -> bool:
+    blockers = [found[1] for reason in row.reasons if (found := _BLOCKED_BY.match(reason))]
+    return bool(blockers) and all(verdicts.get(blocker) is Verdict.UNKNOWN for blocker in blockers)
+
+
 def result_of(judgements: Iterable[tuple[Level, Verdict]], fail_on: FailOn = "must") -> Result:
     """What verdicts come to.
 
@@ -89,9 +106,7 @@ def result_of(judgements: Iterable[tuple[Level, Verdict]], fail_on: FailOn = "mu
     judged = [(level, verdict) for level, verdict in judgements if verdict not in NOT_JUDGED]
     verdicts = {verdict for _, verdict in judged}
     binding = {verdict for level, verdict in judged if level in BINDING[fail_on]} or verdicts
-    # Without any failure it is something unknown that blocks.
-    broken = Verdict.FAIL in verdicts or Verdict.UNKNOWN not in verdicts
-    if Verdict.FAIL in binding or (Verdict.BLOCKED in binding and broken):
+    if binding & {Verdict.FAIL, Verdict.BLOCKED}:
         return Result.NOT_CONFORMANT
     if Verdict.UNKNOWN in verdicts:
         return Result.UNKNOWN
@@ -161,9 +176,10 @@ def count(verdicts: Iterable[Verdict]) -> Counts:
 
 def _topology(result: TopologyResult, fail_on: FailOn) -> TopologyReport:
     observation, judgements = result.observation, result.judgements
+    requirements = tuple(_requirement(judgement, result.causes) for judgement in judgements)
     return TopologyReport(
         name=result.name,
-        result=result_of(((j.level, j.verdict) for j in judgements), fail_on),
+        result=result_of(weighed(requirements), fail_on),
         partial=bool(result.not_run) or any(j.verdict is Verdict.SKIPPED for j in judgements),
         observed=observation.observed,
         run_id=observation.run_id,
@@ -173,7 +189,7 @@ def _topology(result: TopologyResult, fail_on: FailOn) -> TopologyReport:
         images=_images(observation),
         counts=count(j.verdict for j in judgements),
         counts_by_level={level: count(j.verdict for j in judgements if j.level is level) for level in Level},
-        requirements=tuple(_requirement(judgement, result.causes) for judgement in judgements),
+        requirements=requirements,
         causes=tuple(ReportedCause(**cause.model_dump(), definition=cause_link(cause.id)) for cause in result.causes),
         not_run=tuple(NotRun(requirement=left_out, reason=reason) for left_out, reason in result.not_run),
         not_applicable=tuple(NotApplicable(requirement=each, reason=reason) for each, reason in result.not_applicable),

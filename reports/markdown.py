@@ -36,7 +36,7 @@ def render(report: ConformanceReport) -> str:
         for cause in topology.causes:
             lines += [*_cause(cause), ""]
         if topology.strain:
-            lines += [f"**Overloaded**: {_escaped(topology.strain)}. What rests on time was not judged.", ""]
+            lines += [f"**Overloaded**: {_escaped(topology.strain)}. What rested on time then was not judged.", ""]
         lines += _requirements(topology)
         if topology.not_run:
             lines += ["", "Not run: " + "; ".join(f"{n.requirement} ({_escaped(n.reason)})" for n in topology.not_run)]

@@ -9,7 +9,7 @@ from harness.base.errors import UserError
 from harness.judge.judgement import Level, Verdict
 from harness.model.observation import SuiteVersion
 from harness.runs.options import OPTIONS
-from reports.conformance import count, overall, result_of
+from reports.conformance import count, overall, result_of, weighed
 from reports.model import ConformanceReport, RequirementResult, Result, TopologyReport
 from reports.result import FailOn
 from reports.summary import headline, summary_line
@@ -105,7 +105,7 @@ def _expected(claimed: TopologyReport, again: TopologyReport, fail_on: FailOn) -
     known = {*_by_id(again.requirements), *(each.requirement for each in again.not_applicable)}
     found = {
         "requirements": tuple(judged),
-        "result": result_of(((each.level, each.verdict) for each in judged), fail_on),
+        "result": result_of(weighed(judged), fail_on),
         "partial": bool(omitted) or any(each.verdict is Verdict.SKIPPED for each in judged),
         "counts": count(each.verdict for each in judged),
         "counts_by_level": {level: count(each.verdict for each in judged if each.level is level) for level in Level},

@@ -36,11 +36,16 @@ class Nodes:
     image: str = ""
     """Node image; empty for the one that kind publishes with its release."""
     own_network: bool = False
-    """The image sets up its pod network itself, instead of kind."""
+    """The image brings its pod network, instead of kind: that of its own node, and what others need to be connected."""
     count: int = 1
     """Of each cluster."""
     hosts_toml: str = ""
     """containerd's configuration of where images come from; empty for each image's own registry."""
+
+    @property
+    def connected_here(self) -> bool:
+        """Whether the suite must set up the pod network between a cluster's nodes."""
+        return self.own_network and self.count > 1
 
 
 def nodes_of(images: LocalImages | None) -> Nodes:
@@ -78,7 +83,7 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
         raise
 
 
-def adopt(run: Run, log: StepLog) -> tuple[ClusterAccess, ...]:
+def adopt(run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
     """Take the clusters of a kept run, if they are as they were left.
 
     Raises:
@@ -95,7 +100,8 @@ def adopt(run: Run, log: StepLog) -> tuple[ClusterAccess, ...]:
                     "remove it with make clean, then run again",
                 )
             access = access_of(cluster, run)
-            _wait_until_ready(access, step, timeout=20)
+            # A node that was stopped meanwhile has lost its routes.
+            _wait_until_ready(access, step, timeout=20, connect=nodes.connected_here)
             return access
 
     return tuple(in_parallel(check, record.clusters))
@@ -141,7 +147,7 @@ def unchanged(cluster: ClusterRecord, addresses: dict[str, str]) -> str:
 
 
 def control_plane_first(nodes: Sequence[str]) -> tuple[str, ...]:
-    """Names of a cluster's node containers, in the order in which they were made: pure."""
+    """Names of a cluster's node containers: the control plane's, then the workers' by number. Pure."""
     return tuple(sorted(nodes, key=lambda name: (not name.endswith(f"-{CONTROL_PLANE}"), len(name), name)))
 
 
@@ -183,7 +189,7 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
             )
         update_cluster(own, cluster.name, addresses=addresses)
         access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
-        _wait_until_ready(access, step, READY_SECONDS, connect=nodes.own_network and nodes.count > 1)
+        _wait_until_ready(access, step, READY_SECONDS, connect=nodes.connected_here)
         size = f"{len(addresses)} nodes, " if len(addresses) > 1 else ""
         step.note(f"{cluster.kind_name}, {size}API server {access.peer_server}, pods {cluster.pods}")
         return access

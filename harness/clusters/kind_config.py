@@ -27,12 +27,9 @@ _FAST_START: Object = {
 manager is not slowed down by its own limit on requests; and what etcd stores need not outlive the machine."""
 
 
-_TAKES_PODS: Object = {
-    "apiVersion": "kubeadm.k8s.io/v1beta4",
-    "kind": "InitConfiguration",
-    "nodeRegistration": {"taints": []},
-}
-"""kind leaves the control plane's node to pods where it is the only one."""
+_TAKES_PODS: Object = {"kind": "InitConfiguration", "nodeRegistration": {"taints": []}}
+"""kind leaves the control plane's node to pods where it is the only one. It matches the patch by its kind: the version
+of kubeadm's configuration depends on that of Kubernetes."""
 
 
 def kind_config(cluster: ClusterRecord, *, own_network: bool, hosts_directory: Path | None, nodes: int = 1) -> str:
@@ -40,7 +37,7 @@ def kind_config(cluster: ClusterRecord, *, own_network: bool, hosts_directory: P
 
     Args:
         cluster: its name and ranges.
-        own_network: the node image sets up its pod network itself.
+        own_network: the node image brings its pod network, instead of kind.
         hosts_directory: directory of this machine for /etc/containerd/certs.d, if any.
         nodes: how many. All take pods; with several the cluster is a region, and each of them a zone.
     """

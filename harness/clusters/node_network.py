@@ -1,4 +1,4 @@
-"""The pod network between the nodes of one kind cluster, where the node image does not bring one itself."""
+"""The pod network between the nodes of one kind cluster whose node image brings only that of its own node."""
 
 from collections.abc import Sequence
 

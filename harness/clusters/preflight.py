@@ -15,8 +15,8 @@ from harness.machine.engine import engine_version
 GIBIBYTES_A_CLUSTER = 1.2
 """Memory of a one-node cluster with its part of the mesh and the sample."""
 GIBIBYTES_A_FURTHER_NODE = 0.4
-DISK_A_CLUSTER = 1.5
-"""GiB that a running cluster adds to the engine's directory."""
+DISK_A_NODE = 1.5
+"""GiB that a running node adds to the engine's directory."""
 INOTIFY_INSTANCES_A_NODE = 30
 """Of root's: systemd, containerd, the kubelet and Kubernetes' components. Short of them a node's kubelet ends."""
 
@@ -88,7 +88,7 @@ def judge(needs: Needs, machine: Machine) -> tuple[Check, ...]:
     if needs.clusters:
         found.append(_engine(machine.engine))
         found.append(_memory(needs, machine.memory))
-        found.append(_disk(needs.clusters, machine.disk, machine.disk_path))
+        found.append(_disk(needs.clusters * needs.nodes, machine.disk, machine.disk_path))
         found.append(_inotify(needs.clusters * needs.nodes, machine.inotify_limit, machine.inotify_used))
     found += [_name(name, name in machine.containers) for name in needs.names]
     found += [_port(port, port in machine.busy_ports) for port in needs.ports]
@@ -117,12 +117,12 @@ def _memory(needs: Needs, available: float | None) -> Check:
     return Check("memory", f"{available:.1f} GiB of {needed:.1f} needed", problem if missing > 0 else None)
 
 
-def _disk(clusters: int, free: float | None, path: str) -> Check:
-    needed = clusters * DISK_A_CLUSTER
+def _disk(nodes: int, free: float | None, path: str) -> Check:
+    needed = nodes * DISK_A_NODE
     if free is None:
         return Check("disk", f"can't be told; {needed:.1f} GiB are needed where the engine keeps containers")
     problem = UserError(
-        f"There is not enough disk space for {clusters} clusters.",
+        f"There is not enough disk space for {nodes} nodes.",
         f"they need {needed:.1f} GiB, {path} has {free:.1f} GiB free",
         "free some space there: docker system df shows what the engine uses",
     )

@@ -46,7 +46,7 @@ class Evidence:
             found: see `Finding`.
             timed: it rests on time: on a deadline, or on how many requests failed. On an overloaded machine such a
                 finding is unknown.
-            waited: the same of a wait while the mesh was formed.
+            waited: the same of something that had to become ready while the mesh was formed, and to stay so.
         """
         name = cluster if isinstance(cluster, str) else cluster.name
         if holds:
@@ -66,14 +66,15 @@ class Evidence:
             observing: the conditions while the mesh was observed; None where they were not measured.
             forming: the same while it was formed.
         """
-        self._set_aside(self._timed, "overloaded", observing)
-        self._set_aside(self._waited, "overloaded while the mesh was formed", forming)
+        then = f"while the mesh was formed: {forming.strain}" if forming and forming.strain else ""
+        now = observing.strain if observing else ""
+        self._set_aside(self._timed, now)
+        self._set_aside(self._waited, then or now)
 
-    def _set_aside(self, findings: Sequence[Finding], what: str, conditions: Conditions | None) -> None:
-        strain = conditions.strain if conditions and findings else ""
+    def _set_aside(self, findings: Sequence[Finding], strain: str) -> None:
         for finding in findings if strain else ():
             self.findings.remove(finding)
-            self.unknown(f"{what}: {strain}; seen meanwhile: {finding}")
+            self.unknown(f"overloaded: {strain}; seen meanwhile: {finding}")
 
     def blocked(self, by: str, reason: str) -> None:
         """It can't be judged because of something else: a requirement's id, or what could not be read."""

@@ -1,4 +1,4 @@
-"""The conditions under which a mesh was observed: how busy the machine was, and how fast the clusters answered."""
+"""The conditions under which a mesh was formed or observed: how busy the machine was, how fast clusters answered."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -45,7 +45,7 @@ class RoundTrip(Model):
 
 
 class Conditions(Model):
-    """What was measured while the clusters were observed, every few seconds."""
+    """What was measured every few seconds, while a mesh was formed or observed."""
 
     same_machine: bool
     """The clusters run on the runner's own machine (kind)."""

@@ -43,8 +43,12 @@ def exposed(observation: Observation, cluster: Cluster) -> tuple[Exposed, ...]:
     return tuple(dict.fromkeys(found or _by_listeners(observation, cluster)))
 
 
+def _gateways(observation: Observation, cluster: Cluster) -> Iterator[ConfigObject]:
+    return gateway_objects.configuring(observation, cluster, gateway_objects.services(observation, cluster))
+
+
 def _by_servers(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
-    for item in gateway_objects.configuring(observation, cluster):
+    for item in _gateways(observation, cluster):
         servers = [(server.get("port") or {}).get("number") for server in item.spec.get("servers") or ()]
         listeners = [listener.get("port") for listener in item.spec.get("listeners") or ()]
         for port in sorted({int(number or 0) for number in (*servers, *listeners)} & _ITS_ALONE):
@@ -53,7 +57,7 @@ def _by_servers(observation: Observation, cluster: Cluster) -> Iterator[Exposed]
 
 
 def _by_routes(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
-    names = {f"{item.namespace}/{item.name}" for item in gateway_objects.configuring(observation, cluster)}
+    names = {f"{item.namespace}/{item.name}" for item in _gateways(observation, cluster)}
     for item in observation[cluster.primary].config:
         if item.kind != "VirtualService" or names.isdisjoint(_bound(item)):
             continue
@@ -78,7 +82,7 @@ def _destinations(item: ConfigObject) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _by_listeners(observation: Observation, cluster: Cluster) -> Iterator[Exposed]:
     observed = observation[cluster]
-    for service in gateway_objects.entrances(observation, cluster):
+    for service in gateway_objects.services(observation, cluster):
         for port, to in _envoys(observed, service):
             name = f"Service {service.namespace}/{service.name}"
             yield Exposed(cluster.name, name, f"Envoy's listener {port}", f"leads to {to}: {PORTS[_parts(to)[0]]}")

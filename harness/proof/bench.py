@@ -1,8 +1,8 @@
 """Measures the phases of warm runs: `make bench`, or `python -m harness.proof.bench` with the options below.
 
 Each size of mesh is formed from nothing to its report, then its recorded observation is judged once more without
-clusters. Seconds depend on the machine and on the day: each is also given in K, the time in which kind made the
-clusters of that run. Prints a table; writes bench.json, and bench.md with the same table.
+clusters. Seconds depend on the machine and on the day: each is also given in K, the time in which the clusters of
+that run were created. Prints a table; writes bench.json, and bench.md with the same table.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from harness.model.timeline import phase_seconds
 from harness.observe.conditions import processors
 from harness.runs import output_layout as layout
 
-CREATION = "kind makes the clusters"
+CREATION = "create the clusters"
 WHOLE = "from nothing to report, cleanup apart"
 AGAIN = "judge a recorded run"
-MEMORY = "most memory in use, GiB"
+MEMORY = "memory taken, at most, GiB"
 _SAMPLE_SECONDS = 0.5
 
 

@@ -195,7 +195,7 @@ class Lab:
         self._run = run = self._stack.enter_context(runs.begin(reuse=reuse))
         balancer = load_balancer.choose(wanted, run, self._provided.local)
         there = bool(run.record.clusters)
-        accesses = kind.adopt(run, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
+        accesses = kind.adopt(run, nodes, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         try:
             balancer.start(accesses, log)
             balancer.wait(accesses, log)

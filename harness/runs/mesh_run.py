@@ -211,7 +211,12 @@ class FormedMesh:
     """Those under which it was formed."""
 
     def observed(
-        self, log: StepLog, *, requests: int | None = None, send: bool | Callable[[Observation], bool] = True
+        self,
+        log: StepLog,
+        *,
+        requests: int | None = None,
+        send: bool | Callable[[Observation], bool] = True,
+        changed: bool = False,
     ) -> Observation:
         """What is there now.
 
@@ -219,6 +224,7 @@ class FormedMesh:
             log: its steps so far, and those of observing, become part of the observation.
             requests: requests a client for the distribution of answers; default what the run was asked for.
             send: whether probes and requests are sent, or what decides it by what was read; see `observe`.
+            changed: something was done to the mesh since; the conditions under which it was formed do not explain it.
         """
         run, mesh = self.run, self.mesh
         observation = observe(
@@ -236,7 +242,8 @@ class FormedMesh:
             timeout_scale=run.options.timeout_scale,
         )
         said = run.site.balancer.complaints() if run.site.balancer else ()
-        return observation.model_copy(update={"load_balancer_log": said, "conditions_of_forming": self.conditions})
+        forming = None if changed else self.conditions
+        return observation.model_copy(update={"load_balancer_log": said, "conditions_of_forming": forming})
 
     def deploy_experiments(self, log: StepLog) -> None:
         """Deploy what experiments need, for they take it away at their end."""

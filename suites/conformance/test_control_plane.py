@@ -34,13 +34,13 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
             observation.asked.installer == "sail" or expectations.istio_resource(observation[cluster]) is not None
         )
         subject = Subject.SAIL if operator else Subject.WORKLOADS if cluster.is_primary else Subject.DRY_RUN
-        for _, observed in evidence.readable(observation, subject, among=(cluster,)):
+        for _ in evidence.readable(observation, subject, among=(cluster,)):
             if operator:
-                ready = _resource_ready(evidence, observed)
+                ready = _resource_ready(observation, evidence, cluster)
             elif cluster.is_primary:
                 ready = _istiod_available(observation, evidence, cluster)
             else:
-                ready = _injects(evidence, observed)
+                ready = _injects(observation, evidence, cluster)
             if observation.asked.mode == "install":
                 _judge_wait(observation, evidence, cluster, ready)
 
@@ -64,24 +64,22 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
         if not expectations.uses_cni(observation, observed):
             evidence.fact(f"{cluster.name}: its pods have the init container istio-init, and need no CNI plugin")
             continue
+        plugin = [pod for pod in observed.lasting_pods if pod.labels.get("k8s-app") == "istio-cni-node"]
         resource = next((resource for resource in observed.sail if resource.kind == "IstioCNI"), None)
         if resource or observation.asked.installer == "sail":
-            _condition_ready(evidence, observed, "IstioCNI", "default" if resource is None else resource.name)
-        covered = {
-            pod.node
-            for pod in observed.pods
-            if pod.labels.get("k8s-app") == "istio-cni-node" and pod.ready and not pod.deleting
-        }
+            name = "default" if resource is None else resource.name
+            _condition_ready(evidence, observed, "IstioCNI", name, waited=only_starting(plugin))
+        covered = {pod.node for pod in plugin if pod.ready}
         bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
         if observation.asked.mode == "verify-only":
             hosts = {pod.node for pod in observed.lasting_pods if pod.proxy and not pod.is_gateway}
             for name in (name for name in bare if name not in hosts):
                 evidence.fact(f"{cluster.name}: node {name} has no CNI plugin, and no pod of the sample")
             bare = [name for name in bare if name in hosts]
-        plugin = [pod for pod in observed.pods if pod.labels.get("k8s-app") == "istio-cni-node"]
+        starting = {pod.node for pod in plugin if only_starting([pod])}
         evidence.expect(
             bool(covered) and not bare,
-            waited=only_starting(plugin),
+            waited=bool(bare) and starting.issuperset(bare),
             cluster=cluster,
             object="DaemonSet istio-cni-node",
             field="nodes with a ready pod",
@@ -126,7 +124,7 @@ def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> N
             )
         if note := revisions.without_effect(revisions.labels_of(observed, observation.asked.sample_namespace)):
             evidence.fact(f"{cluster.name}: Namespace {observation.asked.sample_namespace}: {note}")
-        if _injects(evidence, observed) and observed.dry_run and observed.dry_run.revision:
+        if _injects(observation, evidence, cluster) and observed.dry_run and observed.dry_run.revision:
             evidence.expect(
                 observed.dry_run.revision == revision,
                 cluster=cluster,
@@ -161,6 +159,7 @@ def _judge_bundles(
                 cluster=cluster,
                 object=f"MutatingWebhookConfiguration {webhook.name}",
                 field=f"caBundle of {rule.name}",
+                waited=not rule.ca_bundle and _istiod_starts(observation, cluster),
                 expected="validates istiod's certificate",
                 found=reason or ("validates" if chain else "a certificate"),
             )
@@ -194,12 +193,19 @@ def _is_wait(step: Step, cluster: Cluster) -> bool:
     return step.phase is Phase.MESH and step.cluster == cluster.name and step.title.startswith(WAIT_FOR_CONTROL_PLANE)
 
 
-def _resource_ready(evidence: Evidence, observed: ClusterObservation) -> bool:
+def _resource_ready(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
+    observed = observation[cluster]
     resource = expectations.istio_resource(observed)
-    return _condition_ready(evidence, observed, "Istio", resource.name if resource else "default")
+    name, starts = resource.name if resource else "default", _istiod_starts(observation, cluster)
+    return _condition_ready(evidence, observed, "Istio", name, waited=starts)
 
 
-def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str, name: str) -> bool:
+def _istiod_starts(observation: Observation, cluster: Cluster) -> bool:
+    """Whether the control plane that serves a cluster may only need more time."""
+    return only_starting(expectations.istiod_pods(observation[cluster.primary]))
+
+
+def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str, name: str, *, waited: bool) -> bool:
     """Judge an operator's resource by its condition Ready; what explains it stands in the webhook's annotations."""
     resource = next((r for r in observed.sail if (r.kind, r.name) == (kind, name)), None)
     condition = next((c for c in resource.conditions if c.type == "Ready"), None) if resource else None
@@ -211,18 +217,23 @@ def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str
     if why and not ready and kind == "Istio":
         found = f"{found}; webhook: {'; '.join(why)}"
     return evidence.expect(
-        ready, cluster=observed, object=f"{kind} {name}", field="condition", expected="Ready=True", found=found
+        ready,
+        waited=waited,
+        cluster=observed,
+        object=f"{kind} {name}",
+        field="condition",
+        expected="Ready=True",
+        found=found,
     )
 
 
 def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
-    observed = observation[cluster]
-    deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observed))
+    deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observation[cluster]))
     conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
     ready = any(workload.available for workload in deployments)
     return evidence.expect(
         ready,
-        waited=only_starting(expectations.istiod_pods(observed)),
+        waited=_istiod_starts(observation, cluster),
         cluster=cluster,
         object=f"Deployment {deployments[0].namespace}/{deployments[0].name}" if deployments else "Deployment istiod",
         field="condition",
@@ -231,13 +242,15 @@ def _istiod_available(observation: Observation, evidence: Evidence, cluster: Clu
     )
 
 
-def _injects(evidence: Evidence, observed: ClusterObservation) -> bool:
+def _injects(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
+    observed = observation[cluster]
     if observed.dry_run is None:
         evidence.unknown(f"{observed.name}: the injection dry run has no result")
         return False
     dry_run: DryRun = observed.dry_run
     return evidence.expect(
         dry_run.injected,
+        waited=_istiod_starts(observation, cluster),
         cluster=observed,
         object="dry-run pod in the sample namespace",
         field="injection",

@@ -61,9 +61,8 @@ def test_gw_expose_istiod(observation: Observation, evidence: Evidence) -> None:
     """
     primaries = expectations.serving_primaries(observation.topology)
     for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT):
-        for cluster, observed, listener, chains in _listening(observation, evidence, port, primaries):
-            if tls_ended_for_istiod(observation, evidence, cluster, port):
-                continue
+        passing = [each for each in primaries if not tls_ended_for_istiod(observation, evidence, each, port)]
+        for cluster, observed, listener, chains in _listening(observation, evidence, port, tuple(passing)):
             service = gateways.istiod_service(observed, cluster.network)
             itself = chains is None and service and bool(gateways.pods(observed, service))
             destinations = sorted({name for chain in chains or () for name in chain.clusters})
@@ -138,6 +137,6 @@ def test_gw_istiod_plain(observation: Observation, evidence: Evidence) -> None:
                 expected="only 15012 and 15017 of istiod", found=each.found,
             )  # fmt: skip
         if not found:
-            services = gateway_objects.entrances(observation, cluster)
+            services = gateway_objects.services(observation, cluster)
             names = [f"{service.namespace}/{service.name}" for service in services]
             evidence.fact(f"{cluster.name}: nothing leads to istiod without TLS by {', '.join(names) or 'a gateway'}")

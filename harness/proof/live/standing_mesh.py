@@ -92,7 +92,7 @@ class StandingMesh:
 
     def observed(self, log: StepLog, experiments: frozenset[str], requests: int | None = None) -> Observation:
         """Observe the mesh as it is now, and make the experiments of these requirements."""
-        return self.formed.experimented(self.formed.observed(log, requests=requests), experiments, log)
+        return self.formed.experimented(self.formed.observed(log, requests=requests, changed=True), experiments, log)
 
     def judged(
         self, observation: Observation, experiments: frozenset[str] = frozenset(), *, removed: bool = False
@@ -111,7 +111,8 @@ class StandingMesh:
 
         def look(whole: Callable[[Observation], bool]) -> Observation:
             # Looks while waiting are not reported one by one.
-            return self.formed.observed(StepLog(earlier=self._forming), requests=SHORT_REQUESTS, send=whole)
+            log = StepLog(earlier=self._forming)
+            return self.formed.observed(log, requests=SHORT_REQUESTS, send=whole, changed=True)
 
         try:
             with log.step(Phase.FAULTS, "Wait until the mesh is whole") as step:

@@ -428,10 +428,11 @@ class TestPreflight:
         assert "2.0 GiB are missing" in problem.why
 
     def test_more_nodes_need_more(self) -> None:
-        """Memory and inotify instances."""
+        """Memory, disk and inotify instances."""
         problems = preflight.problems(preflight.judge(Needs(clusters=2, nodes=20), GOOD))
         assert [problem.what.split(" for ")[0] for problem in problems] == [
             "There is not enough memory",
+            "There is not enough disk space",
             "The kernel grants too few inotify instances",
         ]
 

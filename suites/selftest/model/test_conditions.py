@@ -8,7 +8,7 @@ import pytest
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Judgement, Level, Verdict
 from harness.judge.requirement import Requirement, judge
-from harness.model.cluster import ClusterObservation
+from harness.model.cluster import ClusterObservation, DryRun
 from harness.model.conditions import BUSY_TASKS, LITTLE_MEMORY, SLOW_ANSWER_SECONDS, Conditions, RoundTrip, RunnerSample
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeKind, ProbeResult
@@ -69,18 +69,21 @@ def test_what_rests_on_time_is_unknown_when_overloaded(good_observations: Mappin
 def test_what_rests_on_a_wait_is_unknown_when_the_mesh_was_formed_overloaded(
     good_observations: Mapping[str, Observation],
 ) -> None:
-    """The conditions while it was observed say nothing about a wait that was over by then."""
+    """The conditions while it was observed count as well: readiness probes have deadlines, too."""
 
     def check(_: Observation, evidence: Evidence) -> None:
         evidence.expect(False, object="o", field="f", expected="ready", found="not yet", waited=True)
 
     requirement = Requirement("ID", Level.MUST, "area", frozenset(), False, "Title.", check)
-    good, busy = next(iter(good_observations.values())), _conditions(BUSY_TASKS * 3)
-    formed_busy = good.model_copy(update={"conditions": _conditions(1.0), "conditions_of_forming": busy})
-    observed_busy = good.model_copy(update={"conditions": busy, "conditions_of_forming": _conditions(1.0)})
-    assert judge(requirement, formed_busy).verdict is Verdict.UNKNOWN
-    assert "overloaded while the mesh was formed: 24 runnable" in judge(requirement, formed_busy).explanation
-    assert judge(requirement, observed_busy).verdict is Verdict.FAIL
+    good, calm, busy = next(iter(good_observations.values())), _conditions(1.0), _conditions(BUSY_TASKS * 3)
+
+    def judged(observing: Conditions, forming: Conditions | None) -> Judgement:
+        update = {"conditions": observing, "conditions_of_forming": forming}
+        return judge(requirement, good.model_copy(update=update))
+
+    assert judged(calm, busy).verdict is judged(busy, calm).verdict is judged(busy, None).verdict is Verdict.UNKNOWN
+    assert "overloaded: while the mesh was formed: 24 runnable" in judged(calm, busy).explanation
+    assert judged(calm, calm).verdict is judged(calm, None).verdict is Verdict.FAIL
 
 
 def test_pods_that_have_only_started(good_observations: Mapping[str, Observation]) -> None:
@@ -97,6 +100,23 @@ def test_pods_that_have_only_started(good_observations: Mapping[str, Observation
         assert {name: judge(catalogue()[name], unready).verdict for name in names} == dict.fromkeys(names, verdict)
         calm = unready.model_copy(update={"conditions_of_forming": _conditions(1.0)})
         assert {judge(catalogue()[name], calm).verdict for name in names} == {Verdict.FAIL}
+
+
+def test_a_control_plane_that_has_only_started_refuses_pods(good_observations: Mapping[str, Observation]) -> None:
+    """The webhook has no endpoint and no bundle then: nothing fails on the remote, either."""
+    good = good_observations["primary-remote-multi-network"]
+    refused = DryRun(injected=False, error="failed calling webhook: no endpoints available")
+    clusters = [_unready(each, "running", "") for each in good.clusters]
+    busy = good.model_copy(
+        update={
+            "conditions_of_forming": _conditions(BUSY_TASKS),
+            "clusters": tuple(each.model_copy(update={"dry_run": refused}) for each in clusters),
+        }
+    )
+    for name in ("CP-READY", "CP-INJECTION-WEBHOOK"):
+        assert judge(catalogue()[name], busy).verdict is Verdict.UNKNOWN
+        calm = busy.model_copy(update={"conditions_of_forming": _conditions(1.0)})
+        assert judge(catalogue()[name], calm).verdict is Verdict.FAIL
 
 
 def _unready(cluster: ClusterObservation, state: str, reason: str) -> ClusterObservation:

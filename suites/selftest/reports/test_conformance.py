@@ -54,8 +54,6 @@ def broken(good_observations: Mapping[str, Observation]) -> TopologyResult:
         ([(M, PASS), (S, BLOCKED)], GOOD, BAD, BAD),
         ([(M, PASS), (E, FAIL)], GOOD, GOOD, BAD),
         ([(M, UNKNOWN)], UNSURE, UNSURE, UNSURE),
-        ([(M, UNKNOWN), (M, BLOCKED)], UNSURE, UNSURE, UNSURE),
-        ([(M, UNKNOWN), (M, BLOCKED), (S, FAIL)], BAD, BAD, BAD),
         ([(M, PASS), (E, UNKNOWN)], UNSURE, UNSURE, UNSURE),
         ([(M, FAIL), (S, UNKNOWN)], BAD, BAD, BAD),
         ([(S, FAIL), (M, UNKNOWN)], UNSURE, BAD, BAD),
@@ -72,6 +70,30 @@ def test_what_counts_as_success(
     fail_ons: tuple[tuple[FailOn, Result], ...] = (("must", must), ("should", should), ("any", any_))
     for fail_on, wanted in fail_ons:
         assert conformance.result_of(verdicts, fail_on) is wanted
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ({"A": (UNKNOWN,), "B": (BLOCKED, "A"), "C": (BLOCKED, "B")}, [UNKNOWN, UNKNOWN, UNKNOWN]),
+        ({"A": (UNKNOWN,), "B": (FAIL,), "C": (BLOCKED, "A", "B")}, [UNKNOWN, FAIL, BLOCKED]),
+        ({"A": (UNKNOWN,), "B": (BLOCKED, "API server")}, [UNKNOWN, BLOCKED]),
+        ({"A": (UNKNOWN,), "B": (BLOCKED, "A", "API server")}, [UNKNOWN, BLOCKED]),
+        ({"B": (BLOCKED, "NOT-RUN")}, [BLOCKED]),
+    ],
+)
+def test_what_only_something_unknown_blocks_is_unknown(
+    rows: dict[str, tuple[Verdict, *tuple[str, ...]]], wanted: list[Verdict], healthy: TopologyResult
+) -> None:
+    """Through chains of blocks; a failure, or what could not be read at all, blocks as ever."""
+    some = conformance.build([healthy], run_info()).topologies[0].requirements[0]
+    made = [
+        some.model_copy(
+            update={"id": name, "verdict": verdict, "reasons": tuple(f"blocked by {by}: why: how" for by in blockers)}
+        )
+        for name, (verdict, *blockers) in rows.items()
+    ]
+    assert [verdict for _, verdict in conformance.weighed(made)] == wanted
 
 
 def test_the_gravest_topology_decides() -> None:

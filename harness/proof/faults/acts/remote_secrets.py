@@ -77,16 +77,18 @@ def unverified(live: LiveMesh) -> Iterator[None]:
 def ends_soon(live: LiveMesh) -> Iterator[None]:
     """Let the remote secret hold a client certificate of ten days in place of the reader's token.
 
-    West's kubeadm issues it, in the name of the reader: what it may do stays as it was.
+    West's kubeadm issues it, in the name and the groups of the reader: what it may do stays as it was. The sample's pod
+    can't try it (RS-USABLE, RS-LEAST are skipped).
 
     Raises:
         StepError: the suite has not made West, or no certificate was issued there.
     """
     node = made_here(live, live.west).nodes[0]
-    name = f"system:serviceaccount:{live.mesh.settings.system_namespace}:{READER}"
-    command = ("kubeadm", "kubeconfig", "user", f"--client-name={name}", "--validity-period=240h")
+    namespace, accounts = live.mesh.settings.system_namespace, "system:serviceaccounts"
+    name, groups = f"system:serviceaccount:{namespace}:{READER}", f"{accounts},{accounts}:{namespace}"
+    command = ("kubeadm", "kubeconfig", "user", "--config=/kind/kubeadm.conf", "--validity-period=240h")
     with environment_faults():
-        issued = yaml.safe_load(containers.execute(node, *command))
+        issued = yaml.safe_load(containers.execute(node, *command, f"--client-name={name}", f"--org={groups}"))
     key, kubeconfig = _kubeconfig(live)
     for entry in kubeconfig["users"]:
         entry["user"] = issued["users"][0]["user"]
