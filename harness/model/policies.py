@@ -38,6 +38,8 @@ SETTINGS = (
     "zoneAwareLbSetting",
 )
 """Keys of the mesh configuration that decide how traffic goes between clusters."""
+DEFAULTS = {"enableAutoMtls": True, "localityLbSetting": {"enabled": True}}
+"""What istiod takes for granted: as good written out as left out. Source: Istio, pkg/config/mesh, DefaultMeshConfig."""
 _PROTOCOLS = frozenset(
     ("tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql")
 )
@@ -70,6 +72,11 @@ def settings(observation: Observation, observed: ClusterObservation) -> dict[str
     return found.mesh if found else {}
 
 
+def is_default(key: str, value: object) -> bool:
+    """Whether a setting says what holds without it."""
+    return key in DEFAULTS and value == DEFAULTS[key]
+
+
 def root_namespace(observation: Observation, observed: ClusterObservation) -> str:
     """The namespace whose policies hold for the whole mesh."""
     return str(settings(observation, observed).get("rootNamespace") or observation.asked.system_namespace)
@@ -78,8 +85,8 @@ def root_namespace(observation: Observation, observed: ClusterObservation) -> st
 def traffic_policies(observation: Observation, observed: ClusterObservation) -> dict[str, ConfigObject]:
     """The policies of the sample and the root namespace that can hold for helloworld's traffic, by kind and name.
 
-    Left aside: routes of gateways only, what names other hosts, and what selects neither a pod of the sample nor one of
-    an east-west gateway.
+    Left aside: routes of gateways only, what names other hosts, and what selects neither a pod of the sample nor, on a
+    mesh that the run installed, one of an east-west gateway.
     """
     namespaces = {observation.asked.sample_namespace, root_namespace(observation, observed)}
     return {
@@ -94,7 +101,9 @@ def _concerns(observation: Observation, item: ConfigObject) -> bool:
         return is_about_requested(observation, item)
     if item.kind in PER_PROXY and observation.asked.mode == "verify-only":
         return False
-    return item.kind in BY_WORKLOAD + PER_PROXY and any(_selected(observation, item))
+    # On a mesh of others a gateway may have policies of its own: it obeys no other control plane.
+    gateways_too = observation.asked.mode == "install"
+    return item.kind in BY_WORKLOAD + PER_PROXY and any(_selected(observation, item, gateways_too=gateways_too))
 
 
 def is_about_requested(observation: Observation, item: ConfigObject) -> bool:
@@ -166,11 +175,12 @@ def holds_anywhere(observation: Observation, item: ConfigObject) -> bool:
     return any(_selected(observation, item))
 
 
-def _selected(observation: Observation, item: ConfigObject) -> Iterator[bool]:
+def _selected(observation: Observation, item: ConfigObject, *, gateways_too: bool = True) -> Iterator[bool]:
     """For each pod of the sample (or the user's service and clients) and of the gateways, whether a policy holds."""
     asked = observation.asked
     for observed in observation.clusters:
-        for pod in (*requested.pods(observed, asked), *client_pods(observed, asked), *_gateway_pods(observed)):
+        entrances = _gateway_pods(observed) if gateways_too else ()
+        for pod in (*requested.pods(observed, asked), *client_pods(observed, asked), *entrances):
             yield _holds(item, pod, observation, observed)
 
 

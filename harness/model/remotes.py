@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from harness.model import gateways
+from harness.model import gateways, revisions
 from harness.model.cluster import ClusterObservation, WebhookRule
 from harness.model.expectations import istiod_workloads
 from harness.model.observation import Observation
@@ -68,11 +68,13 @@ def path_fits(observation: Observation, cluster: Cluster, rule: WebhookRule) -> 
 def is_served(observation: Observation, cluster: Cluster) -> bool:
     """Whether a mesh of others shows that a remote reaches its control plane, at whatever address.
 
-    A pod comes back injected, and a proxy of this cluster is connected to the primary's istiod.
+    A pod comes back injected, where there is a sample at all, and a proxy of this cluster is connected to the primary's
+    istiod.
     """
     observed, planes = observation[cluster], observation[cluster.primary].control_planes
     connected = any(row.cluster_id == cluster.cluster_name for plane in planes for row in plane.proxies)
     injected = observed.dry_run is not None and observed.dry_run.injected
+    injected = injected or revisions.asks_for_nothing(observation, cluster)
     return observation.asked.mode == "verify-only" and injected and connected
 
 

@@ -33,7 +33,7 @@ def serving(observed: ClusterObservation, sample_namespace: str) -> str:
 
     Decided as the API server does, by the selectors of the injection webhooks. Where these were not recorded or none of
     them selects the sample, Istio's rules for its own webhooks decide: `istio-injection` wins over `istio.io/rev`, the
-    namespace over the pod. Without any label it is the only revision there is, else the default one.
+    namespace over the pod. Without any label it is the default revision, where there is one.
     """
     namespace = labels_of(observed, sample_namespace)
     pod = pod_labels(observed, sample_namespace)
@@ -45,7 +45,15 @@ def serving(observed: ClusterObservation, sample_namespace: str) -> str:
         return of_tag(observed, label)
     tagged = of_tag(observed, DEFAULT)
     known = {config.revision for config in observed.mesh_config} or {hook.revision for hook in observed.webhooks}
-    return tagged if tagged != DEFAULT or len(known) != 1 else known.pop()
+    return tagged if tagged != DEFAULT or DEFAULT in known or not known else max(known)
+
+
+def asks_for_nothing(observation: Observation, cluster: Cluster) -> bool:
+    """Whether a mesh of others has no sample, and no namespace for it that asks for injection, on this cluster."""
+    asked, observed = observation.asked, observation[cluster]
+    labels = labels_of(observed, asked.sample_namespace)
+    pods = observed.pods_with(asked.sample_namespace)
+    return asked.mode == "verify-only" and not pods and not {INJECTION_LABEL, REVISION_LABEL} & labels.keys()
 
 
 def of_tag(observed: ClusterObservation, label: str) -> str:

@@ -140,8 +140,9 @@ class _Source:
     def questions(self) -> tuple[Question, ...]:
         """Everything that is read; the slowest first."""
         sample, admission = self._asked.sample_namespace, AdmissionWebhooks(self._items)
+        found = self._asked.mode == "verify-only"
         return (
-            (Subject.DRY_RUN, "dry_run", lambda: dry_run(self._kube, sample), None),
+            (Subject.DRY_RUN, "dry_run", lambda: dry_run(self._kube, sample, as_there=found), None),
             (Subject.NODES, "nodes", self.nodes, ()),
             (Subject.NAMESPACES, "namespaces", self.namespaces, ()),
             (Subject.CA_SECRET, "ca_secret", self.ca_secret, None),
@@ -236,10 +237,14 @@ class _Source:
         found = list(self._custom(istio_objects.CONFIG_KINDS))
         with suppress(ApiException):  # roles made for an earlier version lack this group
             found += self._custom(istio_objects.ROUTE_KINDS)
+        # A Gateway configures pods of any namespace; policies hold where their pods are, and in the root namespace.
+        namespaces = {*self._namespaces, *(metadata(raw)["namespace"] for raw in self._gateways)}
+        with suppress(ApiException):
+            namespaces |= {str(each.mesh.get("rootNamespace") or "") for each in self.mesh_config()}
         return tuple(
             istio_objects.config_object(raw, version, kind)
             for raw, version, kind in found
-            if metadata(raw)["namespace"] in self._namespaces
+            if (metadata(raw)["namespace"] in namespaces or kind == "Gateway")
             and experiment.LABEL not in (metadata(raw).get("labels") or {})
         )
 

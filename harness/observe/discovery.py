@@ -7,12 +7,13 @@ what follows from it: a label or a proxy that says otherwise is then a failure, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
-from harness.model import expectations
+from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, MeshConfig
 from harness.model.mesh_features import CNI_DAEMON_SET
 from harness.model.remotes import injected_as, is_primary
@@ -110,21 +111,34 @@ def primary(
 ) -> str:
     """The name of the cluster whose control plane serves a remote: as its namespace says, else the only one there is.
 
+    The namespace may name several, or `*` for all: then the one that the remote calls at an address of its own, else
+    the first.
+
     Raises:
-        UserError: several may.
+        UserError: several may, and the namespace names none of them.
     """
     namespace = seen.namespace(names.system)
-    said = (namespace.annotations.get(CONTROL_PLANE_ANNOTATION, "") if namespace else "").split(",")
-    named = [other.name for other in primaries if istio[other.name] in map(str.strip, said)]
+    annotation = namespace.annotations.get(CONTROL_PLANE_ANNOTATION, "") if namespace else ""
+    said = {name.strip() for name in annotation.split(",")}
+    named = [other for other in primaries if said & {istio[other.name], "*"}]
     if not named and len(primaries) == 1:
-        named = [primaries[0].name]
-    if len(named) == 1:
-        return named[0]
+        named = [primaries[0]]
+    if named:
+        return next((other for other in named if _calls(seen, other, names)), named[0]).name
     raise UserError(
         f"It can't be told which control plane serves {seen.name} ({seen.context}).",
-        f"the annotation {CONTROL_PLANE_ANNOTATION} of {names.system} there names {len(named)} of the primaries",
-        "annotate the namespace with the cluster name of one primary",
+        f"the annotation {CONTROL_PLANE_ANNOTATION} of {names.system} there names none of the primaries",
+        "annotate the namespace with the cluster name of the primary that serves it",
     )
+
+
+def _calls(seen: ClusterObservation, primary: ClusterObservation, names: Names) -> bool:
+    """Whether the remote's webhook or its Service istiod leads to an address of a primary's."""
+    hosts = {urlsplit(rule.url).hostname or "" for webhook in seen.webhooks for rule in webhook.webhooks}
+    service = seen.service(names.system, "istiod")
+    hosts |= {*service.ready_endpoints, *service.resolved} if service else set()
+    fronts = [found for found in primary.services if gateways.has_port(found, gateways.XDS_PORT)]
+    return not hosts.isdisjoint(address for found in fronts for address in (*gateways.addresses(found), *found.ingress))
 
 
 def version(seen: ClusterObservation, names: Names) -> str:

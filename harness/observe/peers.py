@@ -25,6 +25,8 @@ _FLUSH_SECONDS = 1.2
 _FLUSHES = 3
 """As many are waited for before a log is said to tell nothing."""
 _NONE = ("", "-", "unknown")
+_TOLD = {"source_principal", "connection_security_policy"}
+"""Labels of istio_requests_total that tell who called, and how."""
 Callers = Counter[tuple[str, bool]]
 """Requests by the caller's identity and whether they came over mutual TLS."""
 _NOBODY: Callers = Counter({("", False): 0})
@@ -71,10 +73,11 @@ def metric_callers(text: str) -> Callers:
     found: Callers = Counter()
     for labels, value in re.findall(r"^istio_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE):
         label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        if label.get("reporter") == "destination":
-            principal = label.get("source_principal", "")
+        # Istio writes `unknown` where there is none; a Telemetry may take either label away, which tells nothing.
+        if label.get("reporter") == "destination" and label.keys() >= _TOLD:
+            principal = label["source_principal"]
             principal = "" if principal in _NONE else principal
-            found[principal, label.get("connection_security_policy") == "mutual_tls"] += int(value)
+            found[principal, label["connection_security_policy"] == "mutual_tls"] += int(value)
     return found
 
 

@@ -6,6 +6,7 @@ from harness.judge.evidence import Evidence
 from harness.model import ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
@@ -66,11 +67,20 @@ def running_control_planes(observation: Observation, evidence: Evidence, primary
     return ()
 
 
-def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) -> Iterator[Proxy]:
-    """The proxy of each pod that has one.
+def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) -> None:
+    """Note that something can't be judged without the sample: blocked, and not applicable where nobody brought one."""
+    if MeshFeature.SAMPLE in mesh_features(observation):
+        evidence.blocked(by, reason)
+    else:
+        evidence.not_applicable(reason)
+
+
+def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> Iterator[Proxy]:
+    """The proxy of each pod of a cluster that has one.
 
     Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read.
     """
+    observed = observation[cluster]
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
     found = False
     for pod in observed.lasting_pods:
@@ -86,7 +96,7 @@ def proxies(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) 
         else:
             evidence.blocked("WL-INJECTED", f"{name}: its proxy is not ready: {container.reason or container.state}")
     if not found:
-        evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+        lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
 
 
 def lost_clients(observation: Observation) -> tuple[str, ...]:
@@ -164,8 +174,8 @@ def cover(
 
 
 def missing(observation: Observation, evidence: Evidence, source: Cluster, what: str) -> None:
-    """Note that a probe or request was not sent: blocked where there is no client, else unknown."""
+    """Note that a probe or request was not sent: `lacking` where there is no client, else unknown."""
     if clients.client_available(observation, source):
         evidence.unknown(f"{source.name}: {what} was not tried")
     else:
-        evidence.blocked("WL-PLACED", f"{source.name} has no client to try {what} from")
+        lacking(observation, evidence, "WL-PLACED", f"{source.name} has no client to try {what} from")

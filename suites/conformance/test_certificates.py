@@ -9,7 +9,7 @@ from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from suites.conformance.common import ca_object, ca_secrets, form, site_pki
+from suites.conformance.common import ca_object, ca_secrets, form, lacking, site_pki
 
 AREA = "certificates"
 
@@ -118,7 +118,7 @@ def _reserve(observation: Observation, evidence: Evidence, cluster: Cluster) -> 
         if ca.kind_of(observation, cluster) is ca.CaKind.EXTERNAL:
             evidence.skipped(why)
         else:
-            evidence.blocked("WL-INJECTED", why)
+            lacking(observation, evidence, "WL-INJECTED", why)
 
 
 @requirement("CERT-KEY-MATCH", Level.MUST, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))

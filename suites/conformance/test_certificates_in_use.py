@@ -8,7 +8,7 @@ from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths, discovery_names, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
-from harness.model.mesh_features import MeshFeature
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
@@ -76,6 +76,8 @@ def _expect_published(
     name = f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert"
     if ca.found(observation) and not found and any(proxy.roots for proxy in observed.proxies):
         evidence.fact(f"{cluster.name}: no {name}; its proxies have their roots from elsewhere")
+    elif not found and MeshFeature.SAMPLE not in mesh_features(observation):
+        evidence.not_applicable(f"{cluster.name}: no {name}, and no sample that needs it")
     elif wanted and not _own_tls(observation, cluster):
         evidence.expect(
             any(_same_ca(observation, each, root) for each in found for root in wanted),
@@ -123,7 +125,7 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
             evidence.blocked("CERT-SECRET", f"{cluster.name}: the CA of {cluster.primary} can't be read")
             continue
         owners = {(pod.namespace, pod.name): pod for pod in observed.pods}
-        for proxy in proxies(evidence, cluster, observed):
+        for proxy in proxies(observation, evidence, cluster):
             pod = owners.get((proxy.namespace, proxy.pod))
             if proxy.chain:
                 _judge_leaf(observation, evidence, cluster, proxy, account=pod.service_account if pod else "")

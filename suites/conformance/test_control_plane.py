@@ -248,6 +248,9 @@ def _injects(observation: Observation, evidence: Evidence, cluster: Cluster) -> 
         evidence.unknown(f"{observed.name}: the injection dry run has no result")
         return False
     dry_run: DryRun = observed.dry_run
+    if not dry_run.injected and revisions.asks_for_nothing(observation, cluster):
+        evidence.not_applicable(f"{observed.name}: no namespace of a sample shows whether pods are injected")
+        return False
     return evidence.expect(
         dry_run.injected,
         waited=_istiod_starts(observation, cluster),

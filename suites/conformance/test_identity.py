@@ -8,7 +8,7 @@ from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
-from suites.conformance.common import proxies, running_control_planes
+from suites.conformance.common import lacking, proxies, running_control_planes
 
 AREA = "control plane"
 
@@ -27,8 +27,8 @@ def test_cp_version(observation: Observation, evidence: Evidence) -> None:
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
         planes = running_control_planes(observation, evidence, primary)
         found += [(primary, f"istiod {plane.pod}", plane.version) for plane in planes]
-    for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS):
-        names = [(f"proxy {p.namespace}/{p.pod}", p.version) for p in proxies(evidence, cluster, observed)]
+    for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS):
+        names = [(f"proxy {p.namespace}/{p.pod}", p.version) for p in proxies(observation, evidence, cluster)]
         found += [(cluster, name, version) for name, version in names]
     for cluster, name, version in found:
         if not version:
@@ -56,8 +56,8 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
         planes = running_control_planes(observation, evidence, primary)
         served = observation.topology.served_by(primary) if planes else ()
-        for cluster, observed in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
-            for proxy in proxies(evidence, cluster, observed):
+        for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
+            for proxy in proxies(observation, evidence, cluster):
                 serving = [plane for plane in planes if _serves(plane, cluster, proxy)]
                 if not serving:
                     name = f"{cluster.name}: proxy {proxy.namespace}/{proxy.pod}"
@@ -108,7 +108,7 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
             found.setdefault(cluster.name, {}).setdefault(field, {}).update(values)
     for name, fields in found.items():
         if not any(fields.values()):
-            evidence.blocked("WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
+            lacking(observation, evidence, "WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
     install = observation.asked.mode == "install"
     wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expectations.trust_domain(observation)}
     for field, asked in wanted.items():

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import clients, expectations
+from harness.model import ca, clients, expectations
 from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
@@ -107,11 +107,11 @@ def _unrecorded(
 
 
 def _client_identities(observation: Observation) -> set[str]:
-    asked, domain = observation.asked, expectations.trust_domain(observation)
-    pods = [pod for observed in observation.clusters for pod in clients.client_pods(observed, asked)]
+    asked, topology = observation.asked, observation.topology
     return {
-        expectations.spiffe_id(domain, asked.sample_namespace, account)
-        for account in {pod.service_account for pod in pods}
+        expectations.spiffe_id(ca.trust_domain(observation, cluster), asked.sample_namespace, pod.service_account)
+        for cluster in topology.clusters
+        for pod in clients.client_pods(observation[cluster], asked)
     }
 
 

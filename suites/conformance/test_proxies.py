@@ -5,13 +5,13 @@ from typing import Any
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import expectations, policies, revisions
-from harness.model.cluster import Pod, Subject
+from harness.model import clients, expectations, policies, revisions
+from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
-from suites.conformance.common import running_control_planes
+from suites.conformance.common import lacking, running_control_planes
 
 AREA = "proxies"
 ALWAYS_SENT = ("CDS", "LDS")
@@ -44,7 +44,7 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
             continue
         pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
         if not pods:
-            evidence.blocked("WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+            lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
         for pod in pods:
             mine = [
                 (name, row)
@@ -52,8 +52,7 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
                 for name, row in found
                 if (row.proxy, row.cluster_id) == (f"{pod.name}.{pod.namespace}", cluster.cluster_name)
             ]
-            sidecar = pod.namespace == observation.asked.sample_namespace and not pod.is_gateway
-            types = (*ALWAYS_SENT, "EDS", "RDS") if sidecar else ALWAYS_SENT
+            types = (*ALWAYS_SENT, "EDS", "RDS") if _calls_others(observation, observed, pod) else ALWAYS_SENT
             _judge_sync(evidence, cluster, pod, mine, types)
         for proxy in observed.proxies:
             for error in proxy.rejected:
@@ -94,7 +93,8 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
             evidence.blocked("CP-IDENTITY", f"{primary.name}: {'; '.join(config.problems)}")
             continue
         compared = policies.traffic_policies(observation, observed)
-        configs[primary.name] = _flat(config.mesh) | {name: str(item.spec) for name, item in compared.items()}
+        written = {key: value for key, value in config.mesh.items() if not policies.is_default(key, value)}
+        configs[primary.name] = _flat(written) | {name: str(item.spec) for name, item in compared.items()}
     if observation.asked.mode == "verify-only":
         configs = _about_traffic(evidence, configs)
     _agree(evidence, configs)
@@ -109,6 +109,17 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
         else:
             ports[cluster.name] = {f"Service {name} ports": ", ".join(policies.ports(service))}
     _agree(evidence, ports)
+
+
+def _calls_others(observation: Observation, observed: ClusterObservation, pod: Pod) -> bool:
+    """Whether a pod's proxy must have clusters and routes of other services.
+
+    On a mesh of others only a client's: a Sidecar may give proxies that nobody calls from none of them.
+    """
+    asked = observation.asked
+    if asked.mode == "install":
+        return pod.namespace == asked.sample_namespace and not pod.is_gateway
+    return pod in clients.client_pods(observed, asked)
 
 
 def _about_traffic(evidence: Evidence, configs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

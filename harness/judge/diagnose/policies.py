@@ -11,7 +11,8 @@ from harness.model import policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, ServicePort, Subject
 from harness.model.observation import Observation
 
-_NO_MUTUAL_TLS = ("DISABLE", "SIMPLE", "MUTUAL")
+_OFF = {"PeerAuthentication": {"DISABLE"}, "DestinationRule": {"DISABLE", "SIMPLE", "MUTUAL"}}
+"""The modes without Istio's own mutual TLS, by the kind of policy that sets them."""
 
 
 def _standing(observation: Observation) -> dict[str, tuple[ClusterObservation, dict[str, ConfigObject]]]:
@@ -50,27 +51,50 @@ def subset_unknown(observation: Observation) -> Iterator[Found]:
                 )
 
 
-@cause("mtls-disabled", Layer.POLICIES, "EP-COMPLETE", "GW-DATAPATH", "TR-REACH", breaks=Layer.ENDPOINTS)
+@cause(
+    "mtls-disabled", Layer.POLICIES, "EP-COMPLETE", "GW-DATAPATH", "TR-REACH", "TR-NO-ERRORS", breaks=Layer.ENDPOINTS
+)
 def mtls_disabled(observation: Observation) -> Iterator[Found]:
-    """Mutual TLS is off for helloworld: between networks nothing else is routed.
+    """Mutual TLS is off for helloworld, where it is needed: between networks, and to pods that demand it.
 
     An east-west gateway finds a service by the SNI of mutual TLS. istiod leaves endpoints of other networks out where
-    a PeerAuthentication says DISABLE, or a DestinationRule sets a TLS mode other than ISTIO_MUTUAL.
+    a PeerAuthentication says DISABLE, or a DestinationRule sets a TLS mode other than ISTIO_MUTUAL. On one network
+    plaintext is refused where a PeerAuthentication says STRICT. What is set for other ports does not count.
     """
-    if len(observation.topology.networks) < 2:  # noqa: PLR2004 - plaintext goes to pods of its own network
-        return
-    for primary, (observed, found) in _standing(observation).items():
-        for item in found.values():
-            tls = (item.spec.get("trafficPolicy") or {}).get("tls") or {}
-            modes = _peer_modes(item) if item.kind == "PeerAuthentication" else {str(tls.get("mode"))}
-            if item.kind == "PeerAuthentication" and not policies.holds_for_requested(observation, item):
-                continue
-            off = ", ".join(sorted(modes & ({"DISABLE"} if item.kind == "PeerAuthentication" else {*_NO_MUTUAL_TLS})))
-            if off and item.kind in {"PeerAuthentication", "DestinationRule"}:
-                field = "spec.mtls.mode" if item.kind == "PeerAuthentication" else "spec.trafficPolicy.tls.mode"
-                yield shown(
-                    primary, observed, item, field, "mutual TLS, which is all that is routed between networks", off
-                )
+    crossed = len(observation.topology.networks) > 1
+    standing = _standing(observation)
+    modes = [
+        (primary, observed, item, _modes(observation, observed, item))
+        for primary, (observed, found) in standing.items()
+        for item in found.values()
+        if item.kind != "PeerAuthentication" or policies.holds_for_requested(observation, item)
+    ]
+    strict = any(item.kind == "PeerAuthentication" and "STRICT" in found for _, _, item, found in modes)
+    why = "which is all that is routed between networks" if crossed else "which a PeerAuthentication demands"
+    for primary, observed, item, found in modes:
+        off = sorted(found & _OFF.get(item.kind, set()))
+        if off and (crossed or (strict and item.kind == "DestinationRule")):
+            field = "spec.mtls.mode" if item.kind == "PeerAuthentication" else "spec.trafficPolicy.tls.mode"
+            yield shown(primary, observed, item, field, f"mutual TLS, {why}", ", ".join(off))
+
+
+def _modes(observation: Observation, observed: ClusterObservation, item: ConfigObject) -> set[str]:
+    """The modes of TLS that a policy sets for the port that requests are sent to; a port's own mode comes first."""
+    service = requested.found(observed, observation.asked)
+    number = requested.service(observation.asked).port
+    port = next((port for port in service.ports if port.port == number), None) if service else None
+    if item.kind == "PeerAuthentication":
+        listening = {port.target_port, str(port.endpoint_port)} if port else set()
+        own = [mode for key, mode in (item.spec.get("portLevelMtls") or {}).items() if str(key) in listening]
+        return {str(found.get("mode")) for found in own or [item.spec.get("mtls") or {}]}
+    rules = [item.spec, *(item.spec.get("subsets") or ())]
+    return {_tls_mode(rule.get("trafficPolicy") or {}, number) for rule in rules}
+
+
+def _tls_mode(policy: dict[str, Any], number: int) -> str:
+    ports = policy.get("portLevelSettings") or ()
+    levels = [each for each in ports if (each.get("port") or {}).get("number") == number]
+    return next((str(each["tls"].get("mode")) for each in (*levels, policy) if each.get("tls")), "")
 
 
 def _peer_modes(item: ConfigObject) -> set[str]:
@@ -161,7 +185,7 @@ def mesh_config_differs(observation: Observation) -> Iterator[Found]:
             {
                 key: value
                 for key, value in mesh(observation, observed).items()
-                if key not in apart and (not shared or key in policies.SETTINGS)
+                if key not in apart and (not shared or key in policies.SETTINGS) and not policies.is_default(key, value)
             },
         )
         for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries)

@@ -27,10 +27,20 @@ def _absent(
             yield cluster, observed, other, holding
 
 
-def _strays(observation: Observation, cluster: Cluster, observed: ClusterObservation) -> tuple[RemoteSecret, ...]:
+def _strays(observation: Observation, cluster: Cluster) -> tuple[RemoteSecret, ...]:
     """Secrets that istiod sees and that name no cluster which it must watch."""
     wanted = {other.cluster_name for other in observation.topology.watched_by(cluster)}
-    return tuple(s for s in observed.remote_secrets if _seen(observation, s) and not wanted & set(s.clusters))
+    found = observation[cluster].remote_secrets
+    return tuple(each for each in found if _seen(observation, each) and not wanted & set(each.clusters))
+
+
+def _under_other_names(observation: Observation, cluster: Cluster, other: Cluster) -> tuple[RemoteSecret, ...]:
+    """Of these the ones that may be meant for this other cluster.
+
+    A mesh of others may have clusters that were not named: there a secret must lead to the cluster.
+    """
+    install, server = observation.asked.mode == "install", observation[other].api_server
+    return tuple(each for each in _strays(observation, cluster) if install or server in each.servers)
 
 
 @cause("secret-missing", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED")
@@ -41,7 +51,7 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
     worse: its proxies' tokens are checked at its API server, so without the secret they get no certificate at all.
     """
     for cluster, observed, other, holding in _absent(observation):
-        if not holding and not _strays(observation, cluster, observed):
+        if not holding and not _under_other_names(observation, cluster, other):
             others = ", ".join(f"{s.namespace}/{s.name} ({', '.join(s.clusters)})" for s in observed.remote_secrets)
             yield Found(
                 cluster=cluster.name,
@@ -109,7 +119,7 @@ def secret_wrong_name(observation: Observation) -> Iterator[Found]:
     have, and not found.
     """
     for cluster, observed, other, holding in _absent(observation):
-        strays = _strays(observation, cluster, observed)
+        strays = _under_other_names(observation, cluster, other)
         if holding or not strays:
             continue
         secret = next((s for s in strays if observation[other].api_server in s.servers), strays[0])
@@ -142,7 +152,7 @@ def secret_extra(observation: Observation) -> Iterator[Found]:
     Left from an earlier mesh, or made for the cluster itself, or on a remote, where no control plane reads it.
     """
     for cluster, observed in read(observation, Subject.REMOTE_SECRETS):
-        for secret in _strays(observation, cluster, observed):
+        for secret in _strays(observation, cluster):
             if any(taken_name(observation, other) in secret.clusters for other in observation.topology.others(cluster)):
                 continue
             if observation.asked.mode == "verify-only" and not _twice(observed, secret):

@@ -84,6 +84,10 @@ def _rules(observation: Observation, kind: str) -> Iterator[tuple[Cluster, Clust
                 yield cluster, observed, item
 
 
+def _installed(observation: Observation) -> bool:
+    return observation.asked.mode == "install"
+
+
 def _same(one: ConfigObject, other: ConfigObject) -> bool:
     return (one.kind, one.namespace, one.name, one.spec) == (other.kind, other.namespace, other.name, other.spec)
 
@@ -94,10 +98,12 @@ def all_local(observation: Observation) -> Iterator[Found]:
 
     A DestinationRule with localityLbSetting, or with outlierDetection while clusters lie in different zones, prefers
     endpoints of the client's own locality. The mesh does what it is told to; other clusters answer only when the near
-    ones fail.
+    ones fail. On a mesh of others a preference is what is meant, and explains nothing: only what sends all requests to
+    named localities does.
     """
     for cluster, observed, item in _rules(observation, "DestinationRule"):
-        if said := balancing.near_setting(item.spec.get("trafficPolicy") or {}):
+        said = balancing.near_setting(item.spec.get("trafficPolicy") or {})
+        if said and (_installed(observation) or "distribute" in said):
             yield shown(
                 cluster.name, observed, item, "spec.trafficPolicy", "no preference by locality", f"a setting: {said}"
             )
@@ -128,7 +134,8 @@ def service_near(observation: Observation) -> Iterator[Found]:
     """A setting: helloworld's Service keeps traffic near the client.
 
     trafficDistribution prefers endpoints of the client's zone or node, and of its own network before others;
-    internalTrafficPolicy Local leaves only those of its node. The mesh does what it is told to.
+    internalTrafficPolicy Local leaves only those of its node. The mesh does what it is told to. On a mesh of others the
+    first is a preference, which explains nothing.
     """
     for cluster, observed in read(observation, Subject.SERVICES):
         service = requested.found(observed, observation.asked)
@@ -138,7 +145,7 @@ def service_near(observation: Observation) -> Iterator[Found]:
             ("spec.trafficDistribution", service.traffic_distribution),
             ("spec.internalTrafficPolicy", service.internal_traffic_policy.replace("Cluster", "")),
         ):
-            if value:
+            if value and (_installed(observation) or field == "spec.internalTrafficPolicy"):
                 look = kubectl(observed, "-n", service.namespace, f"get service {service.name} -o yaml")
                 yield Found(
                     cluster=cluster.name,

@@ -8,6 +8,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
 from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -20,6 +21,8 @@ def service_missing(observation: Observation) -> Iterator[Found]:
     clients anywhere.
     """
     meant = requested.service(observation.asked)
+    if MeshFeature.TRAFFIC not in mesh_features(observation):
+        return
     for cluster, observed in read(observation, Subject.SERVICES):
         if requested.found(observed, observation.asked) is None:
             yield Found(

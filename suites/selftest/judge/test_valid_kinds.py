@@ -7,7 +7,17 @@ from harness.judge.judgement import Judgement, Verdict
 from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
-from suites.selftest.support.valid_kinds import KINDS, PRIMARIES, Base, Kind, without_cni
+from suites.selftest.support.valid_kinds import (
+    KINDS,
+    PRIMARIES,
+    PRIMARIES_NEAR,
+    REMOTE,
+    REMOTE_NEAR,
+    Base,
+    Kind,
+    without_cni,
+    without_sample,
+)
 
 GREEN = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
 
@@ -28,6 +38,16 @@ def test_a_valid_mesh_is_green(base: Base, kind: Kind) -> None:
     assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
     assert diagnose(observation, judgements) == ()
     assert sum(each.verdict is Verdict.PASS for each in judgements) >= 30
+
+
+@pytest.mark.parametrize("base", [PRIMARIES, PRIMARIES_NEAR, REMOTE, REMOTE_NEAR], ids=str)
+def test_a_mesh_without_a_sample_is_green(base: Base) -> None:
+    """What can be seen without traffic is judged; the rest is not applicable, and blocks nothing."""
+    observation = without_sample(base.observation())
+    judgements = _judged(observation)
+    assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
+    assert diagnose(observation, judgements) == ()
+    assert sum(each.verdict is Verdict.PASS for each in judgements) >= 20
 
 
 def test_the_plugin_is_judged_only_where_there_is_one() -> None:

@@ -65,6 +65,29 @@ def test_a_remote_says_which_primary_serves_it() -> None:
         discovery.topology(_clusters(MIXED, north=_annotated(north, {})), NAMES)
 
 
+@pytest.mark.parametrize("said", ["*", "cluster1,cluster2"])
+def test_a_remote_that_names_several_is_served_by_the_one_it_calls(said: str) -> None:
+    """The first one where its addresses tell nothing."""
+    seen = good(MIXED)
+    (address,) = seen["west"].service("istio-system", "istio-eastwestgateway").ingress  # type: ignore[union-attr]
+    annotated = _annotated(seen["north"], {"topology.istio.io/controlPlaneClusters": said})
+    for host, primary in ((address, "west"), ("istiod.example.com", "east")):
+        hooks = tuple(
+            hook.model_copy(
+                update={
+                    "webhooks": tuple(
+                        rule.model_copy(update={"url": f"https://{host}:15017/inject/cluster/cluster3/net/network2"})
+                        for rule in hook.webhooks
+                    )
+                }
+            )
+            for hook in seen["north"].webhooks
+        )
+        services = tuple(each for each in seen["north"].services if each.name != "istiod")
+        north = {**annotated, "webhooks": hooks, "services": services}
+        assert discovery.topology(_clusters(MIXED, north=north), NAMES)["north"].primary == primary
+
+
 def test_no_control_plane() -> None:
     nothing = {"workloads": (), "mesh_config": (), "webhooks": (), "remote_secrets": ()}
     with pytest.raises(UserError, match="No cluster has a control plane"):

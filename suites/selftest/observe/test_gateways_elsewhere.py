@@ -92,3 +92,28 @@ def test_a_node_port_gateway_is_at_the_external_addresses_of_selected_nodes() ->
         "no JSON": ("192.0.2.1", "192.0.2.2"),
     }
     assert services.node_addresses(SERVICE, nodes) == ()
+
+
+def test_what_configures_a_gateway_is_read_where_it_stands() -> None:
+    """Policies beside it and in the root namespace, and Gateways anywhere: they may select its pods."""
+
+    def listing(*namespaces: str) -> Object:
+        return listed(*({"metadata": {**META, "namespace": each, "name": "x"}, "spec": {}} for each in namespaces))
+
+    mesh = {"metadata": {**META, "namespace": "istio-system", "name": "istio"}, "data": {"mesh": "rootNamespace: root"}}
+    kube = LeakingKube(
+        "east",
+        {
+            "/api/v1/services": listed(SERVICE),
+            "/api/v1/namespaces/istio-system/configmaps": listed(mesh),
+            "/apis/networking.istio.io/v1/gateways": listing("gateways", "anywhere"),
+            "/apis/security.istio.io/v1/authorizationpolicies": listing("gateways", "root", "anywhere"),
+        },
+    )
+    found = {(each.kind, each.namespace) for each in read_cluster(kube, ASKED, 1).observed.config}
+    assert found == {
+        ("Gateway", "gateways"),
+        ("Gateway", "anywhere"),
+        ("AuthorizationPolicy", "gateways"),
+        ("AuthorizationPolicy", "root"),
+    }

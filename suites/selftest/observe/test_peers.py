@@ -93,3 +93,9 @@ def test_callers_of_metrics() -> None:
         )
     )
     assert peers.metric_callers(text) == {("spiffe://a/ns/b/sa/c", True): 7, ("", False): 2}
+
+
+def test_metrics_without_the_labels_tell_nothing() -> None:
+    """A Telemetry may take them away; Istio itself writes `unknown` for a caller without an identity."""
+    text = 'istio_requests_total{reporter="destination",connection_security_policy="mutual_tls"} 7\n'
+    assert not peers.metric_callers(text)

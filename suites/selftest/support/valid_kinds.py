@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.model import expectations, gateways
 from harness.model.cluster import Container, Pod, Service, ServicePort
-from harness.model.istio import ConfigObject, RemoteAccess
+from harness.model.istio import ConfigObject, DryRun, RemoteAccess
 from harness.model.observation import Observation, load
 from harness.model.proxy import ControlPlane, FilterChain, Proxy, ProxyEndpoint, RemoteClusterSync
 from harness.model.topology import Cluster
@@ -54,6 +54,8 @@ PRIMARIES = Base("meshes/app-protocol.json.gz")
 """Two primaries on two networks."""
 REMOTE = Base("primary-remote-multi-network.json.gz")
 """A primary and a remote on two networks."""
+PRIMARIES_NEAR = Base("multi-primary-single-network.json.gz")
+"""Two primaries on one network."""
 REMOTE_NEAR = Base("primary-remote-single-network.json.gz")
 """The same on one network."""
 THREE = Made("mixed")
@@ -823,6 +825,29 @@ def istiod_by_name_without_gateway(observation: Observation) -> Observation:
     changed = on(_gateway_removed(injection_url(observation), cluster, service), cluster, config=())
     left = tuple(probe for probe in changed.probes if probe.port not in {15021, 15012, 15017})
     return changed.model_copy(update={"probes": left})
+
+
+def without_sample(observation: Observation) -> Observation:
+    """There is no sample, nor a namespace for it: the way a mesh is looked at for the first time."""
+    name = observation.asked.sample_namespace
+    gone = DryRun(injected=False, error=f'namespaces "{name}" not found')
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        observed = seen[cluster]
+        left: dict[str, Any] = {
+            field: tuple(each for each in getattr(observed, field) if each.namespace != name)
+            for field in ("pods", "workloads", "services", "proxies", "config")
+        }
+        left["namespaces"] = tuple(each for each in observed.namespaces if each.name != name)
+        left["control_planes"] = tuple(
+            plane.model_copy(
+                update={"proxies": tuple(row for row in plane.proxies if not row.proxy.endswith(f".{name}"))}
+            )
+            for plane in observed.control_planes
+        )
+        return on(seen, cluster, **left, dry_run=gone, root_config_map=())
+
+    return everywhere(observation, change).model_copy(update={"probes": (), "traffic": None})
 
 
 KINDS: tuple[tuple[Base, Kind], ...] = (
