@@ -8,6 +8,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import balancing, expectations, odds
 from harness.model.cluster import Subject
+from harness.model.further_versions import further_versions
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -46,6 +47,7 @@ def test_tr_distribution(observation: Observation, evidence: Evidence) -> None:
             for targets in expectations.spread_over(observation.topology, client)
             for target in targets
         }
+        label |= {version: label[home.version] for version, home in further_versions(observation).items()}
         promised = _promised_shares(observation, evidence, client, label)
         answers = (request.version for s in sent for request in s.requests if good(request))
         counts = Counter(label.get(version, version) for version in answers)

@@ -182,3 +182,34 @@ def test_a_secret_of_a_cluster_that_was_not_named_is_left_alone() -> None:
     found = diagnose(broken, judgements)
     assert [cause.id for cause in found] == ["secret-missing"]
     assert "cluster3 to" not in str(found)
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("v3", Verdict.PASS), ("v2", Verdict.FAIL)])
+def test_a_canary_beside_the_sample(version: str, verdict: Verdict) -> None:
+    """A version of its own tells the cluster as well; one of another cluster does not."""
+    observation = PRIMARIES.observation()
+    cluster, observed = east(observation), observation[east(observation)]
+    labels = {"app": "helloworld", "version": version}
+    pod = next(each for each in observed.pods if each.labels.get("app") == "helloworld")
+    workload = next(each for each in observed.workloads if each.labels.get("app") == "helloworld")
+    canary = workload.model_copy(update={"name": f"helloworld-{version}", "labels": labels, "pod_labels": labels})
+    beside = pod.model_copy(update={"name": f"helloworld-{version}-1", "labels": {**pod.labels, **labels}})
+    changed = on(observation, cluster, pods=(*observed.pods, beside), workloads=(*observed.workloads, canary))
+    assert judge(catalogue()["WL-PLACED"], changed).verdict is verdict
+    traffic = observation.traffic
+    assert traffic
+    sequences = tuple(
+        sequence.model_copy(
+            update={
+                "requests": tuple(
+                    request.model_copy(update={"version": version if number % 2 else "v1"})
+                    if request.version == "v1"
+                    else request
+                    for number, request in enumerate(sequence.requests)
+                )
+            }
+        )
+        for sequence in traffic.distribution
+    )
+    answered = changed.model_copy(update={"traffic": traffic.model_copy(update={"distribution": sequences})})
+    assert judge(catalogue()["TR-DISTRIBUTION"], answered).verdict is verdict
