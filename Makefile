@@ -52,7 +52,7 @@ resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about 
 demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
 	$(BIN)/python -m reports demo
 
-test: $(VENV)/ready ## Run the self-tests: no cluster, a minute or two
+test: $(VENV)/ready ## Run the self-tests: no cluster, a few minutes
 	$(PYTEST) suites/selftest -n auto $(ARGS)
 
 test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is installed where it is missing (root, Debian)
@@ -98,7 +98,7 @@ preflight: $(VENV)/ready ## Only check whether a run could be made here
 picture: demo ## Retake the README's picture: the demo's broken run (needs Chromium)
 	$(BIN)/python -m reports picture output/demo/broken/report.html docs/report.png
 
-bench: $(VENV)/ready ## Measure the phases of warm runs, in seconds and against kind: docs/performance.md
+bench: $(VENV)/ready ## Measure the phases of warm runs, in seconds and against the time kind takes
 	$(BIN)/python -m harness.proof.bench $(ARGS)
 
 soak: $(VENV)/ready ## Form each topology once and judge it RUNS (20) times: anything but a pass is a false alarm
