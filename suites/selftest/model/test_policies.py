@@ -45,7 +45,7 @@ GATEWAY = {"selector": {"matchLabels": {"istio": "eastwestgateway"}}, "action": 
     ("item", "concerns"),
     [
         (policy("AuthorizationPolicy", "istio-system", **INGRESS), False),
-        (policy("AuthorizationPolicy", "istio-system", **GATEWAY), True),
+        (policy("AuthorizationPolicy", "istio-system", **GATEWAY), False),
         (policy("AuthorizationPolicy", "istio-system"), True),
         (policy("AuthorizationPolicy", "sample", selector={"matchLabels": {"app": "helloworld"}}), True),
         (policy("AuthorizationPolicy", "sample", selector={"matchLabels": {"app": "shop"}}), False),
@@ -69,6 +69,16 @@ def test_policies_that_concern_the_traffic(
     observation = foreign_observations["multi-primary-multi-network"]
     observed = observation.clusters[0].model_copy(update={"config": (item,)})
     assert bool(policies.traffic_policies(observation, observed)) is concerns
+
+
+def test_a_policy_of_the_gateways_is_compared_on_a_mesh_of_the_suite(
+    good_observations: Mapping[str, Observation],
+) -> None:
+    """On a mesh of others a gateway may admit other peers than those of another cluster do."""
+    observation = good_observations["multi-primary-multi-network"]
+    item = policy("AuthorizationPolicy", "istio-system", **GATEWAY)
+    observed = observation.clusters[0].model_copy(update={"config": (item,)})
+    assert policies.traffic_policies(observation, observed)
 
 
 def test_what_stays_within_a_proxy_is_compared_on_a_mesh_of_the_suite(
