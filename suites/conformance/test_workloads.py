@@ -159,18 +159,7 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
     if sidecar.ready:
         form = "a native sidecar" if sidecar.sidecar else "a container beside the others"
         evidence.fact(f"{cluster.name}: {name} has a ready sidecar, {form}")
-    if expectations.uses_cni(observation, observation[cluster]):
-        init = pod.container("istio-init") is not None
-        if init and observation.asked.mode == "verify-only":
-            evidence.fact(f"{cluster.name}: {name} has istio-init: the CNI plugin leaves such a pod alone")
-        evidence.expect(
-            not init or observation.asked.mode == "verify-only",
-            cluster=cluster,
-            object=name,
-            field="istio-init",
-            expected="absent",
-            found="present" if init else "absent",
-        )
+    _judge_init(observation, evidence, cluster, pod)
     network = sidecar.env.get("ISTIO_META_NETWORK") or pod.labels.get(expectations.NETWORK_LABEL, "")
     wanted_revision, revision = _revisions(observation, cluster, pod)
     for field, wanted, found in (
@@ -181,6 +170,24 @@ def _judge_pod(observation: Observation, evidence: Evidence, cluster: Cluster, p
         evidence.expect(
             found == wanted, cluster=cluster, object=name, field=field, expected=wanted, found=found or "none"
         )
+
+
+def _judge_init(observation: Observation, evidence: Evidence, cluster: Cluster, pod: Pod) -> None:
+    """With the CNI plugin no pod needs istio-init; the plugin leaves alone those that have it."""
+    if not expectations.uses_cni(observation, observation[cluster]):
+        return
+    found, name = pod.container("istio-init") is not None, f"Pod {pod.namespace}/{pod.name}"
+    if found and observation.asked.mode == "verify-only":
+        evidence.fact(f"{cluster.name}: {name} has istio-init: the CNI plugin leaves it alone")
+        return
+    evidence.expect(
+        not found,
+        cluster=cluster,
+        object=name,
+        field="istio-init",
+        expected="absent",
+        found="present" if found else "absent",
+    )
 
 
 def _revisions(observation: Observation, cluster: Cluster, pod: Pod) -> tuple[str, str]:

@@ -223,19 +223,8 @@ def _domains(good: Observation, on_east: tuple[str, ...], on_west: tuple[str, ..
         each.model_copy(update={"certificates": _renamed(each.certificates)}) if each.target == west.name else each
         for each in good.probes
     ]
-    traffic = good.traffic
-    assert traffic
-    assert traffic.peers
-    # West's client calls east.
-    callers = [
-        each.model_copy(update={"principal": each.principal.replace("cluster.local", "west.local")})
-        if each.destination == east.name
-        else each
-        for each in traffic.peers
-    ]
     changed = on(good, west, proxies=tuple(proxies), pods=tuple(pods))
-    called = traffic.model_copy(update={"peers": tuple(callers)})
-    return changed.model_copy(update={"probes": tuple(probes), "traffic": called})
+    return changed.model_copy(update={"probes": tuple(probes)})
 
 
 def _renamed(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:

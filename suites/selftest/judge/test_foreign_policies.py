@@ -213,3 +213,25 @@ def test_a_canary_beside_the_sample(version: str, verdict: Verdict) -> None:
     )
     answered = changed.model_copy(update={"traffic": traffic.model_copy(update={"distribution": sequences})})
     assert judge(catalogue()["TR-DISTRIBUTION"], answered).verdict is verdict
+
+
+@pytest.mark.parametrize(("domain", "verdict"), [("west.local", Verdict.PASS), ("other.local", Verdict.FAIL)])
+def test_callers_of_another_trust_domain(domain: str, verdict: Verdict) -> None:
+    """Two domains with mutual aliases: each client is known by that of its own control plane."""
+    observation = PRIMARIES.observation()
+    cluster, observed, traffic = west(observation), observation[west(observation)], observation.traffic
+    config = tuple(
+        each.model_copy(update={"mesh": {**each.mesh, "trustDomain": "west.local"}}) for each in observed.mesh_config
+    )
+    assert traffic
+    # West's client calls east.
+    peers = tuple(
+        each.model_copy(update={"principal": each.principal.replace("cluster.local", domain)})
+        if each.destination == east(observation).name
+        else each
+        for each in traffic.peers or ()
+    )
+    assert peers != traffic.peers
+    changed = on(observation, cluster, mesh_config=config)
+    called = changed.model_copy(update={"traffic": traffic.model_copy(update={"peers": peers})})
+    assert judge(catalogue()["MTLS-PEER"], called).verdict is verdict

@@ -218,7 +218,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     put(environment, "provide", provide)
     put(kind, "run", program)
     put(kind, "_taken", tuple)
-    put(kind, "_wait_until_ready", lambda *_: None)
+    put(kind, "_wait_until_ready", lambda *_, **__: None)
     put(containers, "labelled", labelled)
     put(containers, "running_addresses", lambda names: dict.fromkeys(names, "172.18.0.2"))
     put(containers, "names", lambda: frozenset(labelled(containers.CLUSTER_LABEL)))
