@@ -2,7 +2,7 @@
 
 Its own manifest, with changes that make it start fast, none of which concerns a mesh: the webhooks that validate
 MetalLB's own resources are left out (the pools are made here), the key that its speakers share is there from the
-beginning instead of being waited for, the API server is asked at the node's own address, which answers before
+beginning instead of being waited for, the API server is asked at its address between the nodes, which answers before
 kube-proxy has set up the Service's, and readiness is looked at every second instead of every ten.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 
 from kubernetes.client import ApiException
 
@@ -37,10 +38,6 @@ MANIFEST_URL = "https://raw.githubusercontent.com/metallb/metallb/v0.15.2/config
 NAMESPACE = "metallb-system"
 READY_SECONDS = 120.0
 _CRD = "CustomResourceDefinition"
-_API_SERVER: tuple[Object, ...] = (
-    {"name": "KUBERNETES_SERVICE_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
-    {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"},
-)
 _NEEDED = ("ipaddresspools.metallb.io", "l2advertisements.metallb.io")
 
 
@@ -73,7 +70,7 @@ class MetalLB:
         def install(cluster: ClusterAccess) -> None:
             with log.step(Phase.LOAD_BALANCER, "Install MetalLB", cluster.name) as step, _explained(cluster):
                 step.waiting("its manifest to be applied")
-                _install(Kube(cluster), fast(text), pools[cluster.name], step)
+                _install(Kube(cluster), fast(text, cluster.peer_server), pools[cluster.name], step)
                 step.note(f"addresses {pools[cluster.name]}")
 
         in_parallel(install, clusters)
@@ -135,19 +132,28 @@ class MetalLB:
         return {cluster.name: cluster.pool for cluster in self.run.update(change).clusters}
 
 
-def fast(text: str) -> tuple[Object, ...]:
-    """The manifest's objects, changed as the module says: pure but for the new key."""
-    return tuple(_fast(yaml_documents.load_all(text)))
+def fast(text: str, server: str) -> tuple[Object, ...]:
+    """The manifest's objects, changed as the module says: pure but for the new key.
+
+    Args:
+        text: the manifest.
+        server: URL of the API server on the network of the nodes.
+    """
+    return tuple(_fast(yaml_documents.load_all(text), server))
 
 
-def _fast(objects: Iterator[Object]) -> Iterator[Object]:
+def _fast(objects: Iterator[Object], server: str) -> Iterator[Object]:
+    address = urlsplit(server)
     for manifest in objects:
         if manifest["kind"] == "ValidatingWebhookConfiguration":
             continue
         if manifest["kind"] in ("Deployment", "DaemonSet"):
             for container in manifest["spec"]["template"]["spec"]["containers"]:
                 container["readinessProbe"] |= {"initialDelaySeconds": 1, "periodSeconds": 1}
-                container["env"] += _API_SERVER
+                container["env"] += [
+                    {"name": "KUBERNETES_SERVICE_HOST", "value": address.hostname},
+                    {"name": "KUBERNETES_SERVICE_PORT", "value": str(address.port)},
+                ]
                 if container["name"] == "controller":
                     container["args"].append("--webhook-mode=disabled")
         yield manifest

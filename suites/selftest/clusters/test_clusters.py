@@ -293,13 +293,15 @@ class TestLoadBalancers:
 
     def test_metallb_manifest(self) -> None:
         """No webhook, a key in time, quick probes; each time another key."""
-        namespace, key, controller = metallb.fast(MANIFEST)
+        namespace, key, controller = metallb.fast(MANIFEST, "https://172.18.0.4:6443")
         assert namespace["kind"] == "Namespace"
         assert key["metadata"]["name"] == "memberlist"
-        assert key["stringData"] != metallb.fast(MANIFEST)[1]["stringData"]
+        assert key["stringData"] != metallb.fast(MANIFEST, "https://172.18.0.4:6443")[1]["stringData"]
         container = controller["spec"]["template"]["spec"]["containers"][0]
         assert "--webhook-mode=disabled" in container["args"]
         assert container["readinessProbe"]["periodSeconds"] == 1
+        env = {each["name"]: each["value"] for each in container["env"] if each["name"].startswith("KUBERNETES_")}
+        assert env == {"KUBERNETES_SERVICE_HOST": "172.18.0.4", "KUBERNETES_SERVICE_PORT": "6443"}
 
     def test_pool(self) -> None:
         """The pool is announced."""
