@@ -2,8 +2,7 @@
 
 from contextlib import suppress
 
-import yaml
-
+from harness.base import yaml_documents
 from harness.base.errors import StepError
 from harness.kube.api import Object
 from harness.mesh.context import Mesh, step
@@ -48,7 +47,7 @@ def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -
         ],
         timeout=60,
     )
-    secrets = [secret for secret in yaml.safe_load_all(text) if secret]
+    secrets = list(yaml_documents.load_all(text))
     for secret in secrets:
         secret["metadata"].setdefault("namespace", namespace)
     return secrets

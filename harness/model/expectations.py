@@ -48,7 +48,7 @@ def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster
     15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary.
     """
     strangers = tuple(other for other in topology.others(target) if other.network != target.network)
-    remotes = tuple(other for other in topology.remotes if other.primary == target.name)
+    remotes = topology.remotes_of(target)
     ports = {MESH_PORT: strangers, XDS_PORT: remotes, WEBHOOK_PORT: remotes}
     return {port: sources for port, sources in ports.items() if sources}
 

@@ -32,10 +32,11 @@ def present(observation: Observation, primary: Cluster) -> tuple[str, ...]:
     known |= {(found.namespace, found.name): found for found in (*gateways.labelled(observed), *observed.services)}
     meant = gateways.services(observed, primary.network)
     leading = [found for found in known.values() if gateways.has_port(found, gateways.XDS_PORT)]
-    return tuple(dict.fromkeys(name for found in leading or meant for name in _names(found)))
+    return tuple(dict.fromkeys(name for found in leading or meant for name in names(found)))
 
 
-def _names(service: Service) -> tuple[str, ...]:
+def names(service: Service) -> tuple[str, ...]:
+    """What a Service is reached by from outside: host names, and addresses."""
     return (*service.ingress, *gateways.addresses(service))
 
 
@@ -53,6 +54,16 @@ def _used(observation: Observation, observed: ClusterObservation) -> Iterator[Us
         values = config.values.get("global") or {}
         injector = f"ConfigMap {system}/istio-sidecar-injector"
         yield Used(injector, field, str(values.get("remotePilotAddress") or ""))
+    yield from calls(observed, system)
+
+
+def calls(observed: ClusterObservation, system: str) -> Iterator[Used]:
+    """The addresses that a remote's webhooks and its Services of istiod lead to.
+
+    Args:
+        observed: the remote.
+        system: the namespace of its control plane's Services.
+    """
     for webhook in observed.webhooks:
         for rule in webhook.webhooks:
             name = f"MutatingWebhookConfiguration {webhook.name}"

@@ -91,5 +91,5 @@ def served_from_elsewhere(observation: Observation, primary: Cluster) -> bool:
 
 def all_served(observation: Observation, primary: Cluster) -> bool:
     """Whether a primary has remotes, and each of them is served; see `is_served`."""
-    own = [cluster for cluster in observation.topology.remotes if cluster.primary == primary.name]
+    own = observation.topology.remotes_of(primary)
     return bool(own) and all(is_served(observation, cluster) for cluster in own)

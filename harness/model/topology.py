@@ -139,6 +139,10 @@ class Topology(Model):
         """The clusters whose proxies this control plane configures, itself first."""
         return tuple(cluster for cluster in self.clusters if cluster.primary == primary.name)
 
+    def remotes_of(self, primary: Cluster) -> tuple[Cluster, ...]:
+        """The remotes that depend on this cluster's control plane."""
+        return tuple(cluster for cluster in self.remotes if cluster.primary == primary.name)
+
     def watched_by(self, cluster: Cluster) -> tuple[Cluster, ...]:
         """The clusters whose API server this cluster's control plane must watch over a remote secret.
 
@@ -155,7 +159,7 @@ class Topology(Model):
 
     def serves_remotes(self, cluster: Cluster) -> bool:
         """Whether remotes depend on this cluster's control plane."""
-        return any(other.primary == cluster.name for other in self.remotes)
+        return bool(self.remotes_of(cluster))
 
 
 def preset(control_plane: ControlPlaneModel, network: NetworkModel, clusters: int = 2) -> Topology:

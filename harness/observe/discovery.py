@@ -7,13 +7,12 @@ what follows from it: a label or a proxy that says otherwise is then a failure, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
-from harness.model import expectations, gateways
+from harness.model import expectations, gateways, remote_addresses
 from harness.model.cluster import ClusterObservation, MeshConfig
 from harness.model.mesh_features import CNI_DAEMON_SET
 from harness.model.remotes import injected_as, is_primary
@@ -134,11 +133,9 @@ def primary(
 
 def _calls(seen: ClusterObservation, primary: ClusterObservation, names: Names) -> bool:
     """Whether the remote's webhook or its Service istiod leads to an address of a primary's."""
-    hosts = {urlsplit(rule.url).hostname or "" for webhook in seen.webhooks for rule in webhook.webhooks}
-    service = seen.service(names.system, "istiod")
-    hosts |= {*service.ready_endpoints, *service.resolved} if service else set()
+    hosts = {found.address for found in remote_addresses.calls(seen, names.system)}
     fronts = [found for found in primary.services if gateways.has_port(found, gateways.XDS_PORT)]
-    return not hosts.isdisjoint(address for found in fronts for address in (*gateways.addresses(found), *found.ingress))
+    return not hosts.isdisjoint(name for found in fronts for name in remote_addresses.names(found))
 
 
 def version(seen: ClusterObservation, names: Names) -> str:

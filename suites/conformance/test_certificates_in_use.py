@@ -162,7 +162,7 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
         port = expectations.XDS_PORT
         if tls_ended_for_istiod(observation, evidence, primary, port):
             continue
-        served = tuple(other for other in observation.topology.remotes if other.primary == primary.name)
+        served = observation.topology.remotes_of(primary)
         names = discovery_names.of_clusters(observation, served)
         for probe in cover(observation, evidence, ProbeKind.TLS, target=primary, port=port, sources=served):
             if _presented(evidence, probe):

@@ -169,7 +169,7 @@ def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[Non
     Raises:
         StepError: they don't in time.
     """
-    remotes = [cluster for cluster in live.mesh.topology.remotes if cluster.primary == primary.name]
+    remotes = live.mesh.topology.remotes_of(primary)
     before = {remote: connected(live, primary, remote) for remote in remotes}
 
     def lost(remote: Cluster) -> str:

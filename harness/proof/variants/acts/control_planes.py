@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
-import yaml
-
+from harness.base import yaml_documents
 from harness.kube.api import Object
 from harness.mesh.injection import await_injection
 from harness.mesh.istioctl import primary_operator, rendered
@@ -45,8 +44,8 @@ def tag_webhook(live: LiveMesh, cluster: Cluster) -> Object:
     kube, settings = live.kube(cluster), live.mesh.settings
     command = (settings.istioctl, "tag", "generate", TAG, "--revision", "default")
     access = ("--kubeconfig", kube.access.kubeconfig, "--context", kube.access.context)
-    found = yaml.safe_load_all(kube.run([*command, *access, "-i", settings.system_namespace], timeout=60))
-    return next(each for each in found if each and each["kind"] == WEBHOOKS[1])
+    found = yaml_documents.load_all(kube.run([*command, *access, "-i", settings.system_namespace], timeout=60))
+    return next(each for each in found if each["kind"] == WEBHOOKS[1])
 
 
 @contextmanager
