@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.base import processes
 from harness.base.container_log import telling_lines
 from harness.base.errors import UserError
 from harness.base.locks import try_lock
@@ -66,8 +67,8 @@ class CloudProviderKind:
                 raise in_use()
             self._open.callback(os.close, lock)
             self.run.update(lambda record, _: record.model_copy(update={"load_balancer": self.name}))
-            if pid := _running_elsewhere():
-                step.skip(f"it runs already (process {pid}), and was not started here")
+            if there := processes.running(PROGRAM):
+                step.skip(f"it runs already (process {there[0]}), and was not started here")
                 return
             process = self._spawn()
             self._open.callback(process.wait)
@@ -200,15 +201,3 @@ def _lock_file() -> Path:
 def _usage(path: str) -> str:
     ended = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=20, check=False)
     return ended.stdout + ended.stderr
-
-
-def _running_elsewhere() -> int | None:
-    """Process id of one that the user runs himself, given that no run of the suite has started one."""
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            # The kernel keeps 15 characters of a program's name.
-            if comm.read_text().strip() == PROGRAM[:15]:
-                return int(comm.parent.name)
-        except OSError:
-            continue
-    return None

@@ -1,12 +1,12 @@
 """Whether kind clusters can be made on this machine, found out before anything is."""
 
-import re
 import shutil
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base import processes
 from harness.base.command import CommandError
 from harness.base.errors import UserError
 from harness.clusters import containers
@@ -175,7 +175,7 @@ def examine(needs: Needs) -> Machine:
     path = Path(root) if root and Path(root).is_dir() else None
     return Machine(
         engine=version,
-        memory=available_memory(),
+        memory=processes.available_memory(),
         disk=shutil.disk_usage(path).free / 2**30 if path else None,
         disk_path=root,
         inotify_limit=_inotify_limit(),
@@ -191,15 +191,6 @@ def _engine_facts() -> tuple[str, frozenset[str]]:
         return containers.engine_root(), containers.names()
     except (CommandError, UserError):
         return "", frozenset()
-
-
-def available_memory() -> float | None:
-    """GiB that programs can have; None where it can't be told."""
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found.group(1)) / 2**20 if found else None
 
 
 def _inotify_limit() -> int | None:

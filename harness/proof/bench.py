@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.base.command import CommandError, run
-from harness.clusters.preflight import available_memory
+from harness.base.processes import available_memory
 from harness.model.observation import Observation, load
 from harness.model.step import Phase
 from harness.model.timeline import phase_seconds
@@ -137,7 +137,7 @@ def _cell(name: str, found: Mapping[str, float]) -> str:
 class _Memory:
     """What was available before, and the least since; GiB."""
 
-    before: float = field(default_factory=lambda: available_memory() or 0.0)
+    before: float = field(default_factory=available_memory)
     least: float = float("inf")
 
     @property
@@ -152,7 +152,7 @@ def _memory() -> Iterator[_Memory]:
 
     def sample() -> None:
         while not over.wait(_SAMPLE_SECONDS):
-            found.least = min(found.least, available_memory() or found.before)
+            found.least = min(found.least, available_memory())
 
     sampler = threading.Thread(target=sample)
     sampler.start()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base import processes
 from harness.base.command import CommandError, run
 from harness.base.errors import UserError
 from harness.base.locks import locked
@@ -167,10 +168,10 @@ def _start(step: OpenStep) -> Engine:
     if version := _wait_for_version(packaged_engine_seconds()):
         step.note(f"Docker {version}, started by its package")
         return Engine(version, started_here=False)
-    if there := running_daemons():
+    if there := processes.running("dockerd"):
         raise UserError(
             "The container engine does not answer",
-            f"dockerd runs (process {', '.join(there)}), and a second one would take its socket away",
+            f"dockerd runs (process {', '.join(map(str, there))}), and a second one would take its socket away",
             "see its log, and end or restart it",
         )
     missing = missing_capabilities(oci_wrapper.granted(Path("/proc/self/status").read_text()))
@@ -186,18 +187,6 @@ def _start(step: OpenStep) -> Engine:
     through = f", through the OCI wrapper: this machine lacks {', '.join(sorted(missing))}" if missing else ""
     step.note("; ".join((f"Docker {version}, log in {_log_path()}{through}", *raised)))
     return Engine(version, started_here=True, wrapped=bool(missing))
-
-
-def running_daemons() -> tuple[str, ...]:
-    """Process ids of every dockerd of this machine."""
-    return tuple(sorted(file.parent.name for file in Path("/proc").glob("[0-9]*/comm") if _reads(file) == "dockerd"))
-
-
-def _reads(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""  # the process has ended
 
 
 def _raise_inotify_limits() -> tuple[str, ...]:
@@ -265,11 +254,9 @@ def _running_pid() -> int | None:
     """Process id of the engine started here, or None if it does not run."""
     try:
         pid = int(_pid_path().read_text())
-        _, name, state = Path(f"/proc/{pid}/stat").read_text().replace("(", ")").split(")", 2)
     except (OSError, ValueError):
         return None
-    # Z: it has ended, and this process, which started it, has not asked how.
-    return pid if name == "dockerd" and not state.strip().startswith("Z") else None
+    return pid if pid in processes.running("dockerd") else None
 
 
 def _config_path() -> Path:

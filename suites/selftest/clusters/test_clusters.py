@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.base import processes
 from harness.base.errors import UserError
 from harness.clusters import (
     cloud_provider_kind,
@@ -344,7 +345,7 @@ class TestLoadBalancers:
     def test_one_run_at_a_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is taken up by the run that starts it, and free again once that run stops it."""
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-        monkeypatch.setattr(cloud_provider_kind, "_running_elsewhere", lambda: None)
+        monkeypatch.setattr(processes, "running", lambda _: ())
         monkeypatch.setattr(containers, "labelled", lambda *_: ())
         path = _program(tmp_path, 'echo "Starting cloud controller for cluster eastwest-abc-east"; exec sleep 60')
         log = StepLog()
@@ -363,7 +364,7 @@ class TestLoadBalancers:
     def test_that_ends_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its last words are shown."""
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-        monkeypatch.setattr(cloud_provider_kind, "_running_elsewhere", lambda: None)
+        monkeypatch.setattr(processes, "running", lambda _: ())
         monkeypatch.setattr(containers, "labelled", lambda *_: ())
         path, log = _program(tmp_path, "echo can not detect cluster provider"), StepLog()
         with begin("abc") as run:

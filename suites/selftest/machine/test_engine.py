@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import processes
 from harness.base.errors import UserError
 from harness.machine import engine
 from harness.machine.engine import debian, oci_wrapper
@@ -144,7 +145,7 @@ def test_dockerd_that_ends_at_once_is_an_error_with_its_last_words(
     monkeypatch.setattr(engine, "_install", lambda _: None)
     monkeypatch.setattr(engine, "_require_debian_root", lambda: None)
     monkeypatch.setattr(engine, "packaged_engine_seconds", lambda: 0.0)
-    monkeypatch.setattr(engine, "running_daemons", tuple)
+    monkeypatch.setattr(processes, "running", lambda _: ())
     log = StepLog()
     with pytest.raises(UserError, match="no space left on device"):
         engine.ensure_engine(log)
@@ -160,7 +161,7 @@ def test_no_second_engine_is_started_beside_one_that_does_not_answer(
     monkeypatch.setattr(engine, "_install", lambda _: None)
     monkeypatch.setattr(engine, "_require_debian_root", lambda: None)
     monkeypatch.setattr(engine, "packaged_engine_seconds", lambda: 0.0)
-    monkeypatch.setattr(engine, "running_daemons", lambda: ("4711",))
+    monkeypatch.setattr(processes, "running", lambda _: (4711,))
     with pytest.raises(UserError, match="4711"):
         engine.ensure_engine(StepLog())
 
