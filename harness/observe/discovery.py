@@ -118,9 +118,10 @@ def primary(
     """
     namespace = seen.namespace(names.system)
     annotation = namespace.annotations.get(CONTROL_PLANE_ANNOTATION, "") if namespace else ""
-    said = {name.strip() for name in annotation.split(",")}
+    said = {name.strip() for name in annotation.split(",") if name.strip()}
     named = [other for other in primaries if said & {istio[other.name], "*"}]
     if not named and len(primaries) == 1:
+        _require_no_other(seen, primaries[0], said, names)
         named = [primaries[0]]
     if named:
         return next((other for other in named if _calls(seen, other, names)), named[0]).name
@@ -129,6 +130,19 @@ def primary(
         f"the annotation {CONTROL_PLANE_ANNOTATION} of {names.system} there names none of the primaries",
         "annotate the namespace with the cluster name of the primary that serves it",
     )
+
+
+def _require_no_other(seen: ClusterObservation, primary: ClusterObservation, said: set[str], names: Names) -> None:
+    """Refuse a remote that names another control plane and calls at another address: neither is this primary's.
+
+    Where only one of the two is another's, it is a fault of this mesh, and is judged.
+    """
+    if said and any(found.address for found in remote_addresses.calls(seen, names.system)) and not _calls(seen, primary, names):
+        raise UserError(
+            f"The control plane that serves {seen.name} ({seen.context}) is not among the contexts.",
+            f"its namespace {names.system} names {', '.join(sorted(said))}, and it calls no address of {primary.name}",
+            "add the context of that cluster, or leave this one out",
+        )
 
 
 def _calls(seen: ClusterObservation, primary: ClusterObservation, names: Names) -> bool:

@@ -88,6 +88,19 @@ def test_a_remote_that_names_several_is_served_by_the_one_it_calls(said: str) ->
         assert discovery.topology(_clusters(MIXED, north=north), NAMES)["north"].primary == primary
 
 
+def test_a_remote_of_a_primary_that_is_not_among_the_contexts() -> None:
+    """Where only its annotation or only its addresses are another's, it is a fault of this mesh, and is judged."""
+    west = good(PR)["west"]
+    elsewhere = _annotated(west, {"topology.istio.io/controlPlaneClusters": "cluster9"})
+    there = {"ready_endpoints": ("192.0.2.9",)}
+    away = {"services": tuple(each.model_copy(update=there) for each in west.services)}
+    with pytest.raises(UserError, match="not among the contexts") as error:
+        discovery.topology(_clusters(west=elsewhere | away), NAMES)
+    assert "names cluster9" in error.value.why
+    for fault in (elsewhere, away):
+        assert discovery.topology(_clusters(west=fault), NAMES)["west"].primary == "east"
+
+
 def test_no_control_plane() -> None:
     nothing = {"workloads": (), "mesh_config": (), "webhooks": (), "remote_secrets": ()}
     with pytest.raises(UserError, match="No cluster has a control plane"):
