@@ -1,6 +1,6 @@
 """Which of a mesh's policies and settings concern helloworld's traffic between the clusters. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
@@ -17,6 +17,8 @@ from harness.model.service import OwnService
 BY_HOST = ("DestinationRule", "ServiceEntry", "VirtualService")
 ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute")
 """Of the Gateway API; attached to a Service they hold for requests to it (GAMMA; Istio, "Kubernetes Gateway API")."""
+FROM_ANY_NAMESPACE = ("ServiceEntry", "VirtualService")
+"""Kinds that hold for the hosts they name wherever they stand, as far as they are exported (Istio, `exportTo`)."""
 BY_WORKLOAD = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar")
 PER_PROXY = ("EnvoyFilter", "ProxyConfig", "Telemetry", "WasmPlugin")
 """What these change stays within a proxy; on a mesh of others it may differ. An EnvoyFilter that harms shows in what
@@ -83,16 +85,17 @@ def root_namespace(observation: Observation, observed: ClusterObservation) -> st
 
 
 def traffic_policies(observation: Observation, observed: ClusterObservation) -> dict[str, ConfigObject]:
-    """The policies of the sample and the root namespace that can hold for helloworld's traffic, by kind and name.
+    """The policies that can hold for helloworld's traffic, by kind and name.
 
-    Left aside: routes of gateways only, what names other hosts, and what selects neither a pod of the sample nor, on a
-    mesh that the run installed, one of an east-west gateway.
+    They stand in the sample's or the root namespace, but for those kinds that hold from anywhere. Left aside: routes of
+    gateways only, what names other hosts, and what selects neither a pod of the sample nor, on a mesh that the run
+    installed, one of an east-west gateway.
     """
     namespaces = {observation.asked.sample_namespace, root_namespace(observation, observed)}
     return {
         f"{item.kind} {item.namespace}/{item.name}": item
         for item in observed.config
-        if item.namespace in namespaces and _concerns(observation, item)
+        if (item.namespace in namespaces or item.kind in FROM_ANY_NAMESPACE) and _concerns(observation, item)
     }
 
 
@@ -123,6 +126,16 @@ def _is_attached(route: ConfigObject, service: OwnService) -> bool:
         and reference.get("port") in {None, service.port}
         for reference in route.spec.get("parentRefs") or ()
     )
+
+
+def reaches_requested(asked: Asked, namespace: str, spec: Mapping[str, Any]) -> bool:
+    """Whether an object of a namespace names helloworld, or the user's service, and is exported to its clients.
+
+    Source: Istio, "Virtual Service" and "Service Entry", exportTo.
+    """
+    exported = set(spec.get("exportTo") or ["*"])
+    clients = {asked.sample_namespace, *({asked.client.namespace} if asked.client else ())}
+    return not exported.isdisjoint({"*", *clients}) and mentions(asked, spec.get("hosts") or [], namespace)
 
 
 def mentions(

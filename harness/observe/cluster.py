@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object, metadata
-from harness.model import expectations, experiment
+from harness.model import expectations, experiment, policies
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
     ApiEvent,
@@ -244,9 +244,15 @@ class _Source:
         return tuple(
             istio_objects.config_object(raw, version, kind)
             for raw, version, kind in found
-            if (metadata(raw)["namespace"] in namespaces or kind == "Gateway")
+            if (metadata(raw)["namespace"] in namespaces or kind == "Gateway" or self._reaches(raw, kind))
             and experiment.LABEL not in (metadata(raw).get("labels") or {})
         )
+
+    def _reaches(self, raw: Object, kind: str) -> bool:
+        """Whether it holds for helloworld (or the user's service), though it stands in another namespace."""
+        if kind not in policies.FROM_ANY_NAMESPACE:
+            return False
+        return policies.reaches_requested(self._asked, metadata(raw)["namespace"], raw.get("spec") or {})
 
     def _custom(self, kinds: Kinds) -> Iterable[tuple[Object, str, str]]:
         for group, versions, kind, plural in kinds:

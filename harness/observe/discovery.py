@@ -137,7 +137,11 @@ def _require_no_other(seen: ClusterObservation, primary: ClusterObservation, sai
 
     Where only one of the two is another's, it is a fault of this mesh, and is judged.
     """
-    if said and any(found.address for found in remote_addresses.calls(seen, names.system)) and not _calls(seen, primary, names):
+    if (
+        said
+        and any(found.address for found in remote_addresses.calls(seen, names.system))
+        and not _calls(seen, primary, names)
+    ):
         raise UserError(
             f"The control plane that serves {seen.name} ({seen.context}) is not among the contexts.",
             f"its namespace {names.system} names {', '.join(sorted(said))}, and it calls no address of {primary.name}",

@@ -60,6 +60,8 @@ GATEWAY = {"selector": {"matchLabels": {"istio": "eastwestgateway"}}, "action": 
         (policy("DestinationRule", "istio-system", host="helloworld.sample.svc.mesh.example"), True),
         (policy("VirtualService", "sample", hosts=["helloworld"], gateways=["front"]), False),
         (policy("ServiceEntry", "sample", hosts=["api.example.com"]), False),
+        (policy("VirtualService", "elsewhere", hosts=["helloworld.sample.svc.cluster.local"]), True),
+        (policy("DestinationRule", "elsewhere", host="helloworld.sample.svc.cluster.local"), False),
         (policy("Telemetry", "istio-system"), False),
     ],
 )

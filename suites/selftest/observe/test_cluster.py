@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from kubernetes.client import ApiException
 
 from harness.kube.api import Object
@@ -53,3 +54,35 @@ def test_a_role_without_routes_of_the_gateway_api_reads_istios_configuration() -
     for refused, outcome in (("/httproutes", ReadOutcome.READ), ("/virtualservices", ReadOutcome.FORBIDDEN)):
         read = read_cluster(CountingKube(refused), ASKED, 1)
         assert {reading.subject: reading.outcome for reading in read.reader.readings}[Subject.CONFIG] is outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "read"),
+    [
+        ("VirtualService", {"hosts": ["helloworld.sample.svc.cluster.local"]}, True),
+        ("VirtualService", {"hosts": ["*.sample.svc.cluster.local"], "exportTo": ["sample"]}, True),
+        ("ServiceEntry", {"hosts": ["helloworld.sample.svc.cluster.local"], "exportTo": ["*"]}, True),
+        ("VirtualService", {"hosts": ["helloworld"]}, False),
+        ("VirtualService", {"hosts": ["helloworld.sample.svc.cluster.local"], "exportTo": ["."]}, False),
+        ("DestinationRule", {"host": "helloworld.sample.svc.cluster.local"}, False),
+        ("Sidecar", {}, False),
+    ],
+)
+def test_what_holds_for_helloworld_from_another_namespace_is_read(
+    kind: str, spec: dict[str, Any], *, read: bool
+) -> None:
+    """A short host is meant in its own namespace. A DestinationRule counts where client, service or root are."""
+    item = {"metadata": {"namespace": "other", "name": "far"}, "spec": spec}
+    found = read_cluster(_HoldingKube(f"/{kind.lower()}s", item), ASKED, 1).observed.config
+    assert [each.name for each in found] == (["far"] if read else [])
+
+
+class _HoldingKube(CountingKube):
+    """Has one object of Istio's."""
+
+    def __init__(self, plural: str, item: Object) -> None:
+        super().__init__()
+        self._plural, self._item = plural.replace("entrys", "entries"), item
+
+    def read(self, path: str, **query: Any) -> Object | None:
+        return {"items": [self._item]} if path.endswith(self._plural) else super().read(path, **query)
