@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.judge.judgement import Verdict
 from harness.model.step import Step
-from harness.model.timeline import phase_seconds
+from harness.model.timeline import critical_path, phase_seconds
 from reports.model import ConformanceReport, ReportedCause, RequirementResult, Result, TopologyReport
 from reports.result import TopologyResult
 from reports.summary import ORDER, WORDS, counted, headline, in_order, place
@@ -162,7 +162,7 @@ def _times(output: Console, steps: Sequence[Step]) -> None:
     total = max((step.started - first).total_seconds() + step.seconds for step in steps)
     said = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
     output.print(Text("\ntime  ", "bold").append(f"{total:.1f} s in all: ").append(said), soft_wrap=True)
-    slowest = sorted(steps, key=lambda step: -step.seconds)[:SLOWEST]
+    slowest = sorted(critical_path(steps), key=lambda step: -step.seconds)[:SLOWEST]
     for step in slowest:
         where = f"{step.cluster}: " if step.cluster else ""
         output.print(Text(f"  {step.seconds:6.1f} s  {where}{step.title}", "dim"), soft_wrap=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Step
-from harness.model.timeline import phase_seconds
+from harness.model.timeline import critical_path, phase_seconds
 
 LABELS, BARS, END = 380, 620, 70
 """Widths of the three columns of the drawing."""
@@ -25,6 +25,8 @@ class Bar:
     lane: int
     """Index of its cluster, for the colour; -1 for a step of all of them."""
     outcome: Outcome
+    critical: bool
+    """Whether the run's length depends on it."""
     title: str
 
 
@@ -76,9 +78,9 @@ def lay_out(observation: Observation) -> Timeline | None:
     first = min(step.started for step in steps)
     total = max((step.started - first).total_seconds() + step.seconds for step in steps) or 1.0
     blocks, y = [], float(HEAD)
-    lengths = phase_seconds(steps)
+    lengths, critical = phase_seconds(steps), critical_path(steps)
     for phase in dict.fromkeys(step.phase for step in sorted(steps, key=lambda step: step.started)):
-        rows, below = _rows([step for step in steps if step.phase is phase], y + HEAD, names, (first, total))
+        rows, below = _rows([step for step in steps if step.phase is phase], y + HEAD, names, critical, (first, total))
         blocks.append(PhaseBlock(y, phase, lengths[phase], rows))
         y = below
     bad = {Outcome.FAILED, Outcome.ERROR}
@@ -96,14 +98,16 @@ def lay_out(observation: Observation) -> Timeline | None:
 
 
 def _rows(
-    steps: list[Step], y: float, names: tuple[str, ...], span: tuple[datetime, float]
+    steps: list[Step], y: float, names: tuple[str, ...], critical: tuple[Step, ...], span: tuple[datetime, float]
 ) -> tuple[tuple[Row, ...], float]:
     rows = []
     for title in dict.fromkeys(step.title for step in steps):
         members = [step for step in steps if step.title == title]
         taken = sorted({_lane(step, names) for step in members})
         height = LANE * len(taken)
-        bars = tuple(_bar(step, y + LANE * taken.index(_lane(step, names)), names, span) for step in members)
+        bars = tuple(
+            _bar(step, y + LANE * taken.index(_lane(step, names)), names, step in critical, span) for step in members
+        )
         troubled = any(step.outcome in {Outcome.FAILED, Outcome.ERROR} for step in members)
         rows.append(Row(y, height, title, max(step.seconds for step in members), bars, troubled))
         y += height + GAP
@@ -114,7 +118,7 @@ def _lane(step: Step, names: tuple[str, ...]) -> int:
     return names.index(step.cluster) if step.cluster in names else -1
 
 
-def _bar(step: Step, y: float, names: tuple[str, ...], span: tuple[datetime, float]) -> Bar:
+def _bar(step: Step, y: float, names: tuple[str, ...], critical: bool, span: tuple[datetime, float]) -> Bar:
     first, total = span
     start = (step.started - first).total_seconds()
     where = f"{step.cluster}: " if step.cluster else ""
@@ -125,6 +129,7 @@ def _bar(step: Step, y: float, names: tuple[str, ...], span: tuple[datetime, flo
         width=round(max(2.0, BARS * step.seconds / total), 2),
         lane=_lane(step, names),
         outcome=step.outcome,
+        critical=critical,
         title=f"{where}{step.title}: {step.seconds:.1f} s from {start:.1f} s, {step.outcome}{detail}",
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.model.observation import Observation
+from harness.model.timeline import critical_path
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.mutations import faults
 from reports import conformance, html
@@ -217,6 +218,7 @@ def test_timeline_has_every_step(broken: TopologyResult) -> None:
     assert len(bars) == len(broken.observation.steps)
     assert all(laid.left <= bar.x and bar.x + bar.width <= laid.right + 2 for bar in bars)
     assert [step.title for step in laid.troubles] == ["Wait for the gateway's address"]
+    assert sum(bar.critical for bar in bars) == len(critical_path(broken.observation.steps)) > 1
 
 
 def test_page_without_anything(good_observations: Mapping[str, Observation]) -> None:

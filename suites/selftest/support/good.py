@@ -4,6 +4,7 @@ Everything that requirements look at is there, as a real run records it; certifi
 """
 
 from datetime import timedelta
+from functools import cache
 
 from harness.model import client_endpoints, expectations, odds, permissions
 from harness.model.observation import Asked, Cleanup, Environment, Observation, SuiteVersion
@@ -54,6 +55,7 @@ TOPOLOGIES = {
 }
 
 
+@cache
 def good(topology: Topology, installer: str = "istioctl") -> Observation:
     """An observation in which every requirement holds."""
     authority = pki()
