@@ -39,7 +39,8 @@ def page(requirements: Iterable[Requirement]) -> str:
         "Made from the docstrings in `suites/conformance` and `suites/resilience` by "
         "`python -m suites.catalogue`. Ids are stable for ever. "
         "MUST: the procedure says it. SHOULD: it follows from the procedure. EXTENDED: users of a mesh need it. "
-        "On a mesh that lacks what a requirement *needs* it is not applicable: listed, and not judged.",
+        "On a mesh that lacks what a requirement *needs* it is not applicable: listed, and not judged. "
+        "Where there is neither a sample nor a service to send requests to, what stands in for traffic is a MUST.",
     ]
     area = ""
     for each in sorted(requirements, key=lambda each: each.area):
@@ -49,6 +50,7 @@ def page(requirements: Iterable[Requirement]) -> str:
         needs = "".join(f", needs {feature}" for feature in each.needs)
         acts = ", by an experiment in the sample namespace" if each.experiment else ""
         acts += f", only with `--resilience`, by the scenario `{each.scenario}`" if each.scenario else ""
-        parts.append(f"### {each.id}\n\n*{each.level}, {each.topologies}{needs}{acts}*")
+        level = f"{each.level}, where no traffic can be judged MUST" if each.for_traffic else str(each.level)
+        parts.append(f"### {each.id}\n\n*{level}, {each.topologies}{needs}{acts}*")
         parts.append(inspect.cleandoc(each.text))
     return "\n\n".join(parts) + "\n"

@@ -46,6 +46,8 @@ class Requirement:
     """The scenario that it judges, and without which it is not judged; empty for none."""
     needs: tuple[MeshFeature, ...] = ()
     """What a mesh must have for it to apply, the first to be named first."""
+    for_traffic: bool = False
+    """Where no traffic can be judged it stands in for it: whether the clusters meet is then told by nothing else."""
 
     @property
     def title(self) -> str:
@@ -61,6 +63,12 @@ class Requirement:
         """Where it applies, in words: `multi-primary or multi-network`, `every topology`."""
         return " or ".join(name for feature, name in TOPOLOGIES.items() if feature in self.features) or "every topology"
 
+    def level_for(self, observation: Observation | None) -> Level:
+        """How binding it is for a mesh: MUST where it stands in for traffic."""
+        if self.for_traffic and observation and MeshFeature.TRAFFIC not in mesh_features(observation):
+            return Level.MUST
+        return self.level
+
     def lacks(self, observation: Observation) -> str:
         """The first feature, in words, that it needs and the observed mesh does not have; empty where it applies."""
         found = mesh_features(observation)
@@ -75,6 +83,7 @@ def requirement(
     experiment: bool = False,
     scenario: str = "",
     needs: tuple[MeshFeature, ...] = (),
+    for_traffic: bool = False,
 ) -> Callable[[Check], Check]:
     """Declare a test function to be a requirement of the catalogue.
 
@@ -89,11 +98,12 @@ def requirement(
         experiment: see `Requirement.experiment`.
         scenario: see `Requirement.scenario`.
         needs: it applies where the mesh as observed has all of these.
+        for_traffic: see `Requirement.for_traffic`.
     """
 
     def declare(check: Check) -> Check:
         check.requirement = Requirement(  # type: ignore[attr-defined]
-            id, level, area, frozenset(features), experiment, check.__doc__ or "", check, scenario, needs
+            id, level, area, frozenset(features), experiment, check.__doc__ or "", check, scenario, needs, for_traffic
         )
         return check
 
@@ -129,7 +139,7 @@ def judge(requirement: Requirement, observation: Observation | None, evidence: E
         evidence.unknown("nothing was examined")
     return Judgement(
         id=requirement.id,
-        level=requirement.level,
+        level=requirement.level_for(observation),
         area=requirement.area,
         title=requirement.title,
         verdict=_verdict(evidence),

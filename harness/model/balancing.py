@@ -39,6 +39,11 @@ def promised_weights(observation: Observation, client: Cluster) -> dict[str, int
     return dict(found)
 
 
+def knows_endpoints(observation: Observation, client: Cluster) -> bool:
+    """Whether the endpoints of the service in a client's proxy are known."""
+    return bool(_endpoints(observation, client))
+
+
 def endpoints_of(observation: Observation, client: Cluster, target: Cluster) -> tuple[ProxyEndpoint, ...]:
     """A cluster's endpoints in a client's proxy."""
     theirs = addresses_of(observation, client, target)

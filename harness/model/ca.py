@@ -17,7 +17,7 @@ from harness.model.certificate import TLS_FILES, CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
-from harness.model.reading import ReadOutcome, Subject
+from harness.model.reading import Subject
 from harness.model.topology import Cluster
 
 SECRET = "cacerts"  # noqa: S105 - a name
@@ -41,7 +41,7 @@ def ca_kind(observed: ClusterObservation) -> CaKind:
     """Where one cluster's certificates come from, by its own objects; meaningful for primaries."""
     if is_external(observed):
         return CaKind.EXTERNAL
-    if not secret_was_read(observed):
+    if not observed.was_read(Subject.CA_SECRET):
         return CaKind.UNKNOWN
     secret = observed.ca_secret
     if secret is None or not secret.exists or _ISTIO_GENERATED in secret.keys:
@@ -73,12 +73,6 @@ def _is_other_server(host: str, control_planes: Collection[str]) -> bool:
 def _host(address: str) -> str:
     """The host of `[scheme://]host[:port]`."""
     return urlsplit(address if "://" in address else f"//{address}").hostname or ""
-
-
-def secret_was_read(observed: ClusterObservation) -> bool:
-    """Whether it is known what `cacerts` holds, or that it is not there."""
-    reading = observed.reading(Subject.CA_SECRET)
-    return reading is not None and reading.outcome is ReadOutcome.READ
 
 
 def found(observation: Observation) -> bool:
@@ -223,8 +217,14 @@ def trusts(observation: Observation, cluster: Cluster) -> Iterator[Trust]:
     if _signs_with_secret(observation, cluster):
         yield Trust(cluster.name, secret_name(observation, cluster), bundle(observed))
     elif not seen and observed.root_config_map:
-        name = f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert"
-        yield Trust(cluster.name, name, observed.root_config_map)
+        yield Trust(cluster.name, root_config_map_name(observation, cluster), observed.root_config_map)
+
+
+def root_config_map_name(observation: Observation, cluster: Cluster) -> str:
+    """How findings name the config map that was read: the sample's, where there is a namespace for it."""
+    asked = observation.asked
+    there = observation[cluster].namespace(asked.sample_namespace) is not None or asked.mode == "install"
+    return f"ConfigMap {asked.sample_namespace if there else asked.system_namespace}/istio-ca-root-cert"
 
 
 def signed(observation: Observation, cluster: Cluster) -> Iterator[Signed]:

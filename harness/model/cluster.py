@@ -72,6 +72,8 @@ class ClusterObservation(Model):
     nodes: tuple[Node, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     ca_secret: CaSecret | None = None
+    cni_plugins: tuple[Workload, ...] | None = None
+    """The DaemonSets of Istio's CNI plugin in every namespace; None where these were not read."""
     root_config_map: tuple[Certificate, ...] | None = None
     """`istio-ca-root-cert` of the sample namespace; None where it does not exist."""
     workloads: tuple[Workload, ...] = ()
@@ -124,3 +126,8 @@ class ClusterObservation(Model):
     def reading(self, subject: str) -> Reading | None:
         """How reading that subject went; None where it was not attempted."""
         return next((reading for reading in self.readings if reading.subject == subject), None)
+
+    def was_read(self, *subjects: str) -> bool:
+        """Whether all of it was read: only then does its absence say anything."""
+        readings = map(self.reading, subjects)
+        return all(reading is not None and reading.outcome is ReadOutcome.READ for reading in readings)

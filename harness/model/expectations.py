@@ -15,6 +15,8 @@ from harness.model.proxy import Proxy
 from harness.model.topology import Cluster, Feature, Topology
 
 GATEWAY = east_west.GATEWAY
+CNI_PLUGIN = "istio-cni-node"
+"""The DaemonSet of Istio's CNI plugin, and the label k8s-app of it and of its pods."""
 HELLOWORLD = "helloworld"
 SLEEP = "sleep"
 PROXY = kubernetes.PROXY
@@ -121,15 +123,39 @@ def url_host(address: str) -> str:
 
 
 def uses_cni(observation: Observation, observed: ClusterObservation) -> bool:
-    """Whether a cluster is to have Istio's CNI plugin; a mesh of others may have it on some of its clusters only.
-
-    Without the plugin injection gives every sidecar the init container istio-init.
-    """
+    """Whether a cluster is to have Istio's CNI plugin; a mesh of others may have it on some of its clusters only."""
     if not observation.asked.cni or observation.asked.mode != "verify-only":
         return observation.asked.cni
-    plugin = any(pod.labels.get("k8s-app") == "istio-cni-node" for pod in observed.pods)
+    return has_cni(observed) or wants_cni(observed)
+
+
+def has_cni(observed: ClusterObservation) -> bool:
+    """Whether a DaemonSet or a pod of Istio's CNI plugin was seen."""
+    named = any(workload.name == CNI_PLUGIN for workload in observed.workloads)
+    return named or bool(observed.cni_plugins or cni_pods(observed))
+
+
+def cni_pods(observed: ClusterObservation) -> tuple[Pod, ...]:
+    """The pods of Istio's CNI plugin that are to last, in the namespaces that were read."""
+    return tuple(filter(is_of_cni, observed.lasting_pods))
+
+
+def is_of_cni(pod: Pod) -> bool:
+    """Whether a pod is one of Istio's CNI plugin."""
+    return pod.labels.get("k8s-app") == CNI_PLUGIN
+
+
+def wants_cni(observed: ClusterObservation) -> bool:
+    """Whether injection leaves the redirection of traffic to the plugin.
+
+    Sidecars have the init container istio-validation then, in place of istio-init. Where there are no sidecars it is
+    what injection is configured with.
+    """
     sidecars = [pod for pod in observed.lasting_pods if has_proxy(pod) and not pod.is_gateway]
-    return plugin or not sidecars or not all(pod.container("istio-init") for pod in sidecars)
+    if sidecars:
+        return any(pod.container("istio-validation") and not pod.container("istio-init") for pod in sidecars)
+    pilots = (config.values.get("pilot") or {} for config in observed.mesh_config)
+    return any((pilot.get("cni") or {}).get("enabled") for pilot in pilots)
 
 
 def istiod_pods(observed: ClusterObservation, namespace: str | None = None) -> tuple[Pod, ...]:

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from harness.model import ca, clients, expectations
-from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
+from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Feature
-
-CNI_DAEMON_SET = "istio-cni-node"
 
 
 class MeshFeature(StrEnum):
@@ -42,15 +40,10 @@ def _anywhere(subject: Subject, shows: Callable[[Observation, ClusterObservation
 
     def test(observation: Observation) -> bool:
         return any(
-            not _was_read(observed, subject) or bool(shows(observation, observed)) for observed in observation.clusters
+            not observed.was_read(subject) or bool(shows(observation, observed)) for observed in observation.clusters
         )
 
     return test
-
-
-def _was_read(observed: ClusterObservation, subject: Subject) -> bool:
-    reading = observed.reading(subject)
-    return reading is not None and reading.outcome is ReadOutcome.READ
 
 
 def _has_gateway(observation: Observation) -> bool:
@@ -71,10 +64,6 @@ def _has_sample(observation: Observation, observed: ClusterObservation) -> bool:
     return helloworld or clients.client_workload(observed, observation.asked) is not None
 
 
-def _has_cni(observed: ClusterObservation) -> bool:
-    return any(workload.name == CNI_DAEMON_SET for workload in observed.workloads)
-
-
 _Test = Callable[[Observation], bool]
 _sample = _anywhere(Subject.WORKLOADS, _has_sample)
 
@@ -82,7 +71,7 @@ _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
-    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, observed: _has_cni(observed)),
+    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, it: expectations.has_cni(it) or expectations.wants_cni(it)),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
     MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
     MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),

@@ -106,7 +106,14 @@ def _concerns(observation: Observation, item: ConfigObject) -> bool:
         return False
     # On a mesh of others a gateway may have policies of its own: it obeys no other control plane.
     gateways_too = observation.asked.mode == "install"
-    return item.kind in BY_WORKLOAD + PER_PROXY and any(_selected(observation, item, gateways_too=gateways_too))
+    everyones = _is_mesh_wide(observation, item) or any(_selected(observation, item, gateways_too=gateways_too))
+    return item.kind in BY_WORKLOAD + PER_PROXY and everyones
+
+
+def _is_mesh_wide(observation: Observation, item: ConfigObject) -> bool:
+    """Whether a policy holds for every workload of a mesh, also for those that were not looked at."""
+    narrowed = {"selector", "workloadSelector", "targetRef", "targetRefs"} & item.spec.keys()
+    return not narrowed and any(item.namespace == root_namespace(observation, seen) for seen in observation.clusters)
 
 
 def is_about_requested(observation: Observation, item: ConfigObject) -> bool:

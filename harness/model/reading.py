@@ -35,6 +35,7 @@ class Subject(StrEnum):
     CA_SECRET = "cacerts secret"  # noqa: S105 - a name
     ROOT_CONFIG_MAP = "istio-ca-root-cert config map"
     WORKLOADS = "deployments and daemon sets"
+    CNI_PLUGIN = "daemon sets of Istio's CNI plugin in every namespace"
     PODS = "pods"
     SERVICES = "services"
     SAIL = "Sail resources"

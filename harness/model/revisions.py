@@ -99,12 +99,13 @@ def injecting_webhooks(
 
 
 def in_use(observation: Observation, primary: Cluster) -> frozenset[str]:
-    """The revisions of a primary that serve the mesh's workloads: the sample, and every proxy that was observed."""
+    """The revisions of a primary that serve the mesh's workloads: the sample, and every proxy that is known."""
     served = observation.topology.served_by(primary)
     found = {revision(observation, cluster) for cluster in served}
     if observation.asked.mode == "verify-only":
         pods = (pod for cluster in served for pod in observation[cluster].lasting_pods if pod.proxy)
         found.update(pod.annotations[REVISION_LABEL] for pod in pods if REVISION_LABEL in pod.annotations)
+        found.update(plane.revision for plane in observation[primary].control_planes if plane.proxies)
     return frozenset(found)
 
 

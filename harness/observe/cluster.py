@@ -148,6 +148,7 @@ class _Source:
             (Subject.CA_SECRET, "ca_secret", self.ca_secret, None),
             (Subject.ROOT_CONFIG_MAP, "root_config_map", self.root_config_map, None),
             (Subject.WORKLOADS, "workloads", self.workloads, ()),
+            (Subject.CNI_PLUGIN, "cni_plugins", self.cni_plugins, None),
             (Subject.PODS, "pods", self.pods, ()),
             (Subject.SERVICES, "services", self.services, ()),
             (Subject.SAIL, "sail", self.sail, ()),
@@ -188,8 +189,11 @@ class _Source:
         return secrets.ca_secret(self._kube.read(path))
 
     def root_config_map(self) -> tuple[Certificate, ...] | None:
-        path = f"/api/v1/namespaces/{self._asked.sample_namespace}/configmaps/{_ROOT_CONFIG_MAP}"
-        raw = self._kube.read(path)
+        # istiod publishes it in its own namespace, too: on a mesh without a sample that is the one to look at.
+        found = self._asked.mode == "verify-only"
+        names = (self._asked.sample_namespace, *((self._asked.system_namespace,) if found else ()))
+        raws = (self._kube.read(f"/api/v1/namespaces/{name}/configmaps/{_ROOT_CONFIG_MAP}") for name in names)
+        raw = next(filter(None, raws), None)
         return istio_objects.readable_certificates((raw.get("data") or {}).get("root-cert.pem", "")) if raw else None
 
     def workloads(self) -> tuple[Workload, ...]:
@@ -201,6 +205,10 @@ class _Source:
         ]
         others = (api_objects.workload(raw, kind) for kind, plural in kinds for raw in self._elsewhere(api, plural))
         return (*of_mesh, *(found for found in others if self._is_behind(found.namespace, found.pod_labels)))
+
+    def cni_plugins(self) -> tuple[Workload, ...]:
+        found = self._items("/apis/apps/v1/daemonsets", labelSelector=f"k8s-app={expectations.CNI_PLUGIN}")
+        return tuple(api_objects.workload(raw, "DaemonSet") for raw in found)
 
     def pods(self) -> tuple[Pod, ...]:
         of_mesh = [api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods", labelSelector=_OF_SAMPLE)]

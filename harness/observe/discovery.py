@@ -14,7 +14,6 @@ from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model import expectations, gateways, remote_addresses
 from harness.model.cluster import ClusterObservation, MeshConfig
-from harness.model.mesh_features import CNI_DAEMON_SET
 from harness.model.remotes import injected_as, is_primary
 from harness.model.revisions import serving
 from harness.model.topology import Cluster, Role, Topology
@@ -164,8 +163,8 @@ def version(seen: ClusterObservation, names: Names) -> str:
 
 
 def cni(clusters: Sequence[ClusterObservation]) -> bool:
-    """Whether the mesh uses Istio's CNI plugin."""
-    return any(workload.name == CNI_DAEMON_SET for seen in clusters for workload in seen.workloads)
+    """Whether the mesh uses Istio's CNI plugin, or needs it and has lost it."""
+    return any(expectations.has_cni(seen) or expectations.wants_cni(seen) for seen in clusters)
 
 
 def _config(seen: ClusterObservation, of: str) -> MeshConfig:

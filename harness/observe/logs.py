@@ -63,7 +63,7 @@ def cni_agents(observed: ClusterObservation) -> Iterator[LogSource]:
     """Agents of the CNI plugin on nodes where a pod does not get started: it may be what holds it up. Pure."""
     nodes = {pod.node for pod in observed.pods if not pod.deleting and any(map(_unstarted, pod.containers))}
     for pod in observed.pods:
-        if pod.labels.get("k8s-app") == "istio-cni-node" and pod.node in nodes:
+        if expectations.is_of_cni(pod) and pod.node in nodes:
             yield from (LogSource(pod.namespace, pod.name, c.name) for c in pod.containers if c.state == "running")
 
 

@@ -67,6 +67,7 @@ NEEDED: tuple[Wanted, ...] = (
     *_of("pods/exec", "get create", "requests from sleep; what proxies say of themselves", required=True),
     *_of("configmaps", "get", "the root certificate that workloads trust"),
     *_of("daemonsets", "list", "the CNI plugin", "apps"),
+    *_of("daemonsets", "list", "the CNI plugin in other namespaces", "apps", everywhere=True),
     *_of("endpointslices", "list", "what stands behind services", "discovery.k8s.io"),
     *_of("events", "list", "why something is not ready"),
     *_of("pods/log", "get", "who called, as the destination saw it; errors of the control plane"),

@@ -11,6 +11,8 @@ from harness.model.service import OwnService, ServiceProtocol, ServiceSequence
 from harness.model.topology import Cluster
 from harness.model.traffic import HostStats
 
+_SERVER_ERROR = 500
+
 
 def judge_reach(observation: Observation, evidence: Evidence, service: OwnService) -> None:
     """Judge that the pods of every cluster that has some answered every client.
@@ -20,6 +22,8 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
     one that is not asked is judged by what the proxy knows of it: it must be there, and healthy.
     """
     targets = _targets(observation, evidence, service)
+    if _nobody_sent(observation):
+        evidence.skipped(f"no request was sent to {service}")
     for client, sequence in _sequences(observation, evidence):
         if not sequence.hosts_read:
             evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
@@ -32,6 +36,7 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
             mine = [host for host in sequence.hosts if host.address in places]
             # A status of 5xx counts as an error of the host, whoever gave it: it is the service's where no proxy did.
             answers = sum(h.requests - (h.errors if failed else 0) - h.connect_failures for h in mine)
+            answers = 0 if _only_errors(sequence, mine) else answers
             if 0 < answers <= sequence.foreign:
                 evidence.skipped(f"{client.name}: others' requests can't be told from those to {target.name}")
                 continue
@@ -45,6 +50,21 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
                 expected=f"at least one in {len(sequence.requests)}",
                 found=f"{answers} by {', '.join(f'{h.address}:{h.port}' for h in mine) or 'no endpoint'}",
             )
+
+
+def _nobody_sent(observation: Observation) -> bool:
+    """Whether on no cluster anything could send: no client pod, no sidecar in it, or no program."""
+    sent = observation.service_traffic.sequences if observation.service_traffic else ()
+    return bool(sent) and all(sequence.prevented for sequence in sent)
+
+
+def _only_errors(sequence: ServiceSequence, hosts: list[HostStats]) -> bool:
+    """Whether all that these hosts gave were errors that no client saw: they were sent again to others.
+
+    A status of 5xx that a client saw may be the service's own answer.
+    """
+    asked, wrong = sum(host.requests for host in hosts), sum(host.errors for host in hosts)
+    return 0 < asked <= wrong and not any(request.status >= _SERVER_ERROR for request in sequence.requests)
 
 
 def _judge_choice(

@@ -1,13 +1,14 @@
 """The requests that clients sent, as the requirements on traffic look at them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.judge.evidence import Evidence
 from harness.model import balancing, expectations, odds
 from harness.model.observation import Observation
+from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
-from harness.model.traffic import Latency, Request, Sequence, Traffic
-from suites.conformance.common import missing
+from harness.model.traffic import Latency, Probe, ProbeKind, ProbeResult, Request, Sequence, Traffic
+from suites.conformance.common import answered, missing
 
 OK = 200
 
@@ -15,6 +16,31 @@ OK = 200
 def good(request: Request) -> bool:
     """Whether a version of helloworld answered."""
     return request.status == OK and bool(request.version) and not request.error
+
+
+def was_asked(sent: Iterable[Sequence], endpoints: Iterable[ProxyEndpoint]) -> bool:
+    """Whether a client's proxy sent one of the requests to one of these endpoints, or tried to connect to it."""
+    places = {(endpoint.address, endpoint.port) for endpoint in endpoints}
+    hosts = (host for sequence in sent for host in sequence.hosts if (host.address, host.port) in places)
+    return any(host.requests or host.connect_failures for host in hosts)
+
+
+def ways_to(observation: Observation, client: Cluster, endpoints: Iterable[ProxyEndpoint]) -> list[Probe]:
+    """The probes that tried, from a client's pod, the way that its requests would take to these endpoints."""
+    places = {(endpoint.address, endpoint.port) for endpoint in endpoints}
+    return [
+        probe
+        for probe in observation.probes
+        if probe.source == client.name
+        and (probe.address, probe.port) in places
+        and probe.kind in {ProbeKind.TLS, ProbeKind.POD_ROUTE}
+        and probe.result not in {ProbeResult.NO_TOOL, ProbeResult.TRANSPORT}
+    ]
+
+
+def leads_through(probe: Probe) -> bool:
+    """Whether a probe of `ways_to` met its destination: a certificate behind a gateway, or an answer of a pod."""
+    return bool(probe.certificates) or (probe.kind is ProbeKind.POD_ROUTE and answered(probe))
 
 
 def sequences(

@@ -19,7 +19,7 @@ from suites.conformance.standing_gateways import tls_ended_for_istiod
 AREA = "certificates"
 
 
-@requirement("CERT-IN-USE", Level.SHOULD, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
+@requirement("CERT-IN-USE", Level.SHOULD, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,), for_traffic=True)
 def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
     """Every control plane signs with the plugged-in intermediate, and every cluster's workloads are given the root.
 
@@ -73,7 +73,7 @@ def _expect_published(
     if ca.found(observation):
         wanted = certificate_paths.anchors(ca.signing_chain(secret), ca.bundle(observation[cluster.primary]))
     found = observed.root_config_map or ()
-    name = f"ConfigMap {observation.asked.sample_namespace}/istio-ca-root-cert"
+    name = ca.root_config_map_name(observation, cluster)
     if ca.found(observation) and not found and any(proxy.roots for proxy in observed.proxies):
         evidence.fact(f"{cluster.name}: no {name}; its proxies have their roots from elsewhere")
     elif not found and MeshFeature.SAMPLE not in mesh_features(observation):
@@ -102,7 +102,7 @@ def _own_tls(observation: Observation, cluster: Cluster) -> bool:
     return any(ca.has_own_tls(observation, cluster, plane) for plane in planes)
 
 
-@requirement("CERT-WORKLOAD", Level.SHOULD, area=AREA)
+@requirement("CERT-WORKLOAD", Level.SHOULD, area=AREA, for_traffic=True)
 def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
     """Each workload's certificate leads through its control plane's intermediate to the root and names the workload.
 
@@ -137,7 +137,7 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
                 evidence.unknown(f"{cluster.name}: the certificate of {_pod(proxy)} was not read")
 
 
-@requirement("CERT-ISTIOD", Level.SHOULD, area=AREA)
+@requirement("CERT-ISTIOD", Level.SHOULD, area=AREA, for_traffic=True)
 def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
     """Istiod's serving certificate is valid for the name its clients use, also through the gateway.
 

@@ -23,7 +23,8 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
 
     Nothing after it in the chapter works without it. With an operator that is the condition Ready of the resource
     `Istio`, with reason and message where it is not True. Without one a primary is ready when the Deployment of istiod
-    is Available, and a remote, where no control plane runs, when a pod comes back injected from a server-side dry run.
+    is Available and the Service that its webhook calls has endpoints, and a remote, where no control plane runs, when a
+    pod comes back injected from a server-side dry run.
     The time counts from where the chapter starts to wait: on a remote after the annotation and the remote secret. Under
     verify-only it must be ready now.
 
@@ -52,7 +53,7 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
     A pod on a node without it starts with its traffic not redirected, or, where the plugin repairs pods, never starts.
     Examined are the resource `IstioCNI`, where there is an operator, and that a ready pod of the DaemonSet
     istio-cni-node runs on every node that takes pods. Under verify-only the plugin may be used on some of the clusters
-    only, and a node that has none is reported where no pod with a sidecar runs on it.
+    only, in whatever namespace, and a node that has none is reported where no pod with a sidecar runs on it.
 
     Source: chapter, "You have created an Istio Container Network Interface (CNI) resource"; Istio, "Install the Istio
     CNI node agent".
@@ -64,7 +65,10 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
         if not expectations.uses_cni(observation, observed):
             evidence.fact(f"{cluster.name}: its pods have the init container istio-init, and need no CNI plugin")
             continue
-        plugin = [pod for pod in observed.lasting_pods if pod.labels.get("k8s-app") == "istio-cni-node"]
+        plugin = expectations.cni_pods(observed)
+        if observation.asked.mode == "verify-only" and not plugin:
+            _judge_plugin_elsewhere(evidence, observed)
+            continue
         resource = next((resource for resource in observed.sail if resource.kind == "IstioCNI"), None)
         if resource or observation.asked.installer == "sail":
             name = "default" if resource is None else resource.name
@@ -81,10 +85,26 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
             bool(covered) and not bare,
             waited=bool(bare) and starting.issuperset(bare),
             cluster=cluster,
-            object="DaemonSet istio-cni-node",
+            object=f"DaemonSet {expectations.CNI_PLUGIN}",
             field="nodes with a ready pod",
             expected="every schedulable node",
             found=f"none on {', '.join(bare)}" if bare else ", ".join(sorted(covered)) or "none",
+        )
+
+
+def _judge_plugin_elsewhere(evidence: Evidence, observed: ClusterObservation) -> None:
+    """Judge the CNI plugin's DaemonSets, whose pods stand in a namespace that is not read."""
+    if observed.cni_plugins is None:
+        evidence.skipped(f"{observed.name}: its CNI plugin may stand in a namespace that was not read")
+        return
+    for found in observed.cni_plugins or (None,):
+        evidence.expect(
+            found is not None and found.available,
+            cluster=observed,
+            object=f"DaemonSet {found.namespace}/{found.name}" if found else f"DaemonSet {expectations.CNI_PLUGIN}",
+            field="ready pods",
+            expected="on every node that it is for",
+            found=f"{found.ready} of {found.desired}" if found else "none in any namespace",
         )
 
 
@@ -229,17 +249,43 @@ def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str
 
 def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
     deployments = revisions.workloads(observation, cluster, expectations.istiod_workloads(observation[cluster]))
-    conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for w in deployments for c in w.conditions]
-    ready = any(workload.available for workload in deployments)
-    return evidence.expect(
-        ready,
-        waited=_istiod_starts(observation, cluster),
-        cluster=cluster,
-        object=f"Deployment {deployments[0].namespace}/{deployments[0].name}" if deployments else "Deployment istiod",
-        field="condition",
-        expected="Available",
-        found="Available" if ready else "; ".join(conditions) or "no such Deployment",
-    )
+    ready = bool(deployments)
+    for found in deployments or (None,):
+        conditions = [f"{c.type}={c.status} {c.reason}: {c.message}" for c in found.conditions] if found else []
+        available = found is not None and found.available
+        ready &= evidence.expect(
+            available,
+            waited=_istiod_starts(observation, cluster),
+            cluster=cluster,
+            object=f"Deployment {found.namespace}/{found.name}" if found else "Deployment istiod",
+            field="condition",
+            expected="Available",
+            found="Available" if available else "; ".join(conditions) or "no such Deployment",
+        )
+    return ready and _leads_to_istiod(observation, evidence, cluster)
+
+
+def _leads_to_istiod(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
+    """Judge that the Service by which a revision's webhook and its proxies call istiod has endpoints."""
+    observed = observation[cluster]
+    hooks = expectations.injection_webhooks(observed, revisions.revision(observation, cluster))
+    called = {rule.service.partition(":")[0] for hook in hooks for rule in hook.webhooks}
+    dead = [
+        service
+        for service in observed.services
+        # Without a selector its endpoints are somebody's own, or an external name.
+        if f"{service.namespace}/{service.name}" in called and service.selector and not service.ready_endpoints
+    ]
+    for service in dead:
+        evidence.expect(
+            False,
+            cluster=cluster,
+            object=f"Service {service.namespace}/{service.name}",
+            field="ready endpoints",
+            expected="a pod of istiod",
+            found="none",
+        )
+    return not dead
 
 
 def _injects(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:

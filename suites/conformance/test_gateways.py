@@ -10,7 +10,7 @@ from harness.model.observation import Observation
 from harness.model.starting_pods import behind, only_starting
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, cover, outcome, timed_out
+from suites.conformance.common import answered, cover, outcome, running_control_planes, timed_out
 from suites.conformance.standing_gateways import available, object_of, standing, state_of
 
 AREA = "gateways"
@@ -44,7 +44,8 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
     """The gateway's Service has an address outside of its cluster.
 
     The other clusters know the gateway by it: the load balancer's IP address or host name, an external IP, or those of
-    the nodes that the annotation traffic.istio.io/nodeSelector selects for a NodePort.
+    the nodes that the annotation traffic.istio.io/nodeSelector selects for a NodePort. Where no traffic shows whether
+    they do, every control plane must report a gateway of each other network (/debug/networkz).
 
     Source: chapter, "two OpenShift Container Platform clusters with external load balancer support".
     """
@@ -63,9 +64,29 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
                 expected="an address",
                 found=(f"{', '.join(names)} ({', '.join(known)})" if names else ", ".join(known)) if known else found,
             )
+    if MeshFeature.TRAFFIC not in mesh_features(observation):
+        _judge_known_networks(observation, evidence)
 
 
-@requirement("GW-REACHABLE", Level.SHOULD, *BOTH, area=AREA)
+def _judge_known_networks(observation: Observation, evidence: Evidence) -> None:
+    """Judge that every control plane knows a gateway of each other network: the Service's label is what tells it."""
+    topology = observation.topology
+    for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=topology.primaries):
+        for plane in running_control_planes(observation, evidence, primary):
+            known = {row.network for row in plane.network_gateways if row.port}
+            for network in topology.networks:
+                if network != primary.network:
+                    evidence.expect(
+                        network in known,
+                        cluster=primary,
+                        object=f"istiod {plane.pod}",
+                        field="networks with a gateway",
+                        expected=f"{network} among them",
+                        found=", ".join(sorted(known)) or "none",
+                    )
+
+
+@requirement("GW-REACHABLE", Level.SHOULD, *BOTH, area=AREA, for_traffic=True)
 def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
     """The gateway's ports answer on every address, from a pod of every cluster that needs them.
 

@@ -8,32 +8,33 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import expectations, gateway_objects, gateways, plain_istiod, remotes, requested
 from harness.model.cluster import ClusterObservation, Subject
-from harness.model.mesh_features import MeshFeature
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
 from suites.conformance.standing_gateways import available, tls_ended_for_istiod
 
 
-@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area="gateways", needs=(MeshFeature.TRAFFIC,))
+@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area="gateways")
 def test_gw_expose_services(observation: Observation, evidence: Evidence) -> None:
     """Each gateway's Envoy passes the mesh's services through on 15443.
 
     AUTO_PASSTHROUGH for *.local makes a filter chain for each service, chosen by the SNI, that ends in no certificate
-    of the gateway's own; the sample's helloworld, or the service of --service, must be among them. On a remote the
-    Gateway object stands on its primary; Envoy's listener is what counts and what is examined.
+    of the gateway's own; the sample's helloworld, or the service of --service, must be among them; without either, any
+    service. On a remote the Gateway object stands on its primary; Envoy's listener is what counts and what is examined.
 
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
     among, asked = expectations.multi_network_gateways(observation.topology), observation.asked
-    meant = requested.service(asked).name
+    named = MeshFeature.TRAFFIC in mesh_features(observation)
+    meant = requested.service(asked).name if named else "some service"
     for cluster, observed, listener, chains in _listening(observation, evidence, expectations.MESH_PORT, among):
         passing = [chain for chain in chains or () if gateways.passes_through(chain)]
         through = sorted({name for chain in passing for name in chain.server_names or ("*",)})
         objects = _gateway_objects(observation[cluster.primary])
         domain = expectations.cluster_domain(observation[cluster.primary])
         wanted = requested.server_name(asked, domain)
-        exposed = any(fnmatch(wanted, name) for name in through)
+        exposed = any(fnmatch(wanted, name) for name in through) if named else bool(passing)
         others = f"{len(through)} other services" if through else f"{len(chains or ())} other filter chains"
         evidence.expect(
             exposed,
@@ -43,7 +44,7 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
             expected=f"{meant} by its SNI (Gateway on {cluster.primary}: {', '.join(objects) or 'none'})",
             found="no proxy behind the Service"
             if chains is None
-            else f"{len(through)} services, {meant} among them"
+            else f"{len(through)} services{f', {meant} among them' if named else ''}"
             if exposed
             else others,
         )

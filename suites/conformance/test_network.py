@@ -5,11 +5,11 @@ from itertools import combinations
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import expectations
+from harness.model import expectations, remotes, revisions
 from harness.model.cluster import Subject
-from harness.model.mesh_features import MeshFeature
+from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
-from harness.model.topology import Feature
+from harness.model.topology import Cluster, Feature
 from harness.model.traffic import ProbeKind
 from suites.conformance.common import answered, missing, outcome, timed_out, tried
 
@@ -23,7 +23,8 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
 
     It is the default network of the cluster's pods. Without it istiod takes pods of another cluster for neighbours and
     sends traffic to addresses that nothing routes. A mesh that was found may name it in meshNetworks instead, or leave
-    it to injection, which labels every pod with its network.
+    it to injection, which labels every pod with its network. Where no sample shows what sidecars are given, injection
+    must be configured with a network: a sidecar without one is sent to addresses of every other.
 
     Source: chapter, "Configure Istio to use network1 as the default network for the pods on the East cluster".
     """
@@ -41,6 +42,27 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
             expected=cluster.network,
             found=found,
         )
+        if not single and MeshFeature.SAMPLE not in mesh_features(observation):
+            _judge_injected_network(observation, evidence, cluster)
+
+
+def _judge_injected_network(observation: Observation, evidence: Evidence, cluster: Cluster) -> None:
+    """Judge, where no pod of a sample shows it, that injection names the network to the sidecars of a primary."""
+    observed, revision = observation[cluster], revisions.revision(observation, cluster)
+    config = expectations.mesh_config(observed, revision)
+    if not cluster.is_primary or config is None or not config.values:
+        return
+    rules = (rule for webhook in expectations.injection_webhooks(observed, revision) for rule in webhook.webhooks)
+    paths = (remotes.injected_as(rule).get("network", "") for rule in rules)
+    found = str((config.values.get("global") or {}).get("network") or "") or next(filter(None, paths), "")
+    evidence.expect(
+        bool(found),
+        cluster=cluster,
+        object=f"ConfigMap {observation.asked.system_namespace}/istio-sidecar-injector",
+        field="global.network",
+        expected=cluster.network,
+        found=found or "none",
+    )
 
 
 @requirement("NET-DISTINCT", Level.MUST, Feature.MULTI_NETWORK, area=AREA)
@@ -107,7 +129,7 @@ def test_net_routes(observation: Observation, evidence: Evidence) -> None:
                 )
 
 
-@requirement("NET-PACKETS", Level.SHOULD, area=AREA)
+@requirement("NET-PACKETS", Level.SHOULD, area=AREA, for_traffic=True)
 def test_net_packets(observation: Observation, evidence: Evidence) -> None:
     """A request that fills packets reaches every cluster that is reached at all.
 

@@ -22,7 +22,7 @@ MOST_SAID = 300
 PER_CLUSTER = ("defaultConfig.discoveryAddress",)
 
 
-@requirement("XDS-SYNCED", Level.SHOULD, area=AREA)
+@requirement("XDS-SYNCED", Level.SHOULD, area=AREA, for_traffic=True)
 def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
     """Every proxy is connected to the control plane that should serve it and has accepted its last configuration.
 
@@ -45,6 +45,7 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
         pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
         if not pods:
             lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+            _note_unused_remote(observation, evidence, cluster, rows[cluster.primary])
         for pod in pods:
             mine = [
                 (name, row)
@@ -64,6 +65,15 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
                     expected="accepted",
                     found=f"rejected: {error}",
                 )
+
+
+def _note_unused_remote(
+    observation: Observation, evidence: Evidence, cluster: Cluster, rows: list[tuple[str, ProxySync]]
+) -> None:
+    """Note that a remote of somebody's mesh has no proxy at all: whether it could be served was then not seen."""
+    connected = any(row.cluster_id == cluster.cluster_name for _, row in rows)
+    if observation.asked.mode == "verify-only" and not cluster.is_primary and not connected:
+        evidence.skipped(f"no proxy of {cluster.name} is connected to a control plane: nothing shows that one could be")
 
 
 @requirement("CONFIG-CONSISTENT", Level.SHOULD, Feature.MULTI_PRIMARY, area=AREA)

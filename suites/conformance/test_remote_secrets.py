@@ -110,7 +110,7 @@ def _synced(observation: Observation, cluster: Cluster, target: Cluster) -> bool
     return bool(rows) and all(row.get(target.cluster_name, "").lower() == "synced" for row in rows)
 
 
-@requirement("RS-USABLE", Level.SHOULD, area=AREA)
+@requirement("RS-USABLE", Level.SHOULD, area=AREA, for_traffic=True)
 def test_rs_usable(observation: Observation, evidence: Evidence) -> None:
     """With a remote secret's kubeconfig the other API server answers from inside, and lets istiod read what it needs.
 
@@ -164,7 +164,7 @@ def _kept_from_it(observation: Observation, cluster: Cluster, target: Cluster, p
     )
 
 
-@requirement("RS-SYNCED", Level.SHOULD, area=AREA)
+@requirement("RS-SYNCED", Level.SHOULD, area=AREA, for_traffic=True)
 def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
     """Every control plane reports every cluster that it watches as synced.
 
@@ -174,12 +174,14 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Debugging multicluster", remote-clusters.
     """
     for cluster, observed in evidence.readable(
-        observation, Subject.CONTROL_PLANE, Subject.REMOTE_SECRETS, among=observation.topology.primaries
+        observation, Subject.CONTROL_PLANE, among=observation.topology.primaries
     ):
+        secrets_read = observed.was_read(Subject.REMOTE_SECRETS)
         for plane in running_control_planes(observation, evidence, cluster):
             status = {row.id: row.sync_status for row in plane.clusters}
             for target in observation.topology.watched_by(cluster):
-                if target.cluster_name not in status and not _has(observation, observed, target):
+                unknown = target.cluster_name not in status
+                if unknown and secrets_read and not _has(observation, observed, target):
                     evidence.blocked("RS-PRESENT", f"{cluster.name} has no remote secret of {target.cluster_name}")
                     continue
                 found = status.get(target.cluster_name, "not reported")

@@ -9,9 +9,10 @@ from harness.model import balancing, expectations, odds
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
+from harness.model.traffic import Sequence
 from suites.conformance import own_service
-from suites.conformance.common import lost_clients
-from suites.conformance.sent import ended_early, good, latencies, sequences
+from suites.conformance.common import lost_clients, outcome, timed_out
+from suites.conformance.sent import ended_early, good, latencies, leads_through, sequences, was_asked, ways_to
 
 AREA = "traffic"
 LOOP = 10
@@ -31,7 +32,10 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
     version is taken for unreachable at a number of requests at which a good mesh would miss one of them once in a
     million times: 21, 37, 53 for two, three, four clusters. The first ten of these are the chapter's loop. The gateways
     of another network pass the client's few connections through, so which of that network's versions answers is chosen
-    once for a connection: where they are several, one that answers is enough, and the others are reported.
+    once for a connection: where they are several, one that answers is enough, and the client's proxy must have
+    endpoints of the others. Under verify-only a setting (failover by locality, weights of routes, consistent hashing)
+    may keep a cluster from being asked: then its endpoints must be healthy, and a probe must have found the way to them
+    open.
 
     Source: chapter, "Verify that you see responses from both clusters"; harness/model/odds.py, coverage_cap.
     """
@@ -46,6 +50,8 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
         evidence.fact(f"{client.name}: the chapter's loop: {' '.join(versions[:LOOP])} ({_odds(observation, cap)})")
         for targets in expectations.spread_over(observation.topology, client):
             answered = [target for target in targets if target.version in versions]
+            if answered:
+                _judge_known(observation, evidence, client, targets)
             for target in answered:
                 first = versions.index(target.version) + 1
                 evidence.fact(
@@ -54,7 +60,7 @@ def test_tr_reach(observation: Observation, evidence: Evidence) -> None:
                 )
             if not answered and ended_early(observation, client):
                 evidence.blocked("TR-NO-ERRORS", f"{client.name}: requests were broken off at {len(versions)} of {cap}")
-            elif not answered and not _judge_unasked(observation, evidence, client, targets, versions):
+            elif not answered and not _judge_unasked(observation, evidence, client, targets, sent):
                 _judge_silent(observation, evidence, client, targets, versions=versions, cap=cap)
 
 
@@ -182,26 +188,51 @@ def _odds(observation: Observation, cap: int) -> str:
     )
 
 
+def _judge_known(observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...]) -> None:
+    """Judge that a client's proxy has endpoints of every cluster of a network, of which one answered for all."""
+    for target in targets:
+        if len(targets) > 1 and balancing.knows_endpoints(observation, client):
+            known = balancing.endpoints_of(observation, client, target)
+            evidence.expect(
+                bool(known),
+                cluster=client,
+                object=f"helloworld of {target.name}",
+                field="endpoints in the client's proxy",
+                expected="at least one",
+                found=", ".join(f"{e.address}:{e.port}" for e in known) or "none",
+            )
+
+
 def _judge_unasked(
-    observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...], versions: list[str]
+    observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...], sent: list[Sequence]
 ) -> bool:
-    """Judge the endpoints of clusters that a setting keeps from being asked; False where none does, or must not."""
+    """Judge the endpoints of clusters that a setting keeps from being asked; False where none does, or must not.
+
+    That nobody asked them shows nothing of the way to them: a probe must have found it open.
+    """
     if observation.asked.mode == "install":
         return False
-    count, failed = len(versions), "error" in versions
-    found = {each.name: balancing.not_asked(observation, client, each, count, failed=failed) for each in targets}
-    if not all(endpoints for _, endpoints in found.values()):
+    requests = [request for sequence in sent for request in sequence.requests]
+    count, failed = len(requests), not all(map(good, requests))
+    found = {each: balancing.not_asked(observation, client, each, count, failed=failed) for each in targets}
+    if not all(endpoints and not was_asked(sent, endpoints) for _, endpoints in found.values()):
         return False
-    for name, (why, endpoints) in found.items():
+    for target, (why, endpoints) in found.items():
         down = [f"{e.address}:{e.port} {', '.join(e.flags)}" for e in endpoints if not e.healthy]
+        ways = ways_to(observation, client, endpoints)
+        shut = [probe for probe in ways if not leads_through(probe)] if not any(map(leads_through, ways)) else []
         evidence.expect(
-            not down,
+            not (down or shut),
             cluster=client,
-            object=f"helloworld of {name}",
+            object=f"helloworld of {target.name}",
             field=f"endpoints that are not asked ({why})",
-            expected="healthy",
-            found=", ".join(down) or ", ".join(f"{e.address}:{e.port} healthy" for e in endpoints),
+            expected="healthy, and the way to them open",
+            found=", ".join((*down, *(f"{p.address}:{p.port} {outcome(p)}" for p in shut)))
+            or ", ".join(f"{e.address}:{e.port} healthy" for e in endpoints),
+            timed=not down and all(map(timed_out, shut)),
         )
+        if not ways:
+            evidence.skipped(f"{client.name}: {target.name} is not asked ({why}), and the way to it could not be tried")
     return True
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 
-from harness.judge.diagnose.facts import failed_steps, few, read, readiness, requests_logged, was_read
+from harness.judge.diagnose.facts import failed_steps, few, read, readiness, requests_logged
 from harness.judge.diagnose.gateways import named
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
@@ -51,7 +51,7 @@ def _installed(
 ) -> Iterator[tuple[Cluster, ClusterObservation]]:
     """The primaries whose configuration was read, but for those without any control plane: nothing can be there."""
     for cluster, observed in read(observation, Subject.CONFIG, among=primaries):
-        if expectations.istiod_workloads(observed) or not was_read(observed, Subject.WORKLOADS):
+        if expectations.istiod_workloads(observed) or not observed.was_read(Subject.WORKLOADS):
             yield cluster, observed
 
 

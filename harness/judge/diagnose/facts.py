@@ -5,7 +5,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from harness.model import clients, expectations, requested, revisions
-from harness.model.cluster import ClusterObservation, Container, Pod, ReadOutcome, Subject, Workload
+from harness.model.cluster import ClusterObservation, Container, Pod, Subject, Workload
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.model.topology import Cluster
@@ -41,18 +41,12 @@ def silent(observation: Observation, kind: ProbeKind, by: Callable[[Probe], Key]
     return found
 
 
-def was_read(observed: ClusterObservation, *subjects: Subject) -> bool:
-    """Whether all of it was read: only then does its absence say anything."""
-    readings = [observed.reading(subject) for subject in subjects]
-    return all(reading is not None and reading.outcome is ReadOutcome.READ for reading in readings)
-
-
 def read(
     observation: Observation, *subjects: Subject, among: tuple[Cluster, ...] | None = None
 ) -> Iterator[tuple[Cluster, ClusterObservation]]:
     """The clusters of which all these subjects were read."""
     for cluster in observation.topology.clusters if among is None else among:
-        if was_read(observation[cluster], *subjects):
+        if observation[cluster].was_read(*subjects):
             yield cluster, observation[cluster]
 
 

@@ -235,7 +235,7 @@ def _unavailable(observation: Observation, cluster: Cluster, app: str, name: str
 def _cni_agents(observed: ClusterObservation, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
     """The CNI plugin's agents on the nodes of pods."""
     nodes = {pod.node for pod in pods}
-    return tuple(pod for pod in observed.pods if pod.labels.get("k8s-app") == "istio-cni-node" and pod.node in nodes)
+    return tuple(pod for pod in observed.pods if expectations.is_of_cni(pod) and pod.node in nodes)
 
 
 def _deploy(observation: Observation, observed: ClusterObservation, app: str, version: str) -> str:

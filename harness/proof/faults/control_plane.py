@@ -67,7 +67,11 @@ def _down(observation: Observation) -> Observation:
 
 def _cni_uncovered(observation: Observation) -> Observation:
     cluster = west(observation)
-    changed = pods(observation, cluster, lambda pod: None if pod.labels.get("k8s-app") == "istio-cni-node" else pod)
+    changed = pods(
+        observation,
+        cluster,
+        lambda pod: None if expectations.is_of_cni(pod) else pod,
+    )
     changed = workloads(changed, cluster, lambda w: w.name == "istio-cni-node", desired=0, ready=0, conditions=())
     not_ready = Condition(type="Ready", status="False", reason="IstioCNINotReady", message="no pod is scheduled")
 
