@@ -149,6 +149,12 @@ def _after_endpoints(_topology: Topology) -> tuple[str, ...]:
     return ("EP-WEIGHTS", "TR-DISTRIBUTION")
 
 
+def _one_of_a_network(topology: Topology) -> tuple[str, ...]:
+    """Where several clusters share another network, one that answers stands for all only while each has endpoints."""
+    shared = any(len(group) > 1 for group in expectations.spread_over(topology, first(topology)))
+    return ("TR-REACH",) if shared else ()
+
+
 BREAKAGES = (
     Breakage("WL-PLACED", "misplaced", _second_version),
     Breakage("WL-PLACED", "no-service", _without_service, blocked=lambda _: ("CONFIG-CONSISTENT",)),
@@ -166,9 +172,15 @@ BREAKAGES = (
         "one-missing",
         lambda o: _endpoints(o, lambda found: found[:-1]),
         blocked=lambda _: ("EP-WEIGHTS",),
-        also_fail=lambda _: ("TR-DISTRIBUTION",),
+        also_fail=lambda topology: ("TR-DISTRIBUTION", *_one_of_a_network(topology)),
     ),
-    Breakage("EP-COMPLETE", "pod-address", lambda o: _endpoints(o, _pod_address), blocked=_after_endpoints),
+    Breakage(
+        "EP-COMPLETE",
+        "pod-address",
+        lambda o: _endpoints(o, _pod_address),
+        blocked=_after_endpoints,
+        also_fail=_one_of_a_network,
+    ),
     Breakage(
         "EP-COMPLETE",
         "unhealthy",

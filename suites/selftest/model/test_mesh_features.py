@@ -16,7 +16,7 @@ WITHOUT: dict[MeshFeature, tuple[Subject, Change]] = {
     MeshFeature.PLUGGED_IN_CA: (Subject.CA_SECRET, lambda _: {"ca_secret": None}),
     MeshFeature.GATEWAY_FOR_NETWORK: (Subject.SERVICES, lambda _: {"services": ()}),
     MeshFeature.OPERATOR: (Subject.SAIL, lambda _: {"sail": ()}),
-    MeshFeature.CNI: (Subject.WORKLOADS, lambda _: {"workloads": ()}),
+    MeshFeature.CNI: (Subject.WORKLOADS, lambda _: {"workloads": (), "pods": (), "mesh_config": ()}),
     MeshFeature.NAMESPACE_INJECTION: (
         Subject.NAMESPACES,
         lambda observed: {"namespaces": tuple(n.model_copy(update={"labels": {}}) for n in observed.namespaces)},

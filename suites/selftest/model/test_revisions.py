@@ -112,7 +112,9 @@ def test_only_the_control_planes_in_use_are_judged(good_observations: Mapping[st
     good = _foreign(good_observations[NAME])
     cluster = first(good.topology)
     (plane,) = good[cluster].control_planes
-    idle = plane.model_copy(update={"pod": "istiod-old", "revision": "1-20", "version": "1.20.0", "clusters": ()})
+    idle = plane.model_copy(
+        update={"pod": "istiod-old", "revision": "1-20", "version": "1.20.0", "clusters": (), "proxies": ()}
+    )
     beside = on(good, cluster, control_planes=(idle, plane))
     assert revisions.control_planes(beside, cluster) == (plane,)
     assert verdicts(beside)["RS-SYNCED"] is Verdict.PASS
