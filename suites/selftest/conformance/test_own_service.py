@@ -134,6 +134,16 @@ def test_a_client_without_a_program_is_not_applicable(seen: Observation) -> None
     none = judged("TR-NO-ERRORS", seen.model_copy(update={"service_traffic": sent}))
     assert none.verdict is Verdict.NOT_APPLICABLE
     assert reason in none.explanation
+    reach = judged("TR-REACH", seen.model_copy(update={"service_traffic": sent}))
+    assert reach.verdict is Verdict.SKIPPED
+    assert "no request was sent" in reach.explanation
+
+
+def test_a_cluster_that_gives_only_errors_which_are_sent_again_did_not_answer(seen: Observation) -> None:
+    again = _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 11, "errors": 11}))
+    reach = judged("TR-REACH", again)
+    assert reach.verdict is Verdict.FAIL
+    assert "west" in reach.findings[0].field
 
 
 def test_a_workload_that_is_scaled_to_nothing_is_named(seen: Observation) -> None:

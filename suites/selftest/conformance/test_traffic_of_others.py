@@ -7,7 +7,7 @@ import pytest
 from harness.judge.judgement import Verdict
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from harness.model.traffic import Convergence, PeerIdentity, Request, Traffic
+from harness.model.traffic import Convergence, PeerIdentity, ProbeKind, ProbeResult, Request, Traffic
 from harness.proof.faults import configuration, effects, requests
 from harness.proof.faults.edit import edit, on, services, with_config, with_mesh
 from suites.selftest.model.test_clients import called
@@ -60,6 +60,31 @@ def test_what_stands_by_must_be_healthy(foreign_observations: Mapping[str, Obser
     reach = judged("TR-REACH", _failover(foreign_observations[SEVERAL], healthy=False))
     assert reach.verdict is Verdict.FAIL
     assert {finding.field for finding in reach.findings} == {"endpoints that are not asked (stand by for failover)"}
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [(ProbeResult.TIMEOUT, Verdict.FAIL), (ProbeResult.REFUSED, Verdict.FAIL), (ProbeResult.NO_TOOL, Verdict.SKIPPED)],
+)
+def test_the_way_to_what_stands_by_must_be_open(
+    result: ProbeResult, verdict: Verdict, foreign_observations: Mapping[str, Observation]
+) -> None:
+    """Envoy calls an endpoint healthy that it has never tried."""
+    seen = _failover(foreign_observations[SEVERAL])
+    probes = edit(seen.probes, lambda probe: probe.kind is ProbeKind.TLS, result=result, certificates=())
+    reach = judged("TR-REACH", seen.model_copy(update={"probes": probes}))
+    assert reach.verdict is verdict, reach.explanation
+
+
+def test_what_was_asked_in_vain_is_explained_by_no_setting(foreign_observations: Mapping[str, Observation]) -> None:
+    """The client's proxy tried the other cluster, and was answered at home."""
+    seen = _failover(foreign_observations[SEVERAL])
+    assert seen.traffic
+    tried = tuple(
+        sequence.model_copy(update={"hosts": edit(sequence.hosts, lambda host: not host.requests, connect_failures=2)})
+        for sequence in seen.traffic.coverage
+    )
+    assert judged("TR-REACH", _traffic(seen, coverage=tried)).verdict is Verdict.FAIL
 
 
 def test_a_silent_cluster_that_does_not_stand_by_is_not_reached(

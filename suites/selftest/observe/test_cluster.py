@@ -10,6 +10,7 @@ from harness.kube.api import Object
 from harness.model.observation import Asked
 from harness.model.reading import ReadOutcome, Subject
 from harness.observe.cluster import read_cluster
+from suites.selftest.support.certificates import pki
 from suites.selftest.support.leaking_cluster import LeakingKube
 
 ASKED = Asked(mode="verify-only", installer="none", istio_version="", cni=False, load_balancer="", images="registry")
@@ -73,16 +74,36 @@ def test_what_holds_for_helloworld_from_another_namespace_is_read(
 ) -> None:
     """A short host is meant in its own namespace. A DestinationRule counts where client, service or root are."""
     item = {"metadata": {"namespace": "other", "name": "far"}, "spec": spec}
-    found = read_cluster(_HoldingKube(f"/{kind.lower()}s", item), ASKED, 1).observed.config
+    plural = f"/{kind.lower()}s".replace("entrys", "entries")
+    found = read_cluster(_HoldingKube(plural, {"items": [item]}), ASKED, 1).observed.config
     assert [each.name for each in found] == (["far"] if read else [])
 
 
-class _HoldingKube(CountingKube):
-    """Has one object of Istio's."""
+def test_without_a_sample_the_root_in_the_control_planes_namespace_is_read() -> None:
+    """Istiod publishes it in every namespace that it looks after, its own among them."""
+    path = "/api/v1/namespaces/istio-system/configmaps/istio-ca-root-cert"
+    published = {"metadata": {"name": "istio-ca-root-cert"}, "data": {"root-cert.pem": pki().root.pem}}
+    for asked, found in ((ASKED, 1), (ASKED.model_copy(update={"mode": "install"}), 0)):
+        assert len(read_cluster(_HoldingKube(path, published), asked, 1).observed.root_config_map or ()) == found
 
-    def __init__(self, plural: str, item: Object) -> None:
+
+def test_the_cni_plugin_is_found_in_every_namespace() -> None:
+    item = {"metadata": {"namespace": "kube-system", "name": "istio-cni-node", "creationTimestamp": NEW}}
+    found = read_cluster(_HoldingKube("/apis/apps/v1/daemonsets", {"items": [item]}), ASKED, 1)
+    assert [each.namespace for each in found.observed.cni_plugins or ()] == ["kube-system"]
+    refused = read_cluster(CountingKube("/apps/v1/daemonsets"), ASKED, 1)
+    assert refused.observed.cni_plugins is None
+
+
+NEW = "2026-01-01T00:00:00Z"
+
+
+class _HoldingKube(CountingKube):
+    """Answers one path, or what ends like it."""
+
+    def __init__(self, path: str, answer: Object) -> None:
         super().__init__()
-        self._plural, self._item = plural.replace("entrys", "entries"), item
+        self._path, self._answer = path, answer
 
     def read(self, path: str, **query: Any) -> Object | None:
-        return {"items": [self._item]} if path.endswith(self._plural) else super().read(path, **query)
+        return self._answer if path.endswith(self._path) else super().read(path, **query)
