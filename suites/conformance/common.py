@@ -179,3 +179,25 @@ def missing(observation: Observation, evidence: Evidence, source: Cluster, what:
         evidence.unknown(f"{source.name}: {what} was not tried")
     else:
         lacking(observation, evidence, "WL-PLACED", f"{source.name} has no client to try {what} from")
+
+
+def condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str, name: str, *, waited: bool) -> bool:
+    """Judge an operator's resource by its condition Ready; what explains it stands in the webhook's annotations."""
+    resource = next((r for r in observed.sail if (r.kind, r.name) == (kind, name)), None)
+    condition = next((c for c in resource.conditions if c.type == "Ready"), None) if resource else None
+    found = "no such resource" if resource is None else "no condition Ready"
+    if condition:
+        found = ": ".join(filter(None, (f"Ready={condition.status}", condition.reason, condition.message)))
+    why = [text for webhook in observed.webhooks for text in webhook.annotations.values()]
+    ready = bool(condition and condition.status == "True")
+    if why and not ready and kind == "Istio":
+        found = f"{found}; webhook: {'; '.join(why)}"
+    return evidence.expect(
+        ready,
+        waited=waited,
+        cluster=observed,
+        object=f"{kind} {name}",
+        field="condition",
+        expected="Ready=True",
+        found=found,
+    )

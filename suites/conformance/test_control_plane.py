@@ -4,13 +4,12 @@ from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import admission, certificate_paths, expectations, revisions
-from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, Subject
-from harness.model.mesh_features import MeshFeature
+from harness.model.cluster import DryRun, InjectionWebhook, Subject
 from harness.model.observation import Observation
 from harness.model.starting_pods import only_starting
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
-from suites.conformance.common import running_control_planes
+from suites.conformance.common import condition_ready, running_control_planes
 
 AREA = "control plane"
 READY_WITHIN = 180.0
@@ -44,68 +43,6 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
                 ready = _injects(observation, evidence, cluster)
             if observation.asked.mode == "install":
                 _judge_wait(observation, evidence, cluster, ready)
-
-
-@requirement("CP-CNI-READY", Level.MUST, area=AREA, needs=(MeshFeature.CNI,))
-def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
-    """Istio's CNI plugin is ready on every schedulable node.
-
-    A pod on a node without it starts with its traffic not redirected, or, where the plugin repairs pods, never starts.
-    Examined are the resource `IstioCNI`, where there is an operator, and that a ready pod of the DaemonSet
-    istio-cni-node runs on every node that takes pods. Under verify-only the plugin may be used on some of the clusters
-    only, in whatever namespace, and a node that has none is reported where no pod with a sidecar runs on it.
-
-    Source: chapter, "You have created an Istio Container Network Interface (CNI) resource"; Istio, "Install the Istio
-    CNI node agent".
-    """
-    if not observation.asked.cni:
-        evidence.skipped("the mesh does not use Istio's CNI plugin")
-        return
-    for cluster, observed in evidence.readable(observation, Subject.NODES, Subject.WORKLOADS, Subject.PODS):
-        if not expectations.uses_cni(observation, observed):
-            evidence.fact(f"{cluster.name}: its pods have the init container istio-init, and need no CNI plugin")
-            continue
-        plugin = expectations.cni_pods(observed)
-        if observation.asked.mode == "verify-only" and not plugin:
-            _judge_plugin_elsewhere(evidence, observed)
-            continue
-        resource = next((resource for resource in observed.sail if resource.kind == "IstioCNI"), None)
-        if resource or observation.asked.installer == "sail":
-            name = "default" if resource is None else resource.name
-            _condition_ready(evidence, observed, "IstioCNI", name, waited=only_starting(plugin))
-        covered = {pod.node for pod in plugin if pod.ready}
-        bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
-        if observation.asked.mode == "verify-only":
-            hosts = {pod.node for pod in observed.lasting_pods if pod.proxy and not pod.is_gateway}
-            for name in (name for name in bare if name not in hosts):
-                evidence.fact(f"{cluster.name}: node {name} has no CNI plugin, and no pod of the sample")
-            bare = [name for name in bare if name in hosts]
-        starting = {pod.node for pod in plugin if only_starting([pod])}
-        evidence.expect(
-            bool(covered) and not bare,
-            waited=bool(bare) and starting.issuperset(bare),
-            cluster=cluster,
-            object=f"DaemonSet {expectations.CNI_PLUGIN}",
-            field="nodes with a ready pod",
-            expected="every schedulable node",
-            found=f"none on {', '.join(bare)}" if bare else ", ".join(sorted(covered)) or "none",
-        )
-
-
-def _judge_plugin_elsewhere(evidence: Evidence, observed: ClusterObservation) -> None:
-    """Judge the CNI plugin's DaemonSets, whose pods stand in a namespace that is not read."""
-    if observed.cni_plugins is None:
-        evidence.skipped(f"{observed.name}: its CNI plugin may stand in a namespace that was not read")
-        return
-    for found in observed.cni_plugins or (None,):
-        evidence.expect(
-            found is not None and found.available,
-            cluster=observed,
-            object=f"DaemonSet {found.namespace}/{found.name}" if found else f"DaemonSet {expectations.CNI_PLUGIN}",
-            field="ready pods",
-            expected="on every node that it is for",
-            found=f"{found.ready} of {found.desired}" if found else "none in any namespace",
-        )
 
 
 @requirement("CP-INJECTION-WEBHOOK", Level.SHOULD, area=AREA)
@@ -217,34 +154,12 @@ def _resource_ready(observation: Observation, evidence: Evidence, cluster: Clust
     observed = observation[cluster]
     resource = expectations.istio_resource(observed)
     name, starts = resource.name if resource else "default", _istiod_starts(observation, cluster)
-    return _condition_ready(evidence, observed, "Istio", name, waited=starts)
+    return condition_ready(evidence, observed, "Istio", name, waited=starts)
 
 
 def _istiod_starts(observation: Observation, cluster: Cluster) -> bool:
     """Whether the control plane that serves a cluster may only need more time."""
     return only_starting(expectations.istiod_pods(observation[cluster.primary]))
-
-
-def _condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str, name: str, *, waited: bool) -> bool:
-    """Judge an operator's resource by its condition Ready; what explains it stands in the webhook's annotations."""
-    resource = next((r for r in observed.sail if (r.kind, r.name) == (kind, name)), None)
-    condition = next((c for c in resource.conditions if c.type == "Ready"), None) if resource else None
-    found = "no such resource" if resource is None else "no condition Ready"
-    if condition:
-        found = ": ".join(filter(None, (f"Ready={condition.status}", condition.reason, condition.message)))
-    why = [text for webhook in observed.webhooks for text in webhook.annotations.values()]
-    ready = bool(condition and condition.status == "True")
-    if why and not ready and kind == "Istio":
-        found = f"{found}; webhook: {'; '.join(why)}"
-    return evidence.expect(
-        ready,
-        waited=waited,
-        cluster=observed,
-        object=f"{kind} {name}",
-        field="condition",
-        expected="Ready=True",
-        found=found,
-    )
 
 
 def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:

@@ -8,7 +8,7 @@ from harness.model.traffic import ProbeKind, ProbeResult
 from harness.proof.faults import effects, requests
 from harness.proof.faults.acts import control_plane as acts
 from harness.proof.faults.acts import remotes as remote_acts
-from harness.proof.faults.certificates import NO_SHARES, REFUSED, REMOTE_READY, SHARES
+from harness.proof.faults.certificates import NO_SHARES, REFUSED, SHARES
 from harness.proof.faults.edit import (
     each,
     east,
@@ -291,9 +291,8 @@ FAULTS: tuple[Fault, ...] = (
         "istiod's Service selects nothing",
         _not_serving,
         "webhook-not-serving",
-        frozenset({"CP-INJECTION-WEBHOOK"}),
+        frozenset({"CP-INJECTION-WEBHOOK", "CP-READY"}),
         consequences=(
-            Consequence(("CP-READY",), REMOTE_READY, PR),
             Consequence(("CERT-ISTIOD",), VIA_GATEWAY, PR),
             Consequence(("GW-HARDENED",), SILENT, PR),
         ),
