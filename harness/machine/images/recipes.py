@@ -70,51 +70,51 @@ def node_images(have: Ingredients) -> list[Image]:
 
 def registry_images(have: Ingredients) -> list[Image]:
     """What the registry serves: the mesh, its load balancer and the sample workloads."""
-    return [*istio_images(have), *metallb_images(have), *sample_images(have)]
+    istio = (istiod_image(have), proxy_image(have), cni_image(have))
+    return [*istio, *metallb_images(have), *sample_images(have)]
 
 
-def istio_images(have: Ingredients) -> list[Image]:
-    """istiod, the proxy and the CNI installer, laid out as upstream's are."""
+def istiod_image(have: Ingredients) -> Image:
+    """The control plane, laid out as upstream's."""
+    program = executable("/usr/local/bin/pilot-discovery", have.program("istio", "pilot-discovery"))
+    return Image(
+        istio_references("pilot"),
+        (have.base, have.layer(program, *account_files("istio-proxy", ISTIO_PROXY_USER))),
+        entrypoint=("/usr/local/bin/pilot-discovery",),
+        environment={"PATH": PATH},
+        user=f"{ISTIO_PROXY_USER}:{ISTIO_PROXY_USER}",
+    )
+
+
+def proxy_image(have: Ingredients) -> Image:
+    """The proxy, laid out as upstream's."""
     bootstrap = LayerFile(
         "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
         source=have.program("istio", "envoy_bootstrap.json"),
     )
-    accounts = account_files("istio-proxy", ISTIO_PROXY_USER)
+    program = executable("/usr/local/bin/pilot-agent", have.program("istio", "pilot-agent"))
     # Envoy has a layer to itself: it stays when Istio changes.
     envoy = have.layer(executable("/usr/local/bin/envoy", have.envoy))
-    agent = have.layer(
-        executable("/usr/local/bin/pilot-agent", have.program("istio", "pilot-agent")), bootstrap, *accounts
+    return Image(
+        istio_references("proxyv2"),
+        (have.base, envoy, have.layer(program, bootstrap, *account_files("istio-proxy", ISTIO_PROXY_USER))),
+        entrypoint=("/usr/local/bin/pilot-agent",),
+        environment={"PATH": PATH, "ISTIO_META_ISTIO_PROXY_SHA": f"envoy:{versions.ENVOY}"},
+        directory="/",
     )
-    discovery = have.layer(
-        executable("/usr/local/bin/pilot-discovery", have.program("istio", "pilot-discovery")), *accounts
+
+
+def cni_image(have: Ingredients) -> Image:
+    """The CNI plugin with its installer, laid out as upstream's."""
+    plugin = executable("/opt/cni/bin/istio-cni", have.program("istio", "istio-cni"))
+    installer = executable("/usr/local/bin/install-cni", have.program("istio", "install-cni"))
+    return Image(
+        istio_references("install-cni"),
+        (have.base, have.layer(plugin, installer)),
+        command=("/usr/local/bin/install-cni",),
+        environment={"PATH": f"{PATH}:/opt/cni/bin"},
+        directory="/opt/cni/bin",
     )
-    cni = have.layer(
-        executable("/opt/cni/bin/istio-cni", have.program("istio", "istio-cni")),
-        executable("/usr/local/bin/install-cni", have.program("istio", "install-cni")),
-    )
-    return [
-        Image(
-            istio_references("pilot"),
-            (have.base, discovery),
-            entrypoint=("/usr/local/bin/pilot-discovery",),
-            environment={"PATH": PATH},
-            user=f"{ISTIO_PROXY_USER}:{ISTIO_PROXY_USER}",
-        ),
-        Image(
-            istio_references("proxyv2"),
-            (have.base, envoy, agent),
-            entrypoint=("/usr/local/bin/pilot-agent",),
-            environment={"PATH": PATH, "ISTIO_META_ISTIO_PROXY_SHA": f"envoy:{versions.ENVOY}"},
-            directory="/",
-        ),
-        Image(
-            istio_references("install-cni"),
-            (have.base, cni),
-            command=("/usr/local/bin/install-cni",),
-            environment={"PATH": f"{PATH}:/opt/cni/bin"},
-            directory="/opt/cni/bin",
-        ),
-    ]
 
 
 def istio_references(name: str) -> tuple[str, ...]:

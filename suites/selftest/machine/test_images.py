@@ -177,7 +177,7 @@ def test_references_are_full_and_unique(tmp_path: Path) -> None:
 
 
 def test_proxies_have_what_upstreams_have(tmp_path: Path) -> None:
-    images = {image.references[0]: image for image in recipes.istio_images(ingredients(tmp_path))}
+    images = {image.references[0]: image for image in recipes.registry_images(ingredients(tmp_path))}
     proxy = images[f"{versions.ISTIO_HUB}/proxyv2:{versions.ISTIO}"]
     files: set[str] = set()
     for layer in proxy.layers:
