@@ -23,7 +23,6 @@ TABLES = {
 TO_BE_SPLIT = {
     "suites/selftest/judge/test_diagnose.py",
     "suites/selftest/mesh/test_procedure.py",
-    "suites/selftest/proof/test_fault_proof.py",
     "suites/selftest/reports/test_html_browser.py",
     "suites/selftest/support/good_cluster.py",
     "suites/selftest/support/good_cluster.py::_pods",
