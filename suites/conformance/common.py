@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
-from harness.model import ca, client_endpoints, clients, expectations, gateways, remotes, revisions
+from harness.model import bystanders, ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
@@ -78,7 +78,8 @@ def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) 
 def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> Iterator[Proxy]:
     """The proxy of each pod of a cluster that has one.
 
-    Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read.
+    Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read. On a mesh of others a pod that is
+    not ready, and that nothing needs, is left aside.
     """
     observed = observation[cluster]
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
@@ -93,6 +94,8 @@ def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> I
             yield proxy
         elif container.ready:
             evidence.unknown(f"{name} has a proxy, which was not observed")
+        elif bystanders.waits_beside(observation, cluster, pod):
+            evidence.fact(f"{name} is not ready, and stands beside what is judged")
         else:
             evidence.blocked("WL-INJECTED", f"{name}: its proxy is not ready: {container.reason or container.state}")
     if not found:

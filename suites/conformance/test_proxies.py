@@ -5,7 +5,7 @@ from typing import Any
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import clients, expectations, policies, revisions
+from harness.model import bystanders, clients, expectations, policies, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
@@ -47,6 +47,9 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
             lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
             _note_unused_remote(observation, evidence, cluster, rows[cluster.primary])
         for pod in pods:
+            if bystanders.waits_beside(observation, cluster, pod):
+                evidence.fact(f"{cluster.name}: {pod.namespace}/{pod.name} is not ready, and nothing judged needs it")
+                continue
             mine = [
                 (name, row)
                 for found in rows.values()

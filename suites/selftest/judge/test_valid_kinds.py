@@ -5,8 +5,11 @@ import pytest
 from harness.judge.diagnose import diagnose
 from harness.judge.judgement import Judgement, Verdict
 from harness.judge.requirement import judge
+from harness.model import clients
+from harness.model.cluster import Pod
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
+from suites.selftest.support.breakage import on
 from suites.selftest.support.valid_kinds import (
     KINDS,
     PRIMARIES,
@@ -15,6 +18,7 @@ from suites.selftest.support.valid_kinds import (
     REMOTE_NEAR,
     Base,
     Kind,
+    west,
     without_cni,
     without_sample,
 )
@@ -48,6 +52,40 @@ def test_a_mesh_without_a_sample_is_green(base: Base) -> None:
     assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
     assert diagnose(observation, judgements) == ()
     assert sum(each.verdict is Verdict.PASS for each in judgements) >= 20
+
+
+@pytest.mark.parametrize("id", ["XDS-SYNCED", "CERT-WORKLOAD"])
+def test_a_pod_that_is_needed_stands_beside_nothing(id: str) -> None:  # noqa: A002
+    """The client's, or every pod of the sample and the gateways."""
+    observation = PRIMARIES.observation()
+    observed = observation[west(observation)]
+    client = clients.client_pods(observed, observation.asked)
+    for waiting in (client, tuple(pod for pod in observed.pods if pod.proxy)):
+        broken = _not_ready(observation, {pod.name for pod in waiting})
+        assert judge(catalogue()[id], broken).verdict in {Verdict.FAIL, Verdict.BLOCKED}
+
+
+def _not_ready(observation: Observation, names: set[str]) -> Observation:
+    """These pods of west have proxies that never became ready, and that no control plane knows."""
+    cluster, observed = west(observation), observation[west(observation)]
+
+    def waiting(pod: Pod) -> Pod:
+        own = tuple(each.model_copy(update={"ready": False, "state": "waiting"}) for each in pod.containers)
+        return pod.model_copy(update={"containers": own, "ready": False}) if pod.name in names else pod
+
+    planes = tuple(
+        plane.model_copy(
+            update={"proxies": tuple(row for row in plane.proxies if row.proxy.partition(".")[0] not in names)}
+        )
+        for plane in observed.control_planes
+    )
+    return on(
+        observation,
+        cluster,
+        pods=tuple(map(waiting, observed.pods)),
+        proxies=tuple(each for each in observed.proxies if each.pod not in names),
+        control_planes=planes,
+    )
 
 
 def test_the_plugin_is_judged_only_where_there_is_one() -> None:

@@ -678,6 +678,17 @@ def waypoint_beside(observation: Observation) -> Observation:
     return everywhere(observation, change)
 
 
+def batch_pending(observation: Observation) -> Observation:
+    """East's sample namespace has a pod of something else that can't be scheduled."""
+    cluster, observed = east(observation), observation[east(observation)]
+    pod = next(each for each in observed.pods if each.labels.get("app") == "helloworld")
+    own = tuple(each.model_copy(update={"ready": False, "state": ""}) for each in pod.containers)
+    labels = {**pod.labels, "app": "batch", "service.istio.io/canonical-name": "batch"}
+    update = {"name": "batch-1", "labels": labels, "phase": "Pending", "ready": False, "node": "", "ip": ""}
+    batch = pod.model_copy(update={**update, "containers": own})
+    return on(observation, cluster, pods=(*observed.pods, batch))
+
+
 def cni_on_one(observation: Observation, cluster: Cluster | None = None) -> Observation:
     """West has no CNI plugin: its pods have the init container istio-init."""
     cluster = cluster or west(observation)
@@ -883,6 +894,7 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             cni_on_one,
             without_cni,
             node_without_cni,
+            batch_pending,
         )
     ),
     *(
