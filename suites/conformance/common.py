@@ -67,6 +67,15 @@ def running_control_planes(observation: Observation, evidence: Evidence, primary
     return ()
 
 
+def telling_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:
+    """The same that say which clusters and proxies they know; skipped where the debug interface is off."""
+    planes = running_control_planes(observation, evidence, primary)
+    if any(plane.debug_off for plane in planes):
+        evidence.skipped(f"{primary.name}: the debug interface of istiod is off (ENABLE_DEBUG_ON_HTTP=false)")
+        return ()
+    return planes
+
+
 def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) -> None:
     """Note that something can't be judged without the sample: blocked, and not applicable where nobody brought one."""
     if MeshFeature.SAMPLE in mesh_features(observation):

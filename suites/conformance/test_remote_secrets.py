@@ -10,7 +10,7 @@ from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret,
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, missing, outcome, running_control_planes, timed_out, tried
+from suites.conformance.common import answered, missing, outcome, telling_control_planes, timed_out, tried
 
 AREA = "remote secrets"
 
@@ -169,7 +169,7 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
     """Every control plane reports every cluster that it watches as synced.
 
     Until the first synchronisation a cluster's endpoints are missing, and istiod does not say so to anyone who doesn't
-    ask. Examined is /debug/clusterz of every istiod pod.
+    ask. Examined is /debug/clusterz of every istiod pod, unless its debug interface is off.
 
     Source: Istio, "Debugging multicluster", remote-clusters.
     """
@@ -177,7 +177,7 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
         observation, Subject.CONTROL_PLANE, among=observation.topology.primaries
     ):
         secrets_read = observed.was_read(Subject.REMOTE_SECRETS)
-        for plane in running_control_planes(observation, evidence, cluster):
+        for plane in telling_control_planes(observation, evidence, cluster):
             status = {row.id: row.sync_status for row in plane.clusters}
             for target in observation.topology.watched_by(cluster):
                 unknown = target.cluster_name not in status

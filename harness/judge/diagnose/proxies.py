@@ -62,7 +62,8 @@ def _rows(observation: Observation, cluster: Cluster) -> dict[str, ProxySync]:
 
 def _connectable(observation: Observation) -> Iterator[tuple[Cluster, Pod]]:
     for cluster, observed in read(observation, Subject.PODS):
-        if applied(observation, cluster).control_planes:
+        planes = applied(observation, cluster).control_planes
+        if planes and not any(plane.debug_off for plane in planes):
             for pod in observed.lasting_pods:
                 if expectations.has_proxy(pod) and not bystanders.waits_beside(observation, cluster, pod):
                     yield cluster, pod

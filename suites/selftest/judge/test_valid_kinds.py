@@ -18,6 +18,7 @@ from suites.selftest.support.valid_kinds import (
     REMOTE_NEAR,
     Base,
     Kind,
+    debug_off,
     west,
     without_cni,
     without_sample,
@@ -86,6 +87,26 @@ def _not_ready(observation: Observation, names: set[str]) -> Observation:
         proxies=tuple(each for each in observed.proxies if each.pod not in names),
         control_planes=planes,
     )
+
+
+def test_what_a_proxy_refused_is_judged_without_debug_interface() -> None:
+    observation = debug_off(PRIMARIES.observation())
+    first, *others = observation[west(observation)].proxies
+    refusing = (first.model_copy(update={"rejected": ("no such filter",)}), *others)
+    broken = on(observation, west(observation), proxies=refusing)
+    judgements = (judge(catalogue()["XDS-SYNCED"], broken),)
+    assert judgements[0].verdict is Verdict.FAIL
+    assert [cause.id for cause in diagnose(broken, judgements)] == ["proxy-rejects-config"]
+
+
+def test_a_control_plane_without_debug_interface_is_not_blamed() -> None:
+    """Beside another one that has not synchronised."""
+    observation = PRIMARIES.observation()
+    planes = tuple(plane.model_copy(update={"clusters": ()}) for plane in observation[west(observation)].control_planes)
+    broken = on(debug_off(observation), west(observation), control_planes=planes)
+    judgements = (judge(catalogue()["RS-SYNCED"], broken),)
+    assert judgements[0].verdict is Verdict.FAIL
+    assert {(cause.id, cause.cluster) for cause in diagnose(broken, judgements)} == {("cluster-not-synced", "west")}
 
 
 def test_the_plugin_is_judged_only_where_there_is_one() -> None:

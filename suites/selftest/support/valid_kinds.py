@@ -722,6 +722,17 @@ def node_without_cni(observation: Observation) -> Observation:
     return on(observation, west(observation), nodes=(*observed.nodes, other))
 
 
+def debug_off(observation: Observation) -> Observation:
+    """No istiod has a debug interface: which clusters and proxies it knows it does not say."""
+    silent: dict[str, Any] = {"clusters": (), "proxies": (), "network_gateways": (), "debug_off": True}
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        planes = tuple(plane.model_copy(update=silent) for plane in seen[cluster].control_planes)
+        return on(seen, cluster, control_planes=planes)
+
+    return everywhere(observation, change)
+
+
 # Remotes
 
 
@@ -895,6 +906,7 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             without_cni,
             node_without_cni,
             batch_pending,
+            debug_off,
         )
     ),
     *(
@@ -920,8 +932,10 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             istiod_of_its_own_address,
             tls_ended_for_istiod,
             istiod_by_name,
+            debug_off,
         )
     ),
+    (THREE, debug_off),
     (THREE, one_gateway_for_a_network),
     *((REMOTE_NEAR, kind) for kind in (injection_url, istiod_by_name, istiod_by_name_without_gateway)),
 )
