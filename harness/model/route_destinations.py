@@ -76,8 +76,18 @@ def _match_fits(match: Mapping[str, Any], asking: Asking) -> bool:
 
 
 def _uri_fits(uri: Mapping[str, str], path: str) -> bool:
-    fits = {"exact": path.__eq__, "prefix": path.startswith, "regex": lambda text: _regex_fits(text, path)}
-    return all(kind in fits and bool(fits[kind](text)) for kind, text in uri.items())
+    return all(_text_fits(kind, str(text), path) for kind, text in uri.items())
+
+
+def _text_fits(kind: str, text: str, path: str) -> bool:
+    match kind:
+        case "exact":
+            return path == text
+        case "prefix":
+            return path.startswith(text)
+        case "regex":
+            return _regex_fits(text, path)
+    return False
 
 
 def _regex_fits(text: str, path: str) -> bool:

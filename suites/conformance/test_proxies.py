@@ -95,7 +95,8 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     can hold for the sample or an east-west gateway (without routes of gateways, which differ where a primary serves
     remotes), and the ports of helloworld on every cluster: name, number and the protocol that Istio takes them for. On
     a mesh that the suite did not install only those settings of the mesh are compared that decide about traffic between
-    clusters; that others differ is reported.
+    clusters; that others differ is reported. What is written out as it holds without it is left aside, and so are
+    discovery selectors that leave out no namespace of the control planes, gateways, services and clients.
 
     Source: chapter, "Each control plane observes the API servers in all of the other clusters for services and
     endpoints"; Istio, "Deployment models", multiple primaries; Istio, "Protocol Selection".
@@ -112,8 +113,9 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
             evidence.blocked("CP-IDENTITY", f"{primary.name}: {'; '.join(config.problems)}")
             continue
         compared = policies.traffic_policies(observation, observed)
-        written = {key: value for key, value in config.mesh.items() if not policies.is_default(key, value)}
-        configs[primary.name] = _flat(written) | {name: str(item.spec) for name, item in compared.items()}
+        configs[primary.name] = _flat(policies.written(observation, config.mesh)) | {
+            name: str(item.spec) for name, item in compared.items()
+        }
     if observation.asked.mode == "verify-only":
         configs = _about_traffic(evidence, configs)
     _agree(evidence, configs)
