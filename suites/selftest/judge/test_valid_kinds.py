@@ -6,19 +6,21 @@ from harness.judge.diagnose import diagnose
 from harness.judge.judgement import Judgement, Verdict
 from harness.judge.requirement import judge
 from harness.model import clients
-from harness.model.cluster import Pod
+from harness.model.cluster import Condition, Pod
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
-from suites.selftest.support.breakage import on
+from suites.selftest.support.breakage import edit, on
 from suites.selftest.support.valid_kinds import (
     KINDS,
     PRIMARIES,
     PRIMARIES_NEAR,
+    QUOTA,
     REMOTE,
     REMOTE_NEAR,
     Base,
     Kind,
     debug_off,
+    refused,
     west,
     without_cni,
     without_sample,
@@ -107,6 +109,42 @@ def test_a_control_plane_without_debug_interface_is_not_blamed() -> None:
     judgements = (judge(catalogue()["RS-SYNCED"], broken),)
     assert judgements[0].verdict is Verdict.FAIL
     assert {(cause.id, cause.cluster) for cause in diagnose(broken, judgements)} == {("cluster-not-synced", "west")}
+
+
+def _one_not_injected(observation: Observation) -> Observation:
+    """No pod of the sample has a sidecar."""
+
+    def bare(pod: Pod) -> Pod:
+        own = tuple(each for each in pod.containers if each.name != "istio-proxy")
+        return pod.model_copy(update={"containers": own}) if pod.namespace == "sample" else pod
+
+    cluster = west(observation)
+    return on(observation, cluster, pods=tuple(map(bare, observation[cluster].pods)))
+
+
+def _replicas_fail(observation: Observation) -> Observation:
+    """A Deployment of the sample may make no further pod."""
+    failing = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=QUOTA)
+    cluster = west(observation)
+    workloads = edit(observation[cluster].workloads, lambda each: each.namespace == "sample", conditions=(failing,))
+    return on(observation, cluster, workloads=workloads)
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        (QUOTA, _one_not_injected),
+        (QUOTA, _replicas_fail),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": no', lambda seen: seen),
+        ('failed calling webhook "namespace.sidecar-injector.istio.io": no endpoints', lambda seen: seen),
+        ('admission webhook "namespace.sidecar-injector.istio.io" denied the request: no', lambda seen: seen),
+        ("", lambda seen: seen),
+    ],
+    ids=["not injected", "replicas fail", "pod security", "not called", "denied by istio", "no sidecar"],
+)
+def test_a_dry_run_that_shows_something_is_judged(message: str, change: Kind) -> None:
+    broken = change(refused(PRIMARIES.observation(), message))
+    assert judge(catalogue()["CP-INJECTION-WEBHOOK"], broken).verdict is Verdict.FAIL
 
 
 def test_the_plugin_is_judged_only_where_there_is_one() -> None:

@@ -722,6 +722,28 @@ def node_without_cni(observation: Observation) -> Observation:
     return on(observation, west(observation), nodes=(*observed.nodes, other))
 
 
+QUOTA = 'pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=4, limited: pods=4'
+NAKED = (
+    'admission webhook "validate.kyverno.svc-fail" denied the request: prevent-naked-pods: Naked Pods are not allowed'
+)
+
+
+def refused(observation: Observation, message: str) -> Observation:
+    """The dry-run pod is not let in, for a reason."""
+    answer = DryRun(injected=False, error=message)
+    return everywhere(observation, lambda seen, cluster: on(seen, cluster, dry_run=answer))
+
+
+def quota_used_up(observation: Observation) -> Observation:
+    """The sample's namespace has a quota that lets in no further pod."""
+    return refused(observation, QUOTA)
+
+
+def no_naked_pods(observation: Observation) -> Observation:
+    """A policy wants every pod to belong to a Deployment or the like."""
+    return refused(observation, NAKED)
+
+
 def debug_off(observation: Observation) -> Observation:
     """No istiod has a debug interface: which clusters and proxies it knows it does not say."""
     silent: dict[str, Any] = {"clusters": (), "proxies": (), "network_gateways": (), "debug_off": True}
@@ -907,6 +929,8 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             node_without_cni,
             batch_pending,
             debug_off,
+            quota_used_up,
+            no_naked_pods,
         )
     ),
     *(
@@ -933,6 +957,8 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             tls_ended_for_istiod,
             istiod_by_name,
             debug_off,
+            quota_used_up,
+            no_naked_pods,
         )
     ),
     (THREE, debug_off),
