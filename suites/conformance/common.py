@@ -162,7 +162,7 @@ def cover(
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
-    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target):
+    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target, port):
         evidence.fact(f"{target.name}: its remotes reach istiod by something outside of the clusters, not over {port}")
         return
     entrances = gateways.entrances(observation.topology, observation, target, port)
