@@ -8,6 +8,7 @@ from harness.judge.requirement import judge
 from harness.model import clients
 from harness.model.cluster import Condition, Pod
 from harness.model.observation import Observation
+from harness.observe import discovery
 from suites.catalogue import catalogue
 from suites.selftest.support.breakage import edit, on
 from suites.selftest.support.valid_kinds import (
@@ -21,6 +22,7 @@ from suites.selftest.support.valid_kinds import (
     Kind,
     debug_off,
     refused,
+    sample_applied_whole,
     west,
     without_cni,
     without_sample,
@@ -55,6 +57,33 @@ def test_a_mesh_without_a_sample_is_green(base: Base) -> None:
     assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
     assert diagnose(observation, judgements) == ()
     assert sum(each.verdict is Verdict.PASS for each in judgements) >= 20
+
+
+@pytest.mark.parametrize("base", [PRIMARIES, REMOTE], ids=str)
+def test_a_sample_that_tells_no_cluster_apart_is_none(base: Base) -> None:
+    """The rest of the mesh is found and judged; what is wrong with where a version runs is still told."""
+    observation = sample_applied_whole(base.observation())
+    found = discovery.topology(observation.clusters, discovery.Names("istio-system", "sample"))
+    assert [cluster.version for cluster in found.clusters] == ["v1", "v2"]
+    judgements = _judged(observation.model_copy(update={"topology": found}))
+    assert {each.id: each.explanation for each in judgements if each.verdict not in GREEN} == {}
+    assert diagnose(observation, judgements) == ()
+    placed = next(each for each in judgements if each.id == "WL-PLACED")
+    assert placed.verdict is Verdict.NOT_APPLICABLE
+    assert "--deploy-sample" in placed.explanation
+
+
+def test_one_version_on_both_clusters_is_misplaced() -> None:
+    observation = PRIMARIES.observation()
+    same = Observation.model_validate_json(observation.model_dump_json().replace("helloworld-v2", "helloworld-v1"))
+    pods = tuple(
+        pod.model_copy(update={"labels": {**pod.labels, "version": "v1"}}) if "version" in pod.labels else pod
+        for pod in same[west(same)].pods
+    )
+    same = on(same, west(same), pods=pods)
+    found = discovery.topology(same.clusters, discovery.Names("istio-system", "sample"))
+    placed = judge(catalogue()["WL-PLACED"], same.model_copy(update={"topology": found}))
+    assert placed.verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("id", ["XDS-SYNCED", "CERT-WORKLOAD"])

@@ -826,6 +826,27 @@ def one_address_behind_proxies(observation: Observation) -> Observation:
     return everywhere(observation.model_copy(update={"probes": probes}), change)
 
 
+def sample_applied_whole(observation: Observation) -> Observation:
+    """Istio's helloworld.yaml on every cluster as it is: each version runs on each."""
+    versions = {cluster.version for cluster in observation.topology.clusters}
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        pod = next(each for each in seen[cluster].pods if each.labels.get("version") == cluster.version)
+        own = seen[cluster].workload(seen.asked.sample_namespace, f"helloworld-{cluster.version}")
+        assert own
+        for version in sorted(versions - {cluster.version}):
+            seen = with_twin(seen, cluster, pod, labels={**pod.labels, "version": version})
+            labels = {
+                "labels": {**own.labels, "version": version},
+                "pod_labels": {**own.pod_labels, "version": version},
+            }
+            other = own.model_copy(update={"name": f"helloworld-{version}", **labels})
+            seen = on(seen, cluster, workloads=(*seen[cluster].workloads, other))
+        return seen
+
+    return everywhere(observation, change).model_copy(update={"traffic": None})
+
+
 def debug_off(observation: Observation) -> Observation:
     """No istiod has a debug interface: which clusters and proxies it knows it does not say."""
     silent: dict[str, Any] = {"clusters": (), "proxies": (), "network_gateways": (), "debug_off": True}
