@@ -58,7 +58,9 @@ def why_dead(observed: ClusterObservation, rule: WebhookRule) -> str:
     said = observed.dry_run.error if observed.dry_run else ""
     if service is None and f'service "{name}" not found' in said:
         return f"there is no Service {namespace}/{name}"
-    return "" if service is None or service.ready_endpoints else f"Service {namespace}/{name} has no ready endpoint"
+    # The API server follows an external name: a remote's chart makes one where remotePilotAddress is a host name.
+    reaches = service is None or service.type == "ExternalName" or service.ready_endpoints
+    return "" if reaches else f"Service {namespace}/{name} has no ready endpoint"
 
 
 def _refuses(observed: ClusterObservation, rule: WebhookRule) -> bool:

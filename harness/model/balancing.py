@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from harness.model import requested
+from harness.model import requested, route_destinations
 from harness.model.client_endpoints import addresses_of, by_cluster
-from harness.model.clients import client_proxies
+from harness.model.clients import client_pods, client_proxies
+from harness.model.expectations import cluster_domain
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
 from harness.model.odds import COVERAGE_FALSE_ALARM
@@ -124,9 +125,29 @@ def near_setting(policy: dict[str, Any]) -> str:
     return f"localityLbSetting {places}" if acts else ""
 
 
-def _prefers_near(observation: Observation, client: Cluster) -> Iterator[str]:
+def of_port(policy: dict[str, Any], port: int) -> dict[str, Any]:
+    """What of a traffic policy holds for a port: its own settings, which inherit nothing, else the general ones.
+
+    Source: Istio, "Destination Rule", portLevelSettings.
+    """
+    ports = policy.get("portLevelSettings") or ()
+    return next((each for each in ports if (each.get("port") or {}).get("number") == port), policy)
+
+
+def _traffic_policies(observation: Observation, client: Cluster) -> Iterator[tuple[ConfigObject, dict[str, Any]]]:
+    """The traffic policies that hold for the requests: of the port, and of those subsets that a route names."""
+    asking, port = _asking(observation, client), requested.service(observation.asked).port
+    routes = policies_of(observation, client, "VirtualService")
+    named = {subset for item in routes for subset in route_destinations.subsets(item, asking)}
     for item in policies_of(observation, client, "DestinationRule"):
-        if said := near_setting(item.spec.get("trafficPolicy") or {}):
+        own = [each for each in item.spec.get("subsets") or () if each.get("name") in named]
+        for holder in (item.spec, *own):
+            yield item, of_port(holder.get("trafficPolicy") or {}, port)
+
+
+def _prefers_near(observation: Observation, client: Cluster) -> Iterator[str]:
+    for item, policy in _traffic_policies(observation, client):
+        if said := near_setting(policy):
             yield f"DestinationRule {item.namespace}/{item.name}: {said}"
     mesh = settings(observation, observation[client.primary])
     if said := mesh_wide(mesh):
@@ -152,25 +173,63 @@ def _routed(observation: Observation, client: Cluster) -> Iterator[str]:
     yield from _hashed(observation, client)
     for item in _weighted(observation, client):
         yield _weights_of(item)
+    if said := sent_to_others(observation, client) or _sent_to_one_subset(observation, client):
+        yield said
+
+
+def sent_to_others(observation: Observation, client: Cluster) -> str:
+    """The route that sends a client's requests to other services, in words; empty where there is none.
+
+    Source: Gateway API, "GAMMA"; Istio, "Traffic Shifting", with a Service for each version.
+    """
+    asking, routes = _asking(observation, client), _routes(observation, client)
+    return next(filter(None, (route_destinations.to_others(item, asking) for item in routes)), "")
+
+
+def _sent_to_one_subset(observation: Observation, client: Cluster) -> str:
+    """The route that sends a client's requests to one subset, in words; empty where there is none.
+
+    Source: Istio, "Multi-cluster Traffic Management", partitioning services; "Request Routing".
+    """
+    asking, routes = _asking(observation, client), _routes(observation, client)
+    return next(filter(None, (route_destinations.to_one_subset(item, asking) for item in routes)), "")
+
+
+def _routes(observation: Observation, client: Cluster) -> Iterator[ConfigObject]:
+    for kind in ROUTING:
+        yield from policies_of(observation, client, kind)
+
+
+def _asking(observation: Observation, client: Cluster) -> route_destinations.Asking:
+    asked, service = observation.asked, requested.service(observation.asked)
+    pod = next(iter(client_pods(observation[client], asked)), None)
+    # istiod knows a proxy by these labels, too, whether its pod has them or not.
+    place = {"topology.istio.io/cluster": client.cluster_name, "topology.istio.io/network": client.network}
+    return route_destinations.Asking(
+        service=service,
+        path=service.path if asked.service else "/hello",
+        labels={**(pod.labels if pod else {}), **place},
+        namespace=pod.namespace if pod else asked.sample_namespace,
+        domains={cluster_domain(observed) for observed in observation.clusters},
+    )
 
 
 def _hashed(observation: Observation, client: Cluster) -> Iterator[str]:
-    for item in policies_of(observation, client, "DestinationRule"):
-        balancer = (item.spec.get("trafficPolicy") or {}).get("loadBalancer") or {}
-        if "consistentHash" in balancer:
+    for item, policy in _traffic_policies(observation, client):
+        if "consistentHash" in (policy.get("loadBalancer") or {}):
             yield f"DestinationRule {item.namespace}/{item.name}: consistentHash sends like requests to one endpoint"
 
 
 def _weighted(observation: Observation, client: Cluster) -> Iterator[ConfigObject]:
-    for kind in ROUTING:
-        yield from (item for item in policies_of(observation, client, kind) if route_weights(item))
+    yield from (item for item in _routes(observation, client) if route_weights(item))
 
 
 def seldom_asked(observation: Observation, client: Cluster, count: int) -> str:
     """The setting by which a destination may get none of so many requests, in words; empty where there is none.
 
-    Consistent hashing sends like requests to one endpoint. A route of small weight gets none of n requests with
-    probability (1 - share)^n; where that is more than TR-REACH's rate of false alarms, silence shows nothing.
+    A route may send all of them to one subset, or to other services. Consistent hashing sends like requests to one
+    endpoint. A route of small weight gets none of n requests with probability (1 - share)^n; where that is more than
+    TR-REACH's rate of false alarms, silence shows nothing.
     """
     for item in _weighted(observation, client):
         for destinations in _rules(item):
@@ -178,7 +237,8 @@ def seldom_asked(observation: Observation, client: Cluster, count: int) -> str:
             least = min(weights) / (sum(weights) or 1)
             if (1 - least) ** count > COVERAGE_FALSE_ALARM:
                 return _weights_of(item)
-    return next(_hashed(observation, client), "")
+    sent = sent_to_others(observation, client) or _sent_to_one_subset(observation, client)
+    return sent or next(_hashed(observation, client), "")
 
 
 def _weights_of(item: ConfigObject) -> str:

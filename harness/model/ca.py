@@ -269,13 +269,17 @@ def secret_name(observation: Observation, cluster: Cluster) -> str:
 
 
 def trust_domains(observation: Observation, cluster: Cluster) -> tuple[str, ...]:
-    """The trust domain of a cluster, and its aliases (Istio, "Trust Domain Migration"); the own one first."""
+    """The trust domain of a cluster first, then those that it accepts: aliases, and such as it has the roots of.
+
+    Source: Istio, "Trust Domain Migration"; pilot/pkg/networking/plugin/authn/util.go, TrustDomainsForValidation.
+    """
     primary = observation.topology[cluster.primary]
     config = expectations.mesh_config(observation[primary], revisions.revision(observation, primary))
     if config is None:
         return (observation.asked.trust_domain,)
     own = str(config.mesh.get("trustDomain") or "cluster.local")
-    return (own, *map(str, config.mesh.get("trustDomainAliases") or ()))
+    federated = (name for each in config.mesh.get("caCertificates") or () for name in each.get("trustDomains") or ())
+    return (own, *map(str, config.mesh.get("trustDomainAliases") or ()), *map(str, federated))
 
 
 def trust_domain(observation: Observation, cluster: Cluster) -> str:

@@ -21,8 +21,11 @@ class MeshFeature(StrEnum):
     OPERATOR = "an operator's Istio resource"
     CNI = "Istio's CNI plugin"
     NAMESPACE_INJECTION = "an injection label on the sample's namespace"
-    SAMPLE = "the sample: helloworld and a client (--deploy-sample brings it)"
-    TRAFFIC = "the sample, or a service (--deploy-sample brings the one, --service and --client name the other)"
+    SAMPLE = "the sample: helloworld, of another version on each cluster, and a client (--deploy-sample brings it)"
+    TRAFFIC = (
+        "the sample, of another version on each cluster, or a service (--deploy-sample brings the one, --service and "
+        "--client name the other)"
+    )
 
 
 def mesh_features(observation: Observation) -> frozenset[MeshFeature]:
@@ -64,8 +67,21 @@ def _has_sample(observation: Observation, observed: ClusterObservation) -> bool:
     return helloworld or clients.client_workload(observed, observation.asked) is not None
 
 
+def _tells_clusters_apart(observation: Observation) -> bool:
+    """Whether who answered tells the cluster; not where helloworld.yaml was applied whole, all versions on each."""
+    namespace = observation.asked.sample_namespace
+    found = [
+        {pod.labels.get("version", "") for pod in observed.pods_with(namespace, app=expectations.HELLOWORLD)}
+        for observed in observation.clusters
+    ]
+    return len(found[0]) < 2 or any(each != found[0] for each in found)  # noqa: PLR2004
+
+
+def _sample(observation: Observation) -> bool:
+    return _anywhere(Subject.WORKLOADS, _has_sample)(observation) and _tells_clusters_apart(observation)
+
+
 _Test = Callable[[Observation], bool]
-_sample = _anywhere(Subject.WORKLOADS, _has_sample)
 
 _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,

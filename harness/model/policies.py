@@ -6,10 +6,11 @@ from typing import Any
 
 from harness.model import expectations, gateways, requested
 from harness.model.clients import client_pods
-from harness.model.cluster import ClusterObservation
+from harness.model.cluster import ClusterObservation, Subject
 from harness.model.expectations import cluster_domain, mesh_config
 from harness.model.istio import ConfigObject
 from harness.model.kubernetes import Pod, Service, ServicePort
+from harness.model.label_selector import selects
 from harness.model.observation import Asked, Observation
 from harness.model.revisions import revision
 from harness.model.service import OwnService
@@ -35,12 +36,24 @@ SETTINGS = (
     "meshMTLS",
     "protocolDetectionTimeout",
     "rootNamespace",
-    "serviceScopeConfigs",
     "serviceSettings",
     "zoneAwareLbSetting",
 )
-"""Keys of the mesh configuration that decide how traffic goes between clusters."""
-DEFAULTS = {"enableAutoMtls": True, "localityLbSetting": {"enabled": True}}
+"""Keys of the mesh configuration that decide how traffic goes between clusters.
+
+serviceScopeConfigs is none of them: the ambient profile sets it, and sidecars never see it (Istio,
+pilot/pkg/serviceregistry/ambient/services.go).
+"""
+DEFAULTS = {
+    "defaultDestinationRuleExportTo": ["*"],
+    "defaultServiceExportTo": ["*"],
+    "defaultVirtualServiceExportTo": ["*"],
+    "enableAutoMtls": True,
+    "h2UpgradePolicy": "DO_NOT_UPGRADE",
+    "localityLbSetting": {"enabled": True},
+    "meshMTLS": {"minProtocolVersion": "TLSV1_2"},
+    "protocolDetectionTimeout": "0s",
+}
 """What istiod takes for granted: as good written out as left out. Source: Istio, pkg/config/mesh, DefaultMeshConfig."""
 _PROTOCOLS = frozenset(
     ("tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql")
@@ -74,9 +87,31 @@ def settings(observation: Observation, observed: ClusterObservation) -> dict[str
     return found.mesh if found else {}
 
 
-def is_default(key: str, value: object) -> bool:
-    """Whether a setting says what holds without it."""
-    return key in DEFAULTS and value == DEFAULTS[key]
+def written(observation: Observation, mesh: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a mesh configuration, without those that change nothing of the mesh that is looked at."""
+    return {
+        key: value
+        for key, value in mesh.items()
+        if not (key in DEFAULTS and value == DEFAULTS[key])
+        and not (key == "discoverySelectors" and _selects_all_needed(observation, value))
+    }
+
+
+def _selects_all_needed(observation: Observation, selectors: Iterable[Mapping[str, Any]] | None) -> bool:
+    """Whether on a mesh of others discovery selectors leave out no namespace that requests between clusters need.
+
+    Where several meshes share a cluster, each needs them there, and the primaries on other clusters do not.
+    """
+    asked, found = observation.asked, list(selectors or ({},))
+    wanted = {asked.system_namespace, requested.service(asked).namespace, asked.sample_namespace}
+    wanted |= {asked.client.namespace} if asked.client else set()
+    labels = []
+    for observed in observation.clusters:
+        names = wanted | {service.namespace for service in gateways.services(observed)}
+        labels += [each.labels for each in observed.namespaces if each.name in names]
+    read = all(observed.was_read(Subject.NAMESPACES) for observed in observation.clusters)
+    selected = all(any(selects(each, own) for each in found) for own in labels)
+    return asked.mode == "verify-only" and read and selected
 
 
 def root_namespace(observation: Observation, observed: ClusterObservation) -> str:
@@ -95,8 +130,21 @@ def traffic_policies(observation: Observation, observed: ClusterObservation) -> 
     return {
         f"{item.kind} {item.namespace}/{item.name}": item
         for item in observed.config
-        if (item.namespace in namespaces or item.kind in FROM_ANY_NAMESPACE) and _concerns(observation, item)
+        if (item.namespace in namespaces or item.kind in FROM_ANY_NAMESPACE)
+        and _concerns(observation, item)
+        and not _says_the_default(observation, observed, item)
     }
+
+
+def _says_the_default(observation: Observation, observed: ClusterObservation, item: ConfigObject) -> bool:
+    """Whether on a mesh of others a PeerAuthentication says for all workloads what holds without it: PERMISSIVE."""
+    mode = (item.spec.get("mtls") or {}).get("mode") or "UNSET"
+    return (
+        (observation.asked.mode, item.kind) == ("verify-only", "PeerAuthentication")
+        and item.namespace == root_namespace(observation, observed)
+        and not {"selector", "portLevelMtls"} & item.spec.keys()
+        and mode in {"PERMISSIVE", "UNSET"}
+    )
 
 
 def _concerns(observation: Observation, item: ConfigObject) -> bool:

@@ -45,6 +45,8 @@ class ControlPlane(Model):
     clusters: tuple[RemoteClusterSync, ...] = ()
     proxies: tuple[ProxySync, ...] = ()
     network_gateways: tuple[NetworkGateway, ...] = ()
+    debug_off: bool = False
+    """It has no debug interface (ENABLE_DEBUG_ON_HTTP=false): what it knows of clusters and proxies it does not say."""
     serving_chain: tuple[Certificate, ...] = ()
     """What it presents on 15012, leaf first."""
     log_lines: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ class Refusal:
     expected: str
     webhook: str = ""
     """The name of an admission webhook that refused, or that could not be called."""
+    by_admission: bool = False
+    """Whether somebody's rule said no: a quota that is used up, a policy, an admission webhook that answered."""
 
 
 _KINDS: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
@@ -72,6 +74,9 @@ _KINDS: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
 )
 
 
+_BY_ADMISSION = re.compile(r"exceeded quota: |ValidatingAdmissionPolicy '|admission webhook \"[^\"]+\" denied")
+
+
 def refusal(message: str, namespace: str) -> Refusal | None:
     """What refused a pod of a namespace; None where the message names nothing that is known here.
 
@@ -83,5 +88,6 @@ def refusal(message: str, namespace: str) -> Refusal | None:
         if match := pattern.search(message):
             words = {"namespace": namespace, **match.groupdict()}
             webhook = words.get("webhook", "")
-            return Refusal(object_.format(**words), field, expected.format(**words), webhook)
+            ruled = bool(_BY_ADMISSION.search(message))
+            return Refusal(object_.format(**words), field, expected.format(**words), webhook, ruled)
     return None

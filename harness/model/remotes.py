@@ -78,14 +78,14 @@ def is_served(observation: Observation, cluster: Cluster) -> bool:
     return observation.asked.mode == "verify-only" and injected and connected
 
 
-def served_from_elsewhere(observation: Observation, primary: Cluster) -> bool:
-    """Whether every remote of a primary is served, though no Service of the primary leads to istiod from outside.
+def served_from_elsewhere(observation: Observation, primary: Cluster, port: int = gateways.XDS_PORT) -> bool:
+    """Whether every remote of a primary is served, though no Service of the primary leads to a port of istiod's.
 
     Then they reach it by something that is no part of the clusters that were named: a proxy or load balancer before
     them, known by a DNS name, or routes between pods.
     """
     front = gateways.istiod_service(observation[primary], primary.network)
-    known = front is not None and gateways.has_port(front, gateways.XDS_PORT) and bool(gateways.addresses(front))
+    known = front is not None and gateways.has_port(front, port) and bool(gateways.addresses(front))
     return not known and all_served(observation, primary)
 
 

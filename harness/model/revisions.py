@@ -110,11 +110,16 @@ def in_use(observation: Observation, primary: Cluster) -> frozenset[str]:
 
 
 def control_planes(observation: Observation, primary: Cluster) -> tuple[ControlPlane, ...]:
-    """The control planes of a primary that serve the mesh; all of them where the revisions in use have none."""
+    """The control planes of a primary that serve the mesh; all of them where the revisions in use have none.
+
+    On a mesh of others a replica that is not ready (just started, by an autoscaler) serves nobody while another is.
+    """
     planes, wanted = observation[primary].control_planes, in_use(observation, primary)
     if observation.asked.mode != "verify-only":
         return planes
-    return tuple(plane for plane in planes if plane.revision in wanted) or planes
+    found = tuple(plane for plane in planes if plane.revision in wanted) or planes
+    ready = {pod.name for pod in observation[primary].lasting_pods if pod.ready}
+    return tuple(plane for plane in found if plane.pod in ready) or found
 
 
 def workloads(observation: Observation, primary: Cluster, found: tuple[Workload, ...]) -> tuple[Workload, ...]:

@@ -60,8 +60,5 @@ def _rules(observation: Observation, client: Cluster, service: OwnService) -> It
 
 def _policies(item: ConfigObject, service: OwnService) -> Iterator[dict[str, Any]]:
     """The traffic policies of a DestinationRule that hold for the service's port: its own, else the general one."""
-    general = item.spec.get("trafficPolicy") or {}
-    ports = general.get("portLevelSettings") or ()
-    of_port = [each for each in ports if (each.get("port") or {}).get("number") == service.port]
-    yield from of_port or [general]
-    yield from (each.get("trafficPolicy") or {} for each in item.spec.get("subsets") or ())
+    for holder in (item.spec, *(item.spec.get("subsets") or ())):
+        yield balancing.of_port(holder.get("trafficPolicy") or {}, service.port)

@@ -23,6 +23,11 @@ from harness.observe import envoy
 CONTAINER = "discovery"
 _SYNCS = "/debug/syncz"
 _PATHS = ("/version", "/debug/clusterz", _SYNCS, "/debug/networkz")
+_NO_SUCH_PATH = "404 page not found"
+"""What an istiod answers to every debug path with ENABLE_DEBUG_ON_HTTP=false; `pilot-discovery request` ends with 0.
+
+Source: Istio, pilot/pkg/request/command.go; Go, net/http, NotFound.
+"""
 ACKNOWLEDGED_SECONDS = 3.0
 """For a proxy to acknowledge what it is sent: endpoints change all the time, and a push takes milliseconds."""
 _PAUSE = 0.5
@@ -58,6 +63,7 @@ def read_control_plane(kube: KubeApi, pod: Pod, timeout: float) -> ControlPlane:
         clusters=envoy.remote_clusters(_json(clusters)),
         proxies=_acknowledged(kube, pod, envoy.proxy_syncs(_json(proxies)), timeout),
         network_gateways=envoy.network_gateways(_json(gateways)),
+        debug_off=all(text.strip() == _NO_SUCH_PATH for text in (clusters, proxies, gateways)),
         serving_chain=serving_chain(kube, pod.namespace, pod.name, timeout),
         log_lines=_log_lines(kube, pod),
     )

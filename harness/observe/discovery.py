@@ -48,6 +48,9 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
         )
     istio = {seen.name: cluster_name(seen, names) for seen in clusters}
     configs = [_config(seen, serving(seen, names.sample)) for seen in primaries]
+    versions = [version(seen, names) for seen in clusters]
+    told = [each for each in versions if each]
+    apart = len(set(told)) == len(told)
     config = next((found for found in configs if not found.problems), configs[0])
     try:
         found = tuple(
@@ -57,7 +60,8 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
                 network=network(seen, names),
                 role=Role.PRIMARY if seen in primaries else Role.REMOTE,
                 primary=seen.name if seen in primaries else primary(seen, primaries, istio, names),
-                version=version(seen, names) or f"v{number}",
+                # Where two clusters run one version, none is told by it; each gets that of its place.
+                version=(versions[number - 1] if apart else "") or f"v{number}",
             )
             for number, seen in enumerate(clusters, start=1)
         )
@@ -72,7 +76,7 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
         raise UserError(
             "The clusters can't be told apart as one mesh.",
             why,
-            "give each a name, and helloworld a version, of its own",
+            "give each a name of its own",
         ) from None
 
 

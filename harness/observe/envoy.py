@@ -185,12 +185,22 @@ def secret_certificates(dump: Json) -> tuple[tuple[Certificate, ...], tuple[Cert
     for entry in (dump or {}).get("configs") or ():
         secret = entry.get("secret") or {}
         own = (secret.get("tls_certificate") or {}).get("certificate_chain")
-        trusted = (secret.get("validation_context") or {}).get("trusted_ca")
+        trusted = _trusted(secret.get("validation_context") or {})
         if own and entry.get("name") == "default":
             chain = _inline_certificates(own)
         if trusted and entry.get("name") == "ROOTCA":
-            roots = _inline_certificates(trusted)
+            roots = tuple(certificate for source in trusted for certificate in _inline_certificates(source))
     return chain, roots
+
+
+def _trusted(context: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Where a validation context has its roots: in `trusted_ca`, or by trust domain, as SPIRE gives them.
+
+    Source: Envoy, SPIFFECertValidatorConfig; SPIRE agent, `disable_spiffe_cert_validation` (false by default).
+    """
+    config = (context.get("custom_validator_config") or {}).get("typed_config") or {}
+    bundles = [domain.get("trust_bundle") for domain in config.get("trust_domains") or ()]
+    return [source for source in (context.get("trusted_ca"), *bundles) if source]
 
 
 def _inline_certificates(source: Mapping[str, str]) -> tuple[Certificate, ...]:

@@ -57,13 +57,14 @@ def host_counters(
 def admin_texts(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:
     """What Envoy's admin interface answers to each path.
 
-    Asked by curl, all paths in one exec; where the image has no shell, by pilot-agent, one exec each.
+    Asked by curl, all paths in one exec; where the image has no shell, by pilot-agent, one exec each. By name: with
+    IPv6 addresses only, Envoy listens on [::1] (Istio, pkg/bootstrap/config.go).
 
     Raises:
         TransportError: the proxy could not be asked.
     """
     script = "command -v curl >/dev/null || exit 127\n" + "".join(
-        f"printf '\\n{_MARK}%s\\n' '{path}'\ncurl -s -g --noproxy '*' --max-time 10 'http://127.0.0.1:15000/{path}'\n"
+        f"printf '\\n{_MARK}%s\\n' '{path}'\ncurl -s -g --noproxy '*' --max-time 10 'http://localhost:15000/{path}'\n"
         for path in paths
     )
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
-from harness.model import ca, client_endpoints, clients, expectations, gateways, remotes, revisions
+from harness.model import bystanders, ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
@@ -67,6 +67,15 @@ def running_control_planes(observation: Observation, evidence: Evidence, primary
     return ()
 
 
+def telling_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:
+    """The same that say which clusters and proxies they know; skipped where the debug interface is off."""
+    planes = running_control_planes(observation, evidence, primary)
+    if any(plane.debug_off for plane in planes):
+        evidence.skipped(f"{primary.name}: the debug interface of istiod is off (ENABLE_DEBUG_ON_HTTP=false)")
+        return ()
+    return planes
+
+
 def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) -> None:
     """Note that something can't be judged without the sample: blocked, and not applicable where nobody brought one."""
     if MeshFeature.SAMPLE in mesh_features(observation):
@@ -78,7 +87,8 @@ def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) 
 def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> Iterator[Proxy]:
     """The proxy of each pod of a cluster that has one.
 
-    Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read.
+    Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read. On a mesh of others a pod that is
+    not ready, and that nothing needs, is left aside.
     """
     observed = observation[cluster]
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
@@ -93,6 +103,8 @@ def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> I
             yield proxy
         elif container.ready:
             evidence.unknown(f"{name} has a proxy, which was not observed")
+        elif bystanders.waits_beside(observation, cluster, pod):
+            evidence.fact(f"{name} is not ready, and stands beside what is judged")
         else:
             evidence.blocked("WL-INJECTED", f"{name}: its proxy is not ready: {container.reason or container.state}")
     if not found:
@@ -150,7 +162,7 @@ def cover(
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
-    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target):
+    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target, port):
         evidence.fact(f"{target.name}: its remotes reach istiod by something outside of the clusters, not over {port}")
         return
     entrances = gateways.entrances(observation.topology, observation, target, port)

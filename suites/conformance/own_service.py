@@ -111,7 +111,9 @@ def judge_errors(observation: Observation, evidence: Evidence) -> None:
             errors["connection to an endpoint failed"] += lost
         count, rate = len(sequence.requests), observation.asked.error_rate
         silent = count - errors.total() - sum(host.requests for host in sequence.hosts)
-        if not tcp and sequence.hosts_read and silent > 0:
+        if elsewhere := balancing.sent_to_others(observation, client):
+            evidence.fact(f"{client.name}: {elsewhere}: its proxy counts requests there")
+        elif not tcp and sequence.hosts_read and silent > 0:
             errors["no endpoint was asked: the client's proxy replied itself"] += silent
         budget = odds.error_budget(count, rate)
         told = "; ".join(f"{number} × {reason}" for reason, number in errors.most_common(3))

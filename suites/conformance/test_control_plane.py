@@ -4,12 +4,12 @@ from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import admission, certificate_paths, expectations, revisions
-from harness.model.cluster import DryRun, InjectionWebhook, Subject
+from harness.model.cluster import InjectionWebhook, Subject
 from harness.model.observation import Observation
-from harness.model.starting_pods import only_starting
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
 from suites.conformance.common import condition_ready, running_control_planes
+from suites.conformance.dry_run import injects, istiod_starts
 
 AREA = "control plane"
 READY_WITHIN = 180.0
@@ -40,7 +40,7 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
             elif cluster.is_primary:
                 ready = _istiod_available(observation, evidence, cluster)
             else:
-                ready = _injects(observation, evidence, cluster)
+                ready = injects(observation, evidence, cluster)
             if observation.asked.mode == "install":
                 _judge_wait(observation, evidence, cluster, ready)
 
@@ -81,7 +81,7 @@ def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> N
             )
         if note := revisions.without_effect(revisions.labels_of(observed, observation.asked.sample_namespace)):
             evidence.fact(f"{cluster.name}: Namespace {observation.asked.sample_namespace}: {note}")
-        if _injects(observation, evidence, cluster) and observed.dry_run and observed.dry_run.revision:
+        if injects(observation, evidence, cluster) and observed.dry_run and observed.dry_run.revision:
             evidence.expect(
                 observed.dry_run.revision == revision,
                 cluster=cluster,
@@ -116,7 +116,7 @@ def _judge_bundles(
                 cluster=cluster,
                 object=f"MutatingWebhookConfiguration {webhook.name}",
                 field=f"caBundle of {rule.name}",
-                waited=not rule.ca_bundle and _istiod_starts(observation, cluster),
+                waited=not rule.ca_bundle and istiod_starts(observation, cluster),
                 expected="validates istiod's certificate",
                 found=reason or ("validates" if chain else "a certificate"),
             )
@@ -153,13 +153,8 @@ def _is_wait(step: Step, cluster: Cluster) -> bool:
 def _resource_ready(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
     observed = observation[cluster]
     resource = expectations.istio_resource(observed)
-    name, starts = resource.name if resource else "default", _istiod_starts(observation, cluster)
+    name, starts = resource.name if resource else "default", istiod_starts(observation, cluster)
     return condition_ready(evidence, observed, "Istio", name, waited=starts)
-
-
-def _istiod_starts(observation: Observation, cluster: Cluster) -> bool:
-    """Whether the control plane that serves a cluster may only need more time."""
-    return only_starting(expectations.istiod_pods(observation[cluster.primary]))
 
 
 def _istiod_available(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
@@ -170,7 +165,7 @@ def _istiod_available(observation: Observation, evidence: Evidence, cluster: Clu
         available = found is not None and found.available
         ready &= evidence.expect(
             available,
-            waited=_istiod_starts(observation, cluster),
+            waited=istiod_starts(observation, cluster),
             cluster=cluster,
             object=f"Deployment {found.namespace}/{found.name}" if found else "Deployment istiod",
             field="condition",
@@ -201,23 +196,3 @@ def _leads_to_istiod(observation: Observation, evidence: Evidence, cluster: Clus
             found="none",
         )
     return not dead
-
-
-def _injects(observation: Observation, evidence: Evidence, cluster: Cluster) -> bool:
-    observed = observation[cluster]
-    if observed.dry_run is None:
-        evidence.unknown(f"{observed.name}: the injection dry run has no result")
-        return False
-    dry_run: DryRun = observed.dry_run
-    if not dry_run.injected and revisions.asks_for_nothing(observation, cluster):
-        evidence.not_applicable(f"{observed.name}: no namespace of a sample shows whether pods are injected")
-        return False
-    return evidence.expect(
-        dry_run.injected,
-        waited=_istiod_starts(observation, cluster),
-        cluster=observed,
-        object="dry-run pod in the sample namespace",
-        field="injection",
-        expected="injected",
-        found="injected" if dry_run.injected else dry_run.error or "came back without a sidecar",
-    )

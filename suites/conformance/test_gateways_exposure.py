@@ -82,7 +82,7 @@ def _listening(
 ) -> Iterator[tuple[Cluster, ClusterObservation, str, tuple[FilterChain, ...] | None]]:
     """The gateways, pod by pod: the listener behind a port, and its filter chains; None where there is no proxy."""
     for cluster, observed in available(observation, evidence, among, Subject.PROXIES):
-        if port != expectations.MESH_PORT and remotes.served_from_elsewhere(observation, cluster):
+        if port != expectations.MESH_PORT and remotes.served_from_elsewhere(observation, cluster, port):
             evidence.fact(f"{cluster.name}: its remotes reach istiod by something outside of the clusters")
             continue
         istiod = gateways.istiod_service(observed, cluster.network)

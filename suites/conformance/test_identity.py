@@ -5,6 +5,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import ca, expectations, revisions, versions
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.federation import federated
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
@@ -86,7 +87,8 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
     clusters with one name hide each other. Different trust domains refuse each other's identities; different mesh ids
     mostly have no symptom. Examined are each primary's configuration, which must be readable, and what its injection
     gave the proxies of each cluster. Under verify-only ids are discovered and must agree;
-    a trust domain may differ where every other control plane has it among its aliases (trustDomainAliases).
+    a trust domain may differ where every other control plane accepts it (trustDomainAliases, or trustDomains of its
+    caCertificates), and then the mesh ids may differ as well.
 
     Source: chapter, `meshID` and `multiCluster.clusterName`; Istio, "Install Multicluster".
     """
@@ -115,6 +117,8 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
         seen = [(name, where, value) for name, at in found.items() for where, value in at.get(field, {}).items()]
         if field == "trust domain" and len({value for _, _, value in seen}) > 1 and ca.found(observation):
             _expect_aliases(observation, evidence, seen)
+        elif field == "mesh id" and federated(observation):
+            _expect_own_mesh_ids(observation, evidence, seen)
         else:
             _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
     for cluster in observation.topology.clusters:
@@ -126,10 +130,20 @@ def _expect_aliases(observation: Observation, evidence: Evidence, domains: list[
     """Where trust domains differ, every control plane must have each of them as its own or as an alias."""
     for cluster, where, domain in domains:
         accepted = ca.accepted_everywhere(observation, domain)
-        wanted = "one that every control plane accepts (trustDomain, trustDomainAliases)"
+        wanted = "one that every control plane accepts (trustDomain, trustDomainAliases, caCertificates)"
         evidence.expect(
             accepted, cluster=cluster, object=where, field="trust domain", expected=wanted, found=domain or "none"
         )
+
+
+def _expect_own_mesh_ids(observation: Observation, evidence: Evidence, values: list[tuple[str, str, str]]) -> None:
+    """Where trust domains are federated, each control plane and what it serves must have one mesh id."""
+    for primary in observation.topology.primaries:
+        served = {cluster.name for cluster in observation.topology.served_by(primary)}
+        own = [row for row in values if row[0] in served]
+        for _, _, value in own[:1]:
+            evidence.fact(f"{primary.name}: mesh id {value}; it may have one of its own, as it has a trust domain")
+            _expect_values(evidence, "mesh id", own, value)
 
 
 def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]]:

@@ -5,13 +5,13 @@ from typing import Any
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import clients, expectations, policies, revisions
+from harness.model import bystanders, clients, expectations, policies, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.mesh_features import MeshFeature, mesh_features
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
-from suites.conformance.common import lacking, running_control_planes
+from suites.conformance.common import lacking, telling_control_planes
 
 AREA = "proxies"
 ALWAYS_SENT = ("CDS", "LDS")
@@ -30,16 +30,18 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
     moves. Examined is, for each pod with a proxy, its row in /debug/syncz of its own primary (and that no other primary
     has one): clusters, listeners, endpoints and routes SYNCED, none STALE or REJECTED; and what the proxy itself says
     that it refused. NOT SENT is as it should be where a proxy never asked for a type: gateways without HTTP routes ask
-    for no routes and, with nothing behind them, for no endpoints.
+    for no routes and, with nothing behind them, for no endpoints. An istiod whose
+    debug interface is off lists no proxies: then only what the proxies say is judged.
 
     Source: Istio, "Debugging Envoy and Istiod", proxy-status.
     """
     rows: dict[str, list[tuple[str, ProxySync]]] = {}
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
-        planes = running_control_planes(observation, evidence, primary)
+        planes = telling_control_planes(observation, evidence, primary)
         if planes:
             rows[primary.name] = [(primary.name, row) for plane in planes for row in plane.proxies]
     for cluster, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
+        _judge_accepted(evidence, cluster, observed)
         if cluster.primary not in rows:
             continue
         pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
@@ -47,6 +49,9 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
             lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
             _note_unused_remote(observation, evidence, cluster, rows[cluster.primary])
         for pod in pods:
+            if bystanders.waits_beside(observation, cluster, pod):
+                evidence.fact(f"{cluster.name}: {pod.namespace}/{pod.name} is not ready, and nothing judged needs it")
+                continue
             mine = [
                 (name, row)
                 for found in rows.values()
@@ -55,16 +60,20 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
             ]
             types = (*ALWAYS_SENT, "EDS", "RDS") if _calls_others(observation, observed, pod) else ALWAYS_SENT
             _judge_sync(evidence, cluster, pod, mine, types)
-        for proxy in observed.proxies:
-            for error in proxy.rejected:
-                evidence.expect(
-                    False,
-                    cluster=cluster,
-                    object=f"proxy {proxy.namespace}/{proxy.pod}",
-                    field="configuration",
-                    expected="accepted",
-                    found=f"rejected: {error}",
-                )
+
+
+def _judge_accepted(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) -> None:
+    """Judge that no proxy says of itself that it refused a configuration."""
+    for proxy in observed.proxies:
+        for error in proxy.rejected:
+            evidence.expect(
+                False,
+                cluster=cluster,
+                object=f"proxy {proxy.namespace}/{proxy.pod}",
+                field="configuration",
+                expected="accepted",
+                found=f"rejected: {error}",
+            )
 
 
 def _note_unused_remote(
@@ -86,7 +95,8 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     can hold for the sample or an east-west gateway (without routes of gateways, which differ where a primary serves
     remotes), and the ports of helloworld on every cluster: name, number and the protocol that Istio takes them for. On
     a mesh that the suite did not install only those settings of the mesh are compared that decide about traffic between
-    clusters; that others differ is reported.
+    clusters; that others differ is reported. What is written out as it holds without it is left aside, and so are
+    discovery selectors that leave out no namespace of the control planes, gateways, services and clients.
 
     Source: chapter, "Each control plane observes the API servers in all of the other clusters for services and
     endpoints"; Istio, "Deployment models", multiple primaries; Istio, "Protocol Selection".
@@ -103,8 +113,9 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
             evidence.blocked("CP-IDENTITY", f"{primary.name}: {'; '.join(config.problems)}")
             continue
         compared = policies.traffic_policies(observation, observed)
-        written = {key: value for key, value in config.mesh.items() if not policies.is_default(key, value)}
-        configs[primary.name] = _flat(written) | {name: str(item.spec) for name, item in compared.items()}
+        configs[primary.name] = _flat(policies.written(observation, config.mesh)) | {
+            name: str(item.spec) for name, item in compared.items()
+        }
     if observation.asked.mode == "verify-only":
         configs = _about_traffic(evidence, configs)
     _agree(evidence, configs)

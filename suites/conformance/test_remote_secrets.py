@@ -10,7 +10,7 @@ from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret,
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, missing, outcome, running_control_planes, timed_out, tried
+from suites.conformance.common import answered, missing, outcome, telling_control_planes, timed_out, tried
 
 AREA = "remote secrets"
 
@@ -84,9 +84,12 @@ def _judge_servers(observation: Observation, evidence: Evidence, cluster: Cluste
     system = observation.asked.system_namespace
     names = {other.cluster_name: other for other in observation.topology.clusters}
     rows = [row for secret in seen for row in zip(secret.clusters, secret.servers, [secret] * len(secret.clusters))]  # noqa: B905
+    # Private API servers of one address are told apart by the proxy before them, or by the name that TLS asks for.
+    ways = {each.cluster: (each.proxy_url, each.tls_server_name) for secret in seen for each in secret.access}
     for name, server, secret in rows:
+        alike = [row[0] for row in rows if row[1] == server != "" and ways.get(row[0]) == ways.get(name)]
         owners = [o.name for o in observation.clusters if server and o.api_server == server]
-        others = sorted({other for other, to, _ in rows if to == server != "" and other != name and other in names})
+        others = sorted({other for other in alike if other != name and other in names})
         if owners and name in names and names[name].name not in owners:
             wanted, found = observation[names[name]].api_server, f"{server}, the API server of {owners[0]}"
         elif observation.asked.mode == "verify-only" and others and name != cluster.cluster_name:
@@ -169,7 +172,7 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
     """Every control plane reports every cluster that it watches as synced.
 
     Until the first synchronisation a cluster's endpoints are missing, and istiod does not say so to anyone who doesn't
-    ask. Examined is /debug/clusterz of every istiod pod.
+    ask. Examined is /debug/clusterz of every istiod pod, unless its debug interface is off.
 
     Source: Istio, "Debugging multicluster", remote-clusters.
     """
@@ -177,7 +180,7 @@ def test_rs_synced(observation: Observation, evidence: Evidence) -> None:
         observation, Subject.CONTROL_PLANE, among=observation.topology.primaries
     ):
         secrets_read = observed.was_read(Subject.REMOTE_SECRETS)
-        for plane in running_control_planes(observation, evidence, cluster):
+        for plane in telling_control_planes(observation, evidence, cluster):
             status = {row.id: row.sync_status for row in plane.clusters}
             for target in observation.topology.watched_by(cluster):
                 unknown = target.cluster_name not in status

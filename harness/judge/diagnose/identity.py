@@ -17,6 +17,7 @@ from harness.judge.diagnose.repair import (
 )
 from harness.model import ca, expectations, revisions, versions
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.federation import federated
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -123,10 +124,12 @@ def mesh_ids_differ(observation: Observation) -> Iterator[Found]:
     """A control plane has another mesh id.
 
     Mostly without a symptom: the id is a label of telemetry, and decides what counts as one's own mesh when meshes are
-    federated.
+    federated: then each may have its own.
     """
     primaries, install = observation.topology.primaries, observation.asked.mode == "install"
     wanted = observation.topology.mesh_id if install else ""
+    if federated(observation):
+        return
     for cluster, observed in read(observation, Subject.MESH_CONFIG, among=primaries):
         seen = str(values(observation, observed).get("meshID") or "")
         if seen and seen != (wanted := wanted or seen):

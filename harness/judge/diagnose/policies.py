@@ -184,8 +184,8 @@ def mesh_config_differs(observation: Observation) -> Iterator[Found]:
             observed,
             {
                 key: value
-                for key, value in mesh(observation, observed).items()
-                if key not in apart and (not shared or key in policies.SETTINGS) and not policies.is_default(key, value)
+                for key, value in policies.written(observation, mesh(observation, observed)).items()
+                if key not in apart and (not shared or key in policies.SETTINGS)
             },
         )
         for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries)

@@ -6,7 +6,7 @@ from harness.judge.diagnose.facts import applied, few, logged, logged_by_control
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import istioctl, kubectl, noted
-from harness.model import expectations
+from harness.model import bystanders, expectations
 from harness.model.cluster import Pod, Subject
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
@@ -62,9 +62,10 @@ def _rows(observation: Observation, cluster: Cluster) -> dict[str, ProxySync]:
 
 def _connectable(observation: Observation) -> Iterator[tuple[Cluster, Pod]]:
     for cluster, observed in read(observation, Subject.PODS):
-        if applied(observation, cluster).control_planes:
+        planes = applied(observation, cluster).control_planes
+        if planes and not any(plane.debug_off for plane in planes):
             for pod in observed.lasting_pods:
-                if expectations.has_proxy(pod):
+                if expectations.has_proxy(pod) and not bystanders.waits_beside(observation, cluster, pod):
                     yield cluster, pod
 
 

@@ -7,7 +7,7 @@ from harness.judge.diagnose.facts import few
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
-from harness.model import credentials, permissions
+from harness.model import credentials, permissions, revisions
 from harness.model.cluster import ClusterObservation, RemoteAccess, RemoteSecret
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -202,7 +202,9 @@ def cluster_not_synced(observation: Observation) -> Iterator[Found]:
     its log says why not.
     """
     for cluster, observed, other in facts.watched(observation):
-        for plane in observed.control_planes:
+        for plane in revisions.control_planes(observation, cluster):
+            if plane.debug_off:
+                continue
             row = next((row for row in plane.clusters if row.id == other.cluster_name), None)
             if row is None or row.sync_status != "synced":
                 yield Found(

@@ -201,14 +201,14 @@ def test_a_self_signed_ca_of_one_primary_is_one_trust(good_observations: Mapping
 def test_trust_domains_may_differ_where_they_are_aliases(good_observations: Mapping[str, Observation]) -> None:
     """West's domain is an alias on east, and east's on west; without the aliases it fails."""
     good = mesh(good_observations[NAMES[0]], plugged)
-    assert "CP-IDENTITY" in failed(_domains(good, (), ()))
-    assert failed(_domains(good, ("west.local",), ("cluster.local",))) == {}
-    one_way = _domains(good, ("west.local",), ())
+    assert "CP-IDENTITY" in failed(domains(good, (), ()))
+    assert failed(domains(good, ("west.local",), ("cluster.local",))) == {}
+    one_way = domains(good, ("west.local",), ())
     assert "CP-IDENTITY" in failed(one_way)
     assert any(each.startswith("trust-domains-differ") for each in causes(one_way))
 
 
-def _domains(good: Observation, on_east: tuple[str, ...], on_west: tuple[str, ...]) -> Observation:
+def domains(good: Observation, on_east: tuple[str, ...], on_west: tuple[str, ...]) -> Observation:
     """West's workloads are named in a trust domain of its own."""
     east, west = good.topology.clusters
     for cluster, own, aliases in ((east, "cluster.local", on_east), (west, "west.local", on_west)):

@@ -29,7 +29,8 @@ BACKENDS = [{"name": "helloworld-v1", "weight": 9}, {"name": "helloworld-v2"}]
     [
         ({"kind": "Service", "name": "helloworld"}, BACKENDS, Verdict.NOT_APPLICABLE),
         ({"kind": "Service", "name": "helloworld", "port": 5000}, BACKENDS, Verdict.NOT_APPLICABLE),
-        ({"kind": "Service", "name": "helloworld"}, BACKENDS[:1], Verdict.FAIL),
+        ({"kind": "Service", "name": "helloworld"}, BACKENDS[:1], Verdict.NOT_APPLICABLE),
+        ({"kind": "Service", "name": "helloworld"}, [{"name": "helloworld"}], Verdict.FAIL),
         ({"kind": "Service", "name": "helloworld", "port": 80}, BACKENDS, Verdict.FAIL),
         ({"kind": "Service", "name": "helloworld", "namespace": "shop"}, BACKENDS, Verdict.FAIL),
         ({"kind": "Gateway", "name": "helloworld"}, BACKENDS, Verdict.FAIL),

@@ -12,6 +12,8 @@ from harness.model import clients, gateways
 from harness.model.istio import ConfigObject
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet
+from harness.model.topology import Cluster
+from harness.proof.faults.edit import with_config, with_mesh
 from suites.catalogue import catalogue
 from suites.selftest.support.breakage import edit, on
 from suites.selftest.support.valid_kinds import PRIMARIES, east, everywhere, gateway, west
@@ -101,18 +103,77 @@ def _gateway_policy(observation: Observation) -> Observation:
     return on(observation, east(observation), config=(*observation[east(observation)].config, item))
 
 
-def _defaults(observation: Observation) -> Observation:
-    """East's mesh configuration says what holds without it."""
-    mesh = {"enableAutoMtls": True, "localityLbSetting": {"enabled": True}}
-    config = tuple(
-        each.model_copy(update={"mesh": {**each.mesh, **mesh}}) for each in observation[east(observation)].mesh_config
-    )
-    return on(observation, east(observation), mesh_config=config)
+def _settings(observation: Observation, **mesh: object) -> Observation:
+    """East's mesh configuration says this, too."""
+    return with_mesh(observation, [east(observation)], **mesh)
 
 
-@pytest.mark.parametrize("change", [_gateway_policy, _defaults], ids=lambda change: change.__name__)
-def test_what_may_differ_between_primaries(change: Callable[[Observation], Observation]) -> None:
-    assert judge(catalogue()["CONFIG-CONSISTENT"], change(PRIMARIES.observation())).verdict is Verdict.PASS
+def _permissive(observation: Observation, **spec: object) -> Observation:
+    """East has a PeerAuthentication for the whole mesh."""
+    item = _object("PeerAuthentication", "istio-system", "default", {"mtls": {"mode": "PERMISSIVE"}, **spec})
+    return with_config(observation, [east(observation)], item)
+
+
+def _selecting(observation: Observation, *left_out: str) -> Observation:
+    """East's control plane looks only at namespaces with a label, which those left out lack on west."""
+
+    def labelled(seen: Observation, cluster: Cluster) -> Observation:
+        namespaces = tuple(
+            each.model_copy(update={"labels": {**each.labels, "mesh": "one"}})
+            if cluster != west(seen) or each.name not in left_out
+            else each
+            for each in seen[cluster].namespaces
+        )
+        return on(seen, cluster, namespaces=namespaces)
+
+    return _settings(everywhere(observation, labelled), discoverySelectors=[{"matchLabels": {"mesh": "one"}}])
+
+
+DEFAULTS: dict[str, object] = {
+    "enableAutoMtls": True,
+    "localityLbSetting": {"enabled": True},
+    "meshMTLS": {"minProtocolVersion": "TLSV1_2"},
+    "h2UpgradePolicy": "DO_NOT_UPGRADE",
+    "protocolDetectionTimeout": "0s",
+    "defaultServiceExportTo": ["*"],
+}
+AMBIENT: dict[str, object] = {"serviceScopeConfigs": [{"servicesSelector": {}, "scope": "GLOBAL"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (_gateway_policy, Verdict.PASS),
+        (lambda seen: _settings(seen, **DEFAULTS), Verdict.PASS),
+        (lambda seen: _settings(seen, **AMBIENT), Verdict.PASS),
+        (_permissive, Verdict.PASS),
+        (_selecting, Verdict.PASS),
+        (lambda seen: _settings(seen, meshMTLS={"minProtocolVersion": "TLSV1_3"}), Verdict.FAIL),
+        (lambda seen: _settings(seen, defaultServiceExportTo=["."]), Verdict.FAIL),
+        (lambda seen: _permissive(seen, mtls={"mode": "STRICT"}), Verdict.FAIL),
+        (lambda seen: _permissive(seen, portLevelMtls={"5000": {"mode": "DISABLE"}}), Verdict.FAIL),
+        (lambda seen: _selecting(seen, "sample"), Verdict.FAIL),
+        (lambda seen: _selecting(seen, "istio-system"), Verdict.FAIL),
+    ],
+    ids=[
+        "gateway's policy",
+        "defaults",
+        "ambient",
+        "permissive",
+        "selecting all",
+        "TLS 1.3",
+        "not exported",
+        "strict",
+        "port of a workload",
+        "sample left out",
+        "system left out",
+    ],
+)
+def test_what_may_differ_between_primaries(change: Callable[[Observation], Observation], verdict: Verdict) -> None:
+    seen = change(PRIMARIES.observation())
+    judgements = (judge(catalogue()["CONFIG-CONSISTENT"], seen),)
+    assert judgements[0].verdict is verdict, judgements[0].explanation
+    assert bool(diagnose(seen, judgements)) is (verdict is Verdict.FAIL)
 
 
 def test_a_server_that_knows_no_other_service() -> None:

@@ -6,13 +6,17 @@ import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from harness.kube.api import ExecResult, KubeApi
 from harness.observe import control_plane, envoy
 from suites.selftest.observe.test_api_objects import RAW
 from suites.selftest.support.certificates import key, pki
+from suites.selftest.support.valid_kinds import PRIMARIES
 
 
 def test_no_answer_of_istiod_is_no_failure() -> None:
@@ -71,3 +75,16 @@ def test_a_peer_that_hangs_up_is_an_os_error() -> None:
     theirs.close()
     with ours, pytest.raises(OSError, match=r"closed|reset|pipe"):
         control_plane.presented_chain(ours, "istiod.istio-system.svc")
+
+
+@pytest.mark.parametrize(("answer", "off"), [("404 page not found\n\n", True), ("[]", False)])
+def test_an_istiod_without_debug_interface_says_so(answer: str, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its program for requests ends with 0 in spite of the 404."""
+    monkeypatch.setattr(control_plane, "serving_chain", lambda *_: ())
+    kube = SimpleNamespace(
+        exec=lambda *asked, timeout: ExecResult(0, "1.30.3" if asked[3][-1] == "/version" else answer, ""),  # noqa: ARG005
+        logs=lambda *_, lines: "",  # noqa: ARG005
+    )
+    pod = next(each for each in PRIMARIES.observation().clusters[0].pods if each.labels.get("app") == "istiod")
+    plane = control_plane.read_control_plane(cast(KubeApi, kube), pod, 1)
+    assert (plane.version, plane.debug_off) == ("1.30.3", off)

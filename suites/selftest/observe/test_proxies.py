@@ -1,6 +1,7 @@
 """What proxies say of themselves, from a recording of a real run."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -33,6 +34,19 @@ def test_a_proxy_says_who_it_is_and_what_it_knows() -> None:
     (chain,) = listener.chains
     assert chain.server_names == chain.clusters == ("outbound_.5000_._.helloworld.sample.svc.cluster.local",)
     assert not chain.tls
+
+
+def test_the_admin_interface_is_asked_by_name() -> None:
+    """It listens on 127.0.0.1 or on ::1, by the addresses that the pod has."""
+    asked: list[str] = []
+
+    def run(_namespace: str, _pod: str, _container: str, command: tuple[str, ...], *, timeout: float) -> ExecResult:
+        assert timeout
+        asked.append(command[-1])
+        return ExecResult(0, "", "")
+
+    proxies.admin_texts(cast(KubeApi, SimpleNamespace(exec=run)), "sample", "sleep-1", (proxies.CLUSTERS,), 1)
+    assert "http://localhost:15000/" in asked[0]
 
 
 def test_an_unhealthy_endpoint_says_why() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.model import expectations, gateways
 from harness.model.cluster import Container, Pod, Service, ServicePort
-from harness.model.istio import ConfigObject, DryRun, RemoteAccess
+from harness.model.istio import ConfigObject, DryRun, InjectionWebhook, RemoteAccess, WebhookRule
 from harness.model.observation import Observation, load
 from harness.model.proxy import ControlPlane, FilterChain, Proxy, ProxyEndpoint, RemoteClusterSync
 from harness.model.topology import Cluster
@@ -678,6 +678,17 @@ def waypoint_beside(observation: Observation) -> Observation:
     return everywhere(observation, change)
 
 
+def batch_pending(observation: Observation) -> Observation:
+    """East's sample namespace has a pod of something else that can't be scheduled."""
+    cluster, observed = east(observation), observation[east(observation)]
+    pod = next(each for each in observed.pods if each.labels.get("app") == "helloworld")
+    own = tuple(each.model_copy(update={"ready": False, "state": ""}) for each in pod.containers)
+    labels = {**pod.labels, "app": "batch", "service.istio.io/canonical-name": "batch"}
+    update = {"name": "batch-1", "labels": labels, "phase": "Pending", "ready": False, "node": "", "ip": ""}
+    batch = pod.model_copy(update={**update, "containers": own})
+    return on(observation, cluster, pods=(*observed.pods, batch))
+
+
 def cni_on_one(observation: Observation, cluster: Cluster | None = None) -> Observation:
     """West has no CNI plugin: its pods have the init container istio-init."""
     cluster = cluster or west(observation)
@@ -709,6 +720,142 @@ def node_without_cni(observation: Observation) -> Observation:
     observed = observation[west(observation)]
     other = observed.nodes[0].model_copy(update={"name": "windows-1"})
     return on(observation, west(observation), nodes=(*observed.nodes, other))
+
+
+QUOTA = 'pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=4, limited: pods=4'
+NAKED = (
+    'admission webhook "validate.kyverno.svc-fail" denied the request: prevent-naked-pods: Naked Pods are not allowed'
+)
+
+
+def refused(observation: Observation, message: str) -> Observation:
+    """The dry-run pod is not let in, for a reason."""
+    answer = DryRun(injected=False, error=message)
+    return everywhere(observation, lambda seen, cluster: on(seen, cluster, dry_run=answer))
+
+
+def quota_used_up(observation: Observation) -> Observation:
+    """The sample's namespace has a quota that lets in no further pod."""
+    return refused(observation, QUOTA)
+
+
+def no_naked_pods(observation: Observation) -> Observation:
+    """A policy wants every pod to belong to a Deployment or the like."""
+    return refused(observation, NAKED)
+
+
+def istiod_starting(observation: Observation) -> Observation:
+    """The autoscaler has just started a second istiod on east."""
+    cluster, observed = east(observation), observation[east(observation)]
+    pod = next(each for each in observed.pods if each.labels.get("app") == "istiod")
+    own = tuple(each.model_copy(update={"ready": False}) for each in pod.containers)
+    new = pod.model_copy(update={"name": "istiod-starting", "ready": False, "containers": own})
+    silent: dict[str, Any] = {"version": "", "clusters": (), "proxies": (), "network_gateways": (), "serving_chain": ()}
+    plane = observed.control_planes[0].model_copy(update={"pod": new.name, **silent})
+    return on(observation, cluster, pods=(*observed.pods, new), control_planes=(*observed.control_planes, plane))
+
+
+def network_by_label_only(observation: Observation) -> Observation:
+    """There is one network, which only the system namespaces' labels name."""
+    label, variable = "topology.istio.io/network", "ISTIO_META_NETWORK"
+
+    def bare(container: Container) -> Container:
+        env = {key: value for key, value in container.env.items() if key != variable}
+        return container.model_copy(update={"env": env})
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        pods = tuple(
+            pod.model_copy(
+                update={
+                    "labels": {key: value for key, value in pod.labels.items() if key != label},
+                    "containers": tuple(map(bare, pod.containers)),
+                }
+            )
+            for pod in seen[cluster].pods
+        )
+        config = tuple(
+            each.model_copy(
+                update={
+                    "values": {
+                        **each.values,
+                        "global": {key: value for key, value in each.values["global"].items() if key != "network"},
+                    }
+                }
+            )
+            for each in seen[cluster].mesh_config
+        )
+        return on(seen, cluster, pods=pods, mesh_config=config)
+
+    return everywhere(observation, change)
+
+
+def cni_by_node_pool(observation: Observation) -> Observation:
+    """A pool of west's nodes has no CNI plugin yet; the pods there have istio-init."""
+    observed = observation[west(observation)]
+    other = observed.nodes[0].model_copy(update={"name": "pool-b-1"})
+    init = Container(name="istio-init", image="istio/proxyv2:1.31", init=True, state="terminated")
+
+    def moved(pod: Pod) -> Pod:
+        update = {"node": "pool-b-1", "containers": (init, *pod.containers)}
+        return pod.model_copy(update=update) if pod.labels.get("app") == "sleep" else pod
+
+    pods = tuple(map(moved, observed.pods))
+    return on(observation, west(observation), nodes=(*observed.nodes, other), pods=pods)
+
+
+def one_address_behind_proxies(observation: Observation) -> Observation:
+    """All API servers have one private address, and a proxy of its own each."""
+    address = "172.16.0.2"
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        held = []
+        for secret in seen[cluster].remote_secrets:
+            access = tuple(
+                RemoteAccess(cluster=name, form="token", proxy_url=f"http://proxy-{name}:3128")
+                for name in secret.clusters
+            )
+            servers = (f"https://{address}",) * len(secret.clusters)
+            held.append(secret.model_copy(update={"servers": servers, "access": access}))
+        return on(seen, cluster, remote_secrets=tuple(held))
+
+    untried: dict[str, Any] = {"result": ProbeResult.NO_TOOL, "address": address, "port": 443, "permissions": {}}
+    probes = tuple(
+        probe.model_copy(update=untried) if probe.kind is ProbeKind.API_SERVER else probe
+        for probe in observation.probes
+    )
+    return everywhere(observation.model_copy(update={"probes": probes}), change)
+
+
+def sample_applied_whole(observation: Observation) -> Observation:
+    """Istio's helloworld.yaml on every cluster as it is: each version runs on each."""
+    versions = {cluster.version for cluster in observation.topology.clusters}
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        pod = next(each for each in seen[cluster].pods if each.labels.get("version") == cluster.version)
+        own = seen[cluster].workload(seen.asked.sample_namespace, f"helloworld-{cluster.version}")
+        assert own
+        for version in sorted(versions - {cluster.version}):
+            seen = with_twin(seen, cluster, pod, labels={**pod.labels, "version": version})
+            labels = {
+                "labels": {**own.labels, "version": version},
+                "pod_labels": {**own.pod_labels, "version": version},
+            }
+            other = own.model_copy(update={"name": f"helloworld-{version}", **labels})
+            seen = on(seen, cluster, workloads=(*seen[cluster].workloads, other))
+        return seen
+
+    return everywhere(observation, change).model_copy(update={"traffic": None})
+
+
+def debug_off(observation: Observation) -> Observation:
+    """No istiod has a debug interface: which clusters and proxies it knows it does not say."""
+    silent: dict[str, Any] = {"clusters": (), "proxies": (), "network_gateways": (), "debug_off": True}
+
+    def change(seen: Observation, cluster: Cluster) -> Observation:
+        planes = tuple(plane.model_copy(update=silent) for plane in seen[cluster].control_planes)
+        return on(seen, cluster, control_planes=planes)
+
+    return everywhere(observation, change)
 
 
 # Remotes
@@ -751,6 +898,40 @@ def _injected_by(observation: Observation, url: str) -> Observation:
     )
     services = tuple(each for each in observed.services if each.name != "istiod")
     return on(observation, west(observation), webhooks=hooks, services=services)
+
+
+def injection_elsewhere(observation: Observation) -> Observation:
+    """The remote's webhook calls a URL elsewhere; its proxies come by the gateway, which has no port 15017."""
+    cluster = east(observation)
+    ports = tuple(port for port in gateway(observation, cluster).ports if port.port != expectations.WEBHOOK_PORT)
+    changed = injection_url(gateway_is(observation, cluster, ports=ports))
+
+    def closed(proxy: Proxy) -> Proxy:
+        left = tuple(each for each in proxy.listeners if each.port != expectations.WEBHOOK_PORT)
+        return proxy.model_copy(update={"listeners": left})
+
+    changed = on(changed, cluster, proxies=tuple(map(closed, changed[cluster].proxies)))
+    silent = {"result": ProbeResult.TIMEOUT, "certificates": ()}
+    return with_probes(changed, lambda each: each.port == expectations.WEBHOOK_PORT, **silent)
+
+
+def validator_by_name(observation: Observation) -> Observation:
+    """Helm's default validator on a remote that calls istiod by the host name of a cloud's load balancer."""
+    cluster, host = west(observation), "a1b2c3.elb.eu-west-1.amazonaws.com"
+    old = gateway(observation, east(observation)).ingress
+    changed = gateway_is(observation, east(observation), ingress=(host,), resolved=old)
+    rule = WebhookRule(
+        name="validation.istio.io",
+        service="istio-system/istiod:443",
+        path="/validate",
+        failure_policy="Fail",
+        namespace_selector={},
+        object_selector={},
+    )
+    hook = InjectionWebhook(name="istiod-default-validator", revision="default", webhooks=(rule,))
+    front: dict[str, Any] = {"type": "ExternalName", "ready_endpoints": (), "cluster_ip": ""}
+    services = edit(changed[cluster].services, lambda each: each.name == "istiod", **front)
+    return on(changed, cluster, services=services, validating_webhooks=(hook,))
 
 
 def not_annotated(observation: Observation) -> Observation:
@@ -883,6 +1064,12 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             cni_on_one,
             without_cni,
             node_without_cni,
+            batch_pending,
+            debug_off,
+            quota_used_up,
+            no_naked_pods,
+            istiod_starting,
+            cni_by_node_pool,
         )
     ),
     *(
@@ -908,8 +1095,17 @@ KINDS: tuple[tuple[Base, Kind], ...] = (
             istiod_of_its_own_address,
             tls_ended_for_istiod,
             istiod_by_name,
+            debug_off,
+            quota_used_up,
+            no_naked_pods,
+            istiod_starting,
+            injection_elsewhere,
+            validator_by_name,
         )
     ),
+    (PRIMARIES_NEAR, network_by_label_only),
+    (Made("multi-primary-multi-network-3-clusters"), one_address_behind_proxies),
+    (THREE, debug_off),
     (THREE, one_gateway_for_a_network),
     *((REMOTE_NEAR, kind) for kind in (injection_url, istiod_by_name, istiod_by_name_without_gateway)),
 )
