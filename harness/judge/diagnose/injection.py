@@ -76,11 +76,17 @@ def _webhook_services(observation: Observation, observed: ClusterObservation) ->
 def webhook_missing(observation: Observation) -> Iterator[Found]:
     """There is no injection webhook for the revision in use.
 
-    Nothing asks istiod to inject: pods start without sidecars.
+    Nothing asks istiod to inject: pods start without sidecars. On a mesh of others that has webhooks of other
+    revisions the label that asks for this one is named: after a canary upgrade it is easily forgotten.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS):
         revision = revisions.revision(observation, observed)
         if not any(revision in {webhook.revision, webhook.tag} for webhook in observed.webhooks):
+            known = _injecting(observed)
+            if known and observation.asked.mode == "verify-only":
+                # The webhook that is there serves others: what asks for another revision is to be changed, not it.
+                yield _asks_for_none(observed, observation.asked.sample_namespace, revision, known)
+                continue
             yield Found(
                 cluster=cluster.name,
                 object="MutatingWebhookConfiguration istio-sidecar-injector",
@@ -91,6 +97,33 @@ def webhook_missing(observation: Observation) -> Iterator[Found]:
                 if expectations.istio_resource(observed)
                 else install(observation, cluster),
             )
+
+
+def _injecting(observed: ClusterObservation) -> tuple[str, ...]:
+    """The revisions and tags for which an injection webhook leads somewhere."""
+    living = (
+        each for each in observed.webhooks if not any(admission.why_dead(observed, rule) for rule in each.webhooks)
+    )
+    return tuple(sorted({name for each in living for name in (each.revision, each.tag) if name}))
+
+
+def _asks_for_none(observed: ClusterObservation, sample: str, revision: str, known: tuple[str, ...]) -> Found:
+    """A namespace or workload asks for a revision that nothing injects for, though something does for others."""
+    labels, what = revisions.labels_of(observed, sample), f"Namespace {sample}"
+    label = revisions.INJECTION_LABEL if revisions.INJECTION_LABEL in labels else revisions.REVISION_LABEL
+    if label not in labels:
+        asking = (each for each in observed.workloads if each.namespace == sample and label in each.pod_labels)
+        what = next((f"{each.kind} {each.namespace}/{each.name}" for each in asking), what)
+    return Found(
+        cluster=observed.name,
+        object=what,
+        field=f"label {label}",
+        expected=f"{revisions.REVISION_LABEL} of a revision or tag that injects here: {', '.join(known)}",
+        found=f"{labels.get(label, revision)}: revision {revision} has no injection webhook",
+        repair=kubectl(observed, f"get namespace {sample} --show-labels"),
+        change=f"Let {what} on {observed.name} ask for a revision or tag that is there "
+        f"({revisions.REVISION_LABEL}: {', '.join(known)}) and restart its pods, or install revision {revision} again",
+    )
 
 
 @cause("webhook-untrusted", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)

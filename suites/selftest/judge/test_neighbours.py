@@ -1,0 +1,39 @@
+"""Of several objects that could be named the one at fault is, on meshes that somebody else installed."""
+
+from harness.model.istio import DryRun
+from harness.model.observation import Observation
+from harness.proof.faults.edit import edit, on, with_namespace
+from suites.selftest.judge.test_policies import causes
+from suites.selftest.support.breakage import last
+from suites.selftest.support.valid_kinds import PRIMARIES
+
+
+def _labelled(observation: Observation, **labels: str | None) -> Observation:
+    """West's sample asks for a revision that nothing injects for."""
+    west = last(observation.topology)
+    changed = with_namespace(observation, west, "sample", "labels", **labels)
+    return on(changed, west, dry_run=DryRun(injected=False))
+
+
+def test_a_namespace_that_asks_for_a_revision_that_is_gone() -> None:
+    """The webhook of another revision serves others: nobody is told to change it."""
+    asking = {"istio-injection": None, "istio.io/rev": "1-7-0"}
+    (found,) = causes(_labelled(PRIMARIES.observation(), **asking))
+    assert (found.id, found.cluster, found.object) == ("webhook-missing", "west", "Namespace sample")
+    assert (found.field, found.found.partition(":")[0]) == ("label istio.io/rev", "1-7-0")
+    assert found.change.startswith("Let Namespace sample on west ask for a revision or tag that is there")
+
+
+def test_a_workload_that_asks_for_a_revision_that_is_gone() -> None:
+    observation = _labelled(PRIMARIES.observation(), **{"istio-injection": None, "istio.io/rev": None})
+    west = last(observation.topology)
+    observed = observation[west]
+    label = {"istio.io/rev": "1-7-0"}
+    pods = tuple(
+        each.model_copy(update={"labels": {**each.labels, **label}}) if each.namespace == "sample" else each
+        for each in observed.pods
+    )
+    server = next(each for each in observed.workloads if each.labels.get("app") == "helloworld")
+    workloads = edit(observed.workloads, lambda each: each == server, pod_labels={**server.pod_labels, **label})
+    found = causes(on(observation, west, pods=pods, workloads=workloads))[0]
+    assert (found.id, found.object) == ("webhook-missing", f"Deployment sample/{server.name}")
