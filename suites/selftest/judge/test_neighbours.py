@@ -1,11 +1,15 @@
 """Of several objects that could be named the one at fault is, on meshes that somebody else installed."""
 
+import json
+
+import pytest
+
 from harness.model.istio import DryRun
 from harness.model.observation import Observation
 from harness.proof.faults.edit import edit, on, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.support.breakage import last
-from suites.selftest.support.valid_kinds import PRIMARIES
+from suites.selftest.support.valid_kinds import PRIMARIES, Base
 
 
 def _labelled(observation: Observation, **labels: str | None) -> Observation:
@@ -37,3 +41,27 @@ def test_a_workload_that_asks_for_a_revision_that_is_gone() -> None:
     workloads = edit(observed.workloads, lambda each: each == server, pod_labels={**server.pod_labels, **label})
     found = causes(on(observation, west, pods=pods, workloads=workloads))[0]
     assert (found.id, found.object) == ("webhook-missing", f"Deployment sample/{server.name}")
+
+
+def _exchanged(observation: Observation) -> Observation:
+    """The same mesh where east is what west was."""
+    text = observation.model_dump_json().replace("eastwest", "\x01").replace("east", "\x00").replace("west", "east")
+    data = json.loads(text.replace("\x00", "west").replace("\x01", "eastwest"))
+    data["topology"]["clusters"].reverse()
+    data["clusters"].reverse()
+    return Observation.model_validate(data)
+
+
+@pytest.mark.parametrize("at", ["west", "east"])
+def test_the_control_plane_that_does_not_use_its_secret_is_named_alone(at: str) -> None:
+    """Wherever it is: nobody is told to change the trust of the other one."""
+    late = Base("faults/cacerts-late.json.gz").observation()
+    found = causes(late if at == "west" else _exchanged(late))
+    assert [(cause.id, cause.cluster) for cause in found] == [("cacerts-late", at)]
+    assert found[0].change.startswith(f"Restart istiod of {at}, then its gateway and its workloads")
+
+
+def test_of_two_roots_neither_is_called_the_right_one() -> None:
+    found = causes(Base("faults/root-differs.json.gz").observation())[0]
+    assert found.id == "root-differs"
+    assert found.change.startswith("Let east and west trust each other: one root for both")
