@@ -58,6 +58,8 @@ class Found:
     """Said instead of the detector's title where more is known."""
     change: str = ""
     """What to change, one sentence without its place, where field, expected and found do not say it well."""
+    felt_at: str = ""
+    """Name of the cluster whose layer it takes down, where that is another one than its object's."""
     harmless: bool = False
     """Here it breaks nothing beyond the requirements that prove it."""
 

@@ -65,3 +65,19 @@ def test_of_two_roots_neither_is_called_the_right_one() -> None:
     found = causes(Base("faults/root-differs.json.gz").observation())[0]
     assert found.id == "root-differs"
     assert found.change.startswith("Let east and west trust each other: one root for both")
+
+
+@pytest.mark.parametrize(
+    ("name", "object_"),
+    [
+        ("secret-powerless", "ClusterRoleBinding istio-reader-clusterrole-istio-system"),
+        ("secret-powerful", "ClusterRoleBinding of the account for east"),
+    ],
+)
+def test_rights_are_changed_where_the_account_is(name: str, object_: str) -> None:
+    """In the secret nothing can be changed: east's control plane has the token of an account of west."""
+    (found,) = causes(Base(f"faults/{name}.json.gz").observation())
+    assert (found.id, found.cluster, found.object) == (name, "west", object_)
+    assert "in Secret istio-system/istio-remote-secret-cluster2 on east" in found.field
+    assert found.change.startswith("On west ")
+    assert found.repair.endswith("-west get clusterrolebinding")
