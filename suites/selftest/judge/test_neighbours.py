@@ -4,12 +4,17 @@ import json
 
 import pytest
 
+from harness.judge.diagnose.registry import detectors
 from harness.model.istio import DryRun
 from harness.model.observation import Observation
+from harness.proof.faults import effects, requests
 from harness.proof.faults.edit import edit, on, with_namespace
 from suites.selftest.judge.test_policies import causes
-from suites.selftest.support.breakage import last
-from suites.selftest.support.valid_kinds import PRIMARIES, Base
+from suites.selftest.support.breakage import first, last
+from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, Base
+
+ROUTED = Base("variants/multi-primary-multi-network.json.gz")
+"""Two primaries on two networks, whose API servers the contexts reach where the other clusters do."""
 
 
 def _labelled(observation: Observation, **labels: str | None) -> Observation:
@@ -81,3 +86,26 @@ def test_rights_are_changed_where_the_account_is(name: str, object_: str) -> Non
     assert "in Secret istio-system/istio-remote-secret-cluster2 on east" in found.field
     assert found.change.startswith("On west ")
     assert found.repair.endswith("-west get clusterrolebinding")
+
+
+@pytest.mark.parametrize("base", [ROUTED, REMOTE], ids=str)
+def test_a_secret_that_leads_to_another_cluster(base: Base) -> None:
+    """East's secret for west was made with the context of east, and istiod is synced with itself."""
+    observation = base.observation()
+    east, west = first(observation.topology), last(observation.topology)
+    here = observation[east].api_server
+    secrets = tuple(each.model_copy(update={"servers": (here,)}) for each in observation[east].remote_secrets)
+    changed = effects.lose_endpoints(on(observation, east, remote_secrets=secrets), east, west)
+    found = causes(requests.only_from(changed, east, east))
+    assert [(cause.id, cause.cluster) for cause in found] == [("secret-other-cluster", "east")]
+    assert found[0].object == "Secret istio-system/istio-remote-secret-cluster2"
+    assert found[0].found == f"{here}, the API server of east"
+
+
+def test_a_second_secret_that_istiod_does_not_use_is_not_blamed() -> None:
+    observation = ROUTED.observation()
+    east = first(observation.topology)
+    (secret,) = observation[east].remote_secrets
+    other = secret.model_copy(update={"name": "other", "servers": (observation[east].api_server,)})
+    both = on(observation, east, remote_secrets=(secret, other))
+    assert not [detector.id for detector in detectors() if list(detector.find(both))]
