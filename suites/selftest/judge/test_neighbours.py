@@ -8,8 +8,9 @@ from harness.judge.diagnose.registry import detectors
 from harness.model.istio import DryRun
 from harness.model.observation import Observation
 from harness.proof.faults import effects, requests
-from harness.proof.faults.edit import edit, on, with_namespace
+from harness.proof.faults.edit import edit, on, with_config, with_namespace
 from suites.selftest.judge.test_policies import causes
+from suites.selftest.model.test_policies import policy
 from suites.selftest.support.breakage import first, last
 from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, Base
 
@@ -109,3 +110,13 @@ def test_a_second_secret_that_istiod_does_not_use_is_not_blamed() -> None:
     other = secret.model_copy(update={"name": "other", "servers": (observation[east].api_server,)})
     both = on(observation, east, remote_secrets=(secret, other))
     assert not [detector.id for detector in detectors() if list(detector.find(both))]
+
+
+@pytest.mark.parametrize(("host", "named"), [("./*", False), ("./other.sample.svc.cluster.local", True)])
+def test_a_dot_in_a_sidecar_of_the_root_namespace(host: str, named: bool) -> None:
+    """It is the clients' own namespace, so that the real fault is named beside the example of Istio's reference."""
+    observation = Base("meshes/no-mtls.json.gz").observation()
+    sidecar = policy("Sidecar", "istio-system", egress=[{"hosts": [host, "istio-system/*"]}])
+    found = causes(with_config(observation, observation.topology.primaries, sidecar))
+    assert found[0].id == ("sidecar-scope" if named else "mtls-disabled")
+    assert any(cause.id == "sidecar-scope" for cause in found) is named
