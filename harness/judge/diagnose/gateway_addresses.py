@@ -93,6 +93,7 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
 
     istiod finds the gateway of a network by the label topology.istio.io/network on its Service. Without it the network
     has no gateway that istiod knows, and clients elsewhere are given its pods' own addresses, which they can't reach.
+    Where meshNetworks name the gateway the label is not needed.
     """
     for cluster, observed in read(
         observation, Subject.SERVICES, among=expectations.multi_network_gateways(observation.topology)
@@ -101,6 +102,8 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
         label = service.labels.get(expectations.NETWORK_LABEL) if service else None
         # A gateway that says the same wrong network as its namespace follows from that.
         if service is None or label == cluster.network or (label and label == network_label(observation, observed)):
+            continue
+        if not label and gateways.named_by_networks(observation.topology, observation, cluster):
             continue
         yield Found(
             cluster=cluster.name,

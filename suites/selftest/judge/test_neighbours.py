@@ -5,14 +5,15 @@ import json
 import pytest
 
 from harness.judge.diagnose.registry import detectors
+from harness.model import gateways
 from harness.model.istio import DryRun
 from harness.model.observation import Observation
 from harness.proof.faults import effects, requests
 from harness.proof.faults.edit import edit, on, with_config, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
-from suites.selftest.support.breakage import first, last
-from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, Base
+from suites.selftest.support.breakage import first, gateway_is, last
+from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, Base, gateway
 
 ROUTED = Base("variants/multi-primary-multi-network.json.gz")
 """Two primaries on two networks, whose API servers the contexts reach where the other clusters do."""
@@ -120,3 +121,25 @@ def test_a_dot_in_a_sidecar_of_the_root_namespace(host: str, named: bool) -> Non
     found = causes(with_config(observation, observation.topology.primaries, sidecar))
     assert found[0].id == ("sidecar-scope" if named else "mtls-disabled")
     assert any(cause.id == "sidecar-scope" for cause in found) is named
+
+
+def _unlabelled(observation: Observation, *, primaries: tuple[str, ...]) -> Observation:
+    """West's gateway has no label, and meshNetworks of some primaries name it."""
+    west = last(observation.topology)
+    service = gateway(observation, west)
+    address = {"address": gateways.addresses(service)[0], "port": 15443}
+    networks = {west.network: {"endpoints": [{"fromRegistry": west.cluster_name}], "gateways": [address]}}
+    for name in primaries:
+        configs = tuple(each.model_copy(update={"networks": networks}) for each in observation[name].mesh_config)
+        observation = on(observation, name, mesh_config=configs)
+    labels = {key: value for key, value in service.labels.items() if key != gateways.NETWORK_LABEL}
+    return gateway_is(observation, west, labels=labels)
+
+
+@pytest.mark.parametrize(("primaries", "named"), [(("east", "west"), False), (("west",), True)])
+def test_a_gateway_that_mesh_networks_name_needs_no_label(primaries: tuple[str, ...], named: bool) -> None:
+    """It is missing only where the clients' own control plane does not know the gateway otherwise."""
+    observation = Base("faults/gateway-filtered-15443.json.gz").observation()
+    found = causes(_unlabelled(observation, primaries=primaries))
+    assert found[0].id == ("gateway-unlabelled" if named else "gateway-filtered")
+    assert any(cause.id == "gateway-unlabelled" for cause in found) is named
