@@ -25,6 +25,7 @@ MODULES = (
     "gateways",
     "gateway_addresses",
     "exposure",
+    "istiod_exposure",
     "plain_istiod",
     "istiod_passthrough",
     "remote_secrets",

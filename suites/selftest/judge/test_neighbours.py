@@ -143,3 +143,51 @@ def test_a_gateway_that_mesh_networks_name_needs_no_label(primaries: tuple[str, 
     found = causes(_unlabelled(observation, primaries=primaries))
     assert found[0].id == ("gateway-unlabelled" if named else "gateway-filtered")
     assert any(cause.id == "gateway-unlabelled" for cause in found) is named
+
+
+Wrong = dict[str, object]
+ISTIOD_ASTRAY: dict[str, tuple[str, str, Wrong]] = {
+    "selector": ("Gateway", "spec.selector", {"selector": {"istio": "eastwest"}}),
+    "revision": ("Gateway", "label istio.io/rev", {}),
+    "binding": ("VirtualService", "spec.gateways", {"gateways": ["other"]}),
+    "host": (
+        "VirtualService",
+        "route.destination.host",
+        {"tls": [{"route": [{"destination": {"host": "istiod-1-7-0.istio-system.svc.cluster.local"}}]}], "tcp": []},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ISTIOD_ASTRAY)
+def test_what_leads_remotes_astray_is_named(case: str) -> None:
+    """All is there, and nothing of it is at the gateway: no firewall is in the way."""
+    kind, field, wrong = ISTIOD_ASTRAY[case]
+    observation, good = Base("faults/istiod-not-exposed.json.gz").observation(), REMOTE.observation()
+    east = first(observation.topology)
+    names = {"istiod-gateway", "istiod-vs"}
+    objects = [item for item in good[first(good.topology)].config if item.name in names]
+    assert {item.name for item in objects} == names
+    labels = {"labels": {"istio.io/rev": "1-7-0"}} if case == "revision" else {}
+    changed = tuple(
+        item.model_copy(update={"spec": {**item.spec, **wrong}, **labels}) if item.kind == kind else item
+        for item in objects
+    )
+    rest = tuple(item for item in observation[east].config if item.name not in names)
+    found = causes(on(observation, east, config=(*rest, *changed)))[0]
+    assert (found.id, found.cluster, found.field) == ("istiod-not-exposed", "east", field)
+    assert found.object == f"{kind} istio-system/{'istiod-gateway' if kind == 'Gateway' else 'istiod-vs'}"
+
+
+def test_a_gateway_for_a_revision_that_serves_other_proxies() -> None:
+    """It runs, and the gateway is connected to another one."""
+    observation = Base("meshes/gateway-selector.json.gz").observation()
+    west, name = last(observation.topology), "cross-network-gateway"
+    good = PRIMARIES.observation()
+    spec = next(item.spec for item in good[last(good.topology)].config if item.name == name)
+    observed = observation[west]
+    (plane,) = observed.control_planes
+    canary = plane.model_copy(update={"pod": "istiod-canary-1", "revision": "canary", "proxies": ()})
+    config = edit(observed.config, lambda item: item.name == name, spec=spec, labels={"istio.io/rev": "canary"})
+    found = causes(on(observation, west, config=config, control_planes=(plane, canary)))[0]
+    assert (found.id, found.object) == ("gateway-revision", f"Gateway istio-system/{name}")
+    assert (found.field, found.found) == ("label istio.io/rev", "canary")
