@@ -140,16 +140,20 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
                 if (probe.kind, probe.target, probe.result) == (ProbeKind.TCP, target, ProbeResult.ANSWERED)
             }
         )
+        behind = (each for each in observed.services if first.address in gateways.addresses(each))
+        name = next(
+            (f"Service {each.namespace}/{each.name}" for each in behind), named(observation, observed, "Service")
+        )
         tried = (f"{p.source} {p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes)
         yield Found(
             cluster=target,
-            object=f"{named(observation, observed, 'Service')} port {port}",
+            object=f"{name} port {port}",
             field=f"reachable at {first.address}:{port} from {', '.join(dict.fromkeys(p.source for p in probes))}",
             expected="answers",
             found=f"{first.result} {first.detail}".strip(),
             repair=_open(observation, first),
             change=f"Let TCP {port} to {first.address} pass from {', '.join(dict.fromkeys(p.source for p in probes))}: "
-            f"in the firewall, the NetworkPolicies, and the load balancer of {named(observation, observed, 'Service')}",
+            f"in the firewall, the NetworkPolicies, and the load balancer of {name}",
             evidence=few(
                 tried,
                 [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""],

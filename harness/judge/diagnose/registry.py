@@ -21,6 +21,7 @@ MODULES = (
     "injection",
     "remotes",
     "gateway_services",
+    "gateway_targets",
     "proxy_protocol",
     "gateways",
     "gateway_addresses",

@@ -1,15 +1,20 @@
 """Of several objects that could be named the one at fault is, on meshes that somebody else installed."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
-from harness.judge.diagnose.registry import detectors
+from harness.judge.diagnose.registry import Found, detectors
 from harness.model import gateways
+from harness.model.cluster import ServicePort
 from harness.model.istio import DryRun
 from harness.model.observation import Observation
+from harness.model.proxy import NetworkGateway
+from harness.model.topology import Cluster
+from harness.model.traffic import Probe, ProbeResult
 from harness.proof.faults import effects, requests
-from harness.proof.faults.edit import edit, on, with_config, with_namespace
+from harness.proof.faults.edit import each, edit, on, probes, with_config, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
 from suites.selftest.support.breakage import first, gateway_is, last
@@ -17,6 +22,11 @@ from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, Base, gateway
 
 ROUTED = Base("variants/multi-primary-multi-network.json.gz")
 """Two primaries on two networks, whose API servers the contexts reach where the other clusters do."""
+
+
+def _named(cause: str, observation: Observation) -> list[Found]:
+    (detector,) = (each for each in detectors() if each.id == cause)
+    return list(detector.find(observation))
 
 
 def _labelled(observation: Observation, **labels: str | None) -> Observation:
@@ -191,3 +201,85 @@ def test_a_gateway_for_a_revision_that_serves_other_proxies() -> None:
     found = causes(on(observation, west, config=config, control_planes=(plane, canary)))[0]
     assert (found.id, found.object) == ("gateway-revision", f"Gateway istio-system/{name}")
     assert (found.field, found.found) == ("label istio.io/rev", "canary")
+
+
+def _refused(observation: Observation, cluster: Cluster, port: int) -> Observation:
+    def change(probe: Probe) -> Probe:
+        meant = (probe.target, probe.port) == (cluster.name, port) and probe.result is not ProbeResult.ANSWERED
+        return probe.model_copy(update={"result": ProbeResult.REFUSED}) if meant else probe
+
+    return probes(observation, change)
+
+
+def _target(observation: Observation) -> Observation:
+    """West's gateway listens on 15443, and its Service leads to 8443."""
+    west = last(observation.topology)
+    ports = edit(gateway(observation, west).ports, lambda port: port.port == 15443, target_port="8443")
+    return _refused(gateway_is(observation, west, ports=ports), west, 15443)
+
+
+def _ports_of_a_chart(observation: Observation) -> Observation:
+    """East's gateway listens on 15012, and its Service does not have the port."""
+    east = first(observation.topology)
+    ports = tuple(port for port in gateway(observation, east).ports if port.port != 15012)
+    return _refused(gateway_is(observation, east, ports=ports), east, 15012)
+
+
+PORTS: dict[str, tuple[Callable[[Observation], Observation], str, str, str]] = {
+    "gateway-filtered-15443": (_target, "west", "targetPort of port 15443", '"value":15443'),
+    "gateway-filtered-15012": (_ports_of_a_chart, "east", "spec.ports", '"port":15012'),
+}
+
+
+@pytest.mark.parametrize("mode", ["own", "foreign"])
+@pytest.mark.parametrize("name", PORTS)
+def test_a_port_that_leads_elsewhere_is_no_matter_of_a_firewall(name: str, mode: str) -> None:
+    change, cluster, field, command = PORTS[name]
+    observation = Base(f"faults/{name}.json.gz").observation()
+    if mode == "own":
+        asked = observation.asked.model_copy(update={"mode": "install"})
+        observation = observation.model_copy(update={"asked": asked})
+    assert not _named("gateway-target-port", observation)
+    found = causes(change(observation))[0]
+    assert (found.id, found.cluster, found.field) == ("gateway-target-port", cluster, field)
+    assert found.object == "Service istio-system/istio-eastwestgateway"
+    assert (command in found.repair) is (mode == "own")
+    assert "firewall" not in found.change
+
+
+def _ingress_labelled(observation: Observation) -> Observation:
+    """East's ingress gateway bears the network's label and has a port 15443, where its Envoy does not listen."""
+    east, west = first(observation.topology), last(observation.topology)
+    observed = observation[east]
+    service = next(each for each in observed.services if each.name == "istio-ingressgateway")
+    address = service.resolved[0]
+    labels = {**service.labels, gateways.NETWORK_LABEL: east.network}
+    ports = (*service.ports, ServicePort(name="tls", port=15443, target_port="15443"))
+    fields = {"labels": labels, "ports": ports}
+    services = edit(observed.services, lambda each: each == service, **fields)
+    (pod,) = gateways.selected(observed, service)
+    front = gateways.proxies(observed, gateway(observation, east))[0]
+    envoy = front.model_copy(update={"pod": pod.name, "namespace": pod.namespace, "listeners": (), "endpoints": ()})
+    changed = on(observation, east, services=services, proxies=(*observed.proxies, envoy))
+    row = NetworkGateway(network=east.network, cluster=east.cluster_name, address=address, port=15443)
+    for cluster in (east, west):
+        planes = each(
+            changed[cluster].control_planes,
+            lambda plane: plane.model_copy(update={"network_gateways": (*plane.network_gateways, row)}),
+        )
+        changed = on(changed, cluster, control_planes=planes)
+    refused = {"address": address, "result": ProbeResult.REFUSED, "detail": "connection refused", "certificates": ()}
+    more = [p.model_copy(update=refused) for p in changed.probes if (p.target, p.port) == (east.name, 15443)]
+    changed = changed.model_copy(update={"probes": (*changed.probes, *more)})
+    return requests.traffic(changed, west, west=requests.Answers(), east=requests.Answers(failing=0.5))
+
+
+def test_an_ingress_gateway_that_bears_the_networks_label() -> None:
+    """The gateway itself is healthy, and is not named."""
+    observation = Base("variants/ingress-beside.json.gz").observation()
+    assert not _named("gateway-of-others", observation)
+    broken = _ingress_labelled(observation)
+    found = causes(broken)[0]
+    assert (found.id, found.cluster) == ("gateway-of-others", "east")
+    assert found.object == "Service istio-system/istio-ingressgateway"
+    assert "istio-eastwestgateway" not in " ".join(each.object for each in _named("gateway-filtered", broken))
