@@ -36,6 +36,7 @@ MODULES = (
     "authorization",
     "service_objects",
     "policies",
+    "routes",
     "settings",
     "traffic",
     "experiments",
