@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from harness.judge.diagnose.ca_secret import istiod_says
 from harness.judge.diagnose.facts import events, few, read, readiness
 from harness.judge.diagnose.graph import Layer
-from harness.judge.diagnose.refused_pods import is_known
+from harness.judge.diagnose.refused_pods import is_known, refusals
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
 from harness.model import admission, certificate_paths, expectations, revisions
@@ -160,18 +160,22 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
                 break
 
 
-@cause("injector-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
+@cause("injector-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", "GW-AVAILABLE")
 def injector_left(observation: Observation) -> Iterator[Found]:
     """An injection webhook is left of a control plane that is gone.
 
-    It selects the sample's pods, its failurePolicy is Fail and the Service that it calls is gone or has no endpoint:
-    the API server refuses every such pod, although the control plane in use is as it should be.
+    It selects the sample's pods, or others that are missing now, as a gateway's. Its failurePolicy is Fail and the
+    Service that it calls is gone or has no endpoint: the API server refuses every such pod, although the control plane
+    in use is as it should be.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES):
         used = revisions.revision(observation, cluster)
         sample = observation.asked.sample_namespace
         labels = revisions.labels_of(observed, sample), revisions.pod_labels(observed, sample)
-        for webhook, rule in admission.dead_injection(observed, *labels):
+        found = {webhook.name: (webhook, rule) for webhook, rule in admission.dead_injection(observed, *labels)}
+        for webhook, rule in admission.refusing_injection(observed, "\n".join(refusals(observed))):
+            found.setdefault(webhook.name, (webhook, rule))
+        for webhook, rule in found.values():
             if used not in {webhook.revision, webhook.tag}:
                 yield _left(observed, "MutatingWebhookConfiguration", webhook, rule)
 
@@ -191,17 +195,18 @@ def validator_left(observation: Observation) -> Iterator[Found]:
 def _left(observed: ClusterObservation, kind: str, webhook: InjectionWebhook, rule: WebhookRule) -> Found:
     """A webhook that leads nowhere; who installed it must remove it, so it is only looked at."""
     said = observed.dry_run.error if observed.dry_run else ""
+    refused = [line for line in refusals(observed) if f'"{rule.name}"' in line]
     return Found(
         cluster=observed.name,
         object=f"{kind} {webhook.name}",
         field=f"Service of {rule.name} (revision {webhook.revision})",
         expected="a control plane that runs",
-        found=f"{admission.why_dead(observed, rule)}, failurePolicy Fail",
+        found=f"{admission.why_dead(observed, rule, ' '.join(refused))}, failurePolicy Fail",
         repair=noted(
             kubectl(observed, f"get {kind.lower()} {webhook.name} -o yaml"),
             f"remove it with what installed revision {webhook.revision}, or bring that control plane back",
         ),
-        evidence=few([f"dry run: {said}" if said else ""]),
+        evidence=few([f"dry run: {said}" if said else ""], refused),
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings and certificates that break a mesh of others alike on every primary: the object that says so is named."""
+"""Of what breaks a mesh of others by a setting, a certificate or a webhook, the object that says so is named."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from harness.judge.diagnose.registry import Found, detectors
-from harness.model.istio import ConfigObject
+from harness.model.istio import ConfigObject, InjectionWebhook, WebhookRule
+from harness.model.kubernetes import Condition
 from harness.model.observation import Observation
 from harness.model.traffic import Request, Sequence
 from harness.proof.faults import requests
-from harness.proof.faults.edit import with_config
+from harness.proof.faults.edit import edit, on, with_config, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
-from suites.selftest.support.breakage import first
+from suites.selftest.support.breakage import first, last
 from suites.selftest.support.valid_kinds import Base
 
 ROUTED = Base("variants/multi-primary-multi-network.json.gz")
@@ -112,3 +113,40 @@ def test_subsets_that_no_rule_defines() -> None:
     whole = [{"name": name, "labels": {"version": name}} for name in ("v1", "v2")]
     defined = _everywhere(broken, policy("DestinationRule", "sample", **HOST, subsets=whole))
     assert not _named("subset-undefined", defined)
+
+
+def _gateway_refused(observation: Observation, namespaces: str) -> Observation:
+    """West's gateway asks for revision 1-7-0, whose istiod is gone and whose injection webhook is not."""
+    west = last(observation.topology)
+    observed = observation[west]
+    name = "rev.namespace.sidecar-injector.istio.io"
+    workload = next(each for each in observed.workloads if "eastwestgateway" in each.name)
+    said = (
+        f'Internal error occurred: failed calling webhook "{name}": failed to call webhook: Post '
+        '"https://istiod-1-7-0.istio-system.svc:443/inject?timeout=10s": service "istiod-1-7-0" not found'
+    )
+    rule = WebhookRule(
+        name=name,
+        service="istio-system/istiod-1-7-0:443",
+        failure_policy="Fail",
+        namespace_selector={"matchLabels": {"istio.io/rev": "1-7-0"}},
+        object_selector={},
+    )
+    left = InjectionWebhook(name="istio-sidecar-injector-1-7-0", revision="1-7-0", webhooks=(rule,))
+    conditions = (
+        Condition(type="Available", status="False"),
+        Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=said),
+    )
+    workloads = edit(observed.workloads, lambda each: each == workload, desired=1, conditions=conditions)
+    changed = on(observation, west, workloads=workloads, webhooks=(*observed.webhooks, left))
+    return with_namespace(changed, west, namespaces, "labels", **{"istio.io/rev": "1-7-0"})
+
+
+def test_a_gateway_that_an_injector_of_a_revision_that_is_gone_refuses() -> None:
+    """The sample's own injection is as it should be."""
+    observation = Base("faults/gateway-down.json.gz").observation()
+    assert not _named("injector-left", observation)
+    found = causes(_gateway_refused(observation, "istio-system"))[0]
+    assert (found.id, found.cluster) == ("injector-left", "west")
+    assert found.object == "MutatingWebhookConfiguration istio-sidecar-injector-1-7-0"
+    assert any('service "istiod-1-7-0" not found' in line for line in found.evidence)
