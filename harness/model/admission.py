@@ -37,6 +37,20 @@ def dead_injection(
                 break
 
 
+def refusing_injection(observed: ClusterObservation, said: str) -> Iterator[tuple[InjectionWebhook, WebhookRule]]:
+    """The injection webhooks that are named in what the API server said, and that reach nothing; one rule of each.
+
+    Args:
+        observed: the cluster.
+        said: how the API server refused pods.
+    """
+    for webhook in observed.webhooks:
+        for rule in webhook.webhooks:
+            if f'"{rule.name}"' in said and _refuses(observed, rule, said):
+                yield webhook, rule
+                break
+
+
 def dead_validation(observed: ClusterObservation) -> Iterator[tuple[InjectionWebhook, WebhookRule]]:
     """The validating webhooks that refuse every unlabelled object of Istio because what they call is gone."""
     for webhook in observed.validating_webhooks:
@@ -46,8 +60,14 @@ def dead_validation(observed: ClusterObservation) -> Iterator[tuple[InjectionWeb
                 break
 
 
-def why_dead(observed: ClusterObservation, rule: WebhookRule) -> str:
-    """Why a webhook reaches nothing, in words; empty where it may reach something."""
+def why_dead(observed: ClusterObservation, rule: WebhookRule, said: str = "") -> str:
+    """Why a webhook reaches nothing, in words; empty where it may reach something.
+
+    Args:
+        observed: the cluster.
+        rule: the webhook.
+        said: what the API server said of it, beside the dry run's answer.
+    """
     namespace, _, name = rule.service.partition(":")[0].partition("/")
     reading = observed.reading(Subject.SERVICES)
     if not rule.service or reading is None or reading.outcome is not ReadOutcome.READ:
@@ -55,7 +75,7 @@ def why_dead(observed: ClusterObservation, rule: WebhookRule) -> str:
     service = observed.service(namespace, name)
     if service is None and any(found.namespace == namespace for found in observed.services):
         return f"there is no Service {namespace}/{name}"
-    said = observed.dry_run.error if observed.dry_run else ""
+    said += observed.dry_run.error if observed.dry_run else ""
     if service is None and f'service "{name}" not found' in said:
         return f"there is no Service {namespace}/{name}"
     # The API server follows an external name: a remote's chart makes one where remotePilotAddress is a host name.
@@ -63,6 +83,6 @@ def why_dead(observed: ClusterObservation, rule: WebhookRule) -> str:
     return "" if reaches else f"Service {namespace}/{name} has no ready endpoint"
 
 
-def _refuses(observed: ClusterObservation, rule: WebhookRule) -> bool:
+def _refuses(observed: ClusterObservation, rule: WebhookRule, said: str = "") -> bool:
     # Without a failurePolicy it is Fail.
-    return rule.failure_policy in {"", "Fail"} and bool(why_dead(observed, rule))
+    return rule.failure_policy in {"", "Fail"} and bool(why_dead(observed, rule, said))

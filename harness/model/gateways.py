@@ -199,6 +199,15 @@ def awaits_address(topology: Topology, seen: Seen, cluster: Cluster, service: Se
     return not named and (service.type in {"LoadBalancer", ""} or bool(network(service)))
 
 
+def named_by_networks(topology: Topology, seen: Seen, cluster: Cluster) -> bool:
+    """Whether meshNetworks name a gateway of a cluster's network on every primary whose clients need one."""
+    asking = {other.primary for other in topology.others(cluster) if other.network != cluster.network}
+    return bool(asking) and all(
+        any((config.networks.get(cluster.network) or {}).get("gateways") for config in seen[primary].mesh_config)
+        for primary in asking
+    )
+
+
 def entrances(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH_PORT) -> tuple[Entrance, ...]:
     """Where others reach a port of a cluster's gateways.
 

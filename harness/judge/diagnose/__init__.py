@@ -92,8 +92,8 @@ def explained(topology: Topology, causes: Sequence[Candidate], broken: frozenset
 
 def _nodes(topology: Topology, candidate: Candidate, layer: Layer) -> frozenset[LayerNode]:
     """The nodes of a layer that something concerns: those of all clusters where it names none."""
-    names = [candidate.found.cluster] if candidate.found.cluster else [cluster.name for cluster in topology.clusters]
-    return frozenset(LayerNode(layer, name) for name in names)
+    one = candidate.found.felt_at or candidate.found.cluster
+    return frozenset(LayerNode(layer, name) for name in ([one] if one else [each.name for each in topology.clusters]))
 
 
 def _taken_down(topology: Topology, candidate: Candidate) -> frozenset[LayerNode]:

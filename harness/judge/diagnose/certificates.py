@@ -89,15 +89,20 @@ def _other_root(observation: Observation, *, remote: bool) -> Iterator[Found]:
 
 
 def _distrust(observation: Observation) -> Iterator[Found]:
-    """For each cluster that is at odds with others one finding: the cluster in most pairs first, else the later one."""
+    """For each cluster that is at odds with others one finding: the cluster in most pairs first, else the later one.
+
+    Of two nobody can tell which one is meant: what is said to be changed holds for both.
+    """
     left = list(ca.distrusted(observation))
     order = [cluster.name for cluster in observation.topology.clusters]
+    # Whoever does not sign with its secret is at odds for that reason, which is a cause by itself.
+    unused = {name for name in order if secret_is_unused(observation, observation.topology[name])}
     while left:
         pairs = {frozenset((each.trust.cluster, each.signed.cluster)) for each in left}
         counts = Counter(name for pair in pairs for name in pair)
-        name = max(counts, key=lambda each: (counts[each], order.index(each)))
+        name = max(counts, key=lambda each: (each in unused, counts[each], order.index(each)))
         concerned = [each for each in left if name in (each.trust.cluster, each.signed.cluster)]
-        if not secret_is_unused(observation, observation.topology[name]):
+        if name not in unused:
             yield _at_odds(observation, name, concerned)
         left = [each for each in left if each not in concerned]
 
@@ -123,6 +128,7 @@ def _at_odds(observation: Observation, name: str, concerned: Sequence[ca.Distrus
         expected=f"the root of {other.cluster}: {signs}" if trusts else f"a root that {other.cluster} trusts: {roots}",
         found=roots if trusts else signs,
         repair=repair,
+        change=f"Let {other.cluster} and {name} trust each other: one root for both, or each the other's in its bundle",
         evidence=istiod_says(observation[cluster]),
         title="Each istiod has a self-signed CA of its own, and the roots are not exchanged" if own_ca else "",
     )

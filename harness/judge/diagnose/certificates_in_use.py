@@ -97,6 +97,8 @@ def cacerts_late(observation: Observation) -> Iterator[Found]:
                 expected=brief(authority),
                 found=plane.serving_chain[0].issuer,
                 repair=steps(restart_control_plane(observation, cluster), restart_workloads(observation, cluster)),
+                change=f"Restart istiod of {cluster.name}, then its gateway and its workloads: they take up the CA in "
+                f"its secret {ca.SECRET}",
                 evidence=few((", ".join(filter(None, (created, started))),), istiod_says(observed)),
             )
 

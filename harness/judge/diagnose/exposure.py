@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 
-from harness.judge.diagnose.facts import failed_steps, few, read, readiness, requests_logged
+from harness.judge.diagnose.facts import failed_steps, few, read, requests_logged
 from harness.judge.diagnose.gateways import named
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
@@ -18,7 +18,7 @@ from harness.model.traffic import ProbeKind, ProbeResult
 REVISION_LABEL = "istio.io/rev"
 
 
-def _servers(item: ConfigObject) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def servers(item: ConfigObject) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Port, TLS mode and hosts (without a namespace before them) of each server of a Gateway."""
     for server in item.spec.get("servers") or ():
         port, tls = server.get("port") or {}, server.get("tls") or {}
@@ -26,13 +26,14 @@ def _servers(item: ConfigObject) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         yield int(port.get("number") or 0), str(tls.get("mode") or ""), hosts
 
 
-def _gateways(observed: ClusterObservation) -> Iterator[ConfigObject]:
+def gateway_objects(observed: ClusterObservation) -> Iterator[ConfigObject]:
+    """The Gateways of Istio's own API."""
     return (
         item for item in observed.config if item.kind == "Gateway" and item.api_version.startswith("networking.istio")
     )
 
 
-def _leads_to(proxies: tuple[Proxy, ...], destination: str, port: int = 0) -> bool:
+def leads_to(proxies: tuple[Proxy, ...], destination: str, port: int = 0) -> bool:
     """Whether every gateway pod's Envoy does what is wanted, whatever object makes it do so; 0: on any port."""
     return bool(proxies) and all(
         any(
@@ -46,9 +47,7 @@ def _leads_to(proxies: tuple[Proxy, ...], destination: str, port: int = 0) -> bo
     )
 
 
-def _installed(
-    observation: Observation, primaries: tuple[Cluster, ...]
-) -> Iterator[tuple[Cluster, ClusterObservation]]:
+def installed(observation: Observation, primaries: tuple[Cluster, ...]) -> Iterator[tuple[Cluster, ClusterObservation]]:
     """The primaries whose configuration was read, but for those without any control plane: nothing can be there."""
     for cluster, observed in read(observation, Subject.CONFIG, among=primaries):
         if expectations.istiod_workloads(observed) or not observed.was_read(Subject.WORKLOADS):
@@ -65,14 +64,16 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """
     if not expectations.multi_network_gateways(observation.topology):
         return
-    for cluster, observed in _installed(observation, observation.topology.primaries):
-        servers = [server for item in _gateways(observed) for server in _servers(item)]
+    for cluster, observed in installed(observation, observation.topology.primaries):
+        found = [server for item in gateway_objects(observed) for server in servers(item)]
         name = requested.server_name(observation.asked, expectations.cluster_domain(observed))
-        if _meant(observation, cluster) or _leads_to(expectations.gateway_proxies(observed), name):
+        if _meant(observation, cluster) or leads_to(expectations.gateway_proxies(observed), name):
             continue
         at = _mesh_ports(observation, cluster)
-        modes = ", ".join(mode or "no TLS" for port, mode, _ in servers if port in at)
-        there = next((item for item in _gateways(observed) if any(port in at for port, _, _ in _servers(item))), None)
+        modes = ", ".join(mode or "no TLS" for port, mode, _ in found if port in at)
+        there = next(
+            (item for item in gateway_objects(observed) if any(port in at for port, _, _ in servers(item))), None
+        )
         yield Found(
             cluster=cluster.name,
             object=f"Gateway {there.namespace}/{there.name}"
@@ -86,10 +87,6 @@ def services_not_exposed(observation: Observation) -> Iterator[Found]:
                 failed_steps(observation, cluster.name), requests_logged(observation, f":{expectations.MESH_PORT}")
             ),
         )
-
-
-def _istiod_proxies(observed: ClusterObservation) -> tuple[Proxy, ...]:
-    return gateways.proxies(observed, gateways.istiod_service(observed))
 
 
 def _mesh_ports(observation: Observation, primary: Cluster) -> set[int]:
@@ -109,10 +106,10 @@ def _meant(observation: Observation, primary: Cluster) -> tuple[ConfigObject, ..
     at = _mesh_ports(observation, primary)
     return tuple(
         item
-        for item in _gateways(observation[primary])
+        for item in gateway_objects(observation[primary])
         if any(
             port in at and mode == "AUTO_PASSTHROUGH" and any(fnmatch(host, found) for found in hosts)
-            for port, mode, hosts in _servers(item)
+            for port, mode, hosts in servers(item)
         )
     )
 
@@ -126,7 +123,7 @@ def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...]
         meant = _meant(observation, observation.topology[cluster.primary])
         domain = expectations.cluster_domain(observation[cluster.primary])
         name = requested.server_name(observation.asked, domain)
-        if pods and meant and not _leads_to(expectations.gateway_proxies(observed), name):
+        if pods and meant and not leads_to(expectations.gateway_proxies(observed), name):
             yield cluster, pods, meant
 
 
@@ -149,12 +146,12 @@ def gateway_selector(observation: Observation) -> Iterator[Found]:
             cluster=cluster.primary,
             object=f"Gateway {item.namespace}/{item.name}",
             field="spec.selector",
-            expected=f"labels of {cluster.name}'s gateway pods: {_words(own)}",
-            found=_words(selector),
+            expected=f"labels of {cluster.name}'s gateway pods: {words(own)}",
+            found=words(selector),
             repair=patch(
                 primary, f"gateways.networking.istio.io/{item.name}", [_select(own)], namespace=item.namespace
             ),
-            evidence=few(f"pod {pod.namespace}/{pod.name}: {_words(pod.labels)}" for pod in pods),
+            evidence=few(f"pod {pod.namespace}/{pod.name}: {words(pod.labels)}" for pod in pods),
         )
 
 
@@ -162,23 +159,36 @@ def _select(labels: Mapping[str, str]) -> dict[str, object]:
     return {"op": "replace", "path": "/spec/selector", "value": dict(labels)}
 
 
-def _words(labels: Mapping[str, object]) -> str:
+def words(labels: Mapping[str, object]) -> str:
+    """Labels as kubectl takes them; "none" where there are none."""
     return ",".join(f"{key}={value}" for key, value in labels.items()) or "none"
+
+
+def serving_revisions(primary: ClusterObservation, pods: tuple[Pod, ...]) -> frozenset[str]:
+    """The revisions, and tags of them, by which objects reach a gateway's pods: those that the pods are connected to.
+
+    All that run where none has them.
+    """
+    names = {f"{pod.name}.{pod.namespace}" for pod in pods}
+    planes = primary.control_planes
+    connected = {plane.revision for plane in planes if names & {row.proxy for row in plane.proxies}}
+    running = connected or {plane.revision for plane in planes}
+    return frozenset(running | {each.tag for each in primary.webhooks if each.tag and each.revision in running})
 
 
 @cause("gateway-revision", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-REACHABLE", "GW-DATAPATH")
 def gateway_revision(observation: Observation) -> Iterator[Found]:
-    """The Gateway that exposes the services is for a revision that does not run.
+    """The Gateway that exposes the services is for a revision that does not serve the gateway.
 
     A control plane reads objects without the label istio.io/rev, and those whose label names its own revision or a tag
-    of it. A Gateway that is left over from another revision configures nothing.
+    of it. A Gateway that is left over from another revision, or made for one that serves other proxies, configures
+    nothing.
     """
-    for cluster, _, meant in _closed(observation):
+    for cluster, pods, meant in _closed(observation):
         primary = observation[cluster.primary]
-        running = {plane.revision for plane in primary.control_planes}
-        known = running | {webhook.tag for webhook in primary.webhooks if webhook.revision in running}
+        known = serving_revisions(primary, pods)
         named = [item.labels.get(REVISION_LABEL, "") for item in meant]
-        if not running or not all(named) or known & set(named):
+        if not known or not all(named) or known & set(named):
             continue
         item = meant[0]
         yield Found(
@@ -206,8 +216,8 @@ def services_exposed_plain(observation: Observation) -> Iterator[Found]:
             primary = observation[observation.topology[probe.target].primary]
             open_ones = [
                 f"Gateway {item.namespace}/{item.name} port {port}: tls.mode {mode or 'none'}"
-                for item in _gateways(primary)
-                for port, mode, _ in _servers(item)
+                for item in gateway_objects(primary)
+                for port, mode, _ in servers(item)
                 if port == probe.port and mode != "AUTO_PASSTHROUGH"
             ]
             yield Found(
@@ -246,42 +256,5 @@ def istiod_signs_anyone(observation: Observation) -> Iterator[Found]:
                         "get deployment -l app=istiod -o jsonpath='{.items[*].spec.template.spec.containers[*].env}'",
                     ),
                     "which of values.pilot.env lets callers in without a token (as TRUSTED_GATEWAY_CIDR)? Take it out",
-                ),
-            )
-
-
-@cause("istiod-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-ISTIOD")
-def istiod_not_exposed(observation: Observation) -> Iterator[Found]:
-    """The primary's gateway does not lead to its control plane.
-
-    The Gateway for 15012 and 15017, or the VirtualService behind it, is missing: remotes get no injection, no
-    configuration and no certificates.
-    """
-    for cluster, observed in _installed(observation, expectations.serving_primaries(observation.topology)):
-        ports = {port for item in _gateways(observed) for port, _, _ in _servers(item)}
-        missing = {expectations.XDS_PORT, expectations.WEBHOOK_PORT} - ports
-        routed = any(
-            "istiod" in str((route.get("destination") or {}).get("host", ""))
-            for item in observed.config
-            if item.kind == "VirtualService"
-            for kind in ("tls", "tcp", "http")
-            for rule in item.spec.get(kind) or ()
-            for route in rule.get("route") or ()
-        )
-        leading = all(
-            _leads_to(_istiod_proxies(observed), "istiod", port)
-            for port in (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
-        )
-        if not leading and (missing or not routed):
-            yield Found(
-                cluster=cluster.name,
-                object=f"Gateway {observation.asked.system_namespace}/istiod-gateway",
-                field="servers" if missing else "VirtualService",
-                expected="15012 and 15017 to istiod",
-                found=f"nothing for {', '.join(map(str, sorted(missing)))}" if missing else "no route to istiod",
-                repair=manifest(observed, "expose-istiod", namespace=observation.asked.system_namespace),
-                evidence=few(
-                    failed_steps(observation, cluster.name),
-                    (line for remote in observation.clusters for line in readiness(remote)),
                 ),
             )

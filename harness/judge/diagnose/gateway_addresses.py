@@ -93,6 +93,7 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
 
     istiod finds the gateway of a network by the label topology.istio.io/network on its Service. Without it the network
     has no gateway that istiod knows, and clients elsewhere are given its pods' own addresses, which they can't reach.
+    Where meshNetworks name the gateway the label is not needed.
     """
     for cluster, observed in read(
         observation, Subject.SERVICES, among=expectations.multi_network_gateways(observation.topology)
@@ -101,6 +102,8 @@ def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
         label = service.labels.get(expectations.NETWORK_LABEL) if service else None
         # A gateway that says the same wrong network as its namespace follows from that.
         if service is None or label == cluster.network or (label and label == network_label(observation, observed)):
+            continue
+        if not label and gateways.named_by_networks(observation.topology, observation, cluster):
             continue
         yield Found(
             cluster=cluster.name,
@@ -137,16 +140,20 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
                 if (probe.kind, probe.target, probe.result) == (ProbeKind.TCP, target, ProbeResult.ANSWERED)
             }
         )
+        behind = (each for each in observed.services if first.address in gateways.addresses(each))
+        name = next(
+            (f"Service {each.namespace}/{each.name}" for each in behind), named(observation, observed, "Service")
+        )
         tried = (f"{p.source} {p.source_pod} → {p.address}:{p.port}: {p.result} {p.detail}" for p in probes)
         yield Found(
             cluster=target,
-            object=f"{named(observation, observed, 'Service')} port {port}",
+            object=f"{name} port {port}",
             field=f"reachable at {first.address}:{port} from {', '.join(dict.fromkeys(p.source for p in probes))}",
             expected="answers",
             found=f"{first.result} {first.detail}".strip(),
             repair=_open(observation, first),
             change=f"Let TCP {port} to {first.address} pass from {', '.join(dict.fromkeys(p.source for p in probes))}: "
-            f"in the firewall, the NetworkPolicies, and the load balancer of {named(observation, observed, 'Service')}",
+            f"in the firewall, the NetworkPolicies, and the load balancer of {name}",
             evidence=few(
                 tried,
                 [f"other ports answer: {', '.join(open_ports)}" if open_ports else ""],

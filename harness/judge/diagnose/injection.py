@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from harness.judge.diagnose.ca_secret import istiod_says
 from harness.judge.diagnose.facts import events, few, read, readiness
 from harness.judge.diagnose.graph import Layer
-from harness.judge.diagnose.refused_pods import is_known
+from harness.judge.diagnose.refused_pods import is_known, refusals
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
 from harness.model import admission, certificate_paths, expectations, revisions
@@ -76,11 +76,17 @@ def _webhook_services(observation: Observation, observed: ClusterObservation) ->
 def webhook_missing(observation: Observation) -> Iterator[Found]:
     """There is no injection webhook for the revision in use.
 
-    Nothing asks istiod to inject: pods start without sidecars.
+    Nothing asks istiod to inject: pods start without sidecars. On a mesh of others that has webhooks of other
+    revisions the label that asks for this one is named: after a canary upgrade it is easily forgotten.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS):
         revision = revisions.revision(observation, observed)
         if not any(revision in {webhook.revision, webhook.tag} for webhook in observed.webhooks):
+            known = _injecting(observed)
+            if known and observation.asked.mode == "verify-only":
+                # The webhook that is there serves others: what asks for another revision is to be changed, not it.
+                yield _asks_for_none(observed, observation.asked.sample_namespace, revision, known)
+                continue
             yield Found(
                 cluster=cluster.name,
                 object="MutatingWebhookConfiguration istio-sidecar-injector",
@@ -91,6 +97,33 @@ def webhook_missing(observation: Observation) -> Iterator[Found]:
                 if expectations.istio_resource(observed)
                 else install(observation, cluster),
             )
+
+
+def _injecting(observed: ClusterObservation) -> tuple[str, ...]:
+    """The revisions and tags for which an injection webhook leads somewhere."""
+    living = (
+        each for each in observed.webhooks if not any(admission.why_dead(observed, rule) for rule in each.webhooks)
+    )
+    return tuple(sorted({name for each in living for name in (each.revision, each.tag) if name}))
+
+
+def _asks_for_none(observed: ClusterObservation, sample: str, revision: str, known: tuple[str, ...]) -> Found:
+    """A namespace or workload asks for a revision that nothing injects for, though something does for others."""
+    labels, what = revisions.labels_of(observed, sample), f"Namespace {sample}"
+    label = revisions.INJECTION_LABEL if revisions.INJECTION_LABEL in labels else revisions.REVISION_LABEL
+    if label not in labels:
+        asking = (each for each in observed.workloads if each.namespace == sample and label in each.pod_labels)
+        what = next((f"{each.kind} {each.namespace}/{each.name}" for each in asking), what)
+    return Found(
+        cluster=observed.name,
+        object=what,
+        field=f"label {label}",
+        expected=f"{revisions.REVISION_LABEL} of a revision or tag that injects here: {', '.join(known)}",
+        found=f"{labels.get(label, revision)}: revision {revision} has no injection webhook",
+        repair=kubectl(observed, f"get namespace {sample} --show-labels"),
+        change=f"Let {what} on {observed.name} ask for a revision or tag that is there "
+        f"({revisions.REVISION_LABEL}: {', '.join(known)}) and restart its pods, or install revision {revision} again",
+    )
 
 
 @cause("webhook-untrusted", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
@@ -127,18 +160,22 @@ def webhook_untrusted(observation: Observation) -> Iterator[Found]:
                 break
 
 
-@cause("injector-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
+@cause("injector-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", "GW-AVAILABLE")
 def injector_left(observation: Observation) -> Iterator[Found]:
     """An injection webhook is left of a control plane that is gone.
 
-    It selects the sample's pods, its failurePolicy is Fail and the Service that it calls is gone or has no endpoint:
-    the API server refuses every such pod, although the control plane in use is as it should be.
+    It selects the sample's pods, or others that are missing now, as a gateway's. Its failurePolicy is Fail and the
+    Service that it calls is gone or has no endpoint: the API server refuses every such pod, although the control plane
+    in use is as it should be.
     """
     for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES):
         used = revisions.revision(observation, cluster)
         sample = observation.asked.sample_namespace
         labels = revisions.labels_of(observed, sample), revisions.pod_labels(observed, sample)
-        for webhook, rule in admission.dead_injection(observed, *labels):
+        found = {webhook.name: (webhook, rule) for webhook, rule in admission.dead_injection(observed, *labels)}
+        for webhook, rule in admission.refusing_injection(observed, "\n".join(refusals(observed))):
+            found.setdefault(webhook.name, (webhook, rule))
+        for webhook, rule in found.values():
             if used not in {webhook.revision, webhook.tag}:
                 yield _left(observed, "MutatingWebhookConfiguration", webhook, rule)
 
@@ -158,17 +195,18 @@ def validator_left(observation: Observation) -> Iterator[Found]:
 def _left(observed: ClusterObservation, kind: str, webhook: InjectionWebhook, rule: WebhookRule) -> Found:
     """A webhook that leads nowhere; who installed it must remove it, so it is only looked at."""
     said = observed.dry_run.error if observed.dry_run else ""
+    refused = [line for line in refusals(observed) if f'"{rule.name}"' in line]
     return Found(
         cluster=observed.name,
         object=f"{kind} {webhook.name}",
         field=f"Service of {rule.name} (revision {webhook.revision})",
         expected="a control plane that runs",
-        found=f"{admission.why_dead(observed, rule)}, failurePolicy Fail",
+        found=f"{admission.why_dead(observed, rule, ' '.join(refused))}, failurePolicy Fail",
         repair=noted(
             kubectl(observed, f"get {kind.lower()} {webhook.name} -o yaml"),
             f"remove it with what installed revision {webhook.revision}, or bring that control plane back",
         ),
-        evidence=few([f"dry run: {said}" if said else ""]),
+        evidence=few([f"dry run: {said}" if said else ""], refused),
     )
 
 

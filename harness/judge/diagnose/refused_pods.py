@@ -60,20 +60,34 @@ def _refused(observed: ClusterObservation, workload: Workload) -> Iterator[Found
     """What refuses the pods of a workload that is not available; at most one object."""
     if workload.available or workload.desired == 0:
         return
-    conditions = [c.message for c in workload.conditions if c.type == "ReplicaFailure" and c.status == "True"]
-    owners = (f"{workload.kind}/{workload.name}", f"ReplicaSet/{workload.name}-")
-    failed = [
-        event.message
-        for event in reversed(observed.events)
-        if event.namespace == workload.namespace and event.reason == "FailedCreate" and event.object.startswith(owners)
-    ]
-    for message in (*conditions, *failed):
+    owners = _owners(workload)
+    for message in _said(observed, workload):
         seen = refusal(message, workload.namespace)
         if seen and not _of_istio(observed, seen):
             told = (*condition_lines(workload), *events(observed, *owners))
             whose = f"{workload.kind} {workload.namespace}/{workload.name}"
             yield _found(observed, seen, f"refuses {whose}: {message}", *told)
             return
+
+
+def _owners(workload: Workload) -> tuple[str, ...]:
+    """What the events name that concern its pods."""
+    return f"{workload.kind}/{workload.name}", f"ReplicaSet/{workload.name}-"
+
+
+def _said(observed: ClusterObservation, workload: Workload) -> Iterator[str]:
+    """How the API server refused pods of a workload, the newest first."""
+    yield from (c.message for c in workload.conditions if c.type == "ReplicaFailure" and c.status == "True")
+    for event in reversed(observed.events):
+        own = event.namespace == workload.namespace and event.object.startswith(_owners(workload))
+        if own and event.reason == "FailedCreate":
+            yield event.message
+
+
+def refusals(observed: ClusterObservation) -> tuple[str, ...]:
+    """How the API server refused pods of the workloads that are not available."""
+    lacking = (each for each in observed.workloads if not each.available and each.desired)
+    return tuple(dict.fromkeys(message for each in lacking for message in _said(observed, each)))
 
 
 def is_known(observed: ClusterObservation, message: str, namespace: str) -> bool:

@@ -21,10 +21,12 @@ MODULES = (
     "injection",
     "remotes",
     "gateway_services",
+    "gateway_targets",
     "proxy_protocol",
     "gateways",
     "gateway_addresses",
     "exposure",
+    "istiod_exposure",
     "plain_istiod",
     "istiod_passthrough",
     "remote_secrets",
@@ -34,6 +36,7 @@ MODULES = (
     "authorization",
     "service_objects",
     "policies",
+    "routes",
     "settings",
     "traffic",
     "experiments",
@@ -58,6 +61,8 @@ class Found:
     """Said instead of the detector's title where more is known."""
     change: str = ""
     """What to change, one sentence without its place, where field, expected and found do not say it well."""
+    felt_at: str = ""
+    """Name of the cluster whose layer it takes down, where that is another one than its object's."""
     harmless: bool = False
     """Here it breaks nothing beyond the requirements that prove it."""
 

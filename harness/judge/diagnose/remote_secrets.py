@@ -145,6 +145,39 @@ def _under_its_name(observation: Observation, cluster: Cluster, other: Cluster, 
     return noted(made.partition("  # ")[0], f"then nobody needs {secret.namespace}/{secret.name} any more")
 
 
+@cause("secret-other-cluster", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED")
+def secret_other_cluster(observation: Observation) -> Iterator[Found]:
+    """A remote secret leads to another cluster than the one that it is keyed by.
+
+    It was made with the wrong context, or two were exchanged. istiod reports the cluster as synced, and takes the
+    endpoints of one cluster for those of the other; a remote's proxies are refused, as their tokens are checked there.
+    """
+    for cluster, observed, other in facts.watched(observation):
+        for secret, server in facts.servers(observed, other):
+            owners = [each.name for each in observation.clusters if server and each.api_server == server]
+            if not owners or other.name in owners or facts.is_loopback(server):
+                continue
+            if _seen(observation, secret) and _is_used(observed, other, secret):
+                yield Found(
+                    cluster=cluster.name,
+                    object=f"Secret {secret.namespace}/{secret.name}",
+                    field=f"kubeconfig server of {other.cluster_name}",
+                    expected=facts.address_inside(observation, other, but=server),
+                    found=f"{server}, the API server of {owners[0]}",
+                    repair=_under_its_name(observation, cluster, other, secret),
+                    change=f"Make {secret.namespace}/{secret.name} on {cluster.name} again from {other.name} "
+                    f"(istioctl create-remote-secret --name {other.cluster_name}, with the context of {other.name})",
+                    evidence=facts.sync_lines(observation, observed, other),
+                )
+
+
+def _is_used(observed: ClusterObservation, other: Cluster, secret: RemoteSecret) -> bool:
+    """Whether a control plane has a cluster from a secret, or does not say from which one."""
+    rows = [row for plane in observed.control_planes for row in plane.clusters if row.id == other.cluster_name]
+    named = {row.secret_name for row in rows if row.secret_name}
+    return not named or f"{secret.namespace}/{secret.name}" in named
+
+
 @cause("secret-extra", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED", fallback=True)
 def secret_extra(observation: Observation) -> Iterator[Found]:
     """There is a remote secret for a cluster that is none of the mesh's.

@@ -1,6 +1,7 @@
 """Causes in what remote secrets hold: an address that does not answer, credentials that are refused or too mighty."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.judge.diagnose import remote_secret_facts as facts
 from harness.judge.diagnose.facts import few
@@ -62,6 +63,18 @@ def _unusable(
     )
 
 
+def _rights(found: Found, other: Cluster, binding: str, change: str) -> Found:
+    """What an account may do is said on its own cluster, and not in the secret that holds its token."""
+    return replace(
+        found,
+        cluster=other.name,
+        felt_at=found.cluster,
+        object=binding,
+        field=f"{found.field} of the account in {found.object} on {found.cluster}",
+        change=f"On {other.name} {change}",
+    )
+
+
 @cause("secret-unreachable", Layer.REMOTE_SECRETS, "RS-USABLE", "RS-SYNCED", effect=True)
 def secret_unreachable(observation: Observation) -> Iterator[Found]:
     """The API server in a remote secret does not answer from inside the watching cluster.
@@ -107,18 +120,20 @@ def secret_powerless(observation: Observation) -> Iterator[Found]:
         denied = sorted(name for name, allowed in probe.permissions.items() if name in needed and not allowed)
         if not denied and probe.status != 403:  # noqa: PLR2004
             continue
-        target = observation[other]
-        system = observation.asked.system_namespace
-        revision = "" if observation.asked.revision == "default" else f"{observation.asked.revision}-"
-        binding = (
-            "create clusterrolebinding istio-reader-eastwest --clusterrole=istio-reader-clusterrole-"
-            f"{revision}{system} --serviceaccount={system}:istio-reader-service-account"
-        )
+        target, system = observation[other], observation.asked.system_namespace
+        revision = revisions.revision(observation, other)
+        role = f"istio-reader-clusterrole-{'' if revision == revisions.DEFAULT else f'{revision}-'}{system}"
+        account = f"{system}:istio-reader-service-account"
+        binding = f"create clusterrolebinding istio-reader-eastwest --clusterrole={role} --serviceaccount={account}"
         seen = f"denied: {', '.join(denied)}" if denied else f"403 {probe.detail}"
-        yield _unusable(
+        found = _unusable(
             observation, probe, observed, other, "permissions", "list and watch endpoints, create token reviews", seen,
             repair=noted(kubectl(target, binding), "the role itself comes with the installation of Istio"),
         )  # fmt: skip
+        change = (
+            f"bind the account in that secret to the ClusterRole {role} again, which holds what Istio's chart gives it"
+        )
+        yield _rights(found, other, f"ClusterRoleBinding {role}", change)
 
 
 @cause("secret-powerful", Layer.REMOTE_SECRETS, "RS-LEAST", breaks=None)
@@ -137,7 +152,10 @@ def secret_powerful(observation: Observation) -> Iterator[Found]:
                 "delete those of another role than istio-reader-clusterrole-…",
             )
             seen = f"also allowed: {', '.join(allowed)}"
-            yield _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)
+            found = _unusable(observation, probe, observed, other, "permissions", "to read only", seen, repair=repair)
+            change = "take the further ClusterRoleBindings away from the account in that secret"
+            # The account's name stands in the token, which is not read.
+            yield _rights(found, other, f"ClusterRoleBinding of the account for {probe.source}", change)
 
 
 @cause("secret-ends-soon", Layer.REMOTE_SECRETS, "RS-HORIZON", breaks=None)

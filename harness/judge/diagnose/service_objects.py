@@ -131,18 +131,27 @@ def _sidecar_of(observation: Observation, client: Cluster, primary: ClusterObser
         for item in primary.config
         if item.kind == "Sidecar" and policies.holds_for(observation, observation[client], item, pods)
     ]
-    own = [item for item in held if item.namespace == observation.asked.sample_namespace]
+    own = [item for item in held if item.namespace == _clients_namespace(observation.asked)]
     own.sort(key=lambda item: not item.spec.get("workloadSelector"))
     return next(iter((*own, *held)), None)
 
 
+def _clients_namespace(asked: Asked) -> str:
+    return asked.client.namespace if asked.client else asked.sample_namespace
+
+
 def _takes_in(item: ConfigObject, asked: Asked) -> bool:
+    """Whether a Sidecar that holds for the clients takes helloworld in, or the user's service.
+
+    A dot is the clients' namespace, also in a Sidecar of the root namespace: istiod makes its scope anew for each
+    namespace that it holds for. Source: Istio, pilot/pkg/model/sidecar.go, ConvertToSidecarScope.
+    """
     sample = requested.service(asked).namespace
     egress: list[Mapping[str, Any]] = item.spec.get("egress") or []
     for entry in egress:
         for host in entry.get("hosts") or ():
             namespace, _, name = str(host).rpartition("/")
-            inside = namespace in {"", "*", sample} or (namespace == "." and item.namespace == sample)
+            inside = namespace in {"", "*", sample} or (namespace == "." and _clients_namespace(asked) == sample)
             if inside and (name == "*" or policies.mentions(asked, [name], item.namespace)):
                 return True
     return not egress

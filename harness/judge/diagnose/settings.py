@@ -8,6 +8,7 @@ from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.policies import shown
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import edit_mesh_config, kubectl, noted
+from harness.judge.diagnose.routes import undefined_subsets
 from harness.model import balancing, expectations, policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
 from harness.model.label_selector import selects
@@ -168,6 +169,7 @@ def shares_skewed(observation: Observation) -> Iterator[Found]:
     for kind in balancing.ROUTING:
         field = "spec.http.route.weight" if kind == "VirtualService" else "spec.rules.backendRefs.weight"
         for cluster, observed, item in _rules(observation, kind):
-            if shares := balancing.route_weights(item):
+            # Weights of subsets that are not there share nothing out.
+            if (shares := balancing.route_weights(item)) and not undefined_subsets(observation, item):
                 seen = f"a setting: {', '.join(shares)}"
                 yield shown(cluster.name, observed, item, field, "shares by endpoints", seen)
