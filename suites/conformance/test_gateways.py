@@ -10,7 +10,7 @@ from harness.model.observation import Observation
 from harness.model.starting_pods import behind, only_starting
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
-from suites.conformance.common import answered, cover, outcome, running_control_planes, timed_out
+from suites.conformance.common import answered, cover, outcome, telling_control_planes, timed_out
 from suites.conformance.standing_gateways import available, object_of, standing, state_of
 
 AREA = "gateways"
@@ -72,7 +72,7 @@ def _judge_known_networks(observation: Observation, evidence: Evidence) -> None:
     """Judge that every control plane knows a gateway of each other network: the Service's label is what tells it."""
     topology = observation.topology
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=topology.primaries):
-        for plane in running_control_planes(observation, evidence, primary):
+        for plane in telling_control_planes(observation, evidence, primary):
             known = {row.network for row in plane.network_gateways if row.port}
             for network in topology.networks:
                 if network != primary.network:

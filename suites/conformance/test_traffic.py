@@ -217,9 +217,13 @@ def _odds(observation: Observation, cap: int) -> str:
 
 
 def _judge_known(observation: Observation, evidence: Evidence, client: Cluster, targets: tuple[Cluster, ...]) -> None:
-    """Judge that a client's proxy has endpoints of every cluster of a network, of which one answered for all."""
-    for target in targets:
-        if len(targets) > 1 and balancing.knows_endpoints(observation, client):
+    """Judge that a client's proxy has endpoints of every cluster of a network, of which one answered for all.
+
+    A setting on somebody's mesh may leave one of them without a share.
+    """
+    setting = observation.asked.mode == "verify-only" and balancing.decided_otherwise(observation, client)
+    for target in targets if len(targets) > 1 and not setting else ():
+        if balancing.knows_endpoints(observation, client):
             known = balancing.endpoints_of(observation, client, target)
             evidence.expect(
                 bool(known),
