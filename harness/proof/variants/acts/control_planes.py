@@ -82,6 +82,24 @@ def two_replicas(live: LiveMesh) -> Iterator[None]:
 
 
 @contextmanager
+def debug_off(live: LiveMesh) -> Iterator[None]:
+    """Run East's control plane without its debug interface, as Istio recommends for production."""
+    reference = Reference("apps/v1", "Deployment", ISTIOD, live.mesh.settings.system_namespace)
+    before = existing(live, live.east, reference)
+    replicas, containers = before["spec"]["replicas"], before["spec"]["template"]["spec"]["containers"]
+    off = {"name": "ENABLE_DEBUG_ON_HTTP", "value": "false"}
+    change = [{**each, "env": [*each.get("env", ()), off]} for each in containers]
+    try:
+        # What it is asked in the wait for its proxies it does not say then.
+        run_istiod_as(live, live.east, _deployment(replicas, change), ready=False)
+        await_rollout(live, live.east, live.mesh.settings.system_namespace, ISTIOD)
+        await_quiet(live)
+        yield
+    finally:
+        run_istiod_as(live, live.east, _deployment(replicas, containers))
+
+
+@contextmanager
 def injected_by_default(live: LiveMesh) -> Iterator[None]:
     """Add to every injection webhook what enableNamespacesByDefault adds; take the label from the sample namespace."""
     reference, namespace = Reference(*WEBHOOKS, INJECTOR), sample_namespace(live)
@@ -175,6 +193,14 @@ VARIANTS = (
         "a proxy is connected to any of them",
         two_replicas,
         everywhere,
+    ),
+    Variant(
+        "debug-off",
+        "East's control plane has no debug interface (ENABLE_DEBUG_ON_HTTP=false)",
+        "proxies and remote clusters are served by other ports; what istiod knows it does not say",
+        debug_off,
+        everywhere,
+        frozenset({"RS-SYNCED", "XDS-SYNCED"}),
     ),
     Variant(
         "injected-by-default",

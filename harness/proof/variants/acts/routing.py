@@ -60,6 +60,29 @@ def _subsets(live: LiveMesh) -> list[Object]:
     ]
 
 
+def _partitioned(live: LiveMesh) -> list[Object]:
+    topology, namespace = live.mesh.topology, live.mesh.settings.sample_namespace
+    host = helloworld_host(namespace)
+    rules = [
+        {
+            "match": [{"sourceLabels": {"topology.istio.io/cluster": cluster.cluster_name}}],
+            "route": [{"destination": {"host": host, "subset": cluster.version}}],
+        }
+        for cluster in topology.clusters
+    ]
+    return [
+        *_for_helloworld(live, "DestinationRule", configuration.versions(topology, namespace)),
+        *_for_helloworld(live, "VirtualService", {"hosts": [host], "http": rules}),
+    ]
+
+
+def _from_another_namespace(live: LiveMesh) -> list[Object]:
+    host = helloworld_host(live.mesh.settings.sample_namespace)
+    weighted = [{"destination": {"host": host}, "weight": 100}]
+    spec = {"hosts": [host], "http": [{"route": weighted, "timeout": "15s"}]}
+    return [manifest(NETWORKING, "VirtualService", expectations.HELLOWORLD, "default", spec)]
+
+
 def _unrelated_route(live: LiveMesh) -> list[Object]:
     host = f"reviews.{live.mesh.settings.sample_namespace}.svc.cluster.local"
     spec = {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}], "timeout": "2s"}]}
@@ -120,6 +143,20 @@ VARIANTS = (
         "A VirtualService shares requests equally among subsets of helloworld",
         "every primary has the DestinationRule, so that gateways know the subsets' server names",
         adds(_subsets),
+        everywhere,
+    ),
+    Variant(
+        "partitioned",
+        "A VirtualService keeps the requests of each cluster at that cluster's version",
+        "Istio's way to partition a service: a route to one subset for each cluster's clients",
+        adds(_partitioned),
+        everywhere,
+    ),
+    Variant(
+        "route-elsewhere",
+        "A VirtualService for helloworld stands in the namespace default",
+        "it is exported to every namespace, and routes to the whole service",
+        adds(_from_another_namespace),
         everywhere,
     ),
     Variant(

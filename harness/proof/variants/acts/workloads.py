@@ -15,7 +15,9 @@ from harness.proof.live.live_mesh import Act, LiveMesh
 from harness.proof.live.updates import await_quiet
 from harness.proof.live.waits import await_rollout, felt
 from harness.proof.variants.acts.common import (
+    adds,
     each_changed,
+    east,
     helloworld,
     manifest,
     renamed,
@@ -96,6 +98,15 @@ def two_replicas(live: LiveMesh) -> AbstractContextManager[None]:
     return felt(live, live.mesh.topology.clusters, deployed(live, live.west, more))
 
 
+def _waiting(live: LiveMesh) -> list[Object]:
+    labels = {"app": "waiting"}
+    container = {"name": "waiting", "image": live.mesh.settings.sleep_image, "command": ["sleep", "infinity"]}
+    pod = {"nodeSelector": {"eastwest-no-such-node": "true"}, "containers": [container]}
+    template = {"metadata": {"labels": labels, "annotations": SMALL}, "spec": pod}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return [manifest("apps/v1", "Deployment", "waiting", live.mesh.settings.sample_namespace, spec)]
+
+
 def _template(live: LiveMesh, cluster: Cluster, **template: Object) -> AbstractContextManager[None]:
     """Change the pod template of a cluster's helloworld."""
     return rolled_out(live, cluster, helloworld(live, cluster), {"spec": {"template": template}})
@@ -167,6 +178,13 @@ VARIANTS = (
         "The sample namespace has no injection label; its pods ask for a sidecar by a label of their own",
         "the webhook of the default revision injects pods with sidecar.istio.io/inject=true in such a namespace",
         pod_injection,
+        everywhere,
+    ),
+    Variant(
+        "pending-beside",
+        "A Deployment beside the sample on East, whose pod no node takes",
+        "nothing that is judged needs it",
+        adds(_waiting, east),
         everywhere,
     ),
     Variant(
