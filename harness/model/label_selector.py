@@ -24,7 +24,7 @@ def discovered(meshes: Collection[Mapping[str, Any]], labels: Mapping[str, str])
 
     Source: Istio, "Global Mesh Options", discoverySelectors.
     """
-    wanted = [mesh.get("discoverySelectors") or ({},) for mesh in meshes]
+    wanted: list[Collection[Mapping[str, Any]]] = [mesh.get("discoverySelectors") or ({},) for mesh in meshes]
     return not wanted or any(selects(selector, labels) for selectors in wanted for selector in selectors)
 
 

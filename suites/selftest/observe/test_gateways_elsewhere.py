@@ -75,7 +75,7 @@ def _of_meshes(**labels: dict[str, str]) -> list[str]:
 
 
 def test_the_gateway_of_another_mesh_in_the_cluster_is_left_alone() -> None:
-    """Its namespace is none that this mesh's control planes see; where there is no other, it is a fault of this mesh."""
+    """Its namespace is none that this mesh's control planes see; without any other, a fault of this mesh."""
     assert _of_meshes(gateways={"mesh": "one"}, theirs={"mesh": "two"}) == ["gateways"]
     assert _of_meshes(gateways={"mesh": "one"}, more={"mesh": "one"}) == ["gateways", "more"]
     assert _of_meshes(gateways={}) == ["gateways"]
