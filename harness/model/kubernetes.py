@@ -168,6 +168,8 @@ class Service(Model):
     """Load balancer addresses as published: IP addresses or host names."""
     resolved: tuple[str, ...] = ()
     """The same as IP addresses."""
+    external_name: str = ""
+    """Type ExternalName: the host name that it stands for."""
     external_ips: tuple[str, ...] = ()
     """`spec.externalIPs`."""
     node_addresses: tuple[str, ...] = ()

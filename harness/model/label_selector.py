@@ -1,6 +1,6 @@
 """Kubernetes' label selectors, evaluated on labels. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 
@@ -17,6 +17,15 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return wanted.items() <= labels.items() and all(
         _holds(expression, labels) for expression in selector.get("matchExpressions") or ()
     )
+
+
+def discovered(meshes: Collection[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
+    """Whether a control plane sees a namespace with these labels, by its mesh configuration; without selectors it does.
+
+    Source: Istio, "Global Mesh Options", discoverySelectors.
+    """
+    wanted: list[Collection[Mapping[str, Any]]] = [mesh.get("discoverySelectors") or ({},) for mesh in meshes]
+    return not wanted or any(selects(selector, labels) for selectors in wanted for selector in selectors)
 
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -9,7 +9,13 @@ from harness.model.cluster import ClusterObservation, Service
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
-_SERVICES = frozenset({"istiod", "istiod-remote"})
+
+def _leads_to_primary(service: Service) -> bool:
+    """Whether it is a remote's Service of its control plane: `istiod[-REVISION][-remote]`, without pods of its own.
+
+    Source: Istio, manifests/charts/istio-control/istio-discovery, istiod-remote.yaml.
+    """
+    return (service.name == "istiod" or service.name.startswith("istiod-")) and not service.selector
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,6 @@ def calls(observed: ClusterObservation, system: str) -> Iterator[Used]:
             name = f"MutatingWebhookConfiguration {webhook.name}"
             yield Used(name, f"url of {rule.name}", urlsplit(rule.url).hostname or "")
     for service in observed.services:
-        if service.namespace == system and service.name in _SERVICES:
-            for address in service.ready_endpoints or service.resolved or service.ingress:
+        if service.namespace == system and _leads_to_primary(service):
+            for address in service.ready_endpoints or service.resolved or service.ingress or (service.external_name,):
                 yield Used(f"Service {system}/{service.name}", "endpoints", address)

@@ -118,8 +118,8 @@ def control_planes(observation: Observation, primary: Cluster) -> tuple[ControlP
     if observation.asked.mode != "verify-only":
         return planes
     found = tuple(plane for plane in planes if plane.revision in wanted) or planes
-    ready = {pod.name for pod in observation[primary].lasting_pods if pod.ready}
-    return tuple(plane for plane in found if plane.pod in ready) or found
+    waiting = {pod.name for pod in observation[primary].lasting_pods if not pod.ready}
+    return tuple(plane for plane in found if plane.pod not in waiting) or found
 
 
 def workloads(observation: Observation, primary: Cluster, found: tuple[Workload, ...]) -> tuple[Workload, ...]:

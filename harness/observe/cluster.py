@@ -26,6 +26,7 @@ from harness.model.cluster import (
     Subject,
     Workload,
 )
+from harness.model.label_selector import discovered
 from harness.model.observation import Asked
 from harness.observe import api_objects, istio_objects, secrets, services
 from harness.observe.admission import AdmissionWebhooks
@@ -120,7 +121,16 @@ class _Source:
             found = self._items("/api/v1/services", labelSelector=expectations.NETWORK_LABEL)
         except (ApiException, HTTPError):
             return
-        self._gateways = tuple(raw for raw in found if metadata(raw)["namespace"] not in self._namespaces)
+        names, own = {metadata(raw)["namespace"] for raw in found}, set(self._namespaces)
+        # What no control plane sees is another mesh's; where there is nothing else, that is a fault of this one.
+        seen = set(filter(self._is_discovered, names - own)) or (set() if names & own else names)
+        self._gateways = tuple(raw for raw in found if metadata(raw)["namespace"] in seen)
+
+    def _is_discovered(self, name: str) -> bool:
+        with suppress(ApiException, HTTPError):
+            raw = self._kube.read(f"/api/v1/namespaces/{name}") or {"metadata": {}}
+            return discovered([each.mesh for each in self.mesh_config()], api_objects.labels(raw))
+        return True
 
     def _elsewhere(self, api: str, plural: str) -> list[Object]:
         """The objects of the namespaces in which other gateways stand, as far as they may be read."""

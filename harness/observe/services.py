@@ -58,6 +58,7 @@ def service(raw: Object, behind: Mapping[tuple[str, str], Endpoints]) -> Service
         cluster_ip=spec.get("clusterIP") or "",
         ports=tuple(_service_port(port, mine.ports) for port in spec.get("ports") or []),
         ingress=tuple(found.get("ip") or found.get("hostname") or "" for found in ingress),
+        external_name=spec.get("externalName") or "",
         external_ips=tuple(spec.get("externalIPs") or ()),
         traffic_distribution=spec.get("trafficDistribution") or _annotated(raw, _TRAFFIC_DISTRIBUTION),
         internal_traffic_policy=spec.get("internalTrafficPolicy") or "",

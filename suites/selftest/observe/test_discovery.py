@@ -10,6 +10,7 @@ from harness.model.cluster import ClusterObservation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.observe import discovery
 from harness.observe.discovery import Names
+from suites.selftest.support.breakage import edit
 from suites.selftest.support.good import MIXED, TOPOLOGIES, good
 
 NAMES = Names("istio-system", "sample")
@@ -86,6 +87,23 @@ def test_a_remote_that_names_several_is_served_by_the_one_it_calls(said: str) ->
         services = tuple(each for each in seen["north"].services if each.name != "istiod")
         north = {**annotated, "webhooks": hooks, "services": services}
         assert discovery.topology(_clusters(MIXED, north=north), NAMES)["north"].primary == primary
+
+
+@pytest.mark.parametrize("name", ["istiod", "istiod-1-30", "istiod-remote", "istiod-1-30-remote"])
+@pytest.mark.parametrize("by_name", [False, True], ids=["address", "external name"])
+def test_the_service_of_a_remote_tells_the_primary_that_it_calls(name: str, by_name: bool) -> None:
+    """With a revision it has its name; where remotePilotAddress is a host name it is of type ExternalName."""
+    seen, host = good(MIXED), "a1.elb.example.com"
+    (address,) = seen["west"].service("istio-system", "istio-eastwestgateway").ingress  # type: ignore[union-attr]
+    called: dict[str, Any] = {"ready_endpoints": (address,)}
+    if by_name:
+        called = {"ready_endpoints": (), "type": "ExternalName", "external_name": host}
+    front = {"name": name, **called}
+    services = edit(seen["north"].services, lambda each: each.name == "istiod", **front)
+    gateways = edit(seen["west"].services, lambda each: address in each.ingress, ingress=(host, address))
+    north = {**_annotated(seen["north"], {"topology.istio.io/controlPlaneClusters": "*"}), "services": services}
+    found = discovery.topology(_clusters(MIXED, north=north, west={"services": gateways}), NAMES)
+    assert found["north"].primary == "west"
 
 
 def test_a_remote_of_a_primary_that_is_not_among_the_contexts() -> None:

@@ -59,6 +59,28 @@ def test_a_gateway_in_a_namespace_of_its_own_is_read() -> None:
     assert "gateways" in {namespace.name for namespace in seen.namespaces}
 
 
+def _of_meshes(**labels: dict[str, str]) -> list[str]:
+    """The namespaces whose gateways are read, of some with labels, where discovery selectors ask for mesh=one."""
+    selectors = "discoverySelectors: [{matchLabels: {mesh: one}}]"
+    config = {"metadata": {**META, "namespace": "istio-system", "name": "istio"}, "data": {"mesh": selectors}}
+    found = [{**SERVICE, "metadata": {**SERVICE["metadata"], "namespace": name, "uid": name}} for name in labels]
+    answers: dict[str, Any] = {
+        "/api/v1/services": listed(*found),
+        "/api/v1/namespaces/istio-system/configmaps": listed(config),
+    }
+    for name, own in labels.items():
+        answers[f"/api/v1/namespaces/{name}"] = {"metadata": {"name": name, "labels": own}}
+    services_ = read_cluster(LeakingKube("east", answers), ASKED, 1).observed.services
+    return sorted(each.namespace for each in services_)
+
+
+def test_the_gateway_of_another_mesh_in_the_cluster_is_left_alone() -> None:
+    """Its namespace is none that this mesh's control planes see; without any other, a fault of this mesh."""
+    assert _of_meshes(gateways={"mesh": "one"}, theirs={"mesh": "two"}) == ["gateways"]
+    assert _of_meshes(gateways={"mesh": "one"}, more={"mesh": "one"}) == ["gateways", "more"]
+    assert _of_meshes(gateways={}) == ["gateways"]
+
+
 def test_what_may_not_be_read_elsewhere_takes_nothing_away() -> None:
     """The pods of the mesh's own namespaces were read, even if those of the gateway's may not be."""
 

@@ -16,6 +16,11 @@ def test_a_gateways_service_with_its_address_and_endpoints() -> None:
     assert services.service(RAW["service"], services.endpoints(unready)).ready_endpoints == ()
 
 
+def test_an_external_name_is_kept() -> None:
+    named = {**RAW["service"], "spec": {"type": "ExternalName", "externalName": "a1.elb.example.com"}}
+    assert services.service(named, {}).external_name == "a1.elb.example.com"
+
+
 def test_addresses_are_resolved_and_unknown_names_left_out() -> None:
     assert services.resolved(("10.0.0.1", "fd00::1", "no-such-host.invalid")) == ("10.0.0.1", "fd00::1")
     assert "127.0.0.1" in services.resolved(("localhost",))
