@@ -12,7 +12,7 @@ from harness.model.kubernetes import Condition
 from harness.model.observation import Observation
 from harness.model.traffic import Request, Sequence
 from harness.proof.faults import requests
-from harness.proof.faults.edit import edit, on, with_config, with_namespace
+from harness.proof.faults.edit import edit, on, with_config, with_mesh, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
 from suites.selftest.support.breakage import first, last
@@ -181,3 +181,15 @@ def test_a_ca_over_the_one_that_signs(of: str, days: dict[str, int], cause: str,
     found = causes(_long_chain(of, **days))
     assert (found[0].id, found[0].object) == (cause, f"Secret istio-system/cacerts {file}")
     assert "root-weak" not in {each.id for each in found}
+
+
+def test_clients_without_mutual_tls_of_their_own() -> None:
+    """All primaries say it, and no DestinationRule asks for mutual TLS: the gateways find no SNI."""
+    observation = ROUTED.observation()
+    broken = with_mesh(observation, observation.topology.primaries, enableAutoMtls=False)
+    for cluster in broken.topology.clusters:
+        broken = requests.only_from(broken, cluster, cluster, vain="refused")
+    found = causes(broken)
+    assert {(cause.id, cause.object) for cause in found} == {("auto-mtls-off", "ConfigMap istio-system/istio")}
+    rule = policy("DestinationRule", "istio-system", host="*.local", trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL"}})
+    assert not _named("auto-mtls-off", _everywhere(broken, rule))
