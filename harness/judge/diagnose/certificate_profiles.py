@@ -33,9 +33,8 @@ def root_weak(observation: Observation) -> Iterator[Found]:
             known.add(root.sha256)
             wrong = _against_profile(observation, root, path_length=None)
             wrong += [] if ca.found(observation) or x509.self_signed(root) else ["not self-signed"]
-            wrong += [] if x509.valid_at(root, observation.observed) else [f"valid until {root.not_after:%Y-%m-%d}"]
             if wrong:
-                wanted = "self-signed, valid, RSA 4096, critical CA:true, critical keyUsage with keyCertSign"
+                wanted = "self-signed, RSA 4096, critical CA:true, critical keyUsage with keyCertSign"
                 seen, repair = ", ".join(wrong), replace_root(observation, cluster)
                 file = secret.files.root_cert
                 yield fault(observation, cluster, file, "profile", wanted=wanted, seen=seen, repair=repair)
@@ -151,20 +150,52 @@ def intermediate_not_signed(observation: Observation) -> Iterator[Found]:
     "CERT-INTERMEDIATE-PROFILE",
     "CERT-CHAIN",
     "CERT-HORIZON",
+    "CERT-ROOT-PROFILE",
     breaks=Layer.CONTROL_PLANE,
 )
 def intermediate_expired(observation: Observation) -> Iterator[Found]:
-    """The intermediate is not valid at this time.
+    """The intermediate, or a CA over it, is not valid at this time.
 
     It has expired, or is not valid yet. istiod does not start with it; workloads that have certificates from it are
-    refused by every peer, at the latest when they renew theirs.
+    refused by every peer, at the latest when they renew theirs. A path to a root holds only while all of it is valid.
     """
-    for cluster, _, secret in secrets(observation):
-        cert = secret.ca_cert
+    for cluster, observed, secret in secrets(observation):
+        cert, wanted = secret.ca_cert, f"valid at {observation.observed:%Y-%m-%d %H:%M}"
         if cert and not x509.valid_at(cert, observation.observed):
-            wanted = f"valid at {observation.observed:%Y-%m-%d %H:%M}"
-            seen = f"{cert.not_before:%Y-%m-%d %H:%M} to {cert.not_after:%Y-%m-%d %H:%M}"
-            yield fault(observation, cluster, secret.files.ca_cert, "validity", wanted=wanted, seen=seen)
+            yield fault(observation, cluster, secret.files.ca_cert, "validity", wanted=wanted, seen=_times(cert))
+        for file, above in _expired_above(observation, observed, secret):
+            repair = replace_root(observation, cluster) if file == secret.files.root_cert else ""
+            seen = f"{above.subject}: {_times(above)}"
+            files = f"a CA over {secret.files.ca_cert} that is valid, of the same name and key"
+            yield fault(observation, cluster, file, "validity", wanted=wanted, seen=seen, files=files, repair=repair)
+
+
+def _times(cert: Certificate) -> str:
+    return f"{cert.not_before:%Y-%m-%d %H:%M} to {cert.not_after:%Y-%m-%d %H:%M}"
+
+
+def _above(
+    observation: Observation, observed: ClusterObservation, secret: CaSecret
+) -> tuple[tuple[tuple[str, Certificate], ...], ...]:
+    """For each way up from the CA that signs the CAs over it, the root last, each with its file."""
+    roots, files = _roots(observation, observed, secret), secret.files
+    ways = [path[1:] for path in certificate_paths.paths(ca.signing_chain(secret), roots)]
+    own = {root.sha256 for root in roots}
+    return tuple(
+        tuple((files.root_cert if cert.sha256 in own else files.cert_chain or files.ca_cert, cert) for cert in way)
+        for way in ways or [(root,) for root in roots]
+    )
+
+
+def _expired_above(
+    observation: Observation, observed: ClusterObservation, secret: CaSecret
+) -> tuple[tuple[str, Certificate], ...]:
+    """What is not valid of the first way up, where there is no other way that is."""
+    ways = [
+        tuple(each for each in way if not x509.valid_at(each[1], observation.observed))
+        for way in _above(observation, observed, secret)
+    ]
+    return ways[0] if ways and all(ways) else ()
 
 
 @cause("intermediate-expires-soon", Layer.CERTIFICATES, "CERT-HORIZON", breaks=None)
@@ -179,7 +210,8 @@ def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
     for cluster, observed, secret in secrets(observation):
         if not cluster.is_primary:
             continue
-        files = [(secret.files.root_cert, root) for root in _roots(observation, observed, secret)]
+        over = {cert.sha256: (file, cert) for way in _above(observation, observed, secret) for file, cert in way}
+        files = list(over.values())[::-1]
         files += [(secret.files.ca_cert, secret.ca_cert)] if secret.ca_cert else []
         for file, cert in reversed(files):
             left = cert.not_after - observation.observed

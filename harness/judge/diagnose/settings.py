@@ -130,6 +130,38 @@ def mesh_locality(observation: Observation) -> Iterator[Found]:
             )
 
 
+@cause(
+    "auto-mtls-off", Layer.POLICIES, "EP-COMPLETE", "TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES", breaks=Layer.ENDPOINTS
+)
+def auto_mtls_off(observation: Observation) -> Iterator[Found]:
+    """Clients use no mutual TLS of their own accord, and no DestinationRule tells them to.
+
+    With meshConfig.enableAutoMtls false a client sends plaintext unless a DestinationRule says ISTIO_MUTUAL. A gateway
+    between networks finds no SNI in it and resets the connection; a PeerAuthentication STRICT refuses it. Source:
+    Istio, "Global Mesh Options", enableAutoMtls.
+    """
+    if len(observation.topology.networks) < 2:  # noqa: PLR2004 - several networks: only a gateway needs the SNI
+        return
+    for cluster, observed in read(observation, Subject.MESH_CONFIG, among=observation.topology.primaries):
+        if mesh(observation, observed).get("enableAutoMtls") is not False or _mutual_by_rule(observation, observed):
+            continue
+        yield Found(
+            cluster=cluster.name,
+            object=f"ConfigMap {observation.asked.system_namespace}/istio",
+            field="mesh.enableAutoMtls",
+            expected="true, or a DestinationRule for helloworld with tls.mode ISTIO_MUTUAL",
+            found="false",
+            repair=edit_mesh_config(observation, cluster, "take enableAutoMtls out"),
+            evidence=few(known_endpoints(observation)),
+        )
+
+
+def _mutual_by_rule(observation: Observation, observed: ClusterObservation) -> bool:
+    """Whether a DestinationRule demands mutual TLS of helloworld's clients."""
+    rules = (item for item in observed.config if item.kind == "DestinationRule")
+    return any("ISTIO_MUTUAL" in str(item.spec) for item in rules if policies.is_about_requested(observation, item))
+
+
 @cause("service-near", Layer.POLICIES, "EP-COMPLETE", "TR-REACH", breaks=Layer.ENDPOINTS)
 def service_near(observation: Observation) -> Iterator[Found]:
     """A setting: helloworld's Service keeps traffic near the client.

@@ -283,7 +283,7 @@ def _two_self_signed(name: str) -> Plane:
         (_one_self_signed, "CERT-SECRET", "cacerts-incomplete Secret istio-system/cacerts"),
         (_late, "CERT-IN-USE", "cacerts-late Pod istio-system/istiod"),
         (_two_self_signed, "CERT-ROOT-SHARED", "root-differs Secret istio-system/istio-ca-secret"),
-        (_expired_root, "CERT-ROOT-PROFILE", "root-weak Secret istio-system/cacerts root-cert.pem"),
+        (_expired_root, "CERT-ROOT-PROFILE", "intermediate-expired Secret istio-system/cacerts root-cert.pem"),
     ],
 )
 def test_a_broken_form_fails(

@@ -1,6 +1,7 @@
 """Of what breaks a mesh of others by a setting, a certificate or a webhook, the object that says so is named."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from harness.model.kubernetes import Condition
 from harness.model.observation import Observation
 from harness.model.traffic import Request, Sequence
 from harness.proof.faults import requests
-from harness.proof.faults.edit import edit, on, with_config, with_namespace
+from harness.proof.faults.edit import edit, on, with_config, with_mesh, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
 from suites.selftest.support.breakage import first, last
@@ -150,3 +151,45 @@ def test_a_gateway_that_an_injector_of_a_revision_that_is_gone_refuses() -> None
     assert (found.id, found.cluster) == ("injector-left", "west")
     assert found.object == "MutatingWebhookConfiguration istio-sidecar-injector-1-7-0"
     assert any('service "istiod-1-7-0" not found' in line for line in found.evidence)
+
+
+def _long_chain(of: str, **days: int) -> Observation:
+    """West's CA has another one over it; the times of that, or of the root, are some days from now."""
+    observation = Base("variants/long-chain.json.gz").observation()
+    west = last(observation.topology)
+    secret = observation[west].ca_secret
+    assert secret and secret.root_cert
+    old = secret.cert_chain[1] if of == "between" else secret.root_cert
+    times = {field: observation.observed + timedelta(number) for field, number in days.items()}
+    text, new = old.model_dump_json(), old.model_copy(update=times).model_dump_json()
+    whole = observation.model_dump_json()
+    assert text in whole
+    return Observation.model_validate_json(whole.replace(text, new))
+
+
+@pytest.mark.parametrize(
+    ("of", "days", "cause", "file"),
+    [
+        ("between", {"not_before": -360, "not_after": 5}, "intermediate-expires-soon", "cert-chain.pem"),
+        ("between", {"not_after": -1}, "intermediate-expired", "cert-chain.pem"),
+        ("root", {"not_after": -1}, "intermediate-expired", "root-cert.pem"),
+    ],
+)
+def test_a_ca_over_the_one_that_signs(of: str, days: dict[str, int], cause: str, file: str) -> None:
+    """A path is valid only while all of it is: neither the injector nor a harmless profile is named in its place."""
+    assert not _named(cause, Base("variants/long-chain.json.gz").observation())
+    found = causes(_long_chain(of, **days))
+    assert (found[0].id, found[0].object) == (cause, f"Secret istio-system/cacerts {file}")
+    assert "root-weak" not in {each.id for each in found}
+
+
+def test_clients_without_mutual_tls_of_their_own() -> None:
+    """All primaries say it, and no DestinationRule asks for mutual TLS: the gateways find no SNI."""
+    observation = ROUTED.observation()
+    broken = with_mesh(observation, observation.topology.primaries, enableAutoMtls=False)
+    for cluster in broken.topology.clusters:
+        broken = requests.only_from(broken, cluster, cluster, vain="refused")
+    found = causes(broken)
+    assert {(cause.id, cause.object) for cause in found} == {("auto-mtls-off", "ConfigMap istio-system/istio")}
+    rule = policy("DestinationRule", "istio-system", host="*.local", trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL"}})
+    assert not _named("auto-mtls-off", _everywhere(broken, rule))
