@@ -87,7 +87,8 @@ def _judge_servers(observation: Observation, evidence: Evidence, cluster: Cluste
     # Private API servers of one address are told apart by the proxy before them, or by the name that TLS asks for.
     ways = {each.cluster: (each.proxy_url, each.tls_server_name) for secret in seen for each in secret.access}
     for name, server, secret in rows:
-        alike = [row[0] for row in rows if row[1] == server != "" and ways.get(row[0]) == ways.get(name)]
+        apart = {other for other, way in ways.items() if way != ways.get(name, way)}
+        alike = [row[0] for row in rows if row[1] == server != "" and row[0] not in apart]
         owners = [o.name for o in observation.clusters if server and o.api_server == server]
         others = sorted({other for other in alike if other != name and other in names})
         if owners and name in names and names[name].name not in owners:
