@@ -66,7 +66,10 @@ def _is_synced(plane: ControlPlane, target: Cluster) -> bool:
 def _lacks(observation: Observation, client: Cluster, found: EndpointSet, target: Cluster) -> bool:
     wanted = set(client_endpoints.addresses_of(observation, client, target))
     listed = {(endpoint.address, endpoint.port) for endpoint in found.endpoints}
-    return client.name == target.name or (bool(wanted) and not wanted & listed)
+    # A client that has the pods' own addresses knows them, if not by the way that it should go.
+    own = {pod.ip for pod in requested.ready_pods(observation[target], observation.asked)}
+    known = bool(own & {address for address, _ in listed})
+    return client.name == target.name or (bool(wanted) and not wanted & listed and not known)
 
 
 def _written(observed: ClusterObservation, target: Cluster) -> Iterator[str]:

@@ -11,7 +11,7 @@ from harness.model.istio import ConfigObject, InjectionWebhook, WebhookRule
 from harness.model.kubernetes import Condition
 from harness.model.observation import Observation
 from harness.model.traffic import Request, Sequence
-from harness.proof.faults import requests
+from harness.proof.faults import effects, requests
 from harness.proof.faults.edit import edit, on, with_config, with_mesh, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
@@ -180,3 +180,15 @@ def test_clients_without_mutual_tls_of_their_own() -> None:
     assert {(cause.id, cause.object) for cause in found} == {("auto-mtls-off", "ConfigMap istio-system/istio")}
     rule = policy("DestinationRule", "istio-system", host="*.local", trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL"}})
     assert not _named("auto-mtls-off", _everywhere(broken, rule))
+
+
+def test_endpoints_by_another_way_are_not_called_lost() -> None:
+    """West's pods are labelled with east's network: east's client has their own addresses, so istiod did read west."""
+    observation = ROUTED.observation()
+    east, west = first(observation.topology), last(observation.topology)
+    direct = effects.pod_endpoints(observation, east, west)
+    broken = requests.only_from(direct, east, east, vain="timeout")
+    assert not _named("registry-emptied", broken)
+    found = causes(broken)
+    assert "registry-emptied" not in {cause.id for cause in found}
+    assert found[0].id == "endpoints-missing"
