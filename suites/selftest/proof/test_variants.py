@@ -87,7 +87,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         control_planes,
         "run_istiod_as",
-        lambda live, cluster, change: live.kube(cluster).merge(
+        lambda live, cluster, change, **_: live.kube(cluster).merge(
             "apps/v1", "Deployment", "istiod", change, "istio-system"
         ),
     )
