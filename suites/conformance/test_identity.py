@@ -9,7 +9,7 @@ from harness.model.federation import federated
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
-from suites.conformance.common import lacking, proxies, running_control_planes
+from suites.conformance.common import lacking, proxies, running_control_planes, telling_control_planes
 
 AREA = "control plane"
 
@@ -55,11 +55,11 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Supported Releases", control plane/data plane skew.
     """
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=observation.topology.primaries):
-        planes = running_control_planes(observation, evidence, primary)
+        planes = telling_control_planes(observation, evidence, primary)
         served = observation.topology.served_by(primary) if planes else ()
         for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
             for proxy in proxies(observation, evidence, cluster):
-                serving = [plane for plane in planes if plane.debug_off or _serves(plane, cluster, proxy)]
+                serving = [plane for plane in planes if _serves(plane, cluster, proxy)]
                 if not serving:
                     name = f"{cluster.name}: proxy {proxy.namespace}/{proxy.pod}"
                     evidence.fact(f"{name}: no control plane of {primary.name} serves it now, which XDS-SYNCED judges")

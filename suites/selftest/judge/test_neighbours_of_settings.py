@@ -15,7 +15,7 @@ from harness.proof.faults import effects, requests
 from harness.proof.faults.edit import edit, on, with_config, with_mesh, with_namespace
 from suites.selftest.judge.test_policies import causes
 from suites.selftest.model.test_policies import policy
-from suites.selftest.support.breakage import last
+from suites.selftest.support.breakage import first, last
 from suites.selftest.support.valid_kinds import Base
 
 ROUTED = Base("variants/multi-primary-multi-network.json.gz")

@@ -200,7 +200,7 @@ VARIANTS = (
         "proxies and remote clusters are served by other ports; what istiod knows it does not say",
         debug_off,
         everywhere,
-        frozenset({"RS-SYNCED", "XDS-SYNCED"}),
+        frozenset({"CP-SKEW", "RS-SYNCED", "XDS-SYNCED"}),
     ),
     Variant(
         "injected-by-default",
