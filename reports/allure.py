@@ -35,18 +35,18 @@ STATUSES = {
 
 
 def describe(requirement: Requirement, topology: str) -> None:
-    """Label the running test: epic topology, feature area, severity from its level, the requirement's text."""
+    """Label the running test: epic topology, feature area, the requirement's text."""
     allure.dynamic.title(f"{requirement.id}: {requirement.title}")
     allure.dynamic.epic(topology)
     allure.dynamic.feature(requirement.area)
     allure.dynamic.story(requirement.id)
-    allure.dynamic.severity(SEVERITIES[requirement.level])
-    allure.dynamic.tag(requirement.level.value)
     allure.dynamic.description(f"{requirement.text.strip()}\n\n{requirement_link(requirement.id)}")
 
 
 def attach(judgement: Judgement, causes: Iterable[Cause] = ()) -> None:
-    """Attach to the running test what was examined and what was found, and each cause that explains it."""
+    """Attach to the running test what was examined and found, and each cause of it; its severity is by the level."""
+    allure.dynamic.severity(SEVERITIES[judgement.level])
+    allure.dynamic.tag(judgement.level.value)
     parts = {
         "Findings": [str(finding) for finding in judgement.findings],
         "Why it was not judged": [reservation.reason for reservation in judgement.reservations],

@@ -57,7 +57,7 @@ class Machine:
 
     engine: str | None
     """The container engine's version."""
-    memory: float | None = None
+    memory: float = 0.0
     """GiB available."""
     disk: float | None = None
     """GiB free where the engine keeps containers."""
@@ -104,10 +104,8 @@ def _engine(version: str | None) -> Check:
     return Check("container engine", version or "none answers", None if version else problem)
 
 
-def _memory(needs: Needs, available: float | None) -> Check:
+def _memory(needs: Needs, available: float) -> Check:
     needed = needs.clusters * (GIBIBYTES_A_CLUSTER + (needs.nodes - 1) * GIBIBYTES_A_FURTHER_NODE)
-    if available is None:
-        return Check("memory", f"can't be told; {needed:.1f} GiB are needed")
     missing = needed - available
     problem = UserError(
         f"There is not enough memory for {needs.clusters} clusters.",

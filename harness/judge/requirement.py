@@ -63,6 +63,11 @@ class Requirement:
         """Where it applies, in words: `multi-primary or multi-network`, `every topology`."""
         return " or ".join(name for feature, name in TOPOLOGIES.items() if feature in self.features) or "every topology"
 
+    @property
+    def levels(self) -> frozenset[Level]:
+        """How binding it may be, whatever the mesh."""
+        return frozenset({self.level, *((Level.MUST,) if self.for_traffic else ())})
+
     def level_for(self, observation: Observation | None) -> Level:
         """How binding it is for a mesh: MUST where it stands in for traffic."""
         if self.for_traffic and observation and MeshFeature.TRAFFIC not in mesh_features(observation):

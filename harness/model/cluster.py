@@ -75,7 +75,8 @@ class ClusterObservation(Model):
     cni_plugins: tuple[Workload, ...] | None = None
     """The DaemonSets of Istio's CNI plugin in every namespace; None where these were not read."""
     root_config_map: tuple[Certificate, ...] | None = None
-    """`istio-ca-root-cert` of the sample namespace; None where it does not exist."""
+    """`istio-ca-root-cert` of the sample namespace, or of the system namespace where a mesh of others has no sample's;
+    None where it does not exist."""
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()
     services: tuple[Service, ...] = ()

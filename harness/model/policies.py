@@ -168,6 +168,8 @@ def is_about_requested(observation: Observation, item: ConfigObject) -> bool:
     """Whether an object's hosts take helloworld in, or the user's service, and it holds within the mesh."""
     if item.kind in ROUTES:
         return _is_attached(item, requested.service(observation.asked))
+    if item.kind in FROM_ANY_NAMESPACE and not _is_exported(observation.asked, item.namespace, item.spec):
+        return False
     hosts = item.spec.get("hosts") or item.spec.get("host") or []
     inside = "mesh" in (item.spec.get("gateways") or ["mesh"])
     domains = {cluster_domain(observed) for observed in observation.clusters}
@@ -188,9 +190,14 @@ def reaches_requested(asked: Asked, namespace: str, spec: Mapping[str, Any]) -> 
 
     Source: Istio, "Virtual Service" and "Service Entry", exportTo.
     """
-    exported = set(spec.get("exportTo") or ["*"])
+    return _is_exported(asked, namespace, spec) and mentions(asked, spec.get("hosts") or [], namespace)
+
+
+def _is_exported(asked: Asked, namespace: str, spec: Mapping[str, Any]) -> bool:
+    """Whether the clients' namespaces see an object; a dot stands for the object's own."""
+    exported = {namespace if name == "." else name for name in spec.get("exportTo") or ["*"]}
     clients = {asked.sample_namespace, *({asked.client.namespace} if asked.client else ())}
-    return not exported.isdisjoint({"*", *clients}) and mentions(asked, spec.get("hosts") or [], namespace)
+    return not exported.isdisjoint({"*", *clients})
 
 
 def mentions(

@@ -69,10 +69,12 @@ def is_served(observation: Observation, cluster: Cluster) -> bool:
     """Whether a mesh of others shows that a remote reaches its control plane, at whatever address.
 
     A pod comes back injected, where there is a sample at all, and a proxy of this cluster is connected to the primary's
-    istiod.
+    istiod; where that does not say so (its debug interface is off) the proxy itself does.
     """
     observed, planes = observation[cluster], observation[cluster.primary].control_planes
     connected = any(row.cluster_id == cluster.cluster_name for plane in planes for row in plane.proxies)
+    silent = any(plane.debug_off for plane in planes)
+    connected = connected or (silent and any(proxy.connected_to for proxy in observed.proxies))
     injected = observed.dry_run is not None and observed.dry_run.injected
     injected = injected or revisions.asks_for_nothing(observation, cluster)
     return observation.asked.mode == "verify-only" and injected and connected

@@ -123,14 +123,17 @@ class _Source:
             return
         names, own = {metadata(raw)["namespace"] for raw in found}, set(self._namespaces)
         # What no control plane sees is another mesh's; where there is nothing else, that is a fault of this one.
-        seen = set(filter(self._is_discovered, names - own)) or (set() if names & own else names)
+        seen = self._discovered(names - own) or (set() if names & own else names)
         self._gateways = tuple(raw for raw in found if metadata(raw)["namespace"] in seen)
 
-    def _is_discovered(self, name: str) -> bool:
-        with suppress(ApiException, HTTPError):
-            raw = self._kube.read(f"/api/v1/namespaces/{name}") or {"metadata": {}}
-            return discovered([each.mesh for each in self.mesh_config()], api_objects.labels(raw))
-        return True
+    def _discovered(self, names: set[str]) -> set[str]:
+        """Those of these namespaces that a control plane sees; all where that can't be told."""
+        # Selectors are the user's: of what form they are, nobody has checked.
+        with suppress(ApiException, HTTPError, KeyError, TypeError, AttributeError):
+            meshes = [each.mesh for each in self.mesh_config()] if names else []
+            raws = {name: self._kube.read(f"/api/v1/namespaces/{name}") or {"metadata": {}} for name in names}
+            return {name for name, raw in raws.items() if discovered(meshes, api_objects.labels(raw))}
+        return names
 
     def _elsewhere(self, api: str, plural: str) -> list[Object]:
         """The objects of the namespaces in which other gateways stand, as far as they may be read."""
@@ -199,11 +202,11 @@ class _Source:
         return secrets.ca_secret(self._kube.read(path))
 
     def root_config_map(self) -> tuple[Certificate, ...] | None:
+        name = self._asked.sample_namespace
+        raw = self._kube.read(f"/api/v1/namespaces/{name}/configmaps/{_ROOT_CONFIG_MAP}")
         # istiod publishes it in its own namespace, too: on a mesh without a sample that is the one to look at.
-        found = self._asked.mode == "verify-only"
-        names = (self._asked.sample_namespace, *((self._asked.system_namespace,) if found else ()))
-        raws = (self._kube.read(f"/api/v1/namespaces/{name}/configmaps/{_ROOT_CONFIG_MAP}") for name in names)
-        raw = next(filter(None, raws), None)
+        if raw is None and self._asked.mode == "verify-only" and self._kube.read(f"/api/v1/namespaces/{name}") is None:
+            raw = self._kube.read(f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps/{_ROOT_CONFIG_MAP}")
         return istio_objects.readable_certificates((raw.get("data") or {}).get("root-cert.pem", "")) if raw else None
 
     def workloads(self) -> tuple[Workload, ...]:

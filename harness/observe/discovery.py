@@ -48,9 +48,10 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
         )
     istio = {seen.name: cluster_name(seen, names) for seen in clusters}
     configs = [_config(seen, serving(seen, names.sample)) for seen in primaries]
-    versions = [version(seen, names) for seen in clusters]
-    told = [each for each in versions if each]
-    apart = len(set(told)) == len(told)
+    places = [f"v{number}" for number in range(1, len(clusters) + 1)]
+    versions = [version(seen, names) or place for seen, place in zip(clusters, places, strict=True)]
+    # Where two clusters run one version, none is told by it; each gets that of its place.
+    versions = versions if len(set(versions)) == len(versions) else places
     config = next((found for found in configs if not found.problems), configs[0])
     try:
         found = tuple(
@@ -60,10 +61,9 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
                 network=network(seen, names),
                 role=Role.PRIMARY if seen in primaries else Role.REMOTE,
                 primary=seen.name if seen in primaries else primary(seen, primaries, istio, names),
-                # Where two clusters run one version, none is told by it; each gets that of its place.
-                version=(versions[number - 1] if apart else "") or f"v{number}",
+                version=versions[number],
             )
-            for number, seen in enumerate(clusters, start=1)
+            for number, seen in enumerate(clusters)
         )
         return Topology(
             name=_name(found),

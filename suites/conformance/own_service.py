@@ -18,8 +18,9 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
     """Judge that the pods of every cluster that has some answered every client.
 
     Counters of the client's proxy hold the requests of all of its pod's callers. Where there are more than the suite
-    sent, an endpoint counts only with more answers than the surplus. Where a setting decides which endpoint is asked,
-    one that is not asked is judged by what the proxy knows of it: it must be there, and healthy.
+    sent, an endpoint counts only with more answers than the surplus. Hosts that gave only errors, which were sent again
+    elsewhere, did not answer. Where a setting decides which endpoint is asked, one that is not asked is judged by what
+    the proxy knows of it: it must be there, and healthy. Where nobody could send anything, that is said.
     """
     targets = _targets(observation, evidence, service)
     if _nobody_sent(observation):
@@ -87,7 +88,7 @@ def _judge_choice(
         return bool(why)
     waiting = service_choice.standing_by(sequence, mine)
     why = "stand by for failover" if waiting else service_choice.one_endpoint(observation, client, service)
-    if not why and not any(request.error for request in sequence.requests):
+    if not why and not any(request.error or request.status >= _SERVER_ERROR for request in sequence.requests):
         why = balancing.seldom_asked(observation, client, len(sequence.requests))
     if why:
         down = [f"{host.address}:{host.port}" for host in mine if host.healthy is False]
@@ -111,7 +112,8 @@ def judge_errors(observation: Observation, evidence: Evidence) -> None:
             errors["connection to an endpoint failed"] += lost
         count, rate = len(sequence.requests), observation.asked.error_rate
         silent = count - errors.total() - sum(host.requests for host in sequence.hosts)
-        if elsewhere := balancing.sent_to_others(observation, client):
+        elsewhere = balancing.sent_to_others(observation, client)
+        if elsewhere and any(request.status and request.status < _SERVER_ERROR for request in sequence.requests):
             evidence.fact(f"{client.name}: {elsewhere}: its proxy counts requests there")
         elif not tcp and sequence.hosts_read and silent > 0:
             errors["no endpoint was asked: the client's proxy replied itself"] += silent

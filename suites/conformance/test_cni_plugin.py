@@ -63,15 +63,17 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
 
 def _judge_plugin_elsewhere(evidence: Evidence, observed: ClusterObservation) -> None:
     """Judge the CNI plugin's DaemonSets, whose pods stand in a namespace that is not read."""
-    if observed.cni_plugins is None:
+    named = tuple(each for each in observed.workloads if each.name == expectations.CNI_PLUGIN)
+    if observed.cni_plugins is None and not named:
         evidence.skipped(f"{observed.name}: its CNI plugin may stand in a namespace that was not read")
         return
-    for found in observed.cni_plugins or (None,):
+    for found in observed.cni_plugins or named or (None,):
         evidence.expect(
-            found is not None and found.available,
+            # That a node lacks one is reported: whether a pod there needs it is not known.
+            found is not None and found.ready > 0,
             cluster=observed,
             object=f"DaemonSet {found.namespace}/{found.name}" if found else f"DaemonSet {expectations.CNI_PLUGIN}",
             field="ready pods",
-            expected="on every node that it is for",
+            expected="at least one",
             found=f"{found.ready} of {found.desired}" if found else "none in any namespace",
         )

@@ -45,7 +45,8 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
 
     The other clusters know the gateway by it: the load balancer's IP address or host name, an external IP, or those of
     the nodes that the annotation traffic.istio.io/nodeSelector selects for a NodePort. Where no traffic shows whether
-    they do, every control plane must report a gateway of each other network (/debug/networkz).
+    they do, every control plane must report a gateway of each other network (/debug/networkz), unless its debug
+    interface is off.
 
     Source: chapter, "two OpenShift Container Platform clusters with external load balancer support".
     """

@@ -92,14 +92,18 @@ def cni_uncovered_node(observation: Observation) -> Iterator[Found]:
     """
     if not observation.asked.cni:
         return
-    namespace, name = observation.asked.cni_namespace, "istio-cni-node"
+    name, foreign = expectations.CNI_PLUGIN, observation.asked.mode == "verify-only"
     for cluster, observed in read(observation, Subject.NODES, Subject.PODS, Subject.WORKLOADS):
-        pods = [pod for pod in observed.pods if pod.labels.get("k8s-app") == name and not pod.deleting]
+        pods = [pod for pod in observed.pods if expectations.is_of_cni(pod) and not pod.deleting]
+        elsewhere = observed.cni_plugins if foreign and not pods else None
+        if not expectations.uses_cni(observation, observed) or any(each.ready for each in elsewhere or ()):
+            continue
+        namespace = elsewhere[0].namespace if elsewhere else observation.asked.cni_namespace
         covered = {pod.node for pod in pods if pod.ready}
         bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
         if not bare and covered:
             continue
-        daemon_set = observed.workload(namespace, name, "DaemonSet")
+        daemon_set = elsewhere[0] if elsewhere else observed.workload(namespace, name, "DaemonSet")
         counts = f", DaemonSet wants {daemon_set.desired}, has {daemon_set.ready}" if daemon_set else ""
         yield Found(
             cluster=cluster.name,

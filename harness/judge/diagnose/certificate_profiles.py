@@ -211,9 +211,8 @@ def intermediate_expires_soon(observation: Observation) -> Iterator[Found]:
         if not cluster.is_primary:
             continue
         over = {cert.sha256: (file, cert) for way in _above(observation, observed, secret) for file, cert in way}
-        files = list(over.values())[::-1]
-        files += [(secret.files.ca_cert, secret.ca_cert)] if secret.ca_cert else []
-        for file, cert in reversed(files):
+        own = [(secret.files.ca_cert, secret.ca_cert)] if secret.ca_cert else []
+        for file, cert in (*own, *over.values()):
             left = cert.not_after - observation.observed
             if left > timedelta() and renewal.is_due(cert, observation.observed):
                 seen = f"{cert.not_after:%Y-%m-%d %H:%M}, {renewal.span(left)} left"

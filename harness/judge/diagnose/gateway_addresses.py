@@ -87,7 +87,7 @@ def _balancer_steps(observation: Observation) -> Iterator[str]:
             yield f"{step.title}: {step.detail}"
 
 
-@cause("gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", breaks=Layer.ENDPOINTS)
+@cause("gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", "GW-ADDRESS", breaks=Layer.ENDPOINTS)
 def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
     """The gateway's Service does not say whose network's gateway it is.
 

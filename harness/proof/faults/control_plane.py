@@ -72,7 +72,9 @@ def _cni_uncovered(observation: Observation) -> Observation:
         cluster,
         lambda pod: None if expectations.is_of_cni(pod) else pod,
     )
-    changed = workloads(changed, cluster, lambda w: w.name == "istio-cni-node", desired=0, ready=0, conditions=())
+    changed = workloads(
+        changed, cluster, lambda w: w.name == expectations.CNI_PLUGIN, desired=0, ready=0, conditions=()
+    )
     not_ready = Condition(type="Ready", status="False", reason="IstioCNINotReady", message="no pod is scheduled")
 
     def resource(found: SailResource) -> SailResource:

@@ -37,12 +37,12 @@ class Options(AllOptions):
 
     def left_out_by(self, requirement: Requirement) -> str:
         """The option, with its values, that leaves a requirement out; empty where none does."""
-        choices: tuple[tuple[str, frozenset[str], str], ...] = (
-            ("requirement", self.requirements, requirement.id),
-            ("area", self.areas, requirement.area),
-            ("level", frozenset(self.levels), requirement.level),
+        choices: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
+            ("requirement", self.requirements, frozenset({requirement.id})),
+            ("area", self.areas, frozenset({requirement.area})),
+            ("level", frozenset(self.levels), requirement.levels),
         )
-        found = next(((name, chosen) for name, chosen, own in choices if chosen and own not in chosen), None)
+        found = next(((name, chosen) for name, chosen, own in choices if chosen and not own & chosen), None)
         return f"{found[0]}={','.join(sorted(found[1]))}" if found else ""
 
     @property

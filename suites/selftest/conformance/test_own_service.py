@@ -20,7 +20,9 @@ from harness.model.service import (
 )
 from harness.model.traffic import HostStats
 from harness.observe.service_traffic import http_requests, tcp_requests, wget_request
+from harness.proof.faults.edit import with_config
 from suites.catalogue import catalogue
+from suites.selftest.model.test_policies import policy
 from suites.selftest.support.breakage import judged, on
 from suites.selftest.support.foreign import foreign
 
@@ -137,6 +139,19 @@ def test_a_client_without_a_program_is_not_applicable(seen: Observation) -> None
     reach = judged("TR-REACH", seen.model_copy(update={"service_traffic": sent}))
     assert reach.verdict is Verdict.SKIPPED
     assert "no request was sent" in reach.explanation
+
+
+def test_a_route_to_nowhere_is_an_error(seen: Observation) -> None:
+    """The client's proxy replies 503 itself: no setting explains that nobody answered."""
+    route = {"route": [{"destination": {"host": "nowhere.example.com"}}]}
+    routes = policy("VirtualService", SERVICE.namespace, hosts=[SERVICE.name], http=[route])
+    silent = _hosts(seen, {"requests": 0}, {"requests": 0})
+    broken = with_config(seen, seen.topology.primaries, routes)
+    refused = _first(broken, requests=(ServiceRequest(status=503),) * COUNT, hosts=silent)
+    assert judged("TR-NO-ERRORS", refused).verdict is Verdict.FAIL
+    assert judged("TR-REACH", refused).verdict is Verdict.FAIL
+    elsewhere = _first(broken, hosts=silent)
+    assert judged("TR-NO-ERRORS", elsewhere).verdict is Verdict.PASS
 
 
 def test_a_cluster_that_gives_only_errors_which_are_sent_again_did_not_answer(seen: Observation) -> None:

@@ -14,6 +14,7 @@ from harness.model.reading import ReadOutcome, Subject
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeKind
 from reports.model import Result
+from suites.selftest.judge.test_policies import causes
 from suites.selftest.support.breakage import edit, on, verdicts
 from suites.selftest.support.look_only import looked_at, rediscovered, result
 from suites.selftest.support.valid_kinds import PRIMARIES, Base, canary, east, everywhere, west
@@ -44,6 +45,11 @@ def test_what_cuts_clusters_off_is_no_conformant_mesh(recorded: str) -> None:
     seen = looked_at(Base(f"{recorded}.json.gz").observation())
     assert verdicts(seen)[RECORDED[recorded]] is Verdict.FAIL
     assert result(seen) is Result.NOT_CONFORMANT
+
+
+def test_the_label_that_is_missing_is_named() -> None:
+    seen = looked_at(Base("faults/gateway-unlabelled.json.gz").observation())
+    assert [cause.id for cause in causes(seen)] == ["gateway-unlabelled"]
 
 
 def _each(observation: Observation, change: Callable[[Observation, Cluster], Observation]) -> Observation:

@@ -62,6 +62,8 @@ GATEWAY = {"selector": {"matchLabels": {"istio": "eastwestgateway"}}, "action": 
         (policy("ServiceEntry", "sample", hosts=["api.example.com"]), False),
         (policy("VirtualService", "elsewhere", hosts=["helloworld.sample.svc.cluster.local"]), True),
         (policy("DestinationRule", "elsewhere", host="helloworld.sample.svc.cluster.local"), False),
+        (policy("ServiceEntry", "elsewhere", hosts=["helloworld.sample.svc.cluster.local"], exportTo=["."]), False),
+        (policy("VirtualService", "sample", hosts=["helloworld"], exportTo=["."]), True),
         (policy("Telemetry", "istio-system"), False),
     ],
 )

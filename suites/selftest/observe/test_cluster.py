@@ -83,7 +83,9 @@ def test_without_a_sample_the_root_in_the_control_planes_namespace_is_read() -> 
     """Istiod publishes it in every namespace that it looks after, its own among them."""
     path = "/api/v1/namespaces/istio-system/configmaps/istio-ca-root-cert"
     published = {"metadata": {"name": "istio-ca-root-cert"}, "data": {"root-cert.pem": pki().root.pem}}
-    for asked, found in ((ASKED, 1), (ASKED.model_copy(update={"mode": "install"}), 0)):
+    bare = ASKED.model_copy(update={"sample_namespace": "no-such-namespace"})
+    installed = bare.model_copy(update={"mode": "install"})
+    for asked, found in ((bare, 1), (installed, 0)):
         assert len(read_cluster(_HoldingKube(path, published), asked, 1).observed.root_config_map or ()) == found
 
 
