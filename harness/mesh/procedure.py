@@ -55,12 +55,7 @@ def install(mesh: Mesh, pki: Pki) -> None:
         sail.require_operator(mesh.kubes.values(), settings)
     in_parallel(lambda cluster: _prepare(mesh, cluster, pki.clusters[cluster.name]), topology.clusters)
     in_parallel(lambda cluster: _join(mesh, cluster), topology.remotes)
-    pairs = [(primary, watched) for primary in topology.primaries for watched in topology.watched_by(primary)]
-    done = {(remote.primary, remote.name) for remote in topology.remotes}
-    in_parallel(
-        lambda pair: install_remote_secret(mesh, *pair),
-        [(watching, watched) for watching, watched in pairs if (watching.name, watched.name) not in done],
-    )
+    in_parallel(lambda watched: _let_watch(mesh, watched), topology.clusters)
     if settings.cni:
         in_parallel(lambda cluster: await_cni(mesh, cluster), topology.clusters)
 
@@ -110,6 +105,17 @@ def _install_primary(mesh: Mesh, cluster: Cluster) -> None:
         gateways.expose_control_plane(mesh, cluster)
     if Feature.MULTI_NETWORK in mesh.topology.features:
         gateways.expose_services(mesh, cluster)
+
+
+def _let_watch(mesh: Mesh, watched: Cluster) -> None:
+    """Give every primary a remote secret of a cluster, but for the one of a remote's own, which has it already.
+
+    One after the other: istioctl makes the token's Secret where there is none, and two at once would both make it.
+    """
+    for primary in mesh.topology.primaries:
+        own = not watched.is_primary and watched.primary == primary.name
+        if watched in mesh.topology.watched_by(primary) and not own:
+            install_remote_secret(mesh, primary, watched)
 
 
 def _join(mesh: Mesh, remote: Cluster) -> None:

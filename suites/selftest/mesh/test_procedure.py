@@ -1,6 +1,7 @@
 """The procedure against API servers that remember what they are given: which steps, in what order, on which cluster."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class Istioctl:
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
+        self._of_clusters: set[str] = set()
 
     def __call__(self, command: Sequence[str | Path], *, input: str | None = None, **_options: Any) -> str:  # noqa: A002
         """Answer a command."""
@@ -82,6 +84,11 @@ class Istioctl:
         self.commands.append(words)
         if "create-remote-secret" in words:
             name = words[words.index("--name") + 1]
+            if name in self._of_clusters:
+                raise CommandError(words, 1, "the Secret of the token already exists")
+            self._of_clusters.add(name)
+            time.sleep(0.02)  # as long as another one would meet it
+            self._of_clusters.remove(name)
             return yaml.safe_dump(
                 {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"istio-remote-secret-{name}"}}
             )
@@ -182,7 +189,7 @@ def test_primary_remote_single_network(istioctl: Istioctl) -> None:
 
 
 def test_three_primaries_watch_each_other(istioctl: Istioctl) -> None:
-    """A full mesh of remote secrets, each for the address that the others use."""
+    """A full mesh of remote secrets, each for the address that the others use; of one cluster one after the other."""
     kubes, _ = _installed(preset(MP, MULTI, clusters=3))
     for number, name in enumerate(("east", "west", "north"), start=1):
         others = [f"istio-remote-secret-cluster{other}" for other in (1, 2, 3) if other != number]
