@@ -185,12 +185,13 @@ def _is_attached(route: ConfigObject, service: OwnService) -> bool:
     )
 
 
-def reaches_requested(asked: Asked, namespace: str, spec: Mapping[str, Any]) -> bool:
+def reaches_requested(asked: Asked, kind: str, namespace: str, spec: Mapping[str, Any]) -> bool:
     """Whether an object of a namespace names helloworld, or the user's service, and is exported to its clients.
 
     Source: Istio, "Virtual Service" and "Service Entry", exportTo.
     """
-    return _is_exported(asked, namespace, spec) and mentions(asked, spec.get("hosts") or [], namespace)
+    reaches = kind in FROM_ANY_NAMESPACE and _is_exported(asked, namespace, spec)
+    return reaches and mentions(asked, spec.get("hosts") or [], namespace)
 
 
 def _is_exported(asked: Asked, namespace: str, spec: Mapping[str, Any]) -> bool:

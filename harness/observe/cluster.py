@@ -271,9 +271,7 @@ class _Source:
 
     def _reaches(self, raw: Object, kind: str) -> bool:
         """Whether it holds for helloworld (or the user's service), though it stands in another namespace."""
-        if kind not in policies.FROM_ANY_NAMESPACE:
-            return False
-        return policies.reaches_requested(self._asked, metadata(raw)["namespace"], raw.get("spec") or {})
+        return policies.reaches_requested(self._asked, kind, metadata(raw)["namespace"], raw.get("spec") or {})
 
     def _custom(self, kinds: Kinds) -> Iterable[tuple[Object, str, str]]:
         for group, versions, kind, plural in kinds:
@@ -282,8 +280,7 @@ class _Source:
                 yield raw, version, kind
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
-        path = f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"
-        return istio_objects.mesh_configs(self._items(path))
+        return istio_objects.mesh_configs(self._items(f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"))
 
     def remote_secrets(self) -> tuple[RemoteSecret, ...]:
         """Every secret that is, or was meant as, a remote secret; of other namespaces where that may be read."""

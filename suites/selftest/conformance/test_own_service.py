@@ -6,7 +6,6 @@ import pytest
 
 from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
-from harness.kube.api import ExecResult
 from harness.model import client_endpoints
 from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
@@ -19,7 +18,6 @@ from harness.model.service import (
     ServiceTraffic,
 )
 from harness.model.traffic import HostStats
-from harness.observe.service_traffic import http_requests, tcp_requests, wget_request
 from harness.proof.faults.edit import with_config
 from suites.catalogue import catalogue
 from suites.selftest.model.test_policies import policy
@@ -194,26 +192,6 @@ def test_without_sample_and_service_the_report_says_how_to_get_the_rest(seen: Ob
     assert reach.verdict is Verdict.NOT_APPLICABLE
     assert "--deploy-sample" in reach.explanation
     assert "--service" in reach.explanation
-
-
-def test_programs_say_what_became_of_a_request() -> None:
-    curl = (
-        "HTTP/1.1 200 OK\n\nhello\n@@eastwest 200 0 \n"
-        "HTTP/1.1 503 Service Unavailable\n\nno healthy upstream\n@@eastwest 503 0 \n"
-        "HTTP/1.1 404 Not Found\n\n@@eastwest 404 0 \n"
-        "\n@@eastwest 000 7 Failed to connect\n"
-    )
-    good, made_up, own, lost = http_requests(curl)
-    assert (good.status, good.error) == (200, "")
-    assert made_up.error == "a proxy replied 503: no healthy upstream"
-    assert (own.status, own.error) == (404, "")
-    assert (lost.status, lost.error) == (0, "Failed to connect")
-    refused = wget_request(ExecResult(1, "", "  HTTP/1.1 503 Service Unavailable\nwget: server returned error\n"))
-    assert (refused.status, refused.error) == (503, "")
-    silent = wget_request(ExecResult(1, "", "wget: can't connect to remote host: Connection refused"))
-    assert (silent.status, silent.error) == (0, "wget: can't connect to remote host: Connection refused")
-    connected, failed = tcp_requests("@@eastwest 000 28 timed out\n@@eastwest 000 7 Failed to connect\n")
-    assert (connected.error, failed.error) == ("", "Failed to connect")
 
 
 FULL = "helloworld.sample.svc.cluster.local"
