@@ -126,10 +126,15 @@ def uses_cni(observation: Observation, observed: ClusterObservation) -> bool:
     """Whether a cluster is to have Istio's CNI plugin; a mesh of others may have it on some of its clusters only."""
     if not observation.asked.cni or observation.asked.mode != "verify-only":
         return observation.asked.cni
-    return has_cni(observed) or wants_cni(observed)
+    return needs_cni(observed)
 
 
-def has_cni(observed: ClusterObservation) -> bool:
+def needs_cni(observed: ClusterObservation) -> bool:
+    """Whether a cluster of somebody's mesh has Istio's CNI plugin, or relies on it and has lost it."""
+    return _has_cni(observed) or _wants_cni(observed)
+
+
+def _has_cni(observed: ClusterObservation) -> bool:
     """Whether a DaemonSet or a pod of Istio's CNI plugin was seen."""
     named = any(workload.name == CNI_PLUGIN for workload in observed.workloads)
     return named or bool(observed.cni_plugins or cni_pods(observed))
@@ -145,7 +150,7 @@ def is_of_cni(pod: Pod) -> bool:
     return pod.labels.get("k8s-app") == CNI_PLUGIN
 
 
-def wants_cni(observed: ClusterObservation) -> bool:
+def _wants_cni(observed: ClusterObservation) -> bool:
     """Whether injection leaves the redirection of traffic to the plugin.
 
     Sidecars have the init container istio-validation then, in place of istio-init. Where there are no sidecars it is

@@ -103,13 +103,13 @@ def _last_resort(observed: ClusterObservation) -> tuple[Service, ...]:
     """A gateway without the label: by the chapter's name or label, else by what its Envoy passes through."""
     named = [service for service in observed.services if service.name == GATEWAY]
     told = [service for service in observed.services if service.labels.get("istio") == "eastwestgateway"]
-    through = (
-        service
-        for service in observed.services
-        if addresses(service)
-        and any(passes_through(chain) for proxy in proxies(observed, service) for chain in _chains(proxy))
-    )
+    through = (service for service in observed.services if addresses(service) and lets_through(observed, service))
     return tuple(found for found in (next(iter((*named, *told)), None) or next(through, None),) if found)
+
+
+def lets_through(observed: ClusterObservation, service: Service) -> bool:
+    """Whether an Envoy behind a Service passes other networks' connections through."""
+    return any(passes_through(chain) for proxy in proxies(observed, service) for chain in _chains(proxy))
 
 
 def _chains(proxy: Proxy) -> Iterable[FilterChain]:

@@ -87,7 +87,7 @@ _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
-    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, it: expectations.has_cni(it) or expectations.wants_cni(it)),
+    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, observed: expectations.needs_cni(observed)),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
     MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
     MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),

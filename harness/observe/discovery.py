@@ -168,7 +168,7 @@ def version(seen: ClusterObservation, names: Names) -> str:
 
 def cni(clusters: Sequence[ClusterObservation]) -> bool:
     """Whether the mesh uses Istio's CNI plugin, or needs it and has lost it."""
-    return any(expectations.has_cni(seen) or expectations.wants_cni(seen) for seen in clusters)
+    return any(map(expectations.needs_cni, clusters))
 
 
 def _config(seen: ClusterObservation, of: str) -> MeshConfig:

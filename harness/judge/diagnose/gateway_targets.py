@@ -87,17 +87,11 @@ def gateway_of_others(observation: Observation) -> Iterator[Found]:
     among = expectations.multi_network_gateways(observation.topology)
     for cluster, observed in read(observation, Subject.SERVICES, Subject.PROXIES, Subject.PODS, among=among):
         found = gateways.services(observed, cluster.network)
-        passing = [service for service in found if _passes(observed, service)]
+        passing = [service for service in found if gateways.lets_through(observed, service)]
         for service in found if passing else ():
             # Of one whose Envoy was not read nothing is known.
             if gateways.network(service) and gateways.proxies(observed, service) and service not in passing:
                 yield _of_others(observation, cluster, service, passing[0])
-
-
-def _passes(observed: ClusterObservation, service: Service) -> bool:
-    """Whether an Envoy behind a Service passes other networks' connections through."""
-    listeners = (listener for proxy in gateways.proxies(observed, service) for listener in proxy.listeners)
-    return any(gateways.passes_through(chain) for listener in listeners for chain in listener.chains)
 
 
 def _of_others(observation: Observation, cluster: Cluster, service: Service, gateway: Service) -> Found:

@@ -1,4 +1,4 @@
-"""Causes in VirtualServices that stand alike on every primary: where they send helloworld's requests."""
+"""Causes in where VirtualServices send helloworld's requests, and what they do to them."""
 
 import re
 from collections.abc import Iterator, Mapping

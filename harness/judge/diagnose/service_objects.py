@@ -143,7 +143,7 @@ def _clients_namespace(asked: Asked) -> str:
 def _takes_in(item: ConfigObject, asked: Asked) -> bool:
     """Whether a Sidecar that holds for the clients takes helloworld in, or the user's service.
 
-    A dot is the clients' namespace, also in a Sidecar of the root namespace: istiod makes its scope anew for each
+    A dot is the clients' namespace, also in a Sidecar of the root namespace: istiod works out its scope for each
     namespace that it holds for. Source: Istio, pilot/pkg/model/sidecar.go, ConvertToSidecarScope.
     """
     sample = requested.service(asked).namespace
