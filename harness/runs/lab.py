@@ -198,7 +198,6 @@ class Lab:
         accesses = kind.adopt(run, nodes, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         try:
             balancer.start(accesses, log)
-            balancer.wait(accesses, log)
         except BaseException:
             balancer.stop(log)
             raise

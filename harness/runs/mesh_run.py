@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 from harness.base.parallel import in_parallel
 from harness.clusters import load_balancer, routes
@@ -98,12 +98,18 @@ class MeshRun:
             mesh = self._mesh(kubes)
             self.patience.await_calm(self.log, Phase.MESH)
             with ConditionsMeter(kubes, lambda _: None, self.site.balancer is not None) as meter:
-                procedure.form(mesh, certificates)
+                self._form(mesh, certificates)
             self.patience.await_calm(self.log, Phase.OBSERVE)
             yield FormedMesh(self, mesh.restarted(self.log), certificates, before, meter.conditions)
         finally:
             if not self.options.keep:
                 self._removed(kubes, before)
+
+    def _form(self, mesh: Mesh, certificates: Pki) -> None:
+        """Form the mesh while the load balancer gets ready: only the gateways need it, and they come last."""
+        balancer = self.site.balancer
+        waits = [partial(balancer.wait, self.site.accesses, self.log)] if balancer else []
+        in_parallel(lambda job: job(), [partial(procedure.form, mesh, certificates), *waits])
 
     def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
         return Mesh(self.topology, kubes, self._settings, self.log)
@@ -170,16 +176,13 @@ class MeshRun:
             earlier._removed(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 
-    def _remove(self, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
-        removal.remove(self._mesh(kubes), before)
-        for group in self._routed:
-            routes.remove(group, self.log)
-
     def _removed(self, kubes: Mapping[str, KubeApi], before: Mapping[str, Inventory]) -> None:
         """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
         whole = False
         try:
-            self._remove(kubes, before)
+            removal.remove(self._mesh(kubes), before)
+            for group in self._routed:
+                routes.remove(group, self.log)
             whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)
         finally:
             if not whole and self.site.balancer is None:
