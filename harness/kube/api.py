@@ -21,6 +21,9 @@ READ_TIMEOUT = (5, 15)
 REQUEST_TIMEOUT = (5, 60)
 """The same for everything else. Without it a dropped connection is never noticed."""
 
+PAGE = 500
+"""Objects that an API server is asked for at a time, as kubectl does."""
+
 
 class TransportError(Exception):
     """The way to a pod broke (exec, port forwarding): says nothing about the mesh.
@@ -142,6 +145,33 @@ class KubeApi(Protocol):
 
     def forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[socket.socket]:
         """A socket to a pod's port, through the API server."""
+
+
+def listed(kube: KubeApi, path: str, *, accept: str = "application/json", **query: str) -> Iterator[Object] | None:
+    """The objects of a list, None where there is nothing behind the path; one page of them at a time is in memory.
+
+    Args:
+        kube: the cluster.
+        path: of the list.
+        accept: the media type.
+        query: for instance labelSelector.
+
+    Raises:
+        ApiException: as the API server refused it; also later, of a further page.
+        urllib3.exceptions.HTTPError: it did not answer.
+    """
+
+    def page(start: str = "") -> Object | None:
+        return kube.read(path, accept=accept, **query, limit=str(PAGE), **({"continue": start} if start else {}))
+
+    def objects(found: Object) -> Iterator[Object]:
+        yield from found.get("items") or ()
+        while start := metadata(found).get("continue"):
+            found = page(start) or {}
+            yield from found.get("items") or ()
+
+    first = page()
+    return None if first is None else objects(first)
 
 
 def explain_api_error(refused: ApiException) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from sys import intern
 from typing import Any, Literal
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from harness.kube.api import KubeApi, explain_api_error
+from harness.kube.api import KubeApi, explain_api_error, listed
 from harness.model.observation import InventoryChange
 
 VOLATILE = {
@@ -44,7 +46,7 @@ class Kind:
     plural: str
     namespaced: bool = field(default=False, compare=False)
 
-    @property
+    @cached_property
     def group_kind(self) -> str:
         """As users write it: Deployment.apps; ConfigMap for the core group."""
         group, slash, _ = self.api_version.rpartition("/")
@@ -62,9 +64,9 @@ class Kind:
         return f"/{prefix}/{self.api_version}{within}/{self.plural}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One object."""
+    """One object; a large cluster has tens of thousands."""
 
     kind: Kind
     namespace: str
@@ -206,12 +208,11 @@ def _kinds(discovery: Mapping[str, Any]) -> Iterator[Kind]:
 
 def _list(kube: KubeApi, kind: Kind, namespace: str = "") -> tuple[list[Entry], str]:
     try:
-        items = (kube.read(kind.path_in(namespace), accept=_LISTS) or {}).get("items") or []
+        return list(_entries(kind, listed(kube, kind.path_in(namespace), accept=_LISTS) or ())), ""
     except ApiException as refused:
         return [], "" if refused.status == NOT_LISTABLE else explain_api_error(refused)
     except HTTPError as broken:
         return [], str(broken)
-    return list(_entries(kind, items)), ""
 
 
 def _entries(kind: Kind, items: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
@@ -224,7 +225,7 @@ def _entries(kind: Kind, items: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
         managers = (entry.get("manager") or "" for entry in written)
         yield Entry(
             kind,
-            metadata.get("namespace") or "",
+            intern(metadata.get("namespace") or ""),
             metadata["name"],
             metadata["uid"],
             tuple(dict.fromkeys(managers)),

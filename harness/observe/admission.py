@@ -1,7 +1,7 @@
 """Reads the admission webhooks of a cluster: one reading of each kind for every subject that looks at them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.kube.api import Object
 from harness.model.cluster import AdmissionWebhook, InjectionWebhook
@@ -17,7 +17,7 @@ class AdmissionWebhooks:
         items: gives the objects behind a path; what it raises is raised.
     """
 
-    def __init__(self, items: Callable[[str], list[Object]]) -> None:
+    def __init__(self, items: Callable[[str], Iterable[Object]]) -> None:
         self._items = items
         self._lock = threading.Lock()
         self._known: dict[str, list[Object]] = {}
@@ -44,5 +44,5 @@ class AdmissionWebhooks:
     def _read(self, kind: str) -> list[Object]:
         with self._lock:
             if kind not in self._known:
-                self._known[kind] = self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s")
+                self._known[kind] = list(self._items(f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s"))
             return self._known[kind]

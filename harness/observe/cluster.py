@@ -1,15 +1,16 @@
 """Reads the API objects of one cluster, every subject by itself and all of them side by side."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.parallel import in_parallel
-from harness.kube.api import KubeApi, Object, metadata
+from harness.kube.api import KubeApi, Object, listed, metadata
 from harness.model import expectations, experiment, policies
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import (
@@ -52,13 +53,16 @@ class ClusterObjects:
     """Of its remote secrets; in memory only."""
 
 
-def read_cluster(kube: KubeApi, asked: Asked, connect_timeout: float) -> ClusterObjects:
+def read_cluster(
+    kube: KubeApi, asked: Asked, connect_timeout: float, without: Collection[Subject] = ()
+) -> ClusterObjects:
     """Read the API objects of a cluster; never raises.
 
     Args:
         kube: the cluster.
         asked: names of the namespaces.
         connect_timeout: seconds after which an API server that has not answered at all counts as unreachable.
+        without: subjects that are left out.
     """
     reader = Reader(kube.name)
     blank = ClusterObservation(name=kube.name, context=kube.access.context, api_server=kube.access.peer_server)
@@ -73,7 +77,7 @@ def read_cluster(kube: KubeApi, asked: Asked, connect_timeout: float) -> Cluster
         subject, field_name, function, default = question
         return field_name, reader.read(subject, function, default)
 
-    found = dict(in_parallel(read, source.questions()))
+    found = dict(in_parallel(read, [question for question in source.questions() if question[0] not in without]))
     try:
         credentials = tuple(credential for raw in source.secrets_read for credential in secrets.credentials(raw))
     except (KeyError, TypeError) as failed:
@@ -118,7 +122,7 @@ class _Source:
     def find_gateways(self) -> None:
         """Find the east-west gateways that stand outside of the mesh's namespaces, where that may be read."""
         try:
-            found = self._items("/api/v1/services", labelSelector=expectations.NETWORK_LABEL)
+            found = list(self._items("/api/v1/services", labelSelector=expectations.NETWORK_LABEL))
         except (ApiException, HTTPError):
             return
         names, own = {metadata(raw)["namespace"] for raw in found}, set(self._namespaces)
@@ -174,20 +178,21 @@ class _Source:
             (Subject.EVENTS, "events", self.events, ()),
         )
 
-    def _items(self, path: str, **query: str) -> list[Object]:
-        return list((self._kube.read(path, **query) or {}).get("items") or [])
+    def _items(self, path: str, **query: str) -> Iterable[Object]:
+        return listed(self._kube, path, **query) or ()
 
-    def _of_mesh(self, api: str, plural: str, **query: str) -> list[Object]:
+    def _of_mesh(self, api: str, plural: str, **query: str) -> Iterator[Object]:
         """The objects of the mesh's and the sample's namespaces."""
-        return [raw for name in self._namespaces for raw in self._items(f"{api}/namespaces/{name}/{plural}", **query)]
+        for name in self._namespaces:
+            yield from self._items(f"{api}/namespaces/{name}/{plural}", **query)
 
-    def _newest(self, group: str, versions: Iterable[str], plural: str) -> tuple[str, list[Object]]:
-        """The objects of a kind over all namespaces, in the newest version that is served."""
-        for version in versions:
-            found = self._kube.read(f"/apis/{group}/{version}/{plural}")
-            if found is not None:
-                return f"{group}/{version}", list(found.get("items") or [])
-        return "", []
+    def _custom(self, kinds: Kinds) -> Iterator[tuple[Object, str, str]]:
+        """The objects of kinds, of all namespaces, in the newest version that is served; with that, and the kind."""
+        for group, versions, kind, plural in kinds:
+            for version in versions:
+                if (found := listed(self._kube, f"/apis/{group}/{version}/{plural}")) is not None:
+                    yield from ((raw, f"{group}/{version}", kind) for raw in found)
+                    break
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(api_objects.node(raw) for raw in self._items("/api/v1/nodes"))
@@ -230,10 +235,10 @@ class _Source:
 
     def services(self) -> tuple[Service, ...]:
         slices = ("/apis/discovery.k8s.io/v1", "endpointslices")
-        behind = services.endpoints([*self._of_mesh(*slices), *self._elsewhere(*slices)])
+        behind = services.endpoints(chain(self._of_mesh(*slices), self._elsewhere(*slices)))
         raws = [*self._of_mesh("/api/v1", "services", labelSelector=_OF_SAMPLE), *self._gateways]
         selected = any(services.NODE_SELECTOR in (metadata(raw).get("annotations") or {}) for raw in raws)
-        nodes = self._items("/api/v1/nodes") if selected else []
+        nodes = list(self._items("/api/v1/nodes")) if selected else []
         return tuple(
             found.model_copy(
                 update={
@@ -255,29 +260,26 @@ class _Source:
         return resource.spec.get("namespace") in (None, *ours)
 
     def config(self) -> tuple[ConfigObject, ...]:
-        found = list(self._custom(istio_objects.CONFIG_KINDS))
-        with suppress(ApiException):  # roles made for an earlier version lack this group
-            found += self._custom(istio_objects.ROUTE_KINDS)
         # A Gateway configures pods of any namespace; policies hold where their pods are, and in the root namespace.
         namespaces = {*self._namespaces, *(metadata(raw)["namespace"] for raw in self._gateways)}
         with suppress(ApiException):
             namespaces |= {str(each.mesh.get("rootNamespace") or "") for each in self.mesh_config()}
-        return tuple(
-            istio_objects.config_object(raw, version, kind)
-            for raw, version, kind in found
-            if (metadata(raw)["namespace"] in namespaces or kind == "Gateway" or self._reaches(raw, kind))
-            and experiment.LABEL not in (metadata(raw).get("labels") or {})
-        )
+
+        def kept(kinds: Kinds) -> Iterator[ConfigObject]:
+            """There may be very many that are not: nothing of them is kept."""
+            for raw, version, kind in self._custom(kinds):
+                near = metadata(raw)["namespace"] in namespaces or kind == "Gateway"
+                if (near or self._reaches(raw, kind)) and experiment.LABEL not in api_objects.labels(raw):
+                    yield istio_objects.config_object(raw, version, kind)
+
+        found = list(kept(istio_objects.CONFIG_KINDS))
+        with suppress(ApiException):  # roles made for an earlier version lack this group
+            found += kept(istio_objects.ROUTE_KINDS)
+        return tuple(found)
 
     def _reaches(self, raw: Object, kind: str) -> bool:
         """Whether it holds for helloworld (or the user's service), though it stands in another namespace."""
         return policies.reaches_requested(self._asked, kind, metadata(raw)["namespace"], raw.get("spec") or {})
-
-    def _custom(self, kinds: Kinds) -> Iterable[tuple[Object, str, str]]:
-        for group, versions, kind, plural in kinds:
-            version, found = self._newest(group, versions, plural)
-            for raw in found:
-                yield raw, version, kind
 
     def mesh_config(self) -> tuple[MeshConfig, ...]:
         return istio_objects.mesh_configs(self._items(f"/api/v1/namespaces/{self._asked.system_namespace}/configmaps"))
@@ -285,12 +287,10 @@ class _Source:
     def remote_secrets(self) -> tuple[RemoteSecret, ...]:
         """Every secret that is, or was meant as, a remote secret; of other namespaces where that may be read."""
         own = self._items(f"/api/v1/namespaces/{self._asked.system_namespace}/secrets")
-        selector = f"{secrets.MULTI_CLUSTER_LABEL}=true"
-        try:
-            elsewhere = self._items("/api/v1/secrets", labelSelector=selector)
-        except ApiException:
-            elsewhere = []
-        found = {metadata(raw)["uid"]: raw for raw in (*own, *elsewhere) if secrets.is_remote_secret(raw)}
+        elsewhere: list[Object] = []
+        with suppress(ApiException):
+            elsewhere += self._items("/api/v1/secrets", labelSelector=f"{secrets.MULTI_CLUSTER_LABEL}=true")
+        found = {metadata(raw)["uid"]: raw for raw in chain(own, elsewhere) if secrets.is_remote_secret(raw)}
         self.secrets_read.extend(found.values())
         return tuple(secrets.remote_secret(raw) for raw in found.values())
 

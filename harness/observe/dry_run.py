@@ -7,7 +7,7 @@ from http import HTTPStatus
 from kubernetes.client import ApiException
 
 from harness.base.redaction import redact
-from harness.kube.api import KubeApi, Object, explain_api_error, metadata
+from harness.kube.api import KubeApi, Object, explain_api_error, listed, metadata
 from harness.mesh.injection import is_injected, probe_pod
 from harness.model.cluster import DryRun
 from harness.model.revisions import INJECT_LABEL, REVISION_LABEL, injection_labels
@@ -29,9 +29,9 @@ def dry_run(kube: KubeApi, namespace: str, *, as_there: bool = False) -> DryRun:
         templates: list[Object] = []
         if as_there:
             with suppress(ApiException):  # they may not be read
-                found = kube.read(f"/apis/apps/v1/namespaces/{namespace}/deployments") or {}
-                templates = [each["spec"]["template"] for each in found.get("items") or ()]
-        pods = (kube.read(f"/api/v1/namespaces/{namespace}/pods") or {}).get("items") or ()
+                found = listed(kube, f"/apis/apps/v1/namespaces/{namespace}/deployments") or ()
+                templates = [each["spec"]["template"] for each in found]
+        pods = listed(kube, f"/api/v1/namespaces/{namespace}/pods") or ()
         labels = injection_labels(metadata(pod).get("labels") or {} for pod in pods)
         created = kube.create(created_from(templates, probe_pod(namespace, labels)), dry_run=True)
         return DryRun(

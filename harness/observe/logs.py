@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.container_log import last_words, telling_lines
 from harness.base.parallel import in_parallel
-from harness.kube.api import KubeApi
+from harness.kube.api import KubeApi, listed
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Condition, Container, ContainerLog
 from harness.model.traffic import Traffic
@@ -107,7 +107,7 @@ def others(kube: KubeApi, observed: ClusterObservation) -> Iterator[LogSource]:
     if gateway and gateway.type == "LoadBalancer" and not gateway.ingress:
         wanted.append(_METALLB)
     for selector in wanted:
-        for raw in (kube.read("/api/v1/pods", labelSelector=selector) or {}).get("items") or []:
+        for raw in listed(kube, "/api/v1/pods", labelSelector=selector) or ():
             pod = api_objects.pod(raw)
             for container in pod.containers:
                 if container.name != _OPERATOR_PROXY:

@@ -22,7 +22,7 @@ from harness.kube.access import ClusterAccess
 from harness.kube.api import KubeApi, explain_silence
 from harness.kube.client import Kube
 from harness.machine.suite_version import suite_version
-from harness.model.cluster import ClusterObservation
+from harness.model.cluster import ClusterObservation, Subject
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.permissions import Permission
 from harness.model.revisions import serving
@@ -39,6 +39,8 @@ from harness.runs.options import Options
 
 DOCUMENTATION = "docs/verify-only-clusterrole.yaml"
 _WORKERS = 8
+_NOT_TOLD_BY = (Subject.CONFIG, Subject.NODES, Subject.EVENTS, Subject.DRY_RUN)
+"""What says nothing of what a mesh was meant to be; there may be very much of it."""
 
 
 def expect(options: Options) -> Topology:
@@ -266,7 +268,8 @@ def _read(kubes: Mapping[str, KubeApi], options: Options) -> list[ClusterObserva
         images="registry",
     )
     connect = CONNECT_SECONDS * options.timeout_scale
-    return [found.observed for found in in_parallel(lambda kube: read_cluster(kube, asked, connect), kubes.values())]
+    found = in_parallel(lambda kube: read_cluster(kube, asked, connect, _NOT_TOLD_BY), kubes.values())
+    return [each.observed for each in found]
 
 
 def _names(options: Options) -> Names:
