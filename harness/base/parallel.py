@@ -45,8 +45,8 @@ def in_order() -> Iterator[None]:
         _IN_ORDER.reset(token)
 
 
-def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Call a function with every item at once and return the results in the items' order.
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item], at_once: int | None = None) -> list[Result]:
+    """Call a function with every item at once, or so many at once, and return the results in the items' order.
 
     Every call is waited for, also when another has failed, so that nothing goes on behind the caller's back. On Ctrl-C
     they are told to end (`check_interrupted`), and then waited for.
@@ -75,7 +75,7 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
                 at_work -= 1
                 gate.notify_all()
 
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+    with ThreadPoolExecutor(max_workers=at_once or len(work)) as pool:
         try:
             futures = [pool.submit(context.copy().run, call, item) for item in work]
             wait(futures)

@@ -31,6 +31,8 @@ CONNECT_SECONDS = 5.0
 """After which an API server that has not answered at all counts as unreachable."""
 ASK_SECONDS = 15.0
 """For one question to a pod."""
+_ASKED_AT_ONCE = 16
+"""Pods of a cluster: a namespace may have hundreds, and each answer takes megabytes while it is read."""
 Found = TypeVar("Found")
 
 
@@ -117,7 +119,7 @@ class Observer:
         ]
         for subject in (Subject.CONTROL_PLANE, Subject.PROXIES):
             reader.read(subject, lambda: None, None)
-        answers = in_parallel(lambda question: _ask(reader, question), questions)
+        answers = in_parallel(lambda question: _ask(reader, question), questions, _ASKED_AT_ONCE)
         return _Processes(
             tuple(answer for answer in answers if isinstance(answer, ControlPlane)),
             tuple(answer for answer in answers if isinstance(answer, Proxy)),

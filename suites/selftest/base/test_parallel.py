@@ -57,3 +57,20 @@ def test_what_the_user_can_mend_is_said_once() -> None:
         in_parallel(fail, ["east", "west"])
     with pytest.raises(ExceptionGroup, match="2 of 2 failed"):
         in_parallel(fail, ["east", "north"])
+
+
+def test_no_more_at_once_than_was_asked_for() -> None:
+    lock, at_work, most = threading.Lock(), 0, 0
+
+    def work(item: int) -> int:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.01)
+        with lock:
+            at_work -= 1
+        return item
+
+    assert in_parallel(work, range(20), 3) == list(range(20))
+    assert most <= 3
