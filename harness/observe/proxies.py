@@ -11,13 +11,20 @@ from harness.model.kubernetes import PROXY
 from harness.model.proxy import Proxy
 from harness.observe import envoy
 
-CLUSTERS = "clusters?format=json"
 SECRETS = "config_dump?resource=dynamic_active_secrets"
 LISTENERS = "config_dump?resource=dynamic_listeners"
 REFUSED = "config_dump?resource=dynamic_listeners&mask=name,error_state"
 SERVER_INFO = "server_info"
 _MARK = "@@eastwest@@ "
 _NO_PROGRAM = re.compile(r"executable file not found|no such file or directory|command not found", re.IGNORECASE)
+
+
+def clusters(host: str) -> str:
+    """The path that answers with the clusters whose name has this in it: a proxy may know very many.
+
+    Source: Envoy, administration interface, /clusters?filter; Envoy before 1.38 does not know it, and answers with all.
+    """
+    return f"clusters?format=json&filter=.*{host}.*"
 
 
 def no_program(failed: TransportError) -> bool:
@@ -47,11 +54,12 @@ def host_counters(
         service: how the service's host begins, for instance `helloworld.sample.svc.`.
         timeout: seconds.
     """
+    path = clusters(service)
     try:
-        answer = admin(kube, namespace, pod, (CLUSTERS,), timeout).get(CLUSTERS)
+        answer = admin(kube, namespace, pod, (path,), timeout).get(path)
     except TransportError:
         return None
-    return envoy.host_counters(answer, port, service) if answer else None
+    return None if answer is None else envoy.host_counters(answer, port, service)
 
 
 def admin_texts(kube: KubeApi, namespace: str, pod: str, paths: Sequence[str], timeout: float) -> dict[str, str]:
@@ -110,11 +118,12 @@ def read_proxy(kube: KubeApi, pod: Pod, sample_namespace: str, timeout: float) -
     # A sidecar's listeners are of no interest, except those it refused.
     sidecar = "sidecar.istio.io/status" in pod.annotations and pod.namespace == sample_namespace
     listeners = REFUSED if sidecar else LISTENERS
-    texts = admin_texts(kube, pod.namespace, pod.name, (SERVER_INFO, CLUSTERS, SECRETS, listeners), timeout)
+    paths = (SERVER_INFO, clusters(f".{sample_namespace}.svc."), SECRETS, listeners)
+    texts = admin_texts(kube, pod.namespace, pod.name, paths, timeout)
     answers = {path: _json(text) for path, text in texts.items()}
     if not answers.get(SERVER_INFO):
         return None
-    for path in (CLUSTERS, SECRETS, listeners):
+    for path in paths[1:]:
         # What Envoy does not have it says in words; nothing, or half of something, was lost on the way.
         text = texts.get(path, "").strip()
         if not text or (text.startswith("{") and answers[path] is None):
@@ -138,7 +147,7 @@ def proxy(pod: Pod, answers: dict[str, Any], sample_namespace: str) -> Proxy:
         chain=chain,
         roots=roots,
         connected_to=str((node.get("PROXY_CONFIG") or {}).get("discoveryAddress") or ""),
-        endpoints=envoy.endpoint_sets(answers.get(CLUSTERS), sample_namespace),
+        endpoints=envoy.endpoint_sets(answers.get(clusters(f".{sample_namespace}.svc.")), sample_namespace),
         listeners=envoy.listeners(answers.get(LISTENERS)),
         rejected=envoy.rejected(answers.get(LISTENERS) or answers.get(REFUSED)),
     )

@@ -14,7 +14,7 @@ from harness.model.resilience import EndpointReading, TrustReading
 from harness.model.topology import Cluster
 from harness.observe import control_plane, envoy
 from harness.observe.control_plane import CONTAINER
-from harness.observe.proxies import CLUSTERS, SECRETS, admin
+from harness.observe.proxies import SECRETS, admin, clusters
 
 ASK_SECONDS = 15.0
 SYNCED = "synced"
@@ -94,16 +94,17 @@ def trust(stage: Stage) -> list[TrustReading]:
 
 def endpoints(stage: Stage) -> list[EndpointReading]:
     """The endpoints of helloworld that each cluster's sleep has now; those that don't answer are left out."""
+    host = f"{expectations.HELLOWORLD}.{stage.sample_namespace}.svc."
+    path = clusters(host)
 
     def one(cluster: Cluster) -> EndpointReading | None:
-        host = f"{expectations.HELLOWORLD}.{stage.sample_namespace}.svc."
         for pod in ready_pods(stage.kube(cluster), stage.sample_namespace, expectations.SLEEP)[:1]:
             try:
                 name = pod["metadata"]["name"]
-                answer = admin(stage.kube(cluster), stage.sample_namespace, name, (CLUSTERS,), ASK_SECONDS)
+                answer = admin(stage.kube(cluster), stage.sample_namespace, name, (path,), ASK_SECONDS)
             except TransportError:
                 return None
-            counters = envoy.host_counters(answer.get(CLUSTERS), expectations.HELLOWORLD_PORT, host)
+            counters = envoy.host_counters(answer.get(path), expectations.HELLOWORLD_PORT, host)
             found = tuple(sorted(f"{address}:{port}" for address, port in counters))
             return EndpointReading(at=stage.load.now, client=cluster.name, endpoints=found)
         return None

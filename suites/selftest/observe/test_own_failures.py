@@ -95,7 +95,11 @@ def test_half_an_answer_of_a_proxy_is_no_answer(cut: str, good_observations: Map
     pod = next(pod for pod in good_observations[NAMES[0]]["east"].pods if pod.labels.get("app") == "sleep")
     said = "".join(
         f"\n{proxies._MARK}{path}\n{text}"
-        for path, text in ((proxies.SERVER_INFO, '{"version": "x"}'), (proxies.CLUSTERS, cut), (proxies.SECRETS, "{}"))
+        for path, text in (
+            (proxies.SERVER_INFO, '{"version": "x"}'),
+            (proxies.clusters(".sample.svc."), cut),
+            (proxies.SECRETS, "{}"),
+        )
     )
     with pytest.raises(TransportError, match="clusters"):
         proxies.read_proxy(_kube("east", lambda *_, **__: ExecResult(0, said, "")), pod, "sample", 1)

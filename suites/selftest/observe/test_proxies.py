@@ -1,6 +1,7 @@
 """What proxies say of themselves, from a recording of a real run."""
 
 import copy
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from suites.selftest.observe.test_api_objects import RAW
 def test_a_proxy_says_who_it_is_and_what_it_knows() -> None:
     answers = {
         proxies.SERVER_INFO: RAW["server_info"],
-        proxies.CLUSTERS: RAW["clusters"],
+        proxies.clusters(".sample.svc."): RAW["clusters"],
         proxies.SECRETS: RAW["secrets"],
         proxies.LISTENERS: RAW["listeners"],
     }
@@ -45,8 +46,28 @@ def test_the_admin_interface_is_asked_by_name() -> None:
         asked.append(command[-1])
         return ExecResult(0, "", "")
 
-    proxies.admin_texts(cast(KubeApi, SimpleNamespace(exec=run)), "sample", "sleep-1", (proxies.CLUSTERS,), 1)
+    proxies.admin_texts(
+        cast(KubeApi, SimpleNamespace(exec=run)), "sample", "sleep-1", (proxies.clusters(".sample.svc."),), 1
+    )
     assert "http://localhost:15000/" in asked[0]
+
+
+def test_a_proxy_that_knows_very_many_clusters_is_asked_for_those_that_matter() -> None:
+    """The filter takes them in; none that fit is an answer, too."""
+    asked: list[str] = []
+    wanted = re.compile(proxies.clusters(".sample.svc.").partition("filter=")[2])
+    names = {found["name"] for found in RAW["clusters"]["cluster_statuses"] if wanted.fullmatch(found["name"])}
+    assert {found.cluster for found in envoy.endpoint_sets(RAW["clusters"], "sample")} <= names
+    assert not wanted.fullmatch("outbound|443||host.example.com")
+
+    def run(_namespace: str, _pod: str, _container: str, command: tuple[str, ...], *, timeout: float) -> ExecResult:
+        asked.append(command[-1])
+        return ExecResult(0, f"@@eastwest@@ {proxies.clusters('helloworld.sample.svc.')}\n{{}}", "")
+
+    kube = cast(KubeApi, SimpleNamespace(exec=run))
+    found = proxies.host_counters(kube, "sample", "sleep-1", port=5000, service="helloworld.sample.svc.", timeout=1)
+    assert found == {}
+    assert "clusters?format=json&filter=.*helloworld.sample.svc..*'" in asked[0]
 
 
 def test_an_unhealthy_endpoint_says_why() -> None:

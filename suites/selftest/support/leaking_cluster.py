@@ -153,7 +153,7 @@ def run(_namespace: str, pod: str, container: str, command: tuple[str, ...], **_
     if container == "istio-proxy":
         texts = {
             proxies.SERVER_INFO: everywhere(RAW["server_info"]),
-            proxies.CLUSTERS: everywhere(RAW["clusters"]),
+            proxies.clusters(".sample.svc."): everywhere(RAW["clusters"]),
             proxies.SECRETS: RAW["secrets"],
             proxies.REFUSED: {"configs": [{"name": "x", "error_state": {"details": EVERYTHING}}]},
         }

@@ -14,7 +14,7 @@ from harness.model import expectations
 from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import envoy
-from harness.observe.proxies import CLUSTERS, LISTENERS
+from harness.observe.proxies import LISTENERS, clusters
 from harness.proof.faults.acts.network import dropped, to_pods
 from harness.proof.live.changes import Reference, absent, changed, existing
 from harness.proof.live.live_mesh import Act, LiveMesh
@@ -126,6 +126,7 @@ def _await_drained(live: LiveMesh, client: Cluster, closed: list[Cluster]) -> No
     A gateway keeps those that it has for its drain time, 45 s (Istio, ProxyConfig.drainDuration).
     """
     sample = live.mesh.settings.sample_namespace
+    host = f"{expectations.HELLOWORLD}.{sample}.svc."
     behind = {
         address
         for cluster in closed
@@ -135,10 +136,8 @@ def _await_drained(live: LiveMesh, client: Cluster, closed: list[Cluster]) -> No
 
     def pending() -> str:
         found = 0
-        for answer in ask(live, client, sample, expectations.SLEEP, CLUSTERS):
-            hosts = envoy.host_counters(
-                answer, expectations.HELLOWORLD_PORT, f"{expectations.HELLOWORLD}.{sample}.svc."
-            )
+        for answer in ask(live, client, sample, expectations.SLEEP, clusters(host)):
+            hosts = envoy.host_counters(answer, expectations.HELLOWORLD_PORT, host)
             found += sum(counters.get("cx_active", 0) for (address, _), counters in hosts.items() if address in behind)
         return f"{found} connections" if found else ""
 
