@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from harness.base.cache import cache_directory, in_use
 from harness.base.command import CommandError
+from harness.base.container_engine import answering
 from harness.base.errors import UserError
 from harness.base.locks import try_lock
 from harness.clusters.leftovers import ended, remove, unrecorded
 from harness.clusters.run_record import records
-from harness.machine.engine import engine_version, stop_engine
+from harness.machine.engine import stop_engine
 from harness.machine.images import stop_registry
 from harness.model.step_log import StepLog, ignore
 
@@ -36,11 +37,12 @@ def _list() -> int:
 
 def _clean() -> int:
     """Remove leftovers and kept clusters of this user, then the registry and the engine if the suite started them."""
-    if engine_version():
-        for leftover in ended():
-            if remove(leftover):
-                _say(f"removed {leftover}")
-        for name in unrecorded():
+    engines = answering()
+    for leftover in ended():
+        if leftover.engine in engines and remove(leftover):
+            _say(f"removed {leftover}")
+    for engine in engines:
+        for name in unrecorded(engine):
             _say(f"not recorded here, so left alone: {name} (kind delete cluster --name {name})")
     if under_way := records():
         _say(f"left alone, under way or not removable: {', '.join(record.id for record in under_way)}")
@@ -59,8 +61,9 @@ def _clean() -> int:
 
 
 def _stop() -> int:
-    if engine_version() and stop_registry(cache_directory()):
-        _say("removed the local registry")
+    for engine in answering():
+        if stop_registry(engine, cache_directory()):
+            _say("removed the local registry")
     if stop_engine(StepLog(ignore)):
         _say("stopped the container engine")
     return 0

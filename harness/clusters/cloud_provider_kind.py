@@ -109,7 +109,7 @@ class CloudProviderKind:
             if keep:
                 step.note(f"kept: {', '.join(left) or 'no containers'}")
             else:
-                containers.remove(left)
+                containers.remove(self.run.record.container_engine, left)
 
     def _spawn(self) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -118,7 +118,7 @@ class CloudProviderKind:
             # A pipe, not the file: should this process die, the next line it writes ends it.
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=containers.environment_of_kind(),
+            env=self.run.record.container_engine.environment(),
             text=True,
             # Ctrl-C at the terminal is for the suite: what this program does on SIGINT, it does to everyone's clusters.
             start_new_session=True,
@@ -149,10 +149,11 @@ class _Taken:
 
 def load_balancer_containers(run: Run) -> tuple[str, ...]:
     """Names of the containers that cloud-provider-kind made for Services of the run's clusters."""
+    record = run.record
     return tuple(
         name
-        for cluster in run.record.clusters
-        for name in containers.labelled(containers.LOAD_BALANCER_LABEL, cluster.kind_name)
+        for cluster in record.clusters
+        for name in containers.labelled(record.container_engine, containers.LOAD_BALANCER_LABEL, cluster.kind_name)
     )
 
 

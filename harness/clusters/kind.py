@@ -8,6 +8,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.command import CommandError, run
+from harness.base.container_engine import DOCKER, ContainerEngine
 from harness.base.errors import StepError, UserError
 from harness.base.parallel import in_parallel
 from harness.clusters import containers, node_network, ranges
@@ -17,7 +18,6 @@ from harness.clusters.run_record import ClusterRecord, Run, RunRecord, kind_name
 from harness.kube.access import ClusterAccess
 from harness.kube.api import Object, condition
 from harness.kube.client import Kube
-from harness.machine.engine import engine_version
 from harness.machine.images import LocalImages, hosts_toml
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep, StepLog, ignore
@@ -41,6 +41,7 @@ class Nodes:
     """Of each cluster."""
     hosts_toml: str = ""
     """containerd's configuration of where images come from; empty for each image's own registry."""
+    engine: ContainerEngine = DOCKER
 
     @property
     def connected_here(self) -> bool:
@@ -52,7 +53,8 @@ def nodes_of(images: LocalImages | None) -> Nodes:
     """Nodes for images that were built here, or, without any, kind's published ones."""
     if images is None:
         return Nodes()
-    return Nodes(images.tools.kind, images.node_image, own_network=True, hosts_toml=hosts_toml(images.registry))
+    mirror, engine = hosts_toml(images.registry), images.registry.engine
+    return Nodes(images.tools.kind, images.node_image, own_network=True, hosts_toml=mirror, engine=engine)
 
 
 def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
@@ -70,8 +72,8 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
     Raises:
         UserError: a cluster could not be made; those that were are gone again.
     """
-    _names_free(run, names)
-    reserved = reserve(run, tuple(names), nodes.image, _taken(), nodes.count)
+    _names_free(run, names, nodes.engine)
+    reserved = reserve(run, tuple(names), nodes.image, _taken(nodes.engine), nodes.count, engine=nodes.engine.name)
     mounts = _write_hosts(run, nodes)
     try:
         return tuple(in_parallel(lambda cluster: _create(cluster, run, nodes, mounts, log), reserved))
@@ -93,7 +95,7 @@ def adopt(run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
 
     def check(cluster: ClusterRecord) -> ClusterAccess:
         with log.step(Phase.CLUSTERS, "Take the kept cluster", cluster.name) as step:
-            if why := unchanged(cluster, containers.running_addresses(tuple(cluster.addresses))):
+            if why := unchanged(cluster, containers.running_addresses(nodes.engine, tuple(cluster.addresses))):
                 raise UserError(
                     f"The kept cluster {cluster.name} (run {run.id}) can't be used again.",
                     why,
@@ -118,7 +120,7 @@ def fits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balancer: s
     """
     return (
         tuple(cluster.name for cluster in record.clusters) == tuple(names)
-        and (record.node_image, record.nodes) == (nodes.image, nodes.count)
+        and (record.node_image, record.nodes, record.engine) == (nodes.image, nodes.count, nodes.engine.name)
         and load_balancer in ("auto", record.load_balancer)
     )
 
@@ -159,6 +161,7 @@ def access_of(cluster: ClusterRecord, run: Run) -> ClusterAccess:
         kubeconfig=kubeconfig_path(cluster, run),
         peer_server=f"https://{next(iter(cluster.addresses.values()))}:{API_SERVER_PORT}",
         nodes=tuple(cluster.addresses),
+        engine=run.record.container_engine,
     )
 
 
@@ -175,17 +178,17 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
     with log.step(Phase.CLUSTERS, "Create the cluster", cluster.name) as step:
         step.waiting("kind create cluster")
         try:
-            run(command, input=config, env=containers.environment_of_kind(), timeout=CREATE_SECONDS)
+            run(command, input=config, env=nodes.engine.environment(), timeout=CREATE_SECONDS)
             kubeconfig.chmod(0o600)
-            found = containers.labelled(containers.CLUSTER_LABEL, cluster.kind_name)
-            addresses = containers.running_addresses(control_plane_first(found))
+            found = containers.labelled(nodes.engine, containers.CLUSTER_LABEL, cluster.kind_name)
+            addresses = containers.running_addresses(nodes.engine, control_plane_first(found))
         except CommandError as failed:
-            raise _creation_failed(cluster, failed) from None
+            raise _creation_failed(cluster, nodes.engine, failed) from None
         if not (addresses and all(addresses.values())):
             raise UserError(
                 f"The nodes of the cluster {cluster.name} are not to be found.",
                 f"kind has made it, and no container of it runs on the container network {containers.NETWORK}",
-                f"see `docker ps --all` and `docker network inspect {containers.NETWORK}`",
+                f"see `{nodes.engine.name} ps --all` and `{nodes.engine.name} network inspect {containers.NETWORK}`",
             )
         update_cluster(own, cluster.name, addresses=addresses)
         access = access_of(cluster.model_copy(update={"addresses": addresses}), own)
@@ -195,8 +198,8 @@ def _create(cluster: ClusterRecord, own: Run, nodes: Nodes, hosts: Path | None, 
         return access
 
 
-def _creation_failed(cluster: ClusterRecord, failed: CommandError) -> UserError:
-    if not engine_version():
+def _creation_failed(cluster: ClusterRecord, engine: ContainerEngine, failed: CommandError) -> UserError:
+    if not engine.version():
         return UserError(
             f"The cluster {cluster.name} could not be made.",
             "the container engine stopped answering meanwhile",
@@ -216,27 +219,26 @@ def _wait_until_ready(access: ClusterAccess, step: OpenStep, timeout: float, *, 
         ready = condition(node, "Ready")
         return "" if ready.get("status") == "True" else f"node not ready: {ready.get('message', 'no status yet')}"
 
+    logs = f"{access.engine.name} logs {' '.join(access.nodes)}"
     try:
         kube = Kube(access)
         if connect:
-            node_network.connect(kube, access.nodes, timeout, step)
+            node_network.connect(kube, access, timeout, step)
         in_parallel(
             lambda node: kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step), access.nodes
         )
     except StepError as failed:
-        raise UserError(
-            f"The cluster {access.name} did not get ready.", str(failed), f"docker logs {' '.join(access.nodes)}"
-        ) from None
+        raise UserError(f"The cluster {access.name} did not get ready.", str(failed), logs) from None
     except (ApiException, HTTPError, OSError) as failed:
         raise UserError(
             f"The API server of the cluster {access.name} does not answer.",
             f"{type(failed).__name__}: {str(failed).splitlines()[0] if str(failed) else ''}",
-            f"docker logs {' '.join(access.nodes)}",
+            logs,
         ) from None
 
 
-def _names_free(own: Run, names: Sequence[str]) -> None:
-    there = containers.names()
+def _names_free(own: Run, names: Sequence[str], engine: ContainerEngine) -> None:
+    there = containers.names(engine)
     for name in (kind_name(own.id, name) for name in names):
         if f"{name}-{CONTROL_PLANE}" in there:
             raise UserError(
@@ -255,9 +257,9 @@ def _write_hosts(own: Run, nodes: Nodes) -> Path | None:
     return file.parent.parent
 
 
-def _taken() -> tuple[str, ...]:
+def _taken(engine: ContainerEngine) -> tuple[str, ...]:
     routes = Path("/proc/net/route")
-    return (*containers.subnets(), *(ranges.routed(routes.read_text()) if routes.exists() else ()))
+    return (*containers.subnets(engine), *(ranges.routed(routes.read_text()) if routes.exists() else ()))
 
 
 def _clear_away(own: Run) -> None:

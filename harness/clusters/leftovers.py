@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime
 
+from harness.base.container_engine import DOCKER, ContainerEngine
 from harness.clusters import containers
 from harness.clusters.run_record import PREFIX, Run, RunRecord, records, runs_directory, try_lock_run
 from harness.model.step import Phase
@@ -22,6 +23,7 @@ class Leftover:
     """kind's names for them."""
     kept: bool
     """Kept on purpose."""
+    engine: ContainerEngine = DOCKER
 
     def __str__(self) -> str:
         """One line."""
@@ -41,10 +43,10 @@ def ended() -> tuple[Leftover, ...]:
     return tuple(_leftover(record) for record in records() if not _under_way(record))
 
 
-def unrecorded() -> tuple[str, ...]:
+def unrecorded(engine: ContainerEngine) -> tuple[str, ...]:
     """Clusters of kind that are named like the suite's but that no record of this user knows; never removed by it."""
     known = {cluster.kind_name for record in records() for cluster in record.clusters}
-    nodes = containers.labelled(containers.CLUSTER_LABEL)
+    nodes = containers.labelled(engine, containers.CLUSTER_LABEL)
     clusters = {re.sub(r"-(control-plane|worker\d*)$", "", name) for name in nodes if name.startswith(f"{PREFIX}-")}
     return tuple(sorted(clusters - known))
 
@@ -59,7 +61,7 @@ def remove(leftover: Leftover) -> bool:
     if lock is None:
         return False
     try:
-        containers.remove(cluster_containers(leftover.clusters))
+        containers.remove(leftover.engine, cluster_containers(leftover.engine, leftover.clusters))
         shutil.rmtree(runs_directory() / leftover.run_id, ignore_errors=True)
     finally:
         os.close(lock)
@@ -72,23 +74,24 @@ def remove_clusters(run: Run, log: StepLog) -> None:
     Raises:
         UserError: a container could not be removed; what is left stays in the record.
     """
-    clusters = tuple(cluster.kind_name for cluster in run.record.clusters)
+    record = run.record
+    clusters, engine = tuple(cluster.kind_name for cluster in record.clusters), record.container_engine
     if not clusters:
         return
     with log.step(Phase.CLEANUP, "Remove the clusters") as step:
-        gone = cluster_containers(clusters)
+        gone = cluster_containers(engine, clusters)
         step.waiting(f"{len(gone)} containers to be removed")
-        containers.remove(gone)
+        containers.remove(engine, gone)
         run.update(lambda record, _: record.model_copy(update={"clusters": (), "kept": False}))
 
 
-def cluster_containers(clusters: tuple[str, ...]) -> tuple[str, ...]:
+def cluster_containers(engine: ContainerEngine, clusters: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the node and load balancer containers of kind clusters."""
     return tuple(
         name
         for cluster in clusters
         for label in (containers.CLUSTER_LABEL, containers.LOAD_BALANCER_LABEL)
-        for name in containers.labelled(label, cluster)
+        for name in containers.labelled(engine, label, cluster)
     )
 
 
@@ -101,6 +104,5 @@ def _under_way(record: RunRecord) -> bool:
 
 
 def _leftover(record: RunRecord) -> Leftover:
-    return Leftover(
-        record.id, record.started, tuple(cluster.kind_name for cluster in record.clusters), kept=record.kept
-    )
+    clusters = tuple(cluster.kind_name for cluster in record.clusters)
+    return Leftover(record.id, record.started, clusters, record.kept, record.container_engine)

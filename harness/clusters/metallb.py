@@ -115,7 +115,7 @@ class MetalLB:
         """Nothing of it runs outside of the clusters."""
 
     def _reserve(self, names: Sequence[str]) -> dict[str, str]:
-        network = containers.network()
+        network = containers.network(self.run.record.container_engine)
 
         def change(record: RunRecord, others: tuple[RunRecord, ...]) -> RunRecord:
             taken = {cluster.pool for other in (record, *others) for cluster in other.clusters}

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from harness.base.parallel import in_parallel
 from harness.clusters import routes
 from harness.clusters.routes import PodRoute
+from harness.kube.access import ClusterAccess
 from harness.kube.api import KubeApi, Object
 from harness.model.step_log import OpenStep
 
 _CONFIGURATION = "/etc/cni/net.d/10-ptp.conflist"
 
 
-def connect(kube: KubeApi, names: Sequence[str], timeout: float, step: OpenStep) -> None:
+def connect(kube: KubeApi, access: ClusterAccess, timeout: float, step: OpenStep) -> None:
     """Give every node its range of pod addresses, and routes to the pods of the others.
 
     A node that comes after the first one does not know its range before the controller manager has chosen it, and is
@@ -19,7 +20,7 @@ def connect(kube: KubeApi, names: Sequence[str], timeout: float, step: OpenStep)
 
     Args:
         kube: the cluster.
-        names: of its nodes, and of their containers.
+        access: with the names of its nodes, which are those of their containers.
         timeout: seconds until each has its range and address.
         step: told what is waited for.
 
@@ -32,8 +33,8 @@ def connect(kube: KubeApi, names: Sequence[str], timeout: float, step: OpenStep)
         found = kube.wait("v1", "Node", node, pending=pending, timeout=timeout, step=step)
         return routes.route_of(kube.name, found or {})
 
-    nodes = tuple(in_parallel(registered, names))
-    routes.on_each_node(nodes, lambda own: script(own, nodes), "The pod network")
+    nodes = tuple(in_parallel(registered, access.nodes))
+    routes.on_each_node(access.engine, nodes, lambda own: script(own, nodes), "The pod network")
 
 
 def pending(node: Object | None) -> str:

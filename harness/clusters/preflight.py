@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.base import processes
 from harness.base.command import CommandError
+from harness.base.container_engine import DOCKER, PODMAN, ContainerEngine, choose
 from harness.base.errors import UserError
-from harness.clusters import containers
-from harness.machine.engine import engine_version
+from harness.clusters import containers, podman
+from harness.clusters.podman import PodmanFacts
 
 GIBIBYTES_A_CLUSTER = 1.2
 """Memory of a one-node cluster with its part of the mesh and the sample."""
@@ -49,6 +50,8 @@ class Needs:
     """Names of containers that are going to be made."""
     ports: tuple[int, ...] = ()
     """Ports of 127.0.0.1 that are going to be listened on."""
+    engine: str = "auto"
+    """docker, podman, or auto for the one that answers."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class Machine:
 
     engine: str | None
     """The container engine's version."""
+    client: ContainerEngine = DOCKER
+    podman: PodmanFacts | None = None
+    """Where that is the engine."""
     memory: float = 0.0
     """GiB available."""
     disk: float | None = None
@@ -86,22 +92,23 @@ def judge(needs: Needs, machine: Machine) -> tuple[Check, ...]:
     """One check for each need: pure."""
     found = [_tool(name, name in machine.tools) for name in needs.tools]
     if needs.clusters:
-        found.append(_engine(machine.engine))
+        found.append(_engine(machine.client, machine.engine))
+        found += [Check("podman", problem.why, problem) for problem in podman.problems(machine.podman)]
         found.append(_memory(needs, machine.memory))
-        found.append(_disk(needs.clusters * needs.nodes, machine.disk, machine.disk_path))
+        found.append(_disk(needs.clusters * needs.nodes, machine))
         found.append(_inotify(needs.clusters * needs.nodes, machine.inotify_limit, machine.inotify_used))
     found += [_name(name, name in machine.containers) for name in needs.names]
     found += [_port(port, port in machine.busy_ports) for port in needs.ports]
     return tuple(found)
 
 
-def _engine(version: str | None) -> Check:
+def _engine(client: ContainerEngine, version: str | None) -> Check:
     problem = UserError(
         "No container engine answers.",
-        "`docker version` names no server",
-        "start Docker (https://docs.docker.com/engine/install/), or set DOCKER_HOST to one that runs",
+        f"`{client.name} info` names no version",
+        "start Docker (https://docs.docker.com/engine/install/), set DOCKER_HOST to one that runs, or install Podman",
     )
-    return Check("container engine", version or "none answers", None if version else problem)
+    return Check("container engine", f"{client.name} {version or 'does not answer'}", None if version else problem)
 
 
 def _memory(needs: Needs, available: float) -> Check:
@@ -115,14 +122,14 @@ def _memory(needs: Needs, available: float) -> Check:
     return Check("memory", f"{available:.1f} GiB of {needed:.1f} needed", problem if missing > 0 else None)
 
 
-def _disk(nodes: int, free: float | None, path: str) -> Check:
-    needed = nodes * DISK_A_NODE
+def _disk(nodes: int, machine: Machine) -> Check:
+    needed, free = nodes * DISK_A_NODE, machine.disk
     if free is None:
         return Check("disk", f"can't be told; {needed:.1f} GiB are needed where the engine keeps containers")
     problem = UserError(
         f"There is not enough disk space for {nodes} nodes.",
-        f"they need {needed:.1f} GiB, {path} has {free:.1f} GiB free",
-        "free some space there: docker system df shows what the engine uses",
+        f"they need {needed:.1f} GiB, {machine.disk_path} has {free:.1f} GiB free",
+        f"free some space there: {machine.client.name} system df shows what the engine uses",
     )
     return Check("disk", f"{free:.1f} GiB of {needed:.1f} needed", problem if free < needed else None)
 
@@ -168,11 +175,14 @@ def _port(port: int, taken: bool) -> Check:
 
 def examine(needs: Needs) -> Machine:
     """Find out about the machine what the needs are compared with."""
-    version = engine_version() if needs.clusters else None
-    root, names = _engine_facts() if version else ("", frozenset())
+    client = choose(needs.engine) if needs.clusters else DOCKER
+    version = client.version() if needs.clusters else None
+    root, names = _engine_facts(client) if version else ("", frozenset())
     path = Path(root) if root and Path(root).is_dir() else None
     return Machine(
         engine=version,
+        client=client,
+        podman=podman.examine() if version and client is PODMAN else None,
         memory=processes.available_memory(),
         disk=shutil.disk_usage(path).free / 2**30 if path else None,
         disk_path=root,
@@ -184,9 +194,9 @@ def examine(needs: Needs) -> Machine:
     )
 
 
-def _engine_facts() -> tuple[str, frozenset[str]]:
+def _engine_facts(client: ContainerEngine) -> tuple[str, frozenset[str]]:
     try:
-        return containers.engine_root(), containers.names()
+        return client.info(client.root_field), containers.names(client)
     except (CommandError, UserError):
         return "", frozenset()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.base.command import CommandError
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.clusters import containers
@@ -43,14 +44,14 @@ def add(clusters: Sequence[ClusterAccess], log: StepLog) -> None:
     """
     with log.step(Phase.CLUSTERS, "Route pods between the clusters") as step:
         routes = _pod_routes(clusters)
-        _change(routes, _ADD)
+        _change(clusters[0].engine, routes, _ADD)
         step.note(", ".join(f"{route.cluster}: {route.pods} via {route.via}" for route in routes))
 
 
 def remove(clusters: Sequence[ClusterAccess], log: StepLog) -> None:
     """Take the routes away again; those that are not there are no error."""
     with log.step(Phase.CLEANUP, "Remove the routes between the clusters"):
-        _change(_pod_routes(clusters), _REMOVE)
+        _change(clusters[0].engine, _pod_routes(clusters), _REMOVE)
 
 
 _RULE = "iptables --wait --table nat {action} POSTROUTING --source {own} --destination {pods} --jump ACCEPT"
@@ -75,10 +76,13 @@ def _lines(own: PodRoute, routes: Sequence[PodRoute], lines: Sequence[str]) -> I
             yield from (line.format(own=own.pods, pods=other.pods, via=other.via) for line in lines)
 
 
-def on_each_node(nodes: Sequence[PodRoute], script_for: Callable[[PodRoute], str], what: str) -> None:
+def on_each_node(
+    engine: ContainerEngine, nodes: Sequence[PodRoute], script_for: Callable[[PodRoute], str], what: str
+) -> None:
     """Run a shell script on each node.
 
     Args:
+        engine: in which they run.
         nodes: where.
         script_for: makes the script of one node.
         what: could not be changed where it fails, for the error.
@@ -89,19 +93,19 @@ def on_each_node(nodes: Sequence[PodRoute], script_for: Callable[[PodRoute], str
 
     def change(own: PodRoute) -> None:
         try:
-            containers.execute(own.node, "sh", "-e", "-c", script_for(own))
+            containers.execute(engine, own.node, "sh", "-e", "-c", script_for(own))
         except CommandError as failed:
             raise UserError(
                 f"{what} could not be changed on {own.node}.",
                 (failed.output.strip().splitlines() or [str(failed)])[-1],
-                "see that the container runs: docker ps",
+                f"see that the container runs: {engine.name} ps",
             ) from None
 
     in_parallel(change, nodes)
 
 
-def _change(routes: Sequence[PodRoute], lines: Sequence[str]) -> None:
-    on_each_node(routes, lambda own: script(own, routes, lines), "The routes to other clusters")
+def _change(engine: ContainerEngine, routes: Sequence[PodRoute], lines: Sequence[str]) -> None:
+    on_each_node(engine, routes, lambda own: script(own, routes, lines), "The routes to other clusters")
 
 
 def _pod_routes(clusters: Sequence[ClusterAccess]) -> tuple[PodRoute, ...]:
@@ -123,6 +127,6 @@ def route_of(cluster: str, node: Object) -> PodRoute:
         raise UserError(
             f"The node {name} of {cluster} has no address.",
             "its status names no InternalIP, to which the other clusters' nodes could be given a route",
-            f"see why its kubelet reports none: docker logs {name}",
+            f"see why its kubelet reports none, in the log of the container {name}",
         )
     return PodRoute(cluster, name, node["spec"]["podCIDR"], internal[0])

@@ -18,6 +18,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 from pydantic import ValidationError
 
+from harness.base.container_engine import ENGINES, ContainerEngine
 from harness.base.errors import UserError
 from harness.base.locks import locked, try_lock
 from harness.clusters import ranges
@@ -56,7 +57,14 @@ class RunRecord(Model):
     nodes: int = 1
     """Of each cluster."""
     load_balancer: str = ""
+    engine: str = "docker"
+    """Name of the container engine."""
     clusters: tuple[ClusterRecord, ...] = ()
+
+    @property
+    def container_engine(self) -> ContainerEngine:
+        """The container engine in which the clusters are."""
+        return ENGINES[self.engine]
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,13 @@ def kind_name(run_id: str, name: str) -> str:
 
 
 def reserve(
-    run: Run, names: tuple[str, ...], node_image: str, taken: tuple[str, ...], nodes: int = 1
+    run: Run,
+    names: tuple[str, ...],
+    node_image: str,
+    taken: tuple[str, ...],
+    nodes: int = 1,
+    *,
+    engine: str = "docker",
 ) -> tuple[ClusterRecord, ...]:
     """Write clusters into a run's record, with address ranges that no other run has.
 
@@ -190,6 +204,7 @@ def reserve(
         node_image: what their nodes are made of.
         taken: subnets that are used on this machine by others than runs of the suite.
         nodes: how many each of them has.
+        engine: container engine in which they are made.
 
     Raises:
         UserError: no ranges are free.
@@ -205,7 +220,12 @@ def reserve(
             for name, own in zip(names, found, strict=True)
         ]
         return record.model_copy(
-            update={"clusters": (*record.clusters, *made), "node_image": node_image, "nodes": nodes}
+            update={
+                "clusters": (*record.clusters, *made),
+                "node_image": node_image,
+                "nodes": nodes,
+                "engine": engine,
+            }
         )
 
     return tuple(cluster for cluster in run.update(change).clusters if cluster.name in names)
@@ -233,7 +253,7 @@ def _read(directory: Path) -> RunRecord:
         raise UserError(
             f"{path} can't be read.",
             "it was written by another version of the suite, or is damaged",
-            f"remove what it names (docker ps --filter name={PREFIX}-{directory.name}-), then {directory}",
+            f"remove the containers {PREFIX}-{directory.name}-*, then {directory}",
         ) from None
 
 

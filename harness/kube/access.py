@@ -7,6 +7,8 @@ from urllib.request import getproxies
 
 from kubernetes import client, config
 
+from harness.base.container_engine import DOCKER, ContainerEngine
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Never reached through the environment's proxy, as with kubectl: it would look on its own machine."""
 
@@ -24,6 +26,8 @@ class ClusterAccess:
     """URL of the API server as the other clusters must use it: https://172.18.0.2:6443."""
     nodes: tuple[str, ...] = field(default=())
     """Names of the node containers where the suite made the cluster, else empty."""
+    engine: ContainerEngine = DOCKER
+    """In which those run."""
 
     @cached_property
     def api(self) -> client.ApiClient:

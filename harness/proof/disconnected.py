@@ -66,7 +66,7 @@ def bare_environment(home: Path, environment: Mapping[str, str]) -> dict[str, st
         for name, value in environment.items()
         if name in ("TERM", "LANG", "COLUMNS", "NO_COLOR") or name.startswith("EASTWEST_")
     }
-    return {**kept, "HOME": str(home), "PATH": SYSTEM_PATH}
+    return {**kept, "EASTWEST_CONTAINER_ENGINE": "docker", "HOME": str(home), "PATH": SYSTEM_PATH}
 
 
 def _outside(archive: Path, passed_on: Sequence[str]) -> int:

@@ -11,10 +11,11 @@ from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from harness.base.command import CommandError, run
+from harness.base.container_engine import DOCKER, ContainerEngine
 from harness.base.errors import UserError
 from harness.clusters import preflight
 from harness.clusters.kind import Nodes, nodes_of
-from harness.machine.engine import ensure_engine
+from harness.machine.engine import Engine, ensure_engine
 from harness.machine.images import LocalImages, archive, hosts_toml, local_images, versions
 from harness.machine.images.registry import Registry
 from harness.mesh.settings import Images
@@ -37,8 +38,8 @@ class Provisions:
     """Set where images were built here, or where an archive was written."""
     istioctl: Path
     istio_version: str
-    engine: str
-    """The container engine's version; empty where none is used."""
+    engine: Engine | None
+    """The container engine; None where none is used."""
     helm: Path | None = None
     """Set where it is there."""
     node_image: str = ""
@@ -52,14 +53,15 @@ class Provisions:
         if self.local:
             return nodes_of(self.local)
         mirror = hosts_toml(Registry("", self.registry_mirror, self.registry_mirror)) if self.registry_mirror else ""
-        own = bool(self.node_image) and _sets_up_network(self.node_image)
-        return Nodes(image=self.node_image, own_network=own, hosts_toml=mirror)
+        engine = self.engine.client if self.engine else DOCKER
+        own = bool(self.node_image) and _sets_up_network(engine, self.node_image)
+        return Nodes(image=self.node_image, own_network=own, hosts_toml=mirror, engine=engine)
 
     def environment(self, *, existing: bool) -> Environment:
         """As it is recorded in the observation."""
         return Environment(
             platform="existing" if existing else "kind",
-            container_engine=f"docker {self.engine}" if self.engine else "",
+            container_engine=str(self.engine) if self.engine else "",
             kind_version="" if existing else _kind_version(self.nodes.kind),
             node_image=self.nodes.image,
             images=dict(self.local.images) if self.local else {},
@@ -74,12 +76,12 @@ def provide(options: Options, log: StepLog) -> Provisions:
         UserError: something is missing that can't be had here; nothing has been created on any cluster.
     """
     if options.verify_only:
-        return Provisions("registry", None, Path("istioctl"), options.istio_version, "")
+        return Provisions("registry", None, Path("istioctl"), options.istio_version, None)
     source = _image_source(options)
     if options.existing:
-        return _from_registries(options, "")
+        return _from_registries(options, None)
     unpacked = archive.unpack(options.images.archive, log) if options.images.archive else None
-    engine = ensure_engine(log).version
+    engine = ensure_engine(log, options.container_engine)
     _raise_first(preflight.check(needs(options, source)))
     if source == "registry":
         return _from_registries(options, engine)
@@ -89,7 +91,7 @@ def provide(options: Options, log: StepLog) -> Provisions:
             f"from packages only {versions.ISTIO} can be had with every check of the package clients on",
             "leave --istio-version out, or use --images=registry where one answers",
         )
-    local = archive.provide(unpacked, log) if unpacked else local_images(log)
+    local = archive.provide(unpacked, engine.client, log) if unpacked else local_images(log, engine.client)
     return Provisions(source, local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
 
 
@@ -106,11 +108,11 @@ def needs(options: Options, source: Images) -> preflight.Needs:
         return preflight.Needs(clusters=0)
     clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
     if source != "registry":  # programs come with the images
-        return preflight.Needs(clusters, options.nodes)
+        return preflight.Needs(clusters, options.nodes, engine=options.container_engine)
     tools = ["istioctl", *(() if options.existing else ("kind",))]
     if options.distribution.needs_helm:
         tools.append("helm")
-    return preflight.Needs(clusters, options.nodes, tuple(tools))
+    return preflight.Needs(clusters, options.nodes, tuple(tools), engine=options.container_engine)
 
 
 def short(version: str) -> str:
@@ -141,7 +143,7 @@ def _registry_answers() -> bool:
     return True
 
 
-def _from_registries(options: Options, engine: str) -> Provisions:
+def _from_registries(options: Options, engine: Engine | None) -> Provisions:
     found = shutil.which("istioctl")
     if not found:
         raise UserError(
@@ -172,10 +174,10 @@ def _from_registries(options: Options, engine: str) -> Provisions:
     )
 
 
-def _sets_up_network(node_image: str) -> bool:
+def _sets_up_network(engine: ContainerEngine, node_image: str) -> bool:
     """Whether it is one of the suite's own node images, which set up the pod network in kind's place."""
     try:
-        return "eastwest-node" in run(["docker", "image", "inspect", "--format", "{{.Config.Entrypoint}}", node_image])
+        return "eastwest-node" in engine.run("image", "inspect", "--format", "{{.Config.Entrypoint}}", node_image)
     except CommandError:
         return False  # kind pulls it
 

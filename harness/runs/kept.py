@@ -69,10 +69,11 @@ class Kept:
 
     @property
     def _images(self) -> list[tuple[str, str]]:
-        images = self.options.images
+        images, engine = self.options.images, self.options.container_engine
+        found: list[tuple[str, str]] = [("container-engine", engine)] if engine != "auto" else []
         if images.source == "auto":
-            return []
-        return [("images", f"archive:{images.archive.absolute()}" if images.archive else images.source)]
+            return found
+        return [*found, ("images", f"archive:{images.archive.absolute()}" if images.archive else images.source)]
 
     @property
     def _topology(self) -> list[tuple[str, str]]:

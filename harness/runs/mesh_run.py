@@ -293,7 +293,7 @@ class FormedMesh:
         seen = play(
             self.mesh,
             self.certificates,
-            nodes={access.name: access.nodes for access in self.run.site.accesses},
+            accesses={access.name: access for access in self.run.site.accesses},
             observation=observation,
             wanted=scenarios,
         )

@@ -8,6 +8,7 @@ from harness.experiments import unfit
 from harness.experiments.resilience.load_generator import RATE, LoadGenerator
 from harness.experiments.resilience.scenario import TABLE, ScenarioSpec, Setting
 from harness.experiments.resilience.stage import Certificates, Stage
+from harness.kube.access import ClusterAccess
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
@@ -20,7 +21,7 @@ def play(
     mesh: Mesh,
     certificates: Pki,
     *,
-    nodes: Mapping[str, tuple[str, ...]],
+    accesses: Mapping[str, ClusterAccess],
     observation: Observation,
     wanted: frozenset[str],
 ) -> Resilience:
@@ -32,7 +33,7 @@ def play(
     Args:
         mesh: it stands, with the sample on it.
         certificates: those that it was formed with.
-        nodes: cluster → its node containers; empty where the suite did not make it.
+        accesses: cluster → how it is reached, with its node containers where the suite made it.
         observation: what was observed before.
         wanted: the ids of scenarios; those that do not apply to the topology are left out.
     """
@@ -43,14 +44,14 @@ def play(
     for spec in TABLE:
         if spec.id not in wanted or not spec.applies_to(mesh.topology):
             continue
-        setting = Setting(mesh.topology, mesh.settings, present.current, all(nodes.values()))
+        setting = Setting(mesh.topology, mesh.settings, present.current, all(a.nodes for a in accesses.values()))
         if reason := unfit(observation):
             prevented[spec.id] = reason
         elif reason := spec.unfit(setting):
             prevented[spec.id] = f"its environment: {reason}"
         else:
             try:
-                played[spec.id] = _played(spec, Stage(mesh, present, nodes, _traffic(mesh)))
+                played[spec.id] = _played(spec, Stage(mesh, present, accesses, _traffic(mesh)))
             except StepError as failed:
                 prevented[spec.id] = f"its scenario: {failed}"
             except Exception as failed:  # noqa: BLE001 - the suite's failure is a verdict of its own, and others go on

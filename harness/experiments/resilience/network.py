@@ -73,11 +73,12 @@ def script(addresses: Iterable[str], action: str) -> str:
 def _on_each_node(stage: Stage, addresses: dict[str, tuple[str, ...]], action: str) -> None:
     def change(cluster: Cluster) -> None:
         others = [address for other in stage.mesh.topology.others(cluster) for address in addresses[other.name]]
-        for node in stage.nodes[cluster.name]:
+        access = stage.accesses[cluster.name]
+        for node in access.nodes:
             if action == "--insert":
-                containers.execute(node, "sh", "-e", "-c", script(others, action))
+                containers.execute(access.engine, node, "sh", "-e", "-c", script(others, action))
             else:
                 with suppress(CommandError):  # where a rule was never made there is none to delete
-                    containers.execute(node, "sh", "-c", script(others, action))
+                    containers.execute(access.engine, node, "sh", "-c", script(others, action))
 
     in_parallel(change, stage.clusters)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from harness.base.errors import StepError
 from harness.base.waiting import pause
 from harness.experiments.resilience.load_generator import LoadGenerator
+from harness.kube.access import ClusterAccess
 from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.pki import Pki
@@ -46,8 +47,8 @@ class Stage:
 
     mesh: Mesh
     certificates: Certificates
-    nodes: Mapping[str, tuple[str, ...]]
-    """Cluster → its node containers; empty where the suite did not make it."""
+    accesses: Mapping[str, ClusterAccess]
+    """Cluster → how it is reached, with its node containers where the suite made it."""
     load: LoadGenerator
     moments: list[Moment] = field(default_factory=list)
     trust: list[TrustReading] = field(default_factory=list)

@@ -30,6 +30,7 @@ def left_behind(observation: Observation) -> Iterator[Found]:
             evidence=few([change.detail]),
             title="" if left else "Something that stood before the run is gone after cleanup",
         )
+    engine = (observation.environment.container_engine or "docker").split()[0]
     for container in cleanup.containers_left if cleanup else ():
         yield Found(
             cluster="",
@@ -37,7 +38,7 @@ def left_behind(observation: Observation) -> Iterator[Found]:
             field="exists",
             expected="removed with its Service",
             found="left behind",
-            repair=f"docker rm -f {container}",
+            repair=f"{engine} rm -f {container}",
         )
 
 

@@ -1,4 +1,4 @@
-"""The container engine: the one that is there, or on a bare Debian machine one that is installed and started here."""
+"""The container engine: one that is there, or on a bare Debian machine Docker, installed and started here."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import processes
-from harness.base.command import CommandError, run
+from harness.base.container_engine import DOCKER, PODMAN, PODMAN_CONFIGURATION, ContainerEngine, choose
 from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.base.waiting import WaitError, wait_until
@@ -42,23 +42,36 @@ class Engine:
     """The suite started it, so `make clean` may stop it."""
     wrapped: bool = False
     """Containers go through the suite's OCI runtime because the machine lacks capabilities."""
+    client: ContainerEngine = DOCKER
+
+    def __str__(self) -> str:
+        """Name and version."""
+        return f"{self.client.name} {self.version}"
 
 
-def ensure_engine(log: StepLog) -> Engine:
-    """See that a container engine answers; install and start one only on Debian or Ubuntu as root.
+def ensure_engine(log: StepLog, wanted: str = "auto") -> Engine:
+    """See that a container engine answers; install and start Docker only on Debian or Ubuntu as root.
 
     An engine that answers is never touched. The one started here has a configuration file, log and process id of
-    its own in /run/eastwest; the machine's /etc/docker is left alone. It outlives this process.
+    its own in /run/eastwest; the machine's /etc/docker is left alone. It outlives this process. Podman has nothing to
+    be started: where the machine lacks capabilities, the suite's calls of it are given a configuration of their own.
+
+    Args:
+        log: where the steps are recorded, phase environment.
+        wanted: docker or podman; auto for the first that answers.
 
     Raises:
         UserError: no engine answers, and none can be started here.
     """
+    client = choose(wanted)
+    if client is PODMAN:
+        return _podman()
     if version := engine_version():
         return _running(version)
     if host := os.environ.get("DOCKER_HOST"):
         raise UserError(
             f"The container engine at {host} does not answer",
-            why_no_engine(),
+            DOCKER.why_not(),
             "start it, or unset DOCKER_HOST to use this machine's own",
         )
     _require_debian_root()
@@ -79,19 +92,27 @@ def _running(version: str) -> Engine:
 
 def engine_version() -> str | None:
     """Version of the Docker engine that answers, or None."""
-    try:
-        return run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20).strip() or None
-    except CommandError:
-        return None
+    return DOCKER.version()
 
 
-def why_no_engine() -> str:
-    """What the Docker client says about the engine that does not answer."""
-    try:
-        run(["docker", "version"], timeout=20)
-    except CommandError as failed:
-        return (failed.output.strip().splitlines() or ["docker does not answer in time"])[-1]
-    return "docker names no server"
+def _podman() -> Engine:
+    if not (version := PODMAN.version()):
+        raise UserError(
+            "Podman does not answer",
+            PODMAN.why_not(),
+            "install Podman 4 or newer (https://podman.io/docs/installation), or use --container-engine=docker",
+        )
+    # Without root, Podman's containers are in a user namespace, which has every capability.
+    missing = os.geteuid() == 0 and missing_capabilities(oci_wrapper.granted(Path("/proc/self/status").read_text()))
+    if missing:
+        STATE_DIRECTORY.mkdir(parents=True, exist_ok=True)
+        PODMAN_CONFIGURATION.write_text(podman_config(_write_wrapper()))
+    return Engine(version, started_here=False, wrapped=bool(missing), client=PODMAN)
+
+
+def podman_config(wrapper: Path) -> str:
+    """Text of a containers.conf with which Podman runs containers through the OCI wrapper: pure."""
+    return f'[engine]\nruntime = "{RUNTIME_NAME}"\n\n[engine.runtimes]\n{RUNTIME_NAME} = ["{wrapper}"]\n'
 
 
 def stop_engine(log: StepLog) -> bool:
@@ -141,7 +162,7 @@ def missing_capabilities(capabilities: set[str]) -> set[str]:
 
 def _require_debian_root() -> None:
     release = Path("/etc/os-release")
-    require_debian_root(release.read_text() if release.exists() else "", os.geteuid(), why_no_engine())
+    require_debian_root(release.read_text() if release.exists() else "", os.geteuid(), DOCKER.why_not())
 
 
 def _install(step: OpenStep) -> None:
@@ -203,10 +224,16 @@ def _raise_inotify_limits() -> tuple[str, ...]:
     return tuple(raised)
 
 
-def _write_config() -> None:
+def _write_wrapper() -> Path:
     wrapper = STATE_DIRECTORY / "oci-runtime"
-    wrapper.write_text(Path(oci_wrapper.__file__).read_text())
-    wrapper.chmod(0o755)
+    unfinished = wrapper.with_suffix(f".{os.getpid()}")  # containers of other runs use it meanwhile
+    unfinished.write_text(Path(oci_wrapper.__file__).read_text())
+    unfinished.chmod(0o755)
+    return unfinished.replace(wrapper)
+
+
+def _write_config() -> None:
+    wrapper = _write_wrapper()
     capabilities = oci_wrapper.granted(Path("/proc/self/status").read_text())
     _config_path().write_text(json.dumps(daemon_config(capabilities, wrapper), indent=2))
 

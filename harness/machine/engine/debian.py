@@ -31,7 +31,7 @@ def require_debian_root(os_release: str, user: int, reason: str) -> None:
     raise UserError(
         "No container engine answers",
         f"{reason}; {refused}",
-        "start Docker (https://docs.docker.com/engine/install/), or set DOCKER_HOST to one that runs",
+        "start Docker (https://docs.docker.com/engine/install/), set DOCKER_HOST to one that runs, or install Podman",
     )
 
 

@@ -1,16 +1,17 @@
 #!/usr/bin/python3 -IS
-"""An OCI runtime that asks for no more than this machine grants, then becomes runc.
+"""An OCI runtime that asks for no more than this machine grants, then becomes runc, or crun where that is not there.
 
 Where the bounding set lacks capabilities (most often CAP_SYS_RESOURCE), runc refuses privileged containers with
 "unable to apply caps". This program takes out of the container's configuration what cannot be granted, the
 capabilities, a lowered OOM score and resource limits above the hard ones, and passes everything else on.
 
-It runs once for every container and every `docker exec`, with the system's Python and no site packages: only
+It runs once for every container and every `exec` in one, with the system's Python and no site packages: only
 modules that load fast.
 """
 
 from __future__ import annotations  # older systems have an older Python
 
+import contextlib
 import json
 import os
 import resource
@@ -109,11 +110,14 @@ def rewrite(path: str, bundle: bool) -> None:
 
 
 def main() -> None:
-    """Rewrite the configuration if there is one, then become runc."""
+    """Rewrite the configuration if there is one, then become the machine's own runtime."""
     path, bundle = process_file(sys.argv[1:])
     if path:
         rewrite(path, bundle)
-    os.execvp("runc", ["runc", *sys.argv[1:]])  # noqa: S606 - replaces this program; there is no shell in it
+    for program in ("runc", "crun"):
+        with contextlib.suppress(FileNotFoundError):
+            os.execvp(program, [program, *sys.argv[1:]])  # noqa: S606 - replaces this program; there is no shell in it
+    sys.exit("neither runc nor crun is on PATH")
 
 
 if __name__ == "__main__":

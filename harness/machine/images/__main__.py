@@ -4,12 +4,14 @@ A line for each thing that is waited for.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.cache import in_use
+from harness.base.container_engine import ENGINES
 from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.machine.engine import ensure_engine
@@ -22,6 +24,8 @@ from harness.model.step_log import Begun, Event, StepLog, Waiting
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, and print where everything is. Returns the exit status: 0, or 4 where the environment cannot work."""
     parser = argparse.ArgumentParser(prog="python -m harness.machine.images", description=__doc__)
+    wanted = os.environ.get("EASTWEST_CONTAINER_ENGINE", "auto")
+    parser.add_argument("--container-engine", choices=("auto", *ENGINES), default=wanted)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("archive", help="write all into one file").add_argument("file", type=Path)
     given = parser.parse_args(arguments)
@@ -41,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = StepLog(tell)
     try:
         with locked(in_use(), shared=True):
-            ensure_engine(log)
-            images = local_images(log)
+            engine = ensure_engine(log, given.container_engine)
+            images = local_images(log, engine.client)
             lines = described(write(given.file, images, log)) if given.command else _places(images)
     except UserError as error:
         sys.stderr.write(f"{error}\n")

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import IO
 
 from harness.base.cache import cache_directory, digest_of, entry, require_space, shown
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.machine.images.archive_list import LIST, METALLB, TOOLS, ArchiveList, blob, damaged, parsed
 from harness.machine.images.layers import CHUNK, Layer, docker_members
 from harness.machine.images.local import LocalImages, Tools
-from harness.machine.images.node import load_files, loaded
+from harness.machine.images.node import load, loaded
 from harness.machine.images.registry import StoredImage, push_stored, serves, start_registry
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep, StepLog
 
 COPIES = 3
-"""Of what the archive holds: unpacked, in the registry, in Docker."""
+"""Of what the archive holds: unpacked, in the registry, in the container engine."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,19 @@ def unpack(path: Path, log: StepLog, cache: Path | None = None) -> Unpacked:
     return Unpacked(place, known)
 
 
-def provide(unpacked: Unpacked, log: StepLog, cache: Path | None = None) -> LocalImages:
-    """Give Docker the node image, and see that the registry serves the rest; no network is asked.
+def provide(unpacked: Unpacked, engine: ContainerEngine, log: StepLog, cache: Path | None = None) -> LocalImages:
+    """Give the container engine the node image, and see that the registry serves the rest; no network is asked.
 
     Raises:
-        UserError: Docker did not take the node image, or the registry does not answer.
+        UserError: it did not take the node image, or the registry does not answer.
     """
     cache, known = cache or cache_directory(), unpacked.known
     with (
         log.step(Phase.IMAGES, "Provide images from the archive") as step,
         locked(cache / "images.lock", lambda: step.waiting("another run that provides them")),
     ):
-        _load_node(unpacked, step)
-        registry = start_registry(known.node_image, cache)
+        _load_node(unpacked, engine, step)
+        registry = start_registry(engine, known.node_image, cache)
         if serves(registry, known.images):
             step.skip("the registry serves all of them already")
         else:
@@ -105,11 +106,6 @@ def provide(unpacked: Unpacked, log: StepLog, cache: Path | None = None) -> Loca
     tools = Tools(**{name: unpacked.directory / "tools" / name for name in TOOLS})
     manifest = unpacked.directory / METALLB
     return LocalImages(known.node_image, registry, known.images, tools, manifest, known.versions, built=False)
-
-
-def open_archive(path: Path, log: StepLog, cache: Path | None = None) -> LocalImages:
-    """`unpack` and `provide` in one."""
-    return provide(unpack(path, log, cache), log, cache)
 
 
 @contextmanager
@@ -156,13 +152,13 @@ def _copy(source: IO[bytes], target: Path) -> str:
     return total.hexdigest()
 
 
-def _load_node(unpacked: Unpacked, step: OpenStep) -> None:
+def _load_node(unpacked: Unpacked, engine: ContainerEngine, step: OpenStep) -> None:
     config, layers = _parts(unpacked, unpacked.known.node_manifest)
     found = [Layer(path.name, path.stat().st_size, path) for path in map(unpacked.blob, layers)]
-    if not loaded(unpacked.known.node_image, found):
-        step.waiting("docker load of the node image")
+    if not loaded(engine, unpacked.known.node_image, found):
+        step.waiting(f"{engine.name} load of the node image")
         content = unpacked.blob(config).read_bytes()
-        load_files(docker_members([unpacked.known.node_image], content, found))
+        load(engine, docker_members([unpacked.known.node_image], content, found))
 
 
 def _stored(unpacked: Unpacked) -> Iterator[StoredImage]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from harness.base.cache import require_space
 from harness.base.command import CommandError, run
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.machine.images.archive_list import (
     LIST,
@@ -48,7 +49,7 @@ from harness.model.step_log import StepLog
 
 PROJECT = Path(__file__).parents[3]
 NEEDED_GIBIBYTES = 4.0
-"""The archive, and Docker's copy of the node image while it is written."""
+"""The archive, and the container engine's copy of the node image while it is written."""
 Opened = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
@@ -74,7 +75,7 @@ def write(path: Path, images: LocalImages, log: StepLog) -> ArchiveList:
         The list.
 
     Raises:
-        UserError: the disk is full, or the registry or Docker lacks what it should have.
+        UserError: the disk is full, or the registry or the container engine lacks what it should have.
     """
     path = path.absolute()
     unfinished = path.with_name(path.name + ".unfinished")
@@ -82,7 +83,7 @@ def write(path: Path, images: LocalImages, log: StepLog) -> ArchiveList:
         try:
             require_space(path.parent, NEEDED_GIBIBYTES, f"Writing {path.name}")
             with tempfile.TemporaryDirectory(prefix=".eastwest-", dir=path.parent) as scratch:
-                step.waiting("docker save of the node image, and the suite's own Python packages")
+                step.waiting("the container engine's copy of the node image, and the suite's own Python packages")
                 known, contents = _gathered(images, Path(scratch))
                 step.waiting(f"{sum(content.size for content in contents.values()) / 2**30:.1f} GiB to be written")
                 with unfinished.open("wb") as output:
@@ -103,7 +104,7 @@ def write(path: Path, images: LocalImages, log: StepLog) -> ArchiveList:
 
 def _gathered(images: LocalImages, scratch: Path) -> tuple[ArchiveList, dict[str, Content]]:
     """The list, and the files in their order: every digest is known before anything is written."""
-    node_manifest, node = _node(images.node_image, scratch / "node.tar")
+    node_manifest, node = _node(images.registry.engine, images.node_image, scratch / "node.tar")
     blobs, sizes = dict(node), {node_manifest: node[blob(node_manifest)].size}
     for reference, digest in images.images.items():
         sizes[digest] = _gather_image(blobs, images.registry, reference, digest)
@@ -171,15 +172,15 @@ def requirements(pyproject: str) -> list[str]:
     return [*known["build-system"]["requires"], *known["project"]["dependencies"], *chain.from_iterable(optional)]
 
 
-def _node(reference: str, saved: Path) -> tuple[str, dict[str, Content]]:
-    """Digest of a manifest for the node image, and its blobs, as Docker has them."""
+def _node(engine: ContainerEngine, reference: str, saved: Path) -> tuple[str, dict[str, Content]]:
+    """Digest of a manifest for the node image, and its blobs, as the container engine has them."""
     try:
-        run(["docker", "save", "--output", saved, reference])
+        engine.run("save", "--output", saved, reference)
     except CommandError as failed:
         raise UserError(
-            "Docker does not give out the node image",
+            f"{engine.name} does not give out the node image",
             (failed.output.strip().splitlines() or [str(failed)])[-1],
-            "see that Docker works and has disk space",
+            "see that it works and has disk space",
         ) from failed
     with tarfile.open(saved) as archive:
         entry = json.loads(_member(archive, "manifest.json"))[0]
@@ -203,7 +204,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _size(archive: tarfile.TarFile, name: str) -> int:
-    """Of a member, or of what it is a link to: Docker stores equal layers once."""
+    """Of a member, or of what it is a link to: engines store equal layers once."""
     member: Any = archive.extractfile(name)
     size: int = member.seek(0, io.SEEK_END)
     return size
@@ -252,5 +253,5 @@ def _write_tar(output: IO[bytes], listed: bytes, contents: dict[str, Content]) -
                 raise UserError(
                     f"{name} is not what its name says",
                     "its digest is another one than that of what was read",
-                    "the cache or Docker's store is damaged: remove the cache (~/.cache/eastwest) and build again",
+                    "the cache or the engine's store is damaged: remove the cache (~/.cache/eastwest) and build again",
                 )

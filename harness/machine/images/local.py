@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.base.cache import cache_directory, digest_of_files, locked, require_space, shown
-from harness.base.command import CommandError, run
+from harness.base.command import CommandError
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.machine.images import versions
-from harness.machine.images.layers import Image, Layer
+from harness.machine.images.layers import Image, Layer, docker_archive
 from harness.machine.images.node import build_node_image, load, loaded
 from harness.machine.images.programs import GO_MODULES, build_programs, go_command, programs_path
 from harness.machine.images.recipes import Ingredients, registry_images
@@ -25,7 +26,7 @@ from harness.model.step_log import OpenStep, StepLog
 ARCHIVE_FILES = ("archive.py", "archive_list.py", "archive_writing.py")
 """Modules of this package that take no part in building."""
 NEEDED_GIBIBYTES = 20.0
-"""Go's caches, the images and Docker's copies of them, in a first build."""
+"""Go's caches, the images and the container engine's copies of them, in a first build."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class LocalImages:
     """Images that were built here."""
 
     node_image: str
-    """Reference of kind's node image in Docker."""
+    """Reference of kind's node image in the container engine."""
     registry: Registry
     """Serves all others; see `hosts_toml`."""
     images: Mapping[str, str]
@@ -57,11 +58,12 @@ class LocalImages:
     """Something was built in this call; False: all came from the cache."""
 
 
-def local_images(log: StepLog, cache: Path | None = None) -> LocalImages:
+def local_images(log: StepLog, engine: ContainerEngine, cache: Path | None = None) -> LocalImages:
     """Build every image that is not in the cache, load the node image, and see that the registry serves the rest.
 
     Args:
         log: told of the progress, phase images.
+        engine: is given the node image, and runs the registry.
         cache: directory to keep everything in; the user's cache directory by default.
 
     Raises:
@@ -74,10 +76,10 @@ def local_images(log: StepLog, cache: Path | None = None) -> LocalImages:
         locked(cache / "images.lock", lambda: step.waiting("another run that builds them")),
     ):
         index = cache / "images" / f"{_inputs_digest()}.json"
-        if (ready := _from_cache(index, cache)) is not None:
+        if (ready := _from_cache(index, engine, cache)) is not None:
             step.skip(f"all in {shown(cache)}")
             return ready
-        images = _build(cache, index, step)
+        images = _build(engine, cache, index, step)
         done = "built" if images.built else "put together from what was built before"
         step.note(f"{done} in {time.monotonic() - begun:.0f} s, kept in {shown(cache)}")
         return images
@@ -98,33 +100,33 @@ def _inputs_digest() -> str:
     return digest_of_files(Path(__file__).parent, exclude=("__pycache__", "__main__.py", *ARCHIVE_FILES))
 
 
-def _from_cache(index: Path, cache: Path) -> LocalImages | None:
+def _from_cache(index: Path, engine: ContainerEngine, cache: Path) -> LocalImages | None:
     """The images if nothing is to be built, loaded or sent; None otherwise."""
     if not index.exists():
         return None
     known = json.loads(index.read_text())
     tools = Tools(**{name: Path(path) for name, path in known["tools"].items()})
     manifest = Path(known["metallb_manifest"])
-    registry = running_registry(cache)
+    registry = running_registry(engine, cache)
     node_image: str = known["node_image"]
-    whole = all(path.exists() for path in (*vars(tools).values(), manifest)) and _in_docker(node_image)
+    whole = all(path.exists() for path in (*vars(tools).values(), manifest)) and _is_there(engine, node_image)
     if not whole:
         return None
-    registry = registry or start_registry(node_image, cache)
+    registry = registry or start_registry(engine, node_image, cache)
     if not serves(registry, known["images"]):
         return None
     return LocalImages(node_image, registry, known["images"], tools, manifest, pinned_versions(), built=False)
 
 
-def _in_docker(image: str) -> bool:
+def _is_there(engine: ContainerEngine, image: str) -> bool:
     try:
-        run(["docker", "image", "inspect", image])
+        engine.run("image", "inspect", image)
     except CommandError:
         return False
     return True
 
 
-def _build(cache: Path, index: Path, step: OpenStep) -> LocalImages:
+def _build(engine: ContainerEngine, cache: Path, index: Path, step: OpenStep) -> LocalImages:
     _require(cache, step)
     built = any(not programs_path(module, cache).exists() for module in GO_MODULES)
     # Go keeps the processors busy, debootstrap the network and the disk.
@@ -136,11 +138,11 @@ def _build(cache: Path, index: Path, step: OpenStep) -> LocalImages:
     have = Ingredients(cache, base, programs, envoy)
     step.waiting("the node image")
     image = build_node_image(have, node)
-    if not loaded(image.references[0], image.layers):
-        step.waiting("docker load of the node image")
-        load(image)
+    if not loaded(engine, image.references[0], image.layers):
+        step.waiting(f"{engine.name} load of the node image")
+        load(engine, docker_archive(image))
     step.waiting("images for the registry")
-    registry = start_registry(image.references[0], cache)
+    registry = start_registry(engine, image.references[0], cache)
     served = registry_images(have)
     tools, manifest = _tools(programs, cache), programs["metallb"] / "metallb-native.yaml"
     digests = push(registry, served)

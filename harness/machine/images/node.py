@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.base.cache import digest_of, entry
 from harness.base.command import CommandError, run
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.base.waiting import WaitError, wait_until
 from harness.machine.images import versions
@@ -16,7 +17,6 @@ from harness.machine.images.layers import (
     Layer,
     LayerFile,
     config_json,
-    docker_archive,
     executable,
     keep_layer,
     kept_layer,
@@ -166,32 +166,27 @@ def containerd_config(root: Path, state: Path, socket: Path) -> str:
     )
 
 
-def loaded(reference: str, layers: Iterable[Layer]) -> bool:
-    """Whether Docker holds the image of this name with these very layers."""
+def loaded(engine: ContainerEngine, reference: str, layers: Iterable[Layer]) -> bool:
+    """Whether the container engine holds the image of this name with these very layers."""
     try:
-        there = run(["docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", reference])
+        there = engine.run("image", "inspect", "--format", "{{json .RootFS.Layers}}", reference)
     except CommandError:
         return False
     return all(layer.digest in there for layer in layers)
 
 
-def load(image: Image) -> None:
-    """Give the image to Docker.
+def load(engine: ContainerEngine, files: Iterable[LayerFile]) -> None:
+    """Give the container engine an image as the files of an archive that `docker load` takes.
 
     Raises:
-        UserError: Docker did not take it.
-    """
-    load_files(docker_archive(image))
-
-
-def load_files(files: Iterable[LayerFile]) -> None:
-    """Give Docker an image as the files of an archive that `docker load` takes.
-
-    Raises:
-        UserError: Docker did not take it.
+        UserError: it did not take it.
     """
     with subprocess.Popen(
-        ["docker", "load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [engine.name, "load"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=engine.environment(),
     ) as process:
         assert process.stdin and process.stdout  # noqa: S101 - both are pipes
         try:
@@ -201,21 +196,21 @@ def load_files(files: Iterable[LayerFile]) -> None:
             pass
         output = process.stdout.read().decode(errors="replace").strip()
     if process.returncode != 0:
-        last = output.splitlines()[-1] if output else f"docker load ended with status {process.returncode}"
-        raise UserError("Docker did not take the node image", last, "see that Docker has disk space and works")
+        last = output.splitlines()[-1] if output else f"{engine.name} load ended with status {process.returncode}"
+        raise UserError(f"{engine.name} did not take the node image", last, "see that it has disk space and works")
 
 
-def remove_node_images() -> list[str]:
-    """Take every node image that was built here out of Docker; one that a container uses stays.
+def remove_node_images(engine: ContainerEngine) -> list[str]:
+    """Take every node image that was built here out of the container engine; one that a container uses stays.
 
     Returns:
         References of those that were removed.
     """
-    listed = run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY]).split()
+    listed = engine.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
     removed = []
     for reference in listed:
         try:
-            run(["docker", "image", "rm", reference])
+            engine.run("image", "rm", reference)
         except CommandError:
             continue
         removed.append(reference)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from harness.base.cache import digest_of, locked
-from harness.base.command import CommandError, run
+from harness.base.command import CommandError
+from harness.base.container_engine import DOCKER, ContainerEngine
 from harness.base.errors import UserError
 from harness.base.waiting import WaitError, wait_until
 from harness.machine.images.layers import (
@@ -37,6 +38,7 @@ class Registry:
     """URL by which nodes on the network `kind` reach it; the engine's name server knows the name."""
     endpoint_for_host: str
     """URL by which this machine reaches it."""
+    engine: ContainerEngine = DOCKER
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,14 @@ def hosts_toml(registry: Registry) -> str:
     return f'server = "{endpoint}"\n\n[host."{endpoint}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def start_registry(node_image: str, cache: Path) -> Registry:
+def start_registry(engine: ContainerEngine, node_image: str, cache: Path) -> Registry:
     """See that the registry runs, as a container on the network `kind`.
 
     One registry serves all runs with this cache. It goes on running between runs, it costs some 20 MiB, until
     `make clean`.
 
     Args:
+        engine: in which it runs.
         node_image: the image that holds the registry's program.
         cache: its storage is a directory in there.
 
@@ -76,33 +79,31 @@ def start_registry(node_image: str, cache: Path) -> Registry:
     with locked(cache / "registry.lock"):
         if not (cache / "registry").exists():
             # Someone emptied the cache: a container left from before holds on to a directory that is gone.
-            stop_registry(cache)
-        if _running(name) is None:
-            _ensure_network()
-            _start(name, node_image, cache)
-        registry = Registry(name, f"http://{name}:{PORT}", f"http://{_host_address(name)}")
+            stop_registry(engine, cache)
+        if _running(engine, name) is None:
+            _ensure_network(engine)
+            _start(engine, name, node_image, cache)
+        registry = _registry(engine, name)
         _wait(registry)
     return registry
 
 
-def running_registry(cache: Path) -> Registry | None:
+def running_registry(engine: ContainerEngine, cache: Path) -> Registry | None:
     """The registry of this cache if its container runs."""
     name = registry_name(cache)
-    if not _running(name):
-        return None
-    return Registry(name, f"http://{name}:{PORT}", f"http://{_host_address(name)}")
+    return _registry(engine, name) if _running(engine, name) else None
 
 
-def stop_registry(cache: Path) -> bool:
+def stop_registry(engine: ContainerEngine, cache: Path) -> bool:
     """Remove the registry's container; what it stores stays in the cache.
 
     Returns:
         True if there was one.
     """
     name = registry_name(cache)
-    if _running(name) is None:
+    if _running(engine, name) is None:
         return False
-    run(["docker", "rm", "--force", name])
+    engine.run("rm", "--force", name)
     return True
 
 
@@ -234,38 +235,40 @@ class _Client:
         return answer.headers
 
 
-def _ensure_network() -> None:
+def _ensure_network(engine: ContainerEngine) -> None:
     """The network that kind makes for its nodes, made as kind would if this comes first."""
     try:
-        run(["docker", "network", "inspect", NETWORK])
+        engine.run("network", "inspect", NETWORK)
     except CommandError:
-        masquerade = "com.docker.network.bridge.enable_ip_masquerade=true"
-        run(["docker", "network", "create", "--driver=bridge", "--opt", masquerade, NETWORK])
+        engine.run("network", "create", "--driver=bridge", *engine.network_options, NETWORK)
 
 
-def _running(name: str) -> bool | None:
+def _running(engine: ContainerEngine, name: str) -> bool | None:
     """Whether the container runs; None if there is none."""
     try:
-        return run(["docker", "container", "inspect", "--format", "{{.State.Running}}", name]).strip() == "true"
+        return engine.run("container", "inspect", "--format", "{{.State.Running}}", name).strip() == "true"
     except CommandError:
         return None
 
 
-def _start(name: str, node_image: str, cache: Path) -> None:
+def _start(engine: ContainerEngine, name: str, node_image: str, cache: Path) -> None:
     storage = cache / "registry"
     storage.mkdir(parents=True, exist_ok=True)
     options = [
         "--detach", f"--name={name}", f"--network={NETWORK}", "--restart=unless-stopped",
         f"--label={OWNER_LABEL}=registry", f"--publish=127.0.0.1::{PORT}", f"--volume={storage}:/registry",
         "--env=OTEL_TRACES_EXPORTER=none", "--entrypoint=/usr/bin/docker-registry",
+        "--security-opt=label=disable",  # SELinux would keep it from the cache
     ]  # fmt: skip
-    run(["docker", "run", *options, node_image, "serve", "/etc/eastwest/registry.yml"])
+    engine.run("run", *options, node_image, "serve", "/etc/eastwest/registry.yml")
 
 
-def _host_address(name: str) -> str:
-    if not _running(name):
-        run(["docker", "start", name])
-    return run(["docker", "port", name, f"{PORT}/tcp"]).strip().splitlines()[0]
+def _registry(engine: ContainerEngine, name: str) -> Registry:
+    """The registry of this name; started, if it was stopped."""
+    if not _running(engine, name):
+        engine.run("start", name)
+    address = engine.run("port", name, f"{PORT}/tcp").strip().splitlines()[0]
+    return Registry(name, f"http://{name}:{PORT}", f"http://{address}", engine)
 
 
 def _wait(registry: Registry) -> None:
@@ -280,5 +283,5 @@ def _wait(registry: Registry) -> None:
     try:
         wait_until(pending, START_SECONDS)
     except WaitError as expired:
-        reason, repair = expired.last, f"see `docker logs {registry.name}`"
+        reason, repair = expired.last, f"see `{registry.engine.name} logs {registry.name}`"
         raise UserError("The local registry does not answer", reason, repair) from None

@@ -120,6 +120,16 @@ class ClusterOptions:
             page="existing-clusters.md",
         ),
     ]
+    container_engine: Annotated[
+        Literal["auto", "docker", "podman"],
+        Option(
+            "what kind clusters run in: docker, podman, or auto, which is the first of them that answers",
+            values.one_of("auto", "docker", "podman"),
+            default="auto",
+            values="NAME",
+            page="podman.md",
+        ),
+    ]
     images: Annotated[
         Images,
         Option(

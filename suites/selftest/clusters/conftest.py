@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.container_engine import ContainerEngine
 from harness.clusters import containers
 
 
@@ -23,15 +24,15 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "kind-control-plane": "kind",
     }
 
-    def labelled(label: str, value: str = "") -> tuple[str, ...]:
+    def labelled(_engine: ContainerEngine, label: str, value: str = "") -> tuple[str, ...]:
         nodes = label == containers.CLUSTER_LABEL
         return tuple(name for name, cluster in there.items() if nodes and value in ("", cluster))
 
-    def remove(names: tuple[str, ...]) -> None:
+    def remove(_engine: ContainerEngine, names: tuple[str, ...]) -> None:
         for name in names:
             del there[name]
 
     monkeypatch.setattr(containers, "labelled", labelled)
     monkeypatch.setattr(containers, "remove", remove)
-    monkeypatch.setattr(containers, "names", lambda: frozenset(there))
+    monkeypatch.setattr(containers, "names", lambda _: frozenset(there))
     return there

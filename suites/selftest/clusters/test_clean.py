@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from harness.base.container_engine import DOCKER
 from harness.base.errors import UserError
 from harness.clusters import __main__ as command
 from harness.clusters.run_record import begin, reserve
+from harness.machine.engine import Engine
 from harness.machine.images import __main__ as build
 from harness.runs import environment
 from harness.runs.lab import Lab
@@ -18,8 +20,8 @@ from harness.runs.options import OPTIONS, parse
 def stopped(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was stopped of the registry and the engine."""
     found: list[str] = []
-    monkeypatch.setattr(command, "engine_version", lambda: "28")
-    monkeypatch.setattr(command, "stop_registry", lambda _: found.append("registry"))
+    monkeypatch.setattr(command, "answering", lambda: (DOCKER,))
+    monkeypatch.setattr(command, "stop_registry", lambda *_: found.append("registry"))
     monkeypatch.setattr(command, "stop_engine", lambda _: found.append("engine"))
     return found
 
@@ -40,6 +42,19 @@ def test_clean(engine: dict[str, str], stopped: list[str], capsys: pytest.Captur
     assert "left alone: eastwest-b-east" in said
 
 
+def test_clusters_of_an_engine_that_does_not_answer_stay_recorded(
+    engine: dict[str, str], stopped: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Docker answers and knows nothing of Podman's containers: their record is not removed with nothing done."""
+    with begin("a") as kept:
+        reserve(kept, ("east",), "image", (), engine="podman")
+        kept.keep()
+    assert command.main(["clean"]) == 0
+    assert "left alone, under way or not removable: a" in capsys.readouterr().out
+    assert "eastwest-a-east-control-plane" in engine
+    assert not stopped
+
+
 def _interrupted(*_: object, **__: object) -> None:
     raise UserError("Images can't be built.", "a test", "none")
 
@@ -57,7 +72,12 @@ def _run(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[..., Any]) -> None
 
 def _build(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[..., Any]) -> None:
     """`make images`, the same."""
-    monkeypatch.setattr(build, "ensure_engine", meanwhile)
+
+    def ensured(*_: object) -> Engine:
+        meanwhile()
+        return Engine("28", started_here=False)
+
+    monkeypatch.setattr(build, "ensure_engine", ensured)
     monkeypatch.setattr(build, "local_images", _interrupted)
     assert build.main([]) == 4
 

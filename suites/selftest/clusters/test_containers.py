@@ -25,17 +25,14 @@ class TestContainers:
 
     def test_network(self) -> None:
         """The IPv4 subnet, and what is in use there."""
-        inspected = [
-            {
-                "IPAM": {"Config": [{"Subnet": "fc00::/64"}, {"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]},
-                "Containers": {"x": {"IPv4Address": "172.18.0.4/16"}, "y": {"IPv4Address": ""}},
-            }
-        ]
-        network = containers.network_of(inspected)
+        inspected = {
+            "IPAM": {"Config": [{"Subnet": "fc00::/64"}, {"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]},
+        }
+        network = containers.network_of(inspected, ["172.18.0.4", ""])
         assert network.subnet == ipaddress.IPv4Network("172.18.0.0/16")
         assert {str(address) for address in network.in_use} == {"172.18.0.1", "172.18.0.4"}
 
     def test_network_without_ipv4(self) -> None:
         """Such a network is of no use."""
         with pytest.raises(UserError, match="no IPv4 subnet"):
-            containers.network_of([{"IPAM": {"Config": None}, "Containers": {}}])
+            containers.network_of({"IPAM": {"Config": None}}, [])

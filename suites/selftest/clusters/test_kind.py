@@ -85,8 +85,8 @@ class TestKind:
             return ""
 
         monkeypatch.setattr(kind, "run", run)
-        monkeypatch.setattr(kind, "_taken", tuple)
-        monkeypatch.setattr(containers, "names", frozenset)
+        monkeypatch.setattr(kind, "_taken", lambda _: ())
+        monkeypatch.setattr(containers, "names", lambda _: frozenset())
         monkeypatch.setattr(containers, "labelled", lambda *_: ())
         monkeypatch.setattr(containers, "remove", lambda *_: None)
         monkeypatch.setattr(containers, "running_addresses", lambda *_: found)
@@ -94,7 +94,8 @@ class TestKind:
             kind.create(["east"], run=own, nodes=kind.Nodes(), log=StepLog())
         (environment,) = given
         assert environment["HTTPS_PROXY"] == "http://proxy"
-        assert not environment.keys() & {"KIND_EXPERIMENTAL_PROVIDER", "KIND_EXPERIMENTAL_DOCKER_NETWORK"}
+        assert environment["KIND_EXPERIMENTAL_PROVIDER"] == "docker"
+        assert "KIND_EXPERIMENTAL_DOCKER_NETWORK" not in environment
 
     @pytest.mark.parametrize(
         ("output", "why"),

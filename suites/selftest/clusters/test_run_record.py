@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from harness.base import container_engine
 from harness.base.command import CommandError
+from harness.base.container_engine import DOCKER, PODMAN, ContainerEngine
 from harness.base.errors import UserError
 from harness.clusters import containers, kind, leftovers
 from harness.clusters.run_record import Run, RunRecord, begin, records, reserve, runs_directory
@@ -80,7 +82,7 @@ def test_unrecorded_clusters_are_only_named(engine: dict[str, str]) -> None:
     engine["eastwest-b-east-worker2"] = "eastwest-b-east"
     with begin("a") as run:
         reserve(run, ("east", "west"), "image", ())
-        assert leftovers.unrecorded() == ("eastwest-b-east",)
+        assert leftovers.unrecorded(DOCKER) == ("eastwest-b-east",)
         leftovers.remove_clusters(run, StepLog())
     assert "eastwest-b-east-control-plane" in engine
 
@@ -120,6 +122,7 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
         (("east",), kind.Nodes(image="image"), "metallb", False),
         (("east", "west"), kind.Nodes(image="other"), "metallb", False),
         (("east", "west"), kind.Nodes(image="image", count=2), "metallb", False),
+        (("east", "west"), kind.Nodes(image="image", engine=PODMAN), "metallb", False),
         (("east", "west"), kind.Nodes(image="image"), "cloud-provider-kind", False),
     ],
 )
@@ -161,8 +164,8 @@ def test_creation_that_fails_leaves_nothing(engine: dict[str, str], monkeypatch:
     for name in ("east", "west"):
         del engine[f"eastwest-a-{name}-control-plane"]
     monkeypatch.setattr(kind, "run", fake)
-    monkeypatch.setattr(kind, "_taken", tuple)
-    monkeypatch.setattr(kind, "engine_version", lambda: "28")
+    monkeypatch.setattr(kind, "_taken", lambda _: ())
+    monkeypatch.setattr(ContainerEngine, "version", lambda _: "28")
     with begin("a") as run:
         with pytest.raises(UserError, match="could not be made"):
             kind.create(("east", "west"), run=run, nodes=kind.Nodes(), log=StepLog())
@@ -177,10 +180,10 @@ def test_engine_that_stops_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
         raise CommandError([str(word) for word in command], 1, "Cannot connect to the Docker daemon")
 
     monkeypatch.setattr(kind, "run", fake)
-    monkeypatch.setattr(containers, "names", frozenset)
-    monkeypatch.setattr(containers, "run", fake)
-    monkeypatch.setattr(kind, "_taken", tuple)
-    monkeypatch.setattr(kind, "engine_version", lambda: None)
+    monkeypatch.setattr(containers, "names", lambda _: frozenset())
+    monkeypatch.setattr(container_engine, "run", fake)
+    monkeypatch.setattr(kind, "_taken", lambda _: ())
+    monkeypatch.setattr(ContainerEngine, "version", lambda _: None)
     with begin("a") as run, pytest.raises(UserError, match="stopped answering"):
         kind.create(("east",), run=run, nodes=kind.Nodes(), log=StepLog())
     (left,) = leftovers.leftovers()

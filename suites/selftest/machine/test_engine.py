@@ -5,11 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.base import processes
+from harness.base.container_engine import PODMAN, ContainerEngine
 from harness.base.errors import UserError
 from harness.machine import engine
 from harness.machine.engine import debian, oci_wrapper
@@ -117,7 +120,7 @@ def test_an_engine_that_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(engine, "STATE_DIRECTORY", tmp_path)
     monkeypatch.setattr(engine, "engine_version", lambda: "29.1.0")
     log = StepLog()
-    assert engine.ensure_engine(log) == engine.Engine("29.1.0", started_here=False)
+    assert engine.ensure_engine(log, "docker") == engine.Engine("29.1.0", started_here=False)
     assert log.steps == ()
     assert not engine.stop_engine(log)
 
@@ -148,7 +151,7 @@ def test_dockerd_that_ends_at_once_is_an_error_with_its_last_words(
     monkeypatch.setattr(processes, "running", lambda _: ())
     log = StepLog()
     with pytest.raises(UserError, match="no space left on device"):
-        engine.ensure_engine(log)
+        engine.ensure_engine(log, "docker")
     assert [step.outcome for step in log.steps] == [Outcome.DONE, Outcome.FAILED]
 
 
@@ -163,14 +166,14 @@ def test_no_second_engine_is_started_beside_one_that_does_not_answer(
     monkeypatch.setattr(engine, "packaged_engine_seconds", lambda: 0.0)
     monkeypatch.setattr(processes, "running", lambda _: (4711,))
     with pytest.raises(UserError, match="4711"):
-        engine.ensure_engine(StepLog())
+        engine.ensure_engine(StepLog(), "docker")
 
 
 def test_an_engine_named_by_docker_host_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     monkeypatch.setattr(engine, "engine_version", lambda: None)
     with pytest.raises(UserError, match=re.escape("127.0.0.1:1")):
-        engine.ensure_engine(StepLog())
+        engine.ensure_engine(StepLog(), "docker")
 
 
 def test_the_engine_that_was_started_here_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -193,6 +196,40 @@ def test_another_program_with_the_same_process_id_is_left_alone(
     monkeypatch.setattr(engine, "STATE_DIRECTORY", tmp_path)
     (tmp_path / "dockerd.pid").write_text(str(os.getpid()))
     assert not engine.stop_engine(StepLog())
+
+
+@pytest.mark.parametrize(("capabilities", "wrapped"), [(ALL, False), (LACKING, True)])
+def test_podman_runs_through_the_wrapper_only_where_capabilities_are_missing(
+    capabilities: set[str], wrapped: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "state" / "containers.conf"
+    monkeypatch.setattr(engine, "STATE_DIRECTORY", tmp_path / "state")
+    monkeypatch.setattr(engine, "PODMAN_CONFIGURATION", configuration)
+    monkeypatch.setattr(ContainerEngine, "version", lambda _: "4.3.1")
+    monkeypatch.setattr(oci_wrapper, "granted", lambda _: capabilities)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    found = engine.ensure_engine(StepLog(), "podman")
+    assert found == engine.Engine("4.3.1", started_here=False, wrapped=wrapped, client=PODMAN)
+    assert str(found) == "podman 4.3.1"
+    assert configuration.exists() is wrapped
+    if wrapped:
+        known = tomllib.loads(configuration.read_text())["engine"]
+        (program,) = known["runtimes"][known["runtime"]]
+        assert os.access(program, os.X_OK)
+
+
+def test_podman_that_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="Podman does not answer") as raised:
+        engine.ensure_engine(StepLog(), "podman")
+    assert "--container-engine=docker" in raised.value.fix
+
+
+def test_the_wrapper_becomes_the_runtime_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "crun").write_text("#!/bin/sh\necho crun $1\n")
+    (tmp_path / "crun").chmod(0o755)
+    command = [sys.executable, oci_wrapper.__file__, "--version"]
+    assert subprocess.check_output(command, env={"PATH": str(tmp_path)}, text=True) == "crun --version\n"
 
 
 def test_system_directories_are_on_the_daemons_path() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import container_engine
+from harness.base.container_engine import DOCKER
 from harness.base.errors import UserError
 from harness.machine.images import archive, archive_writing
 from harness.machine.images.archive_list import LIST, TOOLS, ArchiveList, described, parsed, require_platform, written
@@ -65,18 +67,20 @@ def node(tmp_path: Path) -> Image:
 def images(tmp_path: Path, registry: Registry, node: Image, monkeypatch: pytest.MonkeyPatch) -> LocalImages:
     """Images as they are where an archive is written, and a Docker that only knows the node image."""
 
-    def fake_run(command: Sequence[str | Path], **_: object) -> str:
-        if command[:2] == ["docker", "save"]:
-            assert command[4] == "eastwest/node:v1"
-            with Path(command[3]).open("wb") as output:
-                write_tar(output, docker_archive(node))
-        else:
-            directory = Path(command[command.index("--wheel-dir") + 1])
-            directory.mkdir()
-            (directory / "rich-14.0.0-py3-none-any.whl").write_text("a wheel")
+    def engine(command: Sequence[str | Path], **_: object) -> str:
+        assert (*command[:3], command[4]) == ("docker", "save", "--output", "eastwest/node:v1")
+        with Path(command[3]).open("wb") as output:
+            write_tar(output, docker_archive(node))
         return ""
 
-    monkeypatch.setattr(archive_writing, "run", fake_run)
+    def pip(command: Sequence[str | Path], **_: object) -> str:
+        directory = Path(command[command.index("--wheel-dir") + 1])
+        directory.mkdir()
+        (directory / "rich-14.0.0-py3-none-any.whl").write_text("a wheel")
+        return ""
+
+    monkeypatch.setattr(container_engine, "run", engine)
+    monkeypatch.setattr(archive_writing, "run", pip)
     (tmp_path / "tools").mkdir()
     for name in TOOLS:
         (tmp_path / "tools" / name).write_text(f"I am {name}")
@@ -132,9 +136,13 @@ def test_what_was_written_is_served_where_it_is_opened(
     registry = images.registry
     loads: list[list[LayerFile]] = []
     monkeypatch.setattr(archive, "loaded", lambda *_: bool(loads))
-    monkeypatch.setattr(archive, "load_files", lambda files: loads.append(list(files)))
+    monkeypatch.setattr(archive, "load", lambda _, files: loads.append(list(files)))
     monkeypatch.setattr(archive, "start_registry", lambda *_: registry)
-    first = archive.open_archive(file, StepLog(), tmp_path / "cache")
+
+    def opened(log: StepLog) -> LocalImages:
+        return archive.provide(archive.unpack(file, log, tmp_path / "cache"), DOCKER, log, tmp_path / "cache")
+
+    first = opened(StepLog())
     assert (first.node_image, first.images, first.versions) == (images.node_image, images.images, images.versions)
     assert serves(registry, images.images)
     assert next(iter(loads[0])).content == config_json(node)
@@ -142,7 +150,7 @@ def test_what_was_written_is_served_where_it_is_opened(
     assert first.tools.helm.stat().st_mode & 0o111
     assert first.metallb_manifest.read_text() == "kind: Namespace"
     log = StepLog()
-    assert archive.open_archive(file, log, tmp_path / "cache") == first
+    assert opened(log) == first
     assert [step.outcome for step in log.steps] == ["skipped", "skipped"]
     assert len(loads) == 1
 
@@ -271,6 +279,7 @@ def test_a_disconnected_run_takes_nothing_of_the_caller_along() -> None:
     assert disconnected.bare_environment(Path("/fresh"), environment) == {
         "TERM": "xterm",
         "EASTWEST_REQUESTS": "10",
+        "EASTWEST_CONTAINER_ENGINE": "docker",
         "HOME": "/fresh",
         "PATH": disconnected.SYSTEM_PATH,
     }

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.base.container_engine import ContainerEngine
 from harness.base.errors import StepError
 from harness.clusters import containers
 from harness.kube.api import Object
@@ -207,7 +208,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]
     """What is run in node containers."""
     found: list[tuple[str, ...]] = []
 
-    def execute(*words: str) -> str:
+    def execute(_engine: ContainerEngine, *words: str) -> str:
         found.append(words)
         return ""
 

@@ -41,12 +41,14 @@ def test_the_mesh_that_was_observed_last_is_kept(arguments: tuple[str, ...], sta
 
 
 def test_the_page_of_clusters_that_the_suite_made() -> None:
-    page = markdown(_kept(topology="primary-remote", network="single", images="local", nodes="3"))
+    given = {"network": "single", "images": "local", "nodes": "3", "container_engine": "podman"}
+    page = markdown(_kept(topology="primary-remote", **given))
     assert (
         "pytest --verify-only --contexts=kind-a-east,kind-a-west --kubeconfig=/runs/a/east --kubeconfig=/runs/a/west"
         in page
     )
-    assert "pytest --reuse --keep --topology=primary-remote --network=single --nodes=3 --images=local\n" in page
+    forming = "pytest --reuse --keep --topology=primary-remote --network=single --nodes=3"
+    assert f"{forming} --container-engine=podman --images=local\n" in page
     assert "export KUBECONFIG=/runs/a/east:/runs/a/west\n" in page
     assert "kubectl --context=kind-a-west get pods" in page
     assert "istioctl --context=kind-a-west" not in page  # a remote has no control plane

@@ -18,12 +18,14 @@ import pytest
 import fixtures.reporting
 import fixtures.verdicts
 from harness.base import command
+from harness.base.container_engine import ContainerEngine
 from harness.base.parallel import in_parallel
 from harness.clusters import containers, kind, load_balancer
 from harness.judge import requirement
 from harness.kube import inventory
 from harness.kube.access import ClusterAccess
 from harness.kube.inventory import Inventory
+from harness.machine.engine import Engine
 from harness.mesh import cleanup, pki, procedure, removal, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.pki import CaFiles, Pki
@@ -98,7 +100,7 @@ def provide(_options: Options, log: StepLog) -> Provisions:
         reach(Phase.ENVIRONMENT)
     with log.step(Phase.IMAGES, "Provide images"):
         reach(Phase.IMAGES)
-    return Provisions("registry", None, Path("istioctl"), "1.31", "28")
+    return Provisions("registry", None, Path("istioctl"), "1.31", Engine("28", started_here=False))
 
 
 def program(words: Sequence[str | Path], **_: object) -> str:
@@ -111,17 +113,17 @@ def program(words: Sequence[str | Path], **_: object) -> str:
     return ""
 
 
-def labelled(label: str, value: str = "") -> tuple[str, ...]:
+def labelled(_engine: ContainerEngine, label: str, value: str = "") -> tuple[str, ...]:
     """The node containers."""
     found = sorted(path.name for path in MADE.glob("*-control-plane"))
     return tuple(name for name in found if label == containers.CLUSTER_LABEL and name.startswith(value))
 
 
-def remove_containers(names: Sequence[str]) -> None:
+def remove_containers(engine: ContainerEngine, names: Sequence[str]) -> None:
     """With a cluster everything on it goes."""
     reach(REMOVE)
     gone(*names)
-    if not labelled(containers.CLUSTER_LABEL):
+    if not labelled(engine, containers.CLUSTER_LABEL):
         gone("sample", "experiment", *(path.name for path in MADE.glob("mesh-*")))
 
 
@@ -217,11 +219,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     put(environment, "provide", provide)
     put(kind, "run", program)
-    put(kind, "_taken", tuple)
+    put(kind, "_taken", lambda _: ())
     put(kind, "_wait_until_ready", lambda *_, **__: None)
     put(containers, "labelled", labelled)
-    put(containers, "running_addresses", lambda names: dict.fromkeys(names, "172.18.0.2"))
-    put(containers, "names", lambda: frozenset(labelled(containers.CLUSTER_LABEL)))
+    put(containers, "running_addresses", lambda _, names: dict.fromkeys(names, "172.18.0.2"))
+    put(containers, "names", lambda engine: frozenset(labelled(engine, containers.CLUSTER_LABEL)))
     put(containers, "remove", remove_containers)
     put(load_balancer, "choose", lambda *_: Balancer())
     put(load_balancer, "load_balancer_containers", lambda _run: ())

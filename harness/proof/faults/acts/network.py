@@ -55,12 +55,12 @@ def dropped(live: LiveMesh, cluster: Cluster, chain: str, *packets: str) -> Iter
     Raises:
         StepError: the suite has not made this cluster, or the rule could not be set.
     """
-    nodes = made_here(live, cluster).nodes
+    access = made_here(live, cluster)
 
     def change(action: str) -> None:
         rule = ("iptables", "--wait", "--table", "mangle", action, chain, *packets, "--jump", "DROP")
         with environment_faults():
-            in_parallel(lambda node: containers.execute(node, *rule), nodes)
+            in_parallel(lambda node: containers.execute(access.engine, node, *rule), access.nodes)
 
     change("--insert")
     try:

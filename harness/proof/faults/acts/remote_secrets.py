@@ -83,12 +83,13 @@ def ends_soon(live: LiveMesh) -> Iterator[None]:
     Raises:
         StepError: the suite has not made West, or no certificate was issued there.
     """
-    node = made_here(live, live.west).nodes[0]
+    west = made_here(live, live.west)
     namespace, accounts = live.mesh.settings.system_namespace, "system:serviceaccounts"
     name, groups = f"system:serviceaccount:{namespace}:{READER}", f"{accounts},{accounts}:{namespace}"
-    command = ("kubeadm", "kubeconfig", "user", "--config=/kind/kubeadm.conf", "--validity-period=240h")
+    command = ["kubeadm", "kubeconfig", "user", "--config=/kind/kubeadm.conf", "--validity-period=240h"]
+    command += [f"--client-name={name}", f"--org={groups}"]
     with environment_faults():
-        issued = yaml.safe_load(containers.execute(node, *command, f"--client-name={name}", f"--org={groups}"))
+        issued = yaml.safe_load(containers.execute(west.engine, west.nodes[0], *command))
     key, kubeconfig = _kubeconfig(live)
     for entry in kubeconfig["users"]:
         entry["user"] = issued["users"][0]["user"]
