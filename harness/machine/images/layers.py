@@ -226,7 +226,9 @@ def docker_members(references: Iterable[str], config: bytes, layers: Sequence[La
     for layer in layers:
         yield LayerFile(f"{layer.digest}/layer.tar", source=layer.path)
     paths = [f"{layer.digest}/layer.tar" for layer in layers]
-    entry = {"Config": f"{name}.json", "RepoTags": list(references), "Layers": paths}
+    # To a name without a host Podman would give another one, localhost, than kind looks for.
+    tags = [ref if "." in ref.partition("/")[0] else f"docker.io/{ref}" for ref in references]
+    entry = {"Config": f"{name}.json", "RepoTags": tags, "Layers": paths}
     yield LayerFile("manifest.json", content=_json([entry]))
 
 

@@ -18,6 +18,7 @@ from harness.machine.images.layers import (
     LayerFile,
     config_json,
     docker_archive,
+    docker_members,
     executable,
     manifest_json,
     split_reference,
@@ -64,6 +65,11 @@ def test_a_docker_archive_lists_what_it_holds(image: Image) -> None:
     entry = json.loads(files["manifest.json"].content or b"")[0]
     assert entry["RepoTags"] == list(image.references)
     assert {entry["Config"], *entry["Layers"], "manifest.json"} == set(files)
+
+
+def test_an_image_without_a_host_is_named_as_kind_looks_for_it() -> None:
+    *_, listed = docker_members(["eastwest/node:v1"], b"{}", ())
+    assert json.loads(listed.content or b"")[0]["RepoTags"] == ["docker.io/eastwest/node:v1"]
 
 
 @pytest.mark.parametrize(
