@@ -1,7 +1,6 @@
 """Every image, built from pinned Go modules, Debian packages and PyPI's Envoy: no registry is asked."""
 
 from harness.machine.images.local import LocalImages, Tools, local_images
-from harness.machine.images.node import remove_node_images
 from harness.machine.images.registry import Registry, hosts_toml, start_registry, stop_registry
 
 __all__ = [
@@ -10,7 +9,6 @@ __all__ = [
     "Tools",
     "hosts_toml",
     "local_images",
-    "remove_node_images",
     "start_registry",
     "stop_registry",
 ]

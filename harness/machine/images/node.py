@@ -198,20 +198,3 @@ def load(engine: ContainerEngine, files: Iterable[LayerFile]) -> None:
     if process.returncode != 0:
         last = output.splitlines()[-1] if output else f"{engine.name} load ended with status {process.returncode}"
         raise UserError(f"{engine.name} did not take the node image", last, "see that it has disk space and works")
-
-
-def remove_node_images(engine: ContainerEngine) -> list[str]:
-    """Take every node image that was built here out of the container engine; one that a container uses stays.
-
-    Returns:
-        References of those that were removed.
-    """
-    listed = engine.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
-    removed = []
-    for reference in listed:
-        try:
-            engine.run("image", "rm", reference)
-        except CommandError:
-            continue
-        removed.append(reference)
-    return removed
