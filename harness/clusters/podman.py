@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base.command import CommandError, run
 from harness.base.container_engine import PODMAN
 from harness.base.errors import UserError
 
@@ -18,6 +19,8 @@ HELPERS = ("/usr/libexec/podman", "/usr/lib/podman", "/usr/local/libexec/podman"
 NAME_SERVER = "aardvark-dns"
 MODULES = Path("/lib/modules")
 """kind mounts it into every node; unlike Docker, Podman does not make a directory that is missing."""
+BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""Holds 1 where packets between containers of one network pass the machine's firewall."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class PodmanFacts:
     """The programs of its network."""
     modules: bool
     """Whether /lib/modules is there."""
+    drops: bool = False
+    """Whether the machine's firewall drops what pods send to other nodes."""
 
 
 def examine() -> PodmanFacts:
@@ -45,10 +50,21 @@ def examine() -> PodmanFacts:
         CommandError: it does not answer.
     """
     helpers = frozenset(file.name for place in HELPERS for file in Path(place).glob("*"))
-    return facts_of(json.loads(PODMAN.run("info", "--format", "json", timeout=20)), helpers, MODULES.exists())
+    info = json.loads(PODMAN.run("info", "--format", "json", timeout=20))
+    return facts_of(info, helpers, modules=MODULES.exists(), drops=_drops())
 
 
-def facts_of(info: dict[str, Any], helpers: frozenset[str], modules: bool) -> PodmanFacts:
+def _drops() -> bool:
+    """Whether forwarded packets are dropped unless a rule lets them pass: Docker sets that, and it stays."""
+    if not BRIDGED.exists() or BRIDGED.read_text().strip() != "1":
+        return False
+    try:
+        return "-P FORWARD DROP" in run(["iptables", "--list-rules", "FORWARD"])
+    except CommandError:  # without root it can't be seen
+        return False
+
+
+def facts_of(info: dict[str, Any], helpers: frozenset[str], *, modules: bool, drops: bool = False) -> PodmanFacts:
     """`examine` from what `podman info` says: pure."""
     host = info["host"]
     return PodmanFacts(
@@ -59,6 +75,7 @@ def facts_of(info: dict[str, Any], helpers: frozenset[str], modules: bool) -> Po
         backend=host.get("networkBackend", "cni"),
         helpers=helpers,
         modules=modules,
+        drops=drops and not host["security"]["rootless"],
     )
 
 
@@ -81,6 +98,13 @@ def _problems(facts: PodmanFacts) -> Iterator[UserError]:
     if not facts.modules:
         yield UserError(
             f"{MODULES} is missing.", "kind mounts it into every node, and Podman does not make it", f"mkdir {MODULES}"
+        )
+    if facts.drops:
+        yield UserError(
+            "The machine's firewall drops what pods send to other nodes.",
+            "the policy of its chain FORWARD is DROP, which Docker sets, and Podman lets only its containers' own"
+            " addresses pass",
+            "iptables --policy FORWARD ACCEPT, or use Docker",
         )
     if facts.rootless and facts.cgroup != "v2":
         yield UserError(

@@ -41,6 +41,7 @@ def test_nothing_is_missing(change: dict[str, Any]) -> None:
         ({"version": "3.4.4"}, "3.4.4"),
         ({"helpers": frozenset({"netavark"})}, "aardvark-dns"),
         ({"modules": False}, "kind mounts it"),
+        ({"drops": True}, "chain FORWARD is DROP"),
         ({"rootless": True}, "this machine has v1"),
         (ROOTLESS | {"controllers": ("memory", "pids")}, "not delegated to this user: cpu"),
     ],
