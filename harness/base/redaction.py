@@ -6,6 +6,7 @@ before them (`token:`, `Bearer`, `client-key-data:`). Every model is made throug
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[redacted]"
@@ -44,12 +45,20 @@ _TELLING = re.compile(rf"(?:^|[-_.])(?:{_NAMES})$", re.IGNORECASE)
 
 def without_secrets(text: str) -> str:
     """The text, each private key, token and password in it replaced by `[redacted]`."""
+    return _of_short(text) if len(text) < _LINE else _without_secrets(text)
+
+
+def _without_secrets(text: str) -> str:
     if len(text) >= _LINE or _MARKS.search(text):
         text = _FORMS.sub(_form, text)
     if _NAME_MARKS.search(text.lower()):
         text = _BEARER.sub(HIDDEN, text)
         text = _UNQUOTED.sub(rf"\1{HIDDEN}", _QUOTED.sub(rf"\1{HIDDEN}", text))
     return text
+
+
+_of_short = lru_cache(maxsize=8192)(_without_secrets)
+"""An observation has the same names and labels thousands of times."""
 
 
 def redact(text: str, limit: int = 400) -> str:
@@ -64,12 +73,13 @@ def redacted(value: Any) -> Any:
     The text under a key that names a secret is hidden whatever it looks like, and so is that of an environment
     variable (`{"name": "API_TOKEN", "value": …}`).
     """
-    if type(value) is str:  # a member of an enumeration stays what it is
+    kind = type(value)
+    if kind is str:  # a member of an enumeration stays what it is
         return without_secrets(value)
+    if kind is list or kind is tuple:
+        return kind(map(redacted, value))
     if isinstance(value, Mapping):
         return {redacted(key): _member(value, key) for key in value}
-    if type(value) in {list, tuple}:
-        return type(value)(map(redacted, value))
     return value
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Judgement, Level, Verdict
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
 
@@ -70,14 +70,13 @@ class Requirement:
 
     def level_for(self, observation: Observation | None) -> Level:
         """How binding it is for a mesh: MUST where it stands in for traffic."""
-        if self.for_traffic and observation and MeshFeature.TRAFFIC not in mesh_features(observation):
+        if self.for_traffic and observation and not has_feature(observation, MeshFeature.TRAFFIC):
             return Level.MUST
         return self.level
 
     def lacks(self, observation: Observation) -> str:
         """The first feature, in words, that it needs and the observed mesh does not have; empty where it applies."""
-        found = mesh_features(observation)
-        return next((feature.value for feature in self.needs if feature not in found), "")
+        return next((feature.value for feature in self.needs if not has_feature(observation, feature)), "")
 
 
 def requirement(

@@ -28,14 +28,12 @@ class MeshFeature(StrEnum):
     )
 
 
-def mesh_features(observation: Observation) -> frozenset[MeshFeature]:
-    """The features of the mesh that was observed.
+def has_feature(observation: Observation, feature: MeshFeature) -> bool:
+    """Whether the mesh that was observed has a feature.
 
     On a mesh that the run installed every feature counts as present: one that is missing there is a fault.
     """
-    if observation.asked.mode == "install":
-        return frozenset(MeshFeature)
-    return frozenset(feature for feature, has in _FOUND.items() if has(observation))
+    return observation.asked.mode == "install" or _FOUND[feature](observation)
 
 
 def _anywhere(subject: Subject, shows: Callable[[Observation, ClusterObservation], object]) -> "_Test":

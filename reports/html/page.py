@@ -12,9 +12,11 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.base.cache import cache_directory
 from harness.judge.judgement import Judgement, Level, Verdict
 from reports.conformance import count, requirement_link
 from reports.html import certificates, conditions_chart, drawing, timeline, traffic
+from reports.html.kept_templates import KeptTemplates
 from reports.model import ConformanceReport, Counts, TopologyReport
 from reports.result import RunInfo, TopologyResult
 from reports.summary import ORDER, WORDS, counted, headline, in_order, lead, place, versions
@@ -116,9 +118,10 @@ def render(report: ConformanceReport, results: Sequence[TopologyResult], run: Ru
 
 @cache
 def templates() -> Environment:
-    """The templates of this package, with the filters that they use; each is compiled once in a process."""
+    """The templates of this package, with the filters that they use; compiled ones are kept between runs."""
     environment = Environment(
         loader=PackageLoader("reports.html"),
+        bytecode_cache=KeptTemplates(cache_directory() / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,7 +6,7 @@ from harness.judge.evidence import Evidence
 from harness.model import bystanders, ca, client_endpoints, clients, expectations, gateways, remotes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
@@ -78,7 +78,7 @@ def telling_control_planes(observation: Observation, evidence: Evidence, primary
 
 def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) -> None:
     """Note that something can't be judged without the sample: blocked, and not applicable where nobody brought one."""
-    if MeshFeature.SAMPLE in mesh_features(observation):
+    if has_feature(observation, MeshFeature.SAMPLE):
         evidence.blocked(by, reason)
     else:
         evidence.not_applicable(reason)

@@ -8,7 +8,7 @@ from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths, discovery_names, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
@@ -76,7 +76,7 @@ def _expect_published(
     name = ca.root_config_map_name(observation, cluster)
     if ca.found(observation) and not found and any(proxy.roots for proxy in observed.proxies):
         evidence.fact(f"{cluster.name}: no {name}; its proxies have their roots from elsewhere")
-    elif not found and MeshFeature.SAMPLE not in mesh_features(observation):
+    elif not found and not has_feature(observation, MeshFeature.SAMPLE):
         evidence.not_applicable(f"{cluster.name}: no {name}, and no sample that needs it")
     elif wanted and not _own_tls(observation, cluster):
         evidence.expect(

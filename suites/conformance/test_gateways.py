@@ -5,7 +5,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths, expectations, gateways, requested
 from harness.model.cluster import Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.starting_pods import behind, only_starting
 from harness.model.topology import Cluster, Feature
@@ -65,7 +65,7 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
                 expected="an address",
                 found=(f"{', '.join(names)} ({', '.join(known)})" if names else ", ".join(known)) if known else found,
             )
-    if MeshFeature.TRAFFIC not in mesh_features(observation):
+    if not has_feature(observation, MeshFeature.TRAFFIC):
         _judge_known_networks(observation, evidence)
 
 
@@ -211,7 +211,7 @@ def _unproved(observation: Observation, target: Cluster) -> bool:
     """Whether nothing could show that a gateway serves anyone: no sample, and no pods of the user's own service."""
     if observation.asked.service:
         return not _identities(observation, target)
-    return MeshFeature.TRAFFIC not in mesh_features(observation)
+    return not has_feature(observation, MeshFeature.TRAFFIC)
 
 
 def _nobody(observation: Observation, target: Cluster) -> str:

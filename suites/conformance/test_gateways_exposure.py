@@ -8,7 +8,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import expectations, gateway_objects, gateways, plain_istiod, remotes, requested
 from harness.model.cluster import ClusterObservation, Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain
 from harness.model.topology import Cluster, Feature
@@ -26,7 +26,7 @@ def test_gw_expose_services(observation: Observation, evidence: Evidence) -> Non
     Source: chapter, "Expose the services through the gateway", expose-services.yaml.
     """
     among, asked = expectations.multi_network_gateways(observation.topology), observation.asked
-    named = MeshFeature.TRAFFIC in mesh_features(observation)
+    named = has_feature(observation, MeshFeature.TRAFFIC)
     meant = requested.service(asked).name if named else "some service"
     for cluster, observed, listener, chains in _listening(observation, evidence, expectations.MESH_PORT, among):
         passing = [chain for chain in chains or () if gateways.passes_through(chain)]

@@ -7,7 +7,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import expectations, remotes, revisions
 from harness.model.cluster import Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import ProbeKind
@@ -42,7 +42,7 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
             expected=cluster.network,
             found=found,
         )
-        if not single and MeshFeature.SAMPLE not in mesh_features(observation):
+        if not single and not has_feature(observation, MeshFeature.SAMPLE):
             _judge_injected_network(observation, evidence, cluster)
 
 

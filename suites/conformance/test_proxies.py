@@ -7,7 +7,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import bystanders, clients, expectations, policies, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
@@ -123,7 +123,7 @@ def test_config_consistent(observation: Observation, evidence: Evidence) -> None
     for cluster, observed in evidence.readable(observation, Subject.SERVICES):
         name = f"{observation.asked.sample_namespace}/{expectations.HELLOWORLD}"
         service = observed.service(*name.split("/"))
-        if service is None and MeshFeature.SAMPLE not in mesh_features(observation):
+        if service is None and not has_feature(observation, MeshFeature.SAMPLE):
             continue
         if service is None:
             evidence.blocked("WL-PLACED", f"{cluster.name} has no Service {name}")

@@ -9,7 +9,7 @@ from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, resta
 from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
 from harness.model.further_versions import further_versions
-from harness.model.mesh_features import MeshFeature, mesh_features
+from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -22,7 +22,7 @@ def service_missing(observation: Observation) -> Iterator[Found]:
     clients anywhere.
     """
     meant = requested.service(observation.asked)
-    if MeshFeature.TRAFFIC not in mesh_features(observation):
+    if not has_feature(observation, MeshFeature.TRAFFIC):
         return
     for cluster, observed in read(observation, Subject.SERVICES):
         if requested.found(observed, observation.asked) is None:

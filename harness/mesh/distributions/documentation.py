@@ -110,16 +110,20 @@ def _sentence(model: type[BaseModel]) -> str:
 
 
 def _rows(model: type[BaseModel]) -> Iterator[str]:
+    described = _properties(model)
     for name, field in model.model_fields.items():
         if name == "arrival":
             yield f"| `arrival` | | `{_arrival(model)}` |\n"
         else:
-            yield f"| `{name}` | {_default(field.default)} | {field.description} |\n"
+            yield f"| `{name}` | {_default(field.default)} | {described[name]['description']} |\n"
 
 
 def _arrival(model: type[BaseModel]) -> str:
-    schema: dict[str, Any] = model.model_json_schema()
-    return str(schema["properties"]["arrival"]["const"])
+    return str(_properties(model)["arrival"]["const"])
+
+
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    return dict(model.model_json_schema()["properties"])
 
 
 def _default(value: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.judge.diagnose import diagnose
+from harness.judge.judgement import Judgement
 from harness.judge.requirement import Requirement
 from harness.model.observation import Observation, load
 from harness.proof.live.whole import judged_while_it_stands
@@ -22,19 +23,19 @@ UNCHANGED = "none"
 
 
 def judged(
-    variant: Variant, before: Observation, after: Observation, requirements: Collection[Requirement]
+    variant: Variant, before: tuple[Judgement, ...], after: Observation, requirements: Collection[Requirement]
 ) -> VariantTrial:
     """What the suite says today of a variant that was recorded. Pure.
 
     Args:
         variant: what was changed.
-        before: the same mesh before the change.
+        before: what it says of the same mesh before the change.
         after: with the change in force.
         requirements: all there are.
     """
     found = judged_while_it_stands(after, requirements)
     causes = diagnose(after, found)
-    return compare(variant, after.topology.name, judged_while_it_stands(before, requirements), found, causes)
+    return compare(variant, after.topology.name, before, found, causes)
 
 
 def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> Kept:
@@ -58,7 +59,7 @@ def keep(source: Path, target: Path, requirements: Collection[Requirement]) -> K
             continue
         before = load(source / topology / f"{UNCHANGED}{SUFFIX}")
         after = load(source / topology / f"{name}{SUFFIX}")
-        trial = judged(variant, before, after, requirements)
+        trial = judged(variant, judged_while_it_stands(before, requirements), after, requirements)
         if trial.result is not VariantResult.GREEN:
             refused.append(f"{name} in {topology}: {'; '.join(trial.alarms)}")
             continue
