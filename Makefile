@@ -52,8 +52,8 @@ resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about 
 demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
 	$(BIN)/python -m reports demo
 
-test: $(VENV)/ready ## Run the self-tests: no cluster, a few minutes
-	$(PYTEST) suites/selftest -n auto $(ARGS)
+test: $(VENV)/ready ## Run the self-tests, those in a browser aside: no cluster, about a minute
+	$(PYTEST) suites/selftest --ignore=suites/selftest/browser -n auto $(ARGS)
 
 test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is installed where it is missing (root, Debian)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
@@ -61,7 +61,7 @@ test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is instal
 	    apt-get update -qq && apt-get install -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
 	  { echo "The report can't be tested in a browser."; echo "  why: there is no Chromium on PATH"; \
 	    echo "  fix: install it (Debian: apt-get install chromium)"; exit 4; }
-	$(PYTEST) suites/selftest/reports/test_html_browser.py $(ARGS)
+	$(PYTEST) suites/selftest/browser -n auto $(ARGS)
 
 test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
 	$(PYTEST) suites/apiserver $(ARGS)

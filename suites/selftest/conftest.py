@@ -1,5 +1,6 @@
 """Fixtures of the self-tests."""
 
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -28,9 +29,14 @@ def foreign_observations(good_observations: Mapping[str, Observation]) -> Mappin
     return {name: foreign(observation) for name, observation in good_observations.items()}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`, one more than there are cores: some tests wait for processes of their own."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it loudly where the report could not be looked at in a browser."""
-    skipped = [report.nodeid for report in terminalreporter.stats.get("skipped", []) if "_browser" in report.nodeid]
+    skipped = [report.nodeid for report in terminalreporter.stats.get("skipped", []) if "/browser/" in report.nodeid]
     if skipped:
         terminalreporter.section("NOT TESTED: the HTML report in a browser", sep="!", red=True, bold=True)
         terminalreporter.line(f"{len(skipped)} tests need Chromium, which is not on PATH.", red=True)

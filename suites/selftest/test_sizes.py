@@ -20,14 +20,6 @@ TABLES = {
     "suites/selftest/support/valid_kinds.py::canary",
 }
 """Declared data: a table is as long as what it declares."""
-TO_BE_SPLIT = {
-    "suites/selftest/judge/test_diagnose.py",
-    "suites/selftest/mesh/test_procedure.py",
-    "suites/selftest/reports/test_html_browser.py",
-    "suites/selftest/support/good_cluster.py",
-    "suites/selftest/support/good_cluster.py::_pods",
-}
-"""Longer today. Whoever splits one takes it off; nothing is added."""
 
 
 def lengths(path: str, source: str) -> Iterator[tuple[str, int, int]]:
@@ -67,8 +59,8 @@ def too_long(root: str) -> set[str]:
 
 @pytest.mark.parametrize("root", OWN)
 def test_nothing_is_too_long(root: str) -> None:
-    assert too_long(root) - TABLES - TO_BE_SPLIT == set()
+    assert too_long(root) - TABLES == set()
 
 
-def test_what_is_no_longer_too_long_is_off_the_lists() -> None:
-    assert (TABLES | TO_BE_SPLIT) - set().union(*map(too_long, OWN)) == set()
+def test_what_is_no_longer_too_long_is_off_the_list() -> None:
+    assert TABLES - set().union(*map(too_long, OWN)) == set()

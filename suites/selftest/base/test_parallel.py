@@ -13,8 +13,9 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 
 
-def test_interruption_ends_programs_on_other_threads() -> None:
+def test_interruption_ends_programs_on_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C comes to the main thread only; programs that others wait for end with it, also two levels down."""
+    monkeypatch.setattr(command, "LOOK_SECONDS", 0.1)
     began = time.monotonic()
     interrupt = ["sh", "-c", f"kill -INT {os.getpid()}; sleep 30"]
     with pytest.raises(KeyboardInterrupt):
@@ -40,11 +41,12 @@ def test_nothing_begins_after_an_interruption() -> None:
     assert in_parallel(str.upper, "ab") == ["A", "B"]
 
 
-def test_a_program_that_does_not_end_in_time() -> None:
+def test_a_program_that_does_not_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is ended, and what it wrote is told; input is given once."""
+    monkeypatch.setattr(command, "LOOK_SECONDS", 0.1)
     with pytest.raises(CommandError, match=r"did not end in time: half"):
-        command.run(["sh", "-c", "echo half; sleep 30"], timeout=1.5)
-    assert command.run(["sh", "-c", "sleep 1.2; cat"], input="given") == "given"
+        command.run(["sh", "-c", "echo half; sleep 30"], timeout=0.5)
+    assert command.run(["sh", "-c", "sleep 0.3; cat"], input="given") == "given"
 
 
 def test_what_the_user_can_mend_is_said_once() -> None:

@@ -1,7 +1,6 @@
 """Existing clusters: kubeconfigs, and what is wrong with them. A tiny HTTP server stands in for an API server."""
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.kube import kubeconfig
 from harness.kube.access import ClusterAccess
 from harness.runs import environment
 from harness.runs.options import OPTIONS, parse
+from suites.selftest.support.serving import serving
 
 
 def config(*contexts: str, server: str = "https://api.example:6443", **cluster: str) -> dict[str, Any]:
@@ -55,9 +55,8 @@ class _ApiServer(BaseHTTPRequestHandler):
 def api() -> Iterator[str]:
     """URL of an API server of sorts."""
     server = HTTPServer(("127.0.0.1", 0), _ApiServer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serving(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def take(directory: Path, contexts: tuple[str, ...], **options: Any) -> tuple[ClusterAccess, ...]:

@@ -10,36 +10,22 @@ from harness.judge.diagnose import STEP_FAILED, UNEXPLAINED, candidates, diagnos
 from harness.judge.diagnose.documentation import page
 from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import detectors
-from harness.judge.judgement import Finding, Judgement, Level, Verdict
-from harness.judge.requirement import judge
-from harness.model.cluster import ApiEvent, ClusterObservation, Condition, Container, ContainerLog, Pod
+from harness.judge.judgement import Verdict
+from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
-from harness.model.step import Outcome, Phase
+from harness.model.step import Outcome
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
-from harness.proof.faults.edit import each, east, edit, on, pods, west
+from harness.proof.faults.edit import east, edit, on
 from harness.proof.faults.mutations import faults
 from suites.catalogue import catalogue
 from suites.selftest.support.good import TOPOLOGIES, good
 from suites.selftest.support.good_experiments import good_experiments
+from suites.selftest.support.judgements import failed, judged
 
 PAGE = Path(__file__).parents[3] / "docs" / "causes.md"
 REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
 KEPT = {"name", "context", "api_server", "kubernetes_version", "readings"}
 PRIMARIES = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
-
-
-def _judged(observation: Observation) -> tuple[Judgement, ...]:
-    return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(observation.topology))
-
-
-def _failed(*ids: str) -> tuple[Judgement, ...]:
-    finding = Finding(cluster="east", object="thing", field="property", expected="one", found="other")
-    return tuple(
-        Judgement(
-            id=row, level=Level.MUST, area="", title=f"about {row}", verdict=Verdict.FAIL, findings=(finding, finding)
-        )
-        for row in ids
-    )
 
 
 @pytest.mark.parametrize("installer", ["istioctl", "sail"])
@@ -61,7 +47,7 @@ def test_whatever_is_missing_is_survived(
     for cluster in topology.clusters:
         default = ClusterObservation.model_fields[field].get_default()
         broken = on(observation, cluster, **{field: default})
-        judgements = _judged(broken)
+        judgements = judged(broken)
         failed = {judgement.id for judgement in judgements if judgement.verdict is Verdict.FAIL}
         assert failed <= {row for cause in diagnose(broken, judgements) for row in cause.explains}
 
@@ -74,7 +60,7 @@ def test_nothing_broken_gives_no_cause(good_observations: Mapping[str, Observati
 
 def test_failures_without_a_known_cause_get_their_own(good_observations: Mapping[str, Observation]) -> None:
     """Nothing that failed is without a cause."""
-    (cause,) = diagnose(good_observations[REMOTE.name], _failed("TR-REACH"))
+    (cause,) = diagnose(good_observations[REMOTE.name], failed("TR-REACH"))
     assert (cause.id, cause.object, cause.found, cause.explains) == (UNEXPLAINED, "thing", "other", ("TR-REACH",))
     assert cause.evidence
 
@@ -83,228 +69,9 @@ def test_a_step_that_failed_explains_what_nothing_else_does(good_observations: M
     """The step's own last words are the cause."""
     observation = good_observations[REMOTE.name]
     steps = edit(observation.steps, lambda s: s.cluster == "west", outcome=Outcome.FAILED, detail="gave up after 180 s")
-    (cause,) = diagnose(observation.model_copy(update={"steps": steps}), _failed("CP-READY", "TR-REACH"))
+    (cause,) = diagnose(observation.model_copy(update={"steps": steps}), failed("CP-READY", "TR-REACH"))
     assert (cause.id, cause.cluster, cause.found) == (STEP_FAILED, "west", "gave up after 180 s")
     assert cause.explains == ("CP-READY", "TR-REACH")
-
-
-def _gateway_stuck(observation: Observation, **container: object) -> Observation:
-    """The gateway of the last cluster hangs in ImagePullBackOff."""
-    cluster = west(observation)
-
-    def stuck(pod: Pod) -> Pod:
-        if pod.labels.get("istio") != "eastwestgateway":
-            return pod
-        waits = {"ready": False, "state": "waiting", "reason": "ImagePullBackOff", "message": "Back-off pulling image"}
-        state = {**waits, **container}
-        containers = edit(pod.containers, lambda c: c.name == "istio-proxy", **state)
-        return pod.model_copy(update={"ready": False, "phase": "Pending", "containers": containers})
-
-    broken = pods(observation, cluster, stuck)
-    unavailable = (Condition(type="Available", status="False", reason="MinimumReplicasUnavailable"),)
-    workloads = edit(
-        broken[cluster].workloads, lambda w: w.name == "istio-eastwestgateway", ready=0, conditions=unavailable
-    )
-    gone = tuple(proxy for proxy in broken[cluster].proxies if proxy.role != "istio-eastwestgateway")
-    return on(broken, cluster, workloads=workloads, proxies=gone)
-
-
-@pytest.mark.parametrize(
-    ("container", "field", "repair"),
-    [
-        ({"pull_policy": "Always"}, "imagePullPolicy", '"imagePullPolicy":"IfNotPresent"'),
-        ({"pull_policy": "IfNotPresent"}, "image", "delete pod"),
-    ],
-)
-def test_image_auto_with_a_pull_policy_of_always_is_recognised(
-    container: Mapping[str, object], field: str, repair: str, good_observations: Mapping[str, Observation]
-) -> None:
-    """The policy is at fault, not the remote that is not ready; an image that is not there, or not injected, is not."""
-    broken = _gateway_stuck(good_observations[REMOTE.name], **container)
-    causes = diagnose(broken, _judged(broken))
-    assert (causes[0].id, causes[0].field) == ("gateway-image-pull", field)
-    assert repair in causes[0].repair
-    assert "GW-AVAILABLE" in causes[0].explains
-
-
-def test_a_gateway_that_was_not_injected_follows_from_what_keeps_injection_away(
-    good_observations: Mapping[str, Observation],
-) -> None:
-    """Alone it wants a restart; where no control plane is installed neither it nor what is not exposed is a cause."""
-    stuck = _gateway_stuck(good_observations[PRIMARIES.name], pull_policy="Always", image="auto")
-    (cause,) = diagnose(stuck, _judged(stuck))
-    assert (cause.id, cause.found) == ("gateway-not-injected", "auto")
-    assert "rollout restart deployment/istio-eastwestgateway" in cause.repair
-    cluster = west(stuck)
-    nothing = {
-        "workloads": tuple(w for w in stuck[cluster].workloads if w.name != "istiod"),
-        "pods": tuple(pod for pod in stuck[cluster].pods if pod.labels.get("app") != "istiod"),
-        "config": (),
-        "webhooks": (),
-        "mesh_config": (),
-        "control_planes": (),
-        "proxies": (),
-    }
-    step = stuck.steps[0].model_copy(
-        update={"title": "Install Istio", "cluster": "west", "outcome": Outcome.FAILED, "detail": "unknown field x"}
-    )
-    broken = on(stuck, cluster, **nothing).model_copy(update={"steps": (step,)})
-    (cause,) = diagnose(broken, _judged(broken))
-    assert (cause.id, cause.cluster) == ("control-plane-down", "west")
-    assert "step failed: Install Istio: unknown field x" in cause.evidence
-    assert {"GW-AVAILABLE", "GW-EXPOSE-SERVICES", "CONFIG-CONSISTENT"} <= set(cause.explains)
-
-
-def test_a_pending_address_of_cloud_provider_kind_says_restart(good_observations: Mapping[str, Observation]) -> None:
-    """It keeps its API client of a cluster that was deleted and created again under the same name."""
-    observation = good_observations[REMOTE.name]
-    asked = observation.asked.model_copy(update={"load_balancer": "cloud-provider-kind"})
-    said = ("error node controller: dial tcp 127.0.0.1:43211: connect: connection refused",)
-    changed = observation.model_copy(update={"asked": asked, "load_balancer_log": said})
-    broken = faults()["gateway-no-address"].mutated(changed)
-    (cause,) = diagnose(broken, _judged(broken))
-    assert "<pending>" in cause.found
-    assert "restart cloud-provider-kind" in cause.repair
-    assert "connection refused" in " ".join(cause.evidence)
-
-
-def test_a_load_balancer_that_ran_before_is_evidence(good_observations: Mapping[str, Observation]) -> None:
-    """One that the user started may know other clusters of these names."""
-    observation = good_observations[REMOTE.name]
-    step = observation.steps[0].model_copy(
-        update={
-            "phase": Phase.LOAD_BALANCER,
-            "title": "Start cloud-provider-kind",
-            "outcome": Outcome.SKIPPED,
-            "detail": "it runs already (process 7), and was not started here",
-        }
-    )
-    broken = faults()["gateway-no-address"].mutated(observation.model_copy(update={"steps": (step,)}))
-    (cause,) = diagnose(broken, _judged(broken))
-    assert "it runs already (process 7)" in " ".join(cause.evidence)
-
-
-@pytest.mark.parametrize(
-    ("installer", "command"),
-    [("istioctl", "--set values.pilot.cni.enabled=true"), ("sail", '{"cni":{"enabled":true}}')],
-)
-def test_a_cni_plugin_that_injection_does_not_know_of_is_named(installer: str, command: str) -> None:
-    """Pods still get istio-init, and nothing else is wrong."""
-    observation = good(REMOTE, installer)
-    init = Container(name="istio-init", image="proxyv2", init=True, state="terminated", reason="Completed")
-
-    def with_init(pod: Pod) -> Pod:
-        kept = tuple(container for container in pod.containers if container.name != "istio-validation")
-        return pod.model_copy(update={"containers": (init, *kept)}) if pod.namespace == "sample" else pod
-
-    broken = pods(observation, west(observation), with_init)
-    (cause,) = diagnose(broken, _judged(broken))
-    assert (cause.id, cause.cluster, cause.explains) == ("cni-not-enabled", "west", ("WL-INJECTED",))
-    assert command in cause.repair
-    # A remote's pods are injected by its primary.
-    assert "kind-east" in cause.repair
-
-
-def test_a_control_plane_that_crashes_is_explained_by_its_own_words(
-    good_observations: Mapping[str, Observation],
-) -> None:
-    """The end of its log, and how it ended."""
-    observation = good_observations[PRIMARIES.name]
-    broken, cluster = faults()["control-plane-down"].apply(observation), west(observation)
-    crashed = {
-        "reason": "CrashLoopBackOff",
-        "message": "",
-        "restarts": 4,
-        "last_end": "Error, exit code 255",
-        "state": "waiting",
-    }
-
-    def crash(pod: Pod) -> Pod:
-        istiod = pod.labels.get("app") == "istiod"
-        containers = edit(pod.containers, lambda c: c.name == "discovery", **crashed) if istiod else pod.containers
-        return pod.model_copy(update={"containers": containers})
-
-    broken = pods(broken, cluster, crash)
-    (pod,) = (pod for pod in broken[cluster].pods if pod.labels.get("app") == "istiod")
-    said = ContainerLog(namespace=pod.namespace, pod=pod.name, container="discovery", lines=("fatal no such flag",))
-    broken = on(broken, cluster, logs=(said,))
-    (cause,) = diagnose(broken, _judged(broken))
-    told = " ".join(cause.evidence)
-    assert cause.id == "control-plane-down"
-    assert "CrashLoopBackOff, 4 restarts; last: Error, exit code 255" in told
-    assert f"log {pod.name} discovery: fatal no such flag" in told
-    assert "--previous" in cause.repair
-
-
-def test_where_requests_went_is_evidence_for_what_nothing_else_explains(
-    good_observations: Mapping[str, Observation],
-) -> None:
-    """The clients' own proxies have logged it."""
-    observation = good_observations[REMOTE.name]
-    line = "access helloworld:5000: 503 UF, 10.0.0.9:15443 of outbound|5000||helloworld"
-    log = ContainerLog(namespace="sample", pod="sleep-1", container="istio-proxy", lines=(line, "warn other"))
-    (cause,) = diagnose(on(observation, west(observation), logs=(log,)), _failed("TR-REACH"))
-    assert (
-        cause.evidence[-1] == "log west sleep-1: helloworld:5000: 503 UF, 10.0.0.9:15443 of outbound|5000||helloworld"
-    )
-
-
-def test_what_clients_know_is_evidence(good_observations: Mapping[str, Observation]) -> None:
-    """The addresses that a missing label makes istiod hand out."""
-    broken = faults()["network-unlabelled"].apply(good_observations[PRIMARIES.name])
-    (cause,) = diagnose(broken, _judged(broken))
-    assert any("knows helloworld at" in line for line in cause.evidence)
-
-
-def test_the_operators_reason_is_evidence() -> None:
-    """RemoteIstiodNotReady's reason stands in the webhook's annotation; the cause is what makes it so."""
-    broken = faults()["istiod-not-exposed"].mutated(good(REMOTE, "sail"))
-    causes = diagnose(broken, _judged(broken))
-    assert [cause.id for cause in causes] == ["istiod-not-exposed"]
-    assert "CP-READY" in causes[0].explains
-    # Where nothing else explains it, the annotation is what is shown.
-    only_annotation = faults()["discovery-address"].mutated(good(REMOTE, "sail"))
-    healthy = good(REMOTE, "sail")
-    kept = on(
-        healthy, "west", sail=only_annotation["west"].sail[:0] + _not_ready(healthy), webhooks=_annotated(healthy)
-    )
-    (cause,) = [c for c in diagnose(kept, _judged(kept)) if c.id == "istio-not-ready"]
-    assert "caBundle hasn't been set" in " ".join(cause.evidence)
-
-
-def _not_ready(observation: Observation) -> tuple[object, ...]:
-    condition = (Condition(type="Ready", status="False", reason="RemoteIstiodNotReady", message="not ready"),)
-    return each(
-        observation["west"].sail,
-        lambda r: r.model_copy(update={"conditions": condition}) if r.kind == "Istio" else r,
-    )
-
-
-def _annotated(observation: Observation) -> tuple[object, ...]:
-    message = "caBundle hasn't been set; check if the remote istiod can access this cluster"
-    return each(
-        observation["west"].webhooks,
-        lambda w: w.model_copy(update={"annotations": {"sailoperator.io/readinessProbe.message": message}}),
-    )
-
-
-def test_evidence_is_a_few_short_lines(good_observations: Mapping[str, Observation]) -> None:
-    """However much is said, a cause stays readable."""
-    observation = good_observations[PRIMARIES.name]
-    broken = faults()["gateway-no-address"].mutated(observation)
-    event = ApiEvent(
-        namespace="istio-system",
-        object="Service/istio-eastwestgateway",
-        reason="AllocationFailed",
-        message="no available IPs " * 50,
-        count=9,
-        last_seen=None,
-    )
-    events = tuple(event.model_copy(update={"reason": f"Failed{n}"}) for n in range(50))
-    broken = on(broken, west(broken), events=events)
-    (cause,) = diagnose(broken, _judged(broken))
-    assert 1 < len(cause.evidence) <= 6
-    assert all(len(line) <= 240 for line in cause.evidence)
 
 
 def test_an_effect_is_not_named_beside_its_cause(good_observations: Mapping[str, Observation]) -> None:
@@ -312,7 +79,7 @@ def test_an_effect_is_not_named_beside_its_cause(good_observations: Mapping[str,
     down = faults()["gateway-down"].mutated(good_observations[PRIMARIES.name])
     assert "gateway-filtered" not in {candidate.detector.id for candidate in candidates(down)}
     both = faults()["control-plane-down"].mutated(faults()["key-mismatch"].mutated(good_observations[PRIMARIES.name]))
-    assert [cause.id for cause in diagnose(both, _judged(both))] == ["key-mismatch"]
+    assert [cause.id for cause in diagnose(both, judged(both))] == ["key-mismatch"]
 
 
 def test_the_graph_leads_from_a_remote_to_its_primary() -> None:
@@ -361,7 +128,7 @@ def test_a_cause_of_the_other_cluster_leaves_an_effect_alone(good_observations: 
     secret = observation[east(observation)].ca_secret
     assert secret
     broken = on(observation, east(observation), ca_secret=secret.model_copy(update={"key_matches": False}))
-    assert {cause.id for cause in diagnose(broken, _judged(broken))} == {"key-mismatch", "control-plane-down"}
+    assert {cause.id for cause in diagnose(broken, judged(broken))} == {"key-mismatch", "control-plane-down"}
 
 
 def test_a_detector_is_plain_data() -> None:

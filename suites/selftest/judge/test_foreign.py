@@ -15,9 +15,9 @@ from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.edit import edit, on
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
-from suites.selftest.judge.test_diagnose import _judged
 from suites.selftest.proof.test_faults import TOPOLOGIES, _applying, _whole
 from suites.selftest.support.good import good
+from suites.selftest.support.judgements import judged
 
 READING: dict[str, set[tuple[str, ...]]] = {
     "kubectl": {("get",), ("describe",), ("diff",), ("logs",), ("version",), ("auth", "can-i"), ("config", "view")},
@@ -110,7 +110,7 @@ def test_the_test_refuses_what_changes_something(repair: str) -> None:
 def test_the_suites_own_mesh_keeps_its_commands(good_observations: Mapping[str, Observation]) -> None:
     """There the repair is ready to be pasted, and no other place is named."""
     broken = faults()["network-unlabelled"].apply(good_observations["multi-primary-multi-network"])
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     assert " label namespace istio-system topology.istio.io/network=" in cause.repair
     assert cause.change == ""
 
@@ -119,12 +119,12 @@ def test_the_place_where_the_object_is_declared_is_named(good_observations: Mapp
     """The owner of the very object at fault, on the cluster at fault."""
     observation = good_observations["multi-primary-multi-network"]
     broken = faults()["gateway-unlabelled"].apply(observation)
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     argo = Origin(owner=Owner.ARGO_CD, name="mesh")
     services = edit(broken[cause.cluster].services, lambda s: s.name == "istio-eastwestgateway", origin=argo)
     owned = _foreign(on(broken, broken.topology[cause.cluster], services=services))
 
-    (cause,) = diagnose(owned, _judged(owned))
+    (cause,) = diagnose(owned, judged(owned))
 
     network = owned.topology[cause.cluster].network
     assert cause.change == (

@@ -15,9 +15,9 @@ from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.edit import edit, on, west
 from harness.proof.faults.mutations import faults
-from suites.selftest.judge.test_diagnose import _judged
 from suites.selftest.proof.test_faults import _whole
 from suites.selftest.support.good import TOPOLOGIES, good
+from suites.selftest.support.judgements import judged
 
 PROGRAMS = {"kubectl", "istioctl", "echo", "grep", "docker", "ip", "pkill", "cloud-provider-kind"}
 BACKGROUND = "cloud-provider-kind &"
@@ -97,7 +97,7 @@ def test_a_repair_goes_through_what_installed_the_mesh() -> None:
 
     def repair(fault: str, installer: str) -> str:
         broken = faults()[fault].apply(_whole(good(topology, installer)))
-        return diagnose(broken, _judged(broken))[0].repair
+        return diagnose(broken, judged(broken))[0].repair
 
     for fault in ("external-off", "injection-path", "discovery-address"):
         assert "patch istio/default --type=merge" in repair(fault, "sail"), fault
@@ -111,7 +111,7 @@ def test_a_new_ca_is_taken_up_by_every_cluster_that_it_signs_for(
     """On a primary istiod first, then its own and its remotes' workloads; on a remote nobody."""
     observation = good_observations["primary-remote-multi-network"]
     broken = faults()["key-mismatch"].apply(observation)
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     commands = [" ".join(words) for words in _commands(cause.repair)]
     contexts = {name: observation[name].context for name in ("east", "west")}
     istiod = f"kubectl --context {contexts['east']} -n istio-system rollout restart deployment/istiod"
@@ -119,7 +119,7 @@ def test_a_new_ca_is_taken_up_by_every_cluster_that_it_signs_for(
         f"kubectl --context {contexts['west']} -n sample rollout restart deployment"
     )
     remote = faults()["root-differs-remote"].apply(observation)
-    (cause,) = diagnose(remote, _judged(remote))
+    (cause,) = diagnose(remote, judged(remote))
     assert "restart" not in cause.repair
 
 
@@ -127,7 +127,7 @@ def test_a_control_plane_without_an_image_gets_that_of_another(good_observations
     """The other primary's runs."""
     observation = good_observations["multi-primary-multi-network"]
     broken = faults()["control-plane-down"].apply(observation)
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     image = next(c.image for pod in observation["east"].pods if (c := pod.container("discovery")))
     assert f"set image deployment/istiod discovery={image}" in cause.repair
 
@@ -136,7 +136,7 @@ def test_a_port_that_the_gateways_service_lacks_is_added(good_observations: Mapp
     """No firewall is to blame for that."""
     observation = good_observations["multi-primary-multi-network"]
     broken = faults()["gateway-filtered-15443"].apply(observation)
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     name, target = "istio-eastwestgateway", cause.cluster
     assert "curl -sv" in cause.repair
     service = broken[target].service("istio-system", name)
@@ -144,7 +144,7 @@ def test_a_port_that_the_gateways_service_lacks_is_added(good_observations: Mapp
     fewer = tuple(port for port in service.ports if port.port != 15443)
     services = edit(broken[target].services, lambda s: s.name == name, ports=fewer)
     lacking = on(broken, broken.topology[target], services=services)
-    (cause,) = diagnose(lacking, _judged(lacking))
+    (cause,) = diagnose(lacking, judged(lacking))
     assert '"port":15443' in cause.repair and "patch service/istio-eastwestgateway" in cause.repair
 
 
@@ -155,5 +155,5 @@ def test_the_message_of_a_condition_is_no_command(good_observations: Mapping[str
     unready = (Condition(type="Ready", status="False", reason=hostile, message=hostile),)
     sail = edit(observation["west"].sail, lambda r: r.kind == "Istio", conditions=unready)
     broken = on(observation, west(observation), sail=sail)
-    causes = diagnose(broken, _judged(broken))
+    causes = diagnose(broken, judged(broken))
     assert causes and all("rm -rf" not in cause.repair for cause in causes)

@@ -22,7 +22,7 @@ CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a",
 @pytest.fixture
 def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
     """A cluster of which nothing is heard."""
-    monkeypatch.setattr(api, "REQUEST_TIMEOUT", (5, 0.1))
+    monkeypatch.setattr(api, "REQUEST_TIMEOUT", (5, 0.02))
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         content = {

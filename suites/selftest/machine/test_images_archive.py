@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +23,7 @@ from harness.proof import disconnected
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.options.values import Images
 from suites.selftest.machine.test_registry import FakeRegistry
+from suites.selftest.support.serving import serving
 
 Edit = Callable[[str, bytes], bytes | None]
 
@@ -49,11 +49,9 @@ class ReadableRegistry(FakeRegistry):
 @pytest.fixture
 def registry() -> Iterator[Registry]:
     ReadableRegistry.stored.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), ReadableRegistry) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ReadableRegistry)
+    with serving(server):
         yield Registry("fake", "http://fake:5000", f"http://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 # ruff: noqa: D102 - the names of these methods are those of the HTTP methods
 
 import hashlib
-import threading
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from harness.base.errors import UserError
 from harness.machine.images import hosts_toml, registry
 from harness.machine.images.layers import Image, manifest_json
 from harness.machine.images.registry import Registry
+from suites.selftest.support.serving import serving
 
 
 def test_hosts_toml_names_the_registry_and_nothing_else() -> None:
@@ -67,11 +67,9 @@ class FakeRegistry(BaseHTTPRequestHandler):
 def fake_registry() -> Iterator[Registry]:
     FakeRegistry.stored.clear()
     FakeRegistry.uploads.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), FakeRegistry) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeRegistry)
+    with serving(server):
         yield Registry("fake", "http://fake:5000", f"http://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
 
 
 def test_a_push_sends_what_is_missing_and_only_that(image: Image, fake_registry: Registry) -> None:

@@ -1,29 +1,27 @@
 """The procedure against API servers that remember what they are given: which steps, in what order, on which cluster."""
 
 import threading
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import ApiException
 
-from harness.base.command import CommandError
-from harness.base.errors import StepError
-from harness.kube.api import Object
-from harness.mesh import gateways, pki, procedure, workloads
-from harness.mesh.context import HOPELESS_SECONDS, Mesh, title_of
-from harness.mesh.settings import AVAILABLE_SECONDS, INJECTION_SECONDS, MeshSettings
-from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Step
-from harness.model.step_log import OpenStep, StepLog
+from harness.mesh import pki, procedure, workloads
+from harness.mesh.context import title_of
+from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
-from suites.selftest.support.fake_kube import FakeKube
+from suites.selftest.support.quick_mesh import (
+    ADDRESS,
+    GATEWAY,
+    Istioctl,
+    QuickKube,
+    installed,
+    mesh_of,
+    remote_secrets,
+    titles,
+)
 
 MP, PR = ControlPlaneModel.MULTI_PRIMARY, ControlPlaneModel.PRIMARY_REMOTE
 MULTI, SINGLE = NetworkModel.MULTI, NetworkModel.SINGLE
-SETTINGS = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1")
 CERTIFICATES = [
     "Create the project of the control plane",
     "Set the default network for the pods of the cluster",
@@ -31,130 +29,40 @@ CERTIFICATES = [
 ]
 CNI = "Create an Istio Container Network Interface (CNI) resource"
 SECRET = "Install a remote secret that provides access to the API server of another cluster"  # noqa: S105
-GATEWAY = "Create an East-West gateway"
 EXPOSE_SERVICES = "Expose the services through the gateway"
 EXPOSE_ISTIOD = "Expose the control plane through the gateway"
-ADDRESS = "Save the address of the East-West gateway"
 ANNOTATE = "Annotate the istio-system namespace so that it is managed by the control plane of the primary"
 SETTLE_CNI = "Wait for Istio's CNI plugin to be on every node"
 SETTLE_GATEWAY = "Wait for the East-West gateway to be available"
 PRIMARY = [*CERTIFICATES, CNI, "Install Istio on the primary cluster", WAIT_FOR_CONTROL_PLANE]
 
 
-class QuickKube(FakeKube):
-    """Every wait is over at once, but for those of the kinds in `never`."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.never: set[str] = set()
-        self.injects = True
-
-    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        """Store it unless it is there; a dry run comes back injected."""
-        if not dry_run:
-            return super().create(manifest)
-        if not self.injects:
-            raise ApiException(status=500, reason="failed calling webhook")
-        return {"spec": {"containers": [{"name": "probe"}], "initContainers": [{"name": "istio-proxy"}]}}
-
-    def wait(
-        self, api_version: str, kind: str, name: str, namespace: str | None = None, **options: Any
-    ) -> Object | None:
-        """Over at once."""
-        pending: Callable[[Object | None], str] = options["pending"]
-        if kind in self.never:
-            raise StepError(f"{pending(None)} after {options['timeout']:.0f} s")
-        if kind == "Service":
-            ready: Object = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
-            assert pending(ready) == ""
-            return ready
-        return self.get(api_version, kind, name, namespace)
-
-
-class Istioctl:
-    """Stands in for the program: one ConfigMap that holds its input, and remote secrets."""
-
-    def __init__(self) -> None:
-        self.commands: list[list[str]] = []
-        self._of_clusters: set[str] = set()
-
-    def __call__(self, command: Sequence[str | Path], *, input: str | None = None, **_options: Any) -> str:  # noqa: A002
-        """Answer a command."""
-        words = [str(word) for word in command]
-        self.commands.append(words)
-        if "create-remote-secret" in words:
-            name = words[words.index("--name") + 1]
-            if name in self._of_clusters:
-                raise CommandError(words, 1, "the Secret of the token already exists")
-            self._of_clusters.add(name)
-            time.sleep(0.02)  # as long as another one would meet it
-            self._of_clusters.remove(name)
-            return yaml.safe_dump(
-                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"istio-remote-secret-{name}"}}
-            )
-        resource = yaml.safe_load(input or "")
-        metadata = {"name": resource["spec"]["profile"], "namespace": "istio-system"}
-        data = {"input": input}
-        return yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-
-
-@pytest.fixture
-def istioctl(monkeypatch: pytest.MonkeyPatch) -> Istioctl:
-    """The program's stand-in, wherever it is run."""
-    program = Istioctl()
-    monkeypatch.setattr(QuickKube, "run", lambda _kube, command, **options: program(command, **options))
-    return program
-
-
-def _installed(
-    topology: Topology, kubes: dict[str, QuickKube] | None = None
-) -> tuple[dict[str, QuickKube], list[Step]]:
-    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
-    certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
-    mesh = _mesh(topology, kubes)
-    procedure.install(mesh, certificates)
-    procedure.await_gateways(mesh)
-    return kubes, list(mesh.log.steps)
-
-
-def _mesh(topology: Topology, kubes: dict[str, QuickKube]) -> Mesh:
-    return Mesh(topology, kubes, SETTINGS, StepLog())
-
-
-def _titles(steps: list[Step], cluster: str) -> list[str]:
-    return [step.title for step in steps if step.cluster == cluster]
-
-
-def _remote_secrets(kube: QuickKube) -> list[str]:
-    return sorted(name for kind, namespace, name in kube.objects if (kind, namespace) == ("Secret", "istio-system"))
-
-
 def test_multi_primary_multi_network(istioctl: Istioctl) -> None:
     """Both clusters alike, then a remote secret each way."""
-    kubes, steps = _installed(preset(MP, MULTI))
+    kubes, steps = installed(preset(MP, MULTI))
     for name in ("east", "west"):
         expected = [*PRIMARY, GATEWAY, EXPOSE_SERVICES, SECRET, SETTLE_CNI, SETTLE_GATEWAY]
-        assert _titles(steps, name) == expected
+        assert titles(steps, name) == expected
     assert all(step.outcome is Outcome.DONE for step in steps)
-    assert _remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2"]
-    assert _remote_secrets(kubes["west"]) == ["cacerts", "istio-remote-secret-cluster1"]
+    assert remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2"]
+    assert remote_secrets(kubes["west"]) == ["cacerts", "istio-remote-secret-cluster1"]
     assert not any(name == "istiod-gateway" for _, _, name in kubes["east"].objects)
 
 
 def test_primary_remote_multi_network(istioctl: Istioctl) -> None:
     """The remote is installed with the primary's address, and only the primary has a remote secret."""
-    kubes, steps = _installed(preset(PR, MULTI))
-    assert _titles(steps, "east") == [
+    kubes, steps = installed(preset(PR, MULTI))
+    assert titles(steps, "east") == [
         *PRIMARY,
         *(GATEWAY, EXPOSE_ISTIOD, EXPOSE_SERVICES, ADDRESS, SECRET, SETTLE_CNI, SETTLE_GATEWAY),
     ]
-    assert _titles(steps, "west") == [
+    assert titles(steps, "west") == [
         *(*CERTIFICATES, CNI, "Install Istio on the remote cluster", ANNOTATE, WAIT_FOR_CONTROL_PLANE),
         *(GATEWAY, SETTLE_CNI, SETTLE_GATEWAY),
     ]
     whole = [step.title for step in steps]
     assert whole.index(SECRET) < len(whole) - 1 - whole[::-1].index(WAIT_FOR_CONTROL_PLANE)
-    assert _remote_secrets(kubes["west"]) == ["cacerts"]
+    assert remote_secrets(kubes["west"]) == ["cacerts"]
     west = kubes["west"].objects
     assert west["Namespace", "", "istio-system"]["metadata"]["annotations"] == {
         "topology.istio.io/controlPlaneClusters": "cluster1"
@@ -169,8 +77,8 @@ def test_primary_remote_multi_network(istioctl: Istioctl) -> None:
 
 def test_multi_primary_single_network(istioctl: Istioctl) -> None:
     """No gateway anywhere."""
-    kubes, steps = _installed(preset(MP, SINGLE))
-    assert _titles(steps, "east") == [*PRIMARY, SECRET, SETTLE_CNI]
+    kubes, steps = installed(preset(MP, SINGLE))
+    assert titles(steps, "east") == [*PRIMARY, SECRET, SETTLE_CNI]
     for kube in kubes.values():
         assert kube.objects["Namespace", "", "istio-system"]["metadata"]["labels"] == {
             "eastwest/run": "run1",
@@ -180,20 +88,20 @@ def test_multi_primary_single_network(istioctl: Istioctl) -> None:
 
 def test_primary_remote_single_network(istioctl: Istioctl) -> None:
     """A gateway on the primary, for its control plane alone."""
-    _, steps = _installed(preset(PR, SINGLE))
-    assert _titles(steps, "east") == [
+    _, steps = installed(preset(PR, SINGLE))
+    assert titles(steps, "east") == [
         *PRIMARY,
         *(GATEWAY, EXPOSE_ISTIOD, ADDRESS, SECRET, SETTLE_CNI, SETTLE_GATEWAY),
     ]
-    assert GATEWAY not in _titles(steps, "west")
+    assert GATEWAY not in titles(steps, "west")
 
 
 def test_three_primaries_watch_each_other(istioctl: Istioctl) -> None:
     """A full mesh of remote secrets, each for the address that the others use; of one cluster one after the other."""
-    kubes, _ = _installed(preset(MP, MULTI, clusters=3))
+    kubes, _ = installed(preset(MP, MULTI, clusters=3))
     for number, name in enumerate(("east", "west", "north"), start=1):
         others = [f"istio-remote-secret-cluster{other}" for other in (1, 2, 3) if other != number]
-        assert _remote_secrets(kubes[name]) == ["cacerts", *others]
+        assert remote_secrets(kubes[name]) == ["cacerts", *others]
     made = [words for words in istioctl.commands if "create-remote-secret" in words]
     servers = {(words[words.index("--name") + 1], words[words.index("--server") + 1]) for words in made}
     assert servers == {
@@ -212,18 +120,18 @@ def test_two_primaries_and_a_remote(istioctl: Istioctl) -> None:
         )
         for n, (name, (role, primary)) in enumerate(roles.items(), start=1)
     )
-    kubes, steps = _installed(Topology(name="mixed", clusters=clusters))
-    assert _remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2", "istio-remote-secret-cluster3"]
-    assert _remote_secrets(kubes["west"]) == ["cacerts", "istio-remote-secret-cluster1", "istio-remote-secret-cluster3"]
-    assert ADDRESS in _titles(steps, "west")
-    assert EXPOSE_ISTIOD not in _titles(steps, "east")
+    kubes, steps = installed(Topology(name="mixed", clusters=clusters))
+    assert remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2", "istio-remote-secret-cluster3"]
+    assert remote_secrets(kubes["west"]) == ["cacerts", "istio-remote-secret-cluster1", "istio-remote-secret-cluster3"]
+    assert ADDRESS in titles(steps, "west")
+    assert EXPOSE_ISTIOD not in titles(steps, "east")
 
 
 def test_a_second_run_makes_nothing_new(istioctl: Istioctl) -> None:
     """Get or create: what is there is left as it is, the CA above all."""
-    kubes, _ = _installed(preset(MP, MULTI))
+    kubes, _ = installed(preset(MP, MULTI))
     secret = kubes["east"].objects["Secret", "istio-system", "cacerts"]
-    _, steps = _installed(preset(MP, MULTI), kubes)
+    _, steps = installed(preset(MP, MULTI), kubes)
     assert kubes["east"].objects["Secret", "istio-system", "cacerts"] is secret
     assert [step.title for step in steps if step.outcome is Outcome.SKIPPED and step.cluster == "east"] == [
         CERTIFICATES[0],
@@ -231,78 +139,18 @@ def test_a_second_run_makes_nothing_new(istioctl: Istioctl) -> None:
     ]
 
 
-def test_a_failed_step_does_not_hide_the_rest(istioctl: Istioctl) -> None:
-    """A control plane that does not come: recorded, with little patience for what depends on it, and nothing raised."""
-    kubes = {name: QuickKube(name) for name in ("east", "west")}
-    kubes["east"].never = {"Deployment", "Service"}
-    _, steps = _installed(preset(PR, MULTI), kubes)
-    failed = {(step.cluster, step.title): step.detail for step in steps if step.outcome is Outcome.FAILED}
-    assert "after 180 s" in failed["east", WAIT_FOR_CONTROL_PLANE]
-    assert "after 10 s" in failed["east", ADDRESS]
-    skipped = [step for step in steps if step.title == "Install Istio on the remote cluster"]
-    assert [step.outcome for step in skipped] == [Outcome.SKIPPED]
-    assert "istio-remote-secret-cluster2" in _remote_secrets(kubes["east"])
-    assert not any(step.outcome is Outcome.ERROR for step in steps)
-
-
-def test_a_program_that_fails_is_the_steps_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The words of istioctl are the detail of the step."""
-
-    def refuse(*_args: Any, **_options: Any) -> str:
-        raise CommandError(["istioctl"], 1, "unknown field")
-
-    monkeypatch.setattr(QuickKube, "run", refuse)
-    _, steps = _installed(preset(MP, MULTI))
-    failed = [step for step in steps if step.title == "Install Istio on the primary cluster"]
-    assert all(step.outcome is Outcome.FAILED and "unknown field" in step.detail for step in failed)
-
-
-def test_an_api_server_that_refuses_everything_fails_steps_only(
-    istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where several requests of one step are refused at once."""
-
-    def refuse(_self: QuickKube, manifest: Object) -> Object:
-        raise ApiException(status=403, reason=f"{manifest['metadata']['name']} is forbidden")
-
-    monkeypatch.setattr("harness.mesh.istioctl.rendered", lambda *_: [_config_map("a"), _config_map("b")])
-    monkeypatch.setattr(QuickKube, "apply", refuse)
-    monkeypatch.setattr(QuickKube, "merge", lambda *_: {})
-    _, steps = _installed(preset(MP, SINGLE))
-    details = {step.detail for step in steps if step.title == "Install Istio on the primary cluster"}
-    assert details == {"403 a is forbidden; 403 b is forbidden"}
-    assert not any(step.outcome is Outcome.ERROR for step in steps)
-
-
-def _config_map(name: str) -> Object:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"}}
-
-
 def test_the_wait_bears_the_title_that_is_judged() -> None:
     """CP-READY finds the step by this title."""
     assert title_of(procedure.await_control_plane) == WAIT_FOR_CONTROL_PLANE
-
-
-def test_a_gateway_without_injection_is_created_all_the_same(
-    istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its pods come when injection does; until then the Deployment shows what is missing."""
-    monkeypatch.setattr(gateways, "INJECTION_SECONDS", 0.0)
-    kubes = {name: QuickKube(name) for name in ("east", "west")}
-    kubes["east"].injects = False
-    _, steps = _installed(preset(MP, MULTI), kubes)
-    failed = [step.detail for step in steps if (step.cluster, step.title) == ("east", GATEWAY)]
-    assert "are not injected after 0 s" in failed[0]
-    assert ("Deployment", "istio-system", gateways.NAME) in kubes["east"].objects
 
 
 def test_workloads_in_the_chapters_order() -> None:
     """Each cluster its own version; a third one is v1's image under another name."""
     topology = preset(MP, MULTI, clusters=3)
     kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
-    mesh = _mesh(topology, kubes)
+    mesh = mesh_of(topology, kubes)
     workloads.deploy(mesh)
-    assert _titles(list(mesh.log.steps), "west") == [
+    assert titles(list(mesh.log.steps), "west") == [
         "Create a sample application namespace",
         "Label the application namespace to support sidecar injection",
         "Wait for sidecar injection to answer",
@@ -332,36 +180,5 @@ def test_the_sample_starts_while_gateways_become_available(istioctl: Istioctl, m
     topology = preset(MP, MULTI)
     kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
-    procedure.form(_mesh(topology, kubes), certificates)
+    procedure.form(mesh_of(topology, kubes), certificates)
     assert not both.n_waiting
-
-
-@pytest.mark.parametrize("injects", [True, False])
-def test_waits_are_short_after_a_failed_installation(
-    injects: bool, istioctl: Istioctl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sample is deployed with the record of what failed; that injection answers shows that its pods may start."""
-    topology, waits = preset(MP, MULTI), list[tuple[str, float]]()
-
-    def await_injection(kube: QuickKube, _namespace: str, timeout: float, _step: OpenStep) -> None:
-        waits.append((kube.name, timeout))
-        if not injects:
-            raise StepError("no webhook added a proxy to the pod")
-
-    def await_deployment(kube: QuickKube, _namespace: str, _name: str, timeout: float, _step: OpenStep) -> None:
-        waits.append((kube.name, timeout))
-
-    monkeypatch.setattr(workloads, "await_injection", await_injection)
-    monkeypatch.setattr(workloads, "await_deployment", await_deployment)
-    kubes = {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
-    kubes["east"].never = {"Deployment"}
-    mesh = _mesh(topology, kubes)
-    procedure.install(mesh, pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes}))
-    procedure.await_gateways(mesh)
-    assert [step.cluster for step in mesh.log.steps if step.outcome is Outcome.FAILED][:1] == ["east"]
-    workloads.deploy(mesh)
-    east, west = ([timeout for cluster, timeout in waits if cluster == name] for name in ("east", "west"))
-    started = AVAILABLE_SECONDS if injects else HOPELESS_SECONDS
-    assert east == [HOPELESS_SECONDS, started, started]
-    if injects:
-        assert west == [INJECTION_SECONDS, AVAILABLE_SECONDS, AVAILABLE_SECONDS]

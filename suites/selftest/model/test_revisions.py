@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.judgement import Verdict
 from harness.model import admission, revisions
 from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, WebhookRule
 from harness.model.label_selector import selects
 from harness.model.observation import Observation
 from harness.proof.faults.edit import edit, on
-from suites.catalogue import catalogue
 from suites.selftest.support.breakage import first, verdicts
+from suites.selftest.support.judgements import judged
 
 NAME = "multi-primary-multi-network"
 OPTED_IN = {"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}
@@ -42,10 +41,6 @@ def _webhook(revision: str, *, tag: str = "", service: str = "istiod", default: 
         rules.append(_rule(service, "istio-injection", "enabled"))
     name = f"istio-revision-tag-{tag}" if tag else f"istio-sidecar-injector-{revision}"
     return InjectionWebhook(name=name, revision=revision, tag=tag, webhooks=tuple(rules))
-
-
-def _judged(observation: Observation) -> tuple[Judgement, ...]:
-    return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(observation.topology))
 
 
 def _foreign(good: Observation) -> Observation:
@@ -134,7 +129,7 @@ def test_a_webhook_left_of_a_revision_is_named(recorded: bool, good_observations
     said = 'failed calling webhook "namespace.sidecar-injector.istio.io": service "istiod-1-7-0" not found'
     refused = DryRun(injected=False, error=said)
     broken = on(good, cluster, webhooks=(left, own), dry_run=refused)
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     assert (cause.id, cause.object) == ("injector-left", f"MutatingWebhookConfiguration {left.name}")
     assert revisions.revision(broken, cluster) == "default"
     alive = _webhook("1-7-0", default=True)
@@ -149,7 +144,7 @@ def test_a_validating_webhook_that_leads_nowhere_is_named(good_observations: Map
     rule = WebhookRule(name="validation.istio.io", service="istio-system/gone:443", failure_policy="Fail")
     left = InjectionWebhook(name="istiod-default-validator", revision="default", webhooks=(rule,))
     broken = on(good, cluster, validating_webhooks=(left,))
-    (cause,) = diagnose(broken, _judged(broken))
+    (cause,) = diagnose(broken, judged(broken))
     assert (cause.id, cause.object) == ("validator-left", "ValidatingWebhookConfiguration istiod-default-validator")
     own = {"matchExpressions": [{"key": "istio.io/rev", "operator": "In", "values": ["1-7-0"]}]}
     harmless = left.model_copy(update={"webhooks": (rule.model_copy(update={"object_selector": own}),)})
@@ -181,11 +176,11 @@ def test_a_mesh_configuration_that_is_no_yaml_fails_and_is_named(good_observatio
     problem = "ConfigMap istio, key mesh: no YAML (line 16: mapping values are not allowed here)"
     unread = config.model_copy(update={"mesh": {}, "problems": (problem,)})
     broken = on(good, cluster, mesh_config=(unread,))
-    found = {judgement.id: judgement.verdict for judgement in _judged(broken)}
+    found = {judgement.id: judgement.verdict for judgement in judged(broken)}
     assert {row: verdict for row, verdict in found.items() if verdict not in {Verdict.PASS, Verdict.SKIPPED}} == {
         "CP-IDENTITY": Verdict.FAIL,
         "CONFIG-CONSISTENT": Verdict.BLOCKED,
     }
-    cause = diagnose(broken, _judged(broken))[0]
+    cause = diagnose(broken, judged(broken))[0]
     assert (cause.id, cause.object, cause.field) == ("mesh-config-unreadable", "ConfigMap istio-system/istio", "mesh")
     assert "line 16" in cause.found

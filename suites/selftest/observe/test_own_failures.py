@@ -1,7 +1,6 @@
 """What the suite itself fails to find out is unknown: never a failure of the mesh, never a pass, never blocked."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +27,7 @@ from harness.observe.reading import Reader
 from suites.catalogue import catalogue
 from suites.selftest.support.breakage import edit, last, on, verdicts, with_probes
 from suites.selftest.support.fake_kube import FakeKube
+from suites.selftest.support.serving import serving
 
 NAMES = ("primary-remote-multi-network", "multi-primary-single-network")
 GONE = MaxRetryError(None, "/api/v1/pods", None)  # type: ignore[arg-type]
@@ -215,10 +215,9 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[_Server]:
     """An API server that answers three questions whole, and breaks off in the middle of every other."""
-    with _Server(("127.0.0.1", 0), _Answer) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield serving
-        serving.shutdown()
+    server = _Server(("127.0.0.1", 0), _Answer)
+    with serving(server):
+        yield server
 
 
 def test_a_connection_that_breaks_in_the_middle(

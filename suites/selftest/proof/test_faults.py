@@ -7,14 +7,14 @@ import pytest
 
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.registry import detectors
-from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.judgement import Verdict
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
 from suites.catalogue import catalogue
 from suites.selftest.support.good_experiments import good_experiments
+from suites.selftest.support.judgements import judged
 
 BROKEN = {Verdict.FAIL, Verdict.BLOCKED}
 TOPOLOGIES = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
@@ -32,11 +32,6 @@ PAIRS = (
     ("external-off", "version-mixed"),
     ("not-idempotent", "intermediate-no-pathlen"),
 )
-
-
-def _judgements(observation: Observation) -> tuple[Judgement, ...]:
-    topology = observation.topology
-    return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(topology))
 
 
 def _whole(observation: Observation) -> Observation:
@@ -58,7 +53,7 @@ def test_fault_is_caught(fault: Fault, topology: str, good_observations: Mapping
     """Exactly what is declared fails or is blocked, and the fault's cause is the only one named."""
     good = _whole(good_observations[topology])
     broken = fault.apply(good)
-    judgements = _judgements(broken)
+    judgements = judged(broken)
     verdicts = {judgement.id: judgement.verdict for judgement in judgements}
     declared = fault.expected(good.topology).keys() & verdicts.keys()
 
@@ -96,7 +91,7 @@ def test_two_faults_give_two_causes(
 ) -> None:
     """Independent faults are both named, and nothing else is."""
     broken = other.apply(one.apply(_whole(good_observations[topology])))
-    assert {cause.id for cause in diagnose(broken, _judgements(broken))} == {one.cause, other.cause}
+    assert {cause.id for cause in diagnose(broken, judged(broken))} == {one.cause, other.cause}
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda topology: topology.name)
@@ -145,7 +140,7 @@ def _one_of_killed(table: Iterable[Fault], good: Observation, applies: set[str])
     return {
         judgement.id
         for fault in several
-        for judgement in _judgements(fault.apply(good))
+        for judgement in judged(fault.apply(good))
         if judgement.id in fault.one_of & applies and judgement.verdict is Verdict.FAIL
     }
 

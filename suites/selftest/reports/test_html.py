@@ -1,4 +1,4 @@
-"""The HTML page, as text; test_reports_browser.py looks at it in a browser."""
+"""The HTML page, as text; suites/selftest/browser looks at it in a browser."""
 
 import re
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 import gzip
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness.model.observation import SuiteVersion, load
 from harness.runs import output_layout as layout
 from reports import verify as command
 from reports.__main__ import main
-from reports.judging import ROOT
+from reports.judging import ROOT, judge_recorded
 from reports.model import ConformanceReport
 from suites.selftest.support import sessions
 
@@ -59,10 +59,20 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _session(tmp_path_factory.mktemp("partial"), "--level=MUST", "--skip-requirement=CERT-CHAIN:not today")
 
 
-@pytest.fixture
-def copied(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the published report, verified by the suite that made it."""
+@pytest.fixture(autouse=True)
+def verifying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is verified by the suite that made it, in sessions that are forked: interpreters take seconds to begin."""
+
+    def forked(observations: Sequence[Path], output: Path, log: Path) -> int | None:
+        return sessions.run([*(f"--observation={path}" for path in observations), f"--output={output}"], log)[0]
+
     monkeypatch.setattr(command, "suite_version", lambda: SUITE)
+    monkeypatch.setattr(command, "judge_recorded", forked)
+
+
+@pytest.fixture
+def copied(published: Path, tmp_path: Path) -> Path:
+    """A copy of the published report."""
     return shutil.copytree(published, tmp_path / "copy")
 
 
@@ -87,10 +97,7 @@ def test_an_observation_that_was_replaced_is_found(copied: Path, capsys: pytest.
     assert "Not confirmed" in said
 
 
-def test_a_partial_report_is_not_confirmed(
-    partial: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command, "suite_version", lambda: SUITE)
+def test_a_partial_report_is_not_confirmed(partial: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(partial)]) == 1
     said = capsys.readouterr().out
     assert f"{NAME}: TR-GRPC: left out by --level=MUST" in said
@@ -100,6 +107,8 @@ def test_a_partial_report_is_not_confirmed(
 
 
 def test_the_environment_does_not_change_what_is_judged(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, as it really is."""
+    monkeypatch.setattr(command, "judge_recorded", judge_recorded)
     monkeypatch.setenv("EASTWEST_LEVEL", "MUST")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k GW")
     assert main(["verify", str(copied)]) == 0

@@ -18,6 +18,15 @@ from harness.model.step import Phase
 from suites.selftest.support import sessions
 from suites.selftest.support.sessions import PATIENCE, ended
 
+NETWORK = ("suites/conformance/test_network.py", "--requirement=NET-LABEL")
+"""One requirement: pytest need not read the modules of all others for it."""
+EXPERIMENTS = ("suites/conformance/test_experiments.py", NETWORK[0], "--requirement=NET-LABEL,MTLS-STRICT")
+RESILIENCE = (
+    "suites/resilience/test_workloads_and_gateways.py",
+    NETWORK[0],
+    "--resilience",
+    "--requirement=NET-LABEL,RES-ISTIOD-RESTART",
+)
 STAGES = (*(phase.value for phase in Phase if phase is not Phase.FAULTS), "judge", "report")
 
 
@@ -86,10 +95,7 @@ def test_nothing_is_left_of_a_run_that_is_not_interrupted(staged: Staged) -> Non
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_interrupted_run_leaves_nothing(stage: str, sent: signal.Signals, staged: Staged) -> None:
     """Whatever it is doing: exit status 2, soon, nothing left, no traceback."""
-    wanted = ["--requirement=NET-LABEL,MTLS-STRICT"]
-    if stage == Phase.RESILIENCE:
-        wanted = ["--resilience", "--requirement=NET-LABEL,RES-ISTIOD-RESTART"]
-    process = staged.begin(stage, *wanted)
+    process = staged.begin(stage, *(RESILIENCE if stage == Phase.RESILIENCE else EXPERIMENTS))
     assert process.pid
     os.kill(process.pid, sent)
     assert ended(process) == 2, staged.said
@@ -111,7 +117,7 @@ def test_interrupted_run_that_judges_nothing_leaves_nothing(staged: Staged) -> N
 def test_closed_terminal_leaves_nothing(staged: Staged) -> None:
     """SIGHUP ends a run like Ctrl-C; that nothing can be written to the terminal any more keeps nothing from going."""
     terminal, end = os.openpty()
-    process = staged.begin(Phase.OBSERVE, "--requirement=NET-LABEL", TERMINAL=os.ttyname(end))
+    process = staged.begin(Phase.OBSERVE, *NETWORK, TERMINAL=os.ttyname(end))
     os.close(end)
     os.close(terminal)
     assert process.pid
@@ -146,7 +152,7 @@ def test_under_nohup_a_closed_terminal_is_no_matter(
 
 def test_interrupted_removal_names_what_is_left(staged: Staged) -> None:
     """A second Ctrl-C, while clusters are being removed: they are named, with the command."""
-    process = staged.begin("remove the clusters", "--requirement=NET-LABEL")
+    process = staged.begin("remove the clusters", *NETWORK)
     assert process.pid
     os.kill(process.pid, signal.SIGINT)
     assert ended(process) == 2, staged.said
@@ -160,7 +166,7 @@ def test_interrupted_removal_names_what_is_left(staged: Staged) -> None:
 @pytest.mark.parametrize("stage", [Phase.OBSERVE, Phase.CERTIFICATES, "judge", "report"])
 def test_full_disk_is_unknown(stage: str, staged: Staged) -> None:
     """Whatever finds the disk full: exit status 3, nothing left, and no report that could be taken for one."""
-    process = staged.begin(stage, "--requirement=NET-LABEL", EASTWEST_STAGE_BREAKS="1")
+    process = staged.begin(stage, *NETWORK, EASTWEST_STAGE_BREAKS="1")
     assert ended(process) == 3, staged.said
     assert staged.made == set()
     assert staged.records == []
@@ -182,7 +188,7 @@ def test_full_disk_where_nothing_is_judged_is_unknown(staged: Staged) -> None:
 
 def test_observation_that_does_not_fit_is_unknown(staged: Staged) -> None:
     """No half of an observation is kept, and nothing is judged."""
-    process = staged.begin("", "--requirement=NET-LABEL", EASTWEST_STAGE_FILE_BYTES="200000")
+    process = staged.begin("", *NETWORK, EASTWEST_STAGE_FILE_BYTES="200000")
     assert ended(process) == 3, staged.said
     assert staged.made == set()
     assert list((staged.directory / "output" / "observations").iterdir()) == []
@@ -191,14 +197,14 @@ def test_observation_that_does_not_fit_is_unknown(staged: Staged) -> None:
 
 def test_second_run_beside_it(staged: Staged, tmp_path: Path) -> None:
     """The same output directory is refused; another one is no obstacle, and neither touches what the other made."""
-    first = staged.begin(Phase.OBSERVE, "--requirement=NET-LABEL")
+    first = staged.begin(Phase.OBSERVE, *NETWORK)
     there = staged.made
     (tmp_path / "beside").mkdir()
     second = Staged(tmp_path / "beside")
     state = str(staged.directory / "state")
     assert ended(second.begin("", f"--output={staged.directory / 'output'}", XDG_STATE_HOME=state)) == 4
     assert "Another run writes to" in second.said
-    assert ended(second.begin("", "--requirement=NET-LABEL", XDG_STATE_HOME=state)) == 0, second.said
+    assert ended(second.begin("", *NETWORK, XDG_STATE_HOME=state)) == 0, second.said
     assert second.made == set()
     assert staged.made == there
     assert len(staged.records) == 1

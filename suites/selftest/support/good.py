@@ -26,8 +26,9 @@ from harness.model.traffic import (
     Traffic,
 )
 from suites.selftest.support.certificates import OBSERVED, Pki, pki
-from suites.selftest.support.good_cluster import SAMPLE, SERVER_NAME, SYSTEM, cluster_of, gateway_address
+from suites.selftest.support.good_cluster import cluster_of
 from suites.selftest.support.good_experiments import good_experiments
+from suites.selftest.support.good_objects import SAMPLE, SERVER_NAME, SYSTEM, gateway_address
 
 
 def _place(name: str, number: int, network: str, primary: str) -> Cluster:

@@ -19,7 +19,7 @@ from harness.model.experiment import (
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import ProbeResult
-from suites.selftest.support.good_cluster import SAMPLE
+from suites.selftest.support.good_objects import SAMPLE
 
 FORBIDDEN = 403
 

@@ -55,8 +55,8 @@ def reach(stage: str) -> None:
     REACHED.write_text(stage)
     if os.environ.get("EASTWEST_STAGE_BREAKS"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    # Finding primes takes seconds, and can't be interrupted.
-    command.run(["sleep", "2" if stage == Phase.CERTIFICATES else "60"])
+    # Finding primes takes a while, and can't be interrupted.
+    command.run(["sleep", "0.5" if stage == Phase.CERTIFICATES else "60"])
 
 
 def made(name: str) -> None:
@@ -198,6 +198,16 @@ def compare(kubes: Mapping[str, object], *_: object) -> Cleanup:
     return Cleanup(clusters=tuple(kubes), objects_before=dict.fromkeys(kubes, 100), changes=())
 
 
+def staged(stage: str, function: Callable[..., object]) -> Callable[..., object]:
+    """A function that is a stage of its own."""
+
+    def call(*arguments: Any, **named: Any) -> object:
+        reach(stage)
+        return function(*arguments, **named)
+
+    return call
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Put the stand-ins in their places; runs that judge nothing go no further than this hook."""
@@ -210,13 +220,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     def put(where: object, name: str, stand_in: Callable[..., object]) -> None:
         patch.setattr(where, name, stand_in)
 
-    def staged(stage: str, function: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: Any, **named: Any) -> object:
-            reach(stage)
-            return function(*arguments, **named)
-
-        return call
-
+    patch.setattr(command, "LOOK_SECONDS", 0.05)
     put(environment, "provide", provide)
     put(kind, "run", program)
     put(kind, "_taken", lambda _: ())
