@@ -42,6 +42,9 @@ _UNQUOTED = re.compile(rf"((?:{_NAMES})\s*[:=]\s*)(?=\S*\d|\S{{24}})[^\s\"',;\[]
 """Without quotes a value must look like one: "token: Unauthorized" says what went wrong."""
 _TELLING = re.compile(rf"(?:^|[-_.])(?:{_NAMES})$", re.IGNORECASE)
 
+_PLAIN = frozenset({bool, int, float, type(None)})
+"""Most of what is no text. To ask whether it is a mapping takes much longer."""
+
 
 def without_secrets(text: str) -> str:
     """The text, each private key, token and password in it replaced by `[redacted]`."""
@@ -78,7 +81,7 @@ def redacted(value: Any) -> Any:
         return without_secrets(value)
     if kind is list or kind is tuple:
         return kind(map(redacted, value))
-    if isinstance(value, Mapping):
+    if kind not in _PLAIN and isinstance(value, Mapping):
         return {redacted(key): _member(value, key) for key in value}
     return value
 

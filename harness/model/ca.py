@@ -6,7 +6,7 @@ after its next restart, the config map `istio-ca-root-cert` what istiod gives to
 Source: Istio, "Plug in CA Certificates", "Custom CA Integration"; pilot/pkg/bootstrap/istio_ca.go.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -53,21 +53,21 @@ def is_external(observed: ClusterObservation) -> bool:
     """Whether workloads get their certificates from something else than istiod's own CA."""
     pods = observed.lasting_pods
     settings = [container.env for pod in pods for container in pod.containers]
-    own = {_host(proxy.connected_to) for proxy in observed.proxies}
     asked = [env.get("CA_ADDR", "") for env in settings]
     asked += [str((config.values.get("global") or {}).get("caAddress") or "") for config in observed.mesh_config]
     return (
         any(pod.identity_socket for pod in pods)
         or any(env.get("ENABLE_CA_SERVER", "").lower() == "false" or env.get("EXTERNAL_CA") for env in settings)
         or any(env.get("PILOT_CERT_PROVIDER", "").startswith(_KUBERNETES_SIGNER) for env in settings)
-        or any(_is_other_server(_host(address), own) for address in asked if address)
+        or any(_is_other_server(_host(address), observed) for address in set(asked) if address)
     )
 
 
-def _is_other_server(host: str, control_planes: Collection[str]) -> bool:
+def _is_other_server(host: str, observed: ClusterObservation) -> bool:
     """Whether a CA's host is neither a name or address of istiod's nor one that the proxies are configured by."""
-    named = host.startswith(("istiod", "istio-pilot")) or expectations.is_address(host)
-    return not named and host not in control_planes
+    if host.startswith(("istiod", "istio-pilot")) or expectations.is_address(host):
+        return False
+    return all(_host(proxy.connected_to) != host for proxy in observed.proxies)
 
 
 def _host(address: str) -> str:

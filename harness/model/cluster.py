@@ -120,13 +120,16 @@ class ClusterObservation(Model):
         """The lasting pods of a namespace that carry these labels."""
         return tuple(
             pod
-            for pod in self.lasting_pods
-            if pod.namespace == namespace and all(pod.labels.get(key) == value for key, value in labels.items())
+            for pod in self.pods
+            if pod.namespace == namespace and labels.items() <= pod.labels.items() and not (pod.deleting or pod.ended)
         )
 
     def reading(self, subject: str) -> Reading | None:
         """How reading that subject went; None where it was not attempted."""
-        return next((reading for reading in self.readings if reading.subject == subject), None)
+        for reading in self.readings:
+            if reading.subject == subject:
+                return reading
+        return None
 
     def was_read(self, *subjects: str) -> bool:
         """Whether all of it was read: only then does its absence say anything."""

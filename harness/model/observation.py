@@ -143,9 +143,16 @@ class Observation(Model):
     """The same while the mesh was formed: waits for it rest on that. None where the run has not formed it."""
 
     def __getitem__(self, cluster: Cluster | str) -> ClusterObservation:
-        """What was observed of that cluster."""
+        """What was observed of that cluster.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
         name = cluster if isinstance(cluster, str) else cluster.name
-        return next(observed for observed in self.clusters if observed.name == name)
+        for observed in self.clusters:
+            if observed.name == name:
+                return observed
+        raise KeyError(name)
 
     def save(self, path: Path) -> None:
         """Write it as JSON, compressed where the name ends in .gz; the file is whole, or not there.

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_lines_are_counted() -> None:
     assert list(lengths("m.py", source)) == [("m.py", 6, MODULE), ("m.py::f", 2, FUNCTION)]
 
 
+@cache
 def too_long(root: str) -> set[str]:
     """Modules and functions of a part of the project that are longer than they may be."""
     start = PROJECT / root

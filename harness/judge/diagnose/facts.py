@@ -46,8 +46,9 @@ def read(
 ) -> Iterator[tuple[Cluster, ClusterObservation]]:
     """The clusters of which all these subjects were read."""
     for cluster in observation.topology.clusters if among is None else among:
-        if observation[cluster].was_read(*subjects):
-            yield cluster, observation[cluster]
+        observed = observation[cluster]
+        if observed.was_read(*subjects):
+            yield cluster, observed
 
 
 def events(observed: ClusterObservation, *objects: str) -> Iterator[str]:

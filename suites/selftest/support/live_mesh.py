@@ -1,8 +1,9 @@
 """A live mesh of nothing but objects, for acts that change some and must put them back."""
 
 import base64
-import copy
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,8 +51,9 @@ def _istiod() -> Object:
     return made_object("apps/v1", "Deployment", "istiod", SYSTEM, spec=spec)
 
 
+@cache
 def objects(cluster: str, network: str, version: str) -> list[Object]:
-    """What an act may touch, as it stands on a cluster."""
+    """What an act may touch, as it stands on a cluster; whoever changes it takes a copy."""
     service = manifests.render("east-west-gateway-service", namespace=SYSTEM, network=network)[0]
     for port, number in zip(service["spec"]["ports"], range(30000, 30010), strict=False):
         port["nodePort"] = number
@@ -127,7 +129,10 @@ def live_mesh(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube
 
 def state(kubes: Mapping[str, FakeKube]) -> dict[str, Any]:
     """A copy of every object, by cluster."""
-    return {name: copy.deepcopy(kube.objects) for name, kube in kubes.items()}
+    return {
+        name: {key: json.loads(json.dumps(found)) for key, found in kube.objects.items()}
+        for name, kube in kubes.items()
+    }
 
 
 def spec(objects: Mapping[Any, Object]) -> dict[Any, Object]:
