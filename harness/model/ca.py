@@ -52,7 +52,7 @@ def ca_kind(observed: ClusterObservation) -> CaKind:
 def is_external(observed: ClusterObservation) -> bool:
     """Whether workloads get their certificates from something else than istiod's own CA."""
     pods = observed.lasting_pods
-    settings = [container.env for pod in pods for container in pod.containers]
+    settings = [container.env for pod in pods for container in pod.containers if container.env]
     asked = [env.get("CA_ADDR", "") for env in settings]
     asked += [str((config.values.get("global") or {}).get("caAddress") or "") for config in observed.mesh_config]
     return (

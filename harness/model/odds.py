@@ -83,6 +83,7 @@ def scaled_requests(requests: int, shares: Sequence[float], clients: int) -> int
     return max(requests, min(MOST_REQUESTS, -(-requests * distribution_size(shares, clients) // two)))
 
 
+@cache
 def error_budget(requests: int, rate: float = ERROR_RATE, false_alarm: float = ERRORS_FALSE_ALARM) -> int:
     """The most errors among so many requests that a background rate explains: 4 of 400 at a rate of 1e-3.
 
@@ -113,6 +114,7 @@ def binomial(trials: int, share: float) -> list[float]:
     return [weight / whole for weight in weights]
 
 
+@cache
 def binomial_test(successes: int, trials: int, share: float) -> float:
     """Two-sided p-value of the exact binomial test: the probability of all outcomes no likelier than this one."""
     likelihoods = binomial(trials, share)
