@@ -1,5 +1,6 @@
 """Fixtures of the self-tests."""
 
+import gc
 import os
 from collections.abc import Mapping
 
@@ -32,6 +33,11 @@ def foreign_observations(good_observations: Mapping[str, Observation]) -> Mappin
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`, one more than there are cores: some tests wait for processes of their own."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected is no garbage: it need not be looked through again and again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
