@@ -47,10 +47,11 @@ def cluster_domain(observed: ClusterObservation) -> str:
 def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:
     """The ports of a cluster's gateway that others need, each with the clusters whose pods or API servers need it.
 
-    15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary.
+    15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary that runs its
+    control plane itself.
     """
     strangers = tuple(other for other in topology.others(target) if other.network != target.network)
-    remotes = topology.remotes_of(target)
+    remotes = topology.remotes_of(target) if topology.serves_remotes(target) else ()
     ports = {MESH_PORT: strangers, XDS_PORT: remotes, WEBHOOK_PORT: remotes}
     return {port: sources for port, sources in ports.items() if sources}
 

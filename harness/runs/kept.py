@@ -36,7 +36,7 @@ class Kept:
         primaries = [c for c in self.topology.clusters if c.is_primary] if self.topology else []
         contexts = {cluster.name: shlex.quote(cluster.context) for cluster in self.clusters}
         for program in ("remote-clusters", "proxy-status"):
-            shown += [f"istioctl --context={contexts[primary.name]} {program}" for primary in primaries]
+            shown += [f"istioctl --context={contexts[primary.host or primary.name]} {program}" for primary in primaries]
         files = shlex.quote(":".join(self.kubeconfigs))
         return (*([f"export KUBECONFIG={files}"] if self.kubeconfigs else []), *shown)
 
@@ -78,7 +78,7 @@ class Kept:
     def _topology(self) -> list[tuple[str, str]]:
         if self.options.topology_files:
             return [("topology-file", str(file.absolute())) for file in self.options.topology_files]
-        count = len(self.clusters)
+        count = len(self.topology.clusters if self.topology else self.clusters)
         found = [
             (model, network)
             for model, network in product(ControlPlaneModel, NetworkModel)

@@ -77,9 +77,9 @@ def described(given: AllOptions) -> tuple[Topology, ...]:
             )
     topologies = topology_file.load_all(given.topology_files)
     for topology in topologies if given.contexts else ():
-        if len(topology.clusters) != len(given.contexts):
+        if len(topology.every) != len(given.contexts):
             raise UserError(
-                f"{topology.name} has {len(topology.clusters)} clusters, and --contexts names {len(given.contexts)}.",
+                f"{topology.name} has {len(topology.every)} clusters, and --contexts names {len(given.contexts)}.",
                 "the contexts are those of the file's clusters, in its order",
                 "correct --contexts or --topology-file",
             )
@@ -93,7 +93,7 @@ def described(given: AllOptions) -> tuple[Topology, ...]:
 
 
 def _names(topology: Topology) -> tuple[str, ...]:
-    return tuple(cluster.name for cluster in topology.clusters)
+    return tuple(cluster.name for cluster in topology.every)
 
 
 def _require_verify_only(given: AllOptions) -> None:

@@ -81,8 +81,12 @@ def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> 
 
 
 def _presets(given: AllOptions) -> tuple[Topology, ...]:
+    def clusters(model: str) -> int:
+        outside = 1 if model == ControlPlaneModel.EXTERNAL else 0
+        return len(given.contexts) - outside if given.contexts else given.clusters
+
     return tuple(
-        preset(ControlPlaneModel(model), NetworkModel(network), len(given.contexts) or given.clusters)
+        preset(ControlPlaneModel(model), NetworkModel(network), clusters(model))
         for network in given.network
         for model in given.topology
     )
