@@ -174,6 +174,12 @@ class Topology(Model):
         """The remotes that depend on this cluster's control plane."""
         return tuple(cluster for cluster in self.remotes if cluster.primary == primary.name)
 
+    def dependents(self, cluster: Cluster) -> tuple[Cluster, ...]:
+        """The clusters that reach their control plane through this cluster's gateway."""
+        if cluster.role is Role.EXTERNAL:
+            return self.served_by(self.hosted_by(cluster))
+        return () if cluster.host else self.remotes_of(cluster)
+
     def watched_by(self, cluster: Cluster) -> tuple[Cluster, ...]:
         """The clusters whose API server this cluster's control plane must watch over a remote secret.
 
@@ -190,7 +196,7 @@ class Topology(Model):
 
     def serves_remotes(self, cluster: Cluster) -> bool:
         """Whether remotes reach their control plane through this cluster's gateway."""
-        return bool(self.remotes_of(cluster)) and not cluster.host
+        return bool(self.dependents(cluster))
 
 
 def preset(control_plane: ControlPlaneModel, network: NetworkModel, clusters: int = 2) -> Topology:

@@ -2,24 +2,22 @@
 
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
-from harness.model.observation import Asked
 
 _OF_CONTROL_PLANE = (Subject.CA_SECRET, Subject.MESH_CONFIG, Subject.CONTROL_PLANE)
 """Read of the host instead."""
 _OF_BOTH = (Subject.WORKLOADS, Subject.PODS)
 
 
-def with_control_plane(own: ClusterObservation, host: ClusterObservation, asked: Asked) -> ClusterObservation:
+def with_control_plane(own: ClusterObservation, host: ClusterObservation, system: str) -> ClusterObservation:
     """What was observed of a cluster, with the control plane that runs on another cluster outside of the mesh.
 
     Requirements then look at it where they look at any other primary's.
 
     Args:
         own: the cluster.
-        host: where its control plane runs, in the namespace of the mesh.
-        asked: names of namespaces.
+        host: where its control plane runs.
+        system: the namespace of the control plane.
     """
-    system = asked.system_namespace
     pods = expectations.istiod_pods(host, system)
     return own.model_copy(
         update={

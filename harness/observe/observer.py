@@ -240,7 +240,9 @@ class Observer:
     def observed(self, cluster: Cluster) -> ClusterObservation:
         """All that is known of a cluster of the mesh, with its control plane, wherever that runs."""
         own = self.complete(cluster.name)
-        return with_control_plane(own, self.complete(cluster.host), self._asked) if cluster.host else own
+        return (
+            with_control_plane(own, self.complete(cluster.host), self._asked.system_namespace) if cluster.host else own
+        )
 
     def complete(self, name: str) -> ClusterObservation:
         """All that was read of one cluster."""

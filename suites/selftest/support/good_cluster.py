@@ -34,7 +34,7 @@ from harness.model.proxy import (
     ProxySync,
     RemoteClusterSync,
 )
-from harness.model.topology import Cluster, Topology
+from harness.model.topology import Cluster, Role, Topology
 from suites.selftest.support.certificates import OBSERVED, Pki
 
 SYSTEM, SAMPLE, CNI = "istio-system", "sample", "istio-cni"
@@ -44,12 +44,17 @@ VERSION = "1.31.0"
 
 
 def _number(topology: Topology, cluster: Cluster) -> int:
-    return topology.clusters.index(cluster) + 1
+    return (*topology.clusters, *topology.hosts).index(cluster) + 1
+
+
+def _owner(topology: Topology, cluster: Cluster) -> Cluster:
+    """The primary of a cluster outside of the mesh, which runs its control plane; else the cluster itself."""
+    return topology.hosted_by(cluster) if cluster in topology.hosts else cluster
 
 
 def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: str) -> ClusterObservation:
     """What is observed of one cluster of a good mesh."""
-    n = _number(topology, cluster)
+    n, owner = _number(topology, cluster), _owner(topology, cluster)
     pods = _pods(topology, cluster, n)
     proxies = tuple(_proxy(pod, cluster, authority) for pod in pods if expectations.has_proxy(pod))
     return ClusterObservation(
@@ -62,9 +67,9 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
         ca_secret=CaSecret(
             exists=True,
             keys=("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"),
-            ca_cert=authority.intermediates[cluster.name],
+            ca_cert=authority.intermediates[owner.name],
             root_cert=authority.root,
-            cert_chain=(authority.intermediates[cluster.name], authority.root),
+            cert_chain=(authority.intermediates[owner.name], authority.root),
             key_matches=True,
         ),
         root_config_map=(authority.root,),
@@ -75,9 +80,9 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
         webhooks=(_webhook(cluster, authority),),
         dry_run=DryRun(injected=True),
         config=tuple(_config(topology, cluster)),
-        mesh_config=(_mesh_config(topology, cluster),) if cluster.is_primary else (),
+        mesh_config=(_mesh_config(topology, owner),) if cluster.runs_control_plane else (),
         remote_secrets=tuple(_remote_secret(topology, other) for other in topology.watched_by(cluster)),
-        control_planes=(_control_plane(topology, cluster, authority),) if cluster.is_primary else (),
+        control_planes=(_control_plane(topology, owner, authority),) if cluster.runs_control_plane else (),
         proxies=proxies,
     )
 
@@ -124,7 +129,9 @@ def _pods(topology: Topology, cluster: Cluster, n: int) -> tuple[Pod, ...]:
         (CNI, "istio-cni-node", {"k8s-app": "istio-cni-node"},
          (Container(name="install-cni", image="cni", ready=True),)),
     ]  # fmt: skip
-    if cluster.is_primary:
+    if cluster in topology.hosts:
+        wanted = wanted[-1:]
+    if cluster.runs_control_plane:
         discovery = Container(name="discovery", image="pilot", ready=True, env=serves)
         wanted.append((SYSTEM, "istiod", {"app": "istiod"}, (discovery,)))
     if topology.has_gateway(cluster):
@@ -167,15 +174,17 @@ def _workload(pod: Pod) -> Workload:
 
 
 def _proxy(pod: Pod, cluster: Cluster, authority: Pki) -> Proxy:
+    common = {"cluster_id": cluster.cluster_name, "network": cluster.network, "version": VERSION}
+    if cluster.role is Role.EXTERNAL:  # of the gateway's own mesh, which nobody looks at
+        named = {"pod": pod.name, "namespace": pod.namespace, "role": pod.labels["app"]}
+        return Proxy.model_validate({**named, **common, "listeners": _listeners()})
     issuer = authority.intermediates[cluster.primary]
     identity = expectations.spiffe_id("cluster.local", pod.namespace, pod.service_account)
     return Proxy(
         pod=pod.name,
         namespace=pod.namespace,
         role=pod.labels["app"],
-        cluster_id=cluster.cluster_name,
-        network=cluster.network,
-        version=VERSION,
+        **common,
         chain=(authority.workload(cluster.primary, identity), issuer, authority.root),
         roots=(authority.root,),
         connected_to=f"istiod.{SYSTEM}.svc:15012",
@@ -205,19 +214,17 @@ def _services(topology: Topology, cluster: Cluster, pods: tuple[Pod, ...]) -> li
         selector={"app": "helloworld"},
         cluster_ip="10.96.0.10",
         ports=(ServicePort(name="http", port=5000, target_port="5000"),),
-        ready_endpoints=(ips["helloworld"],),
+        ready_endpoints=(ips.get("helloworld", ""),),
     )
     istiod = Service(
         namespace=SYSTEM,
         name="istiod",
         type="ClusterIP",
         labels={"app": "istiod"},
-        selector={"app": "istiod"} if cluster.is_primary else {},
+        selector={"app": "istiod"} if cluster.runs_control_plane else {},
         cluster_ip="10.96.0.11",
         ports=(ServicePort(name="tcp-istiod", port=15012, target_port="15012"),),
-        ready_endpoints=(
-            ips["istiod"] if cluster.is_primary else gateway_address(topology, topology[cluster.primary]),
-        ),
+        ready_endpoints=(ips["istiod"] if cluster.runs_control_plane else control_plane_address(topology, cluster),),
     )
     gateway = Service(
         namespace=SYSTEM,
@@ -239,14 +246,20 @@ def gateway_address(topology: Topology, cluster: Cluster) -> str:
     return f"172.18.200.{_number(topology, cluster)}"
 
 
+def control_plane_address(topology: Topology, cluster: Cluster) -> str:
+    """Where a cluster reaches the control plane that serves it, when that runs elsewhere."""
+    primary = topology[cluster.primary]
+    return gateway_address(topology, topology[primary.host or primary.name])
+
+
 def _sail(topology: Topology, cluster: Cluster) -> tuple[SailResource, ...]:
     path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
-    address = gateway_address(topology, topology[cluster.primary])
+    address = control_plane_address(topology, cluster)
     remote = {
         "profile": "remote",
         "values": {"istiodRemote": {"injectionPath": path}, "global": {"remotePilotAddress": address}},
     }
-    specs = {"Istio": {"values": {}} if cluster.is_primary else remote, "IstioCNI": {}}
+    specs = {"Istio": {"values": {}} if cluster.runs_control_plane else remote, "IstioCNI": {}}
     return tuple(
         SailResource(
             api_version="sailoperator.io/v1",
@@ -263,7 +276,7 @@ def _sail(topology: Topology, cluster: Cluster) -> tuple[SailResource, ...]:
 
 
 def _webhook(cluster: Cluster, authority: Pki) -> InjectionWebhook:
-    path = "/inject" if cluster.is_primary else f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
+    path = "/inject" if cluster.runs_control_plane else f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
     rule = WebhookRule(
         name="namespace.sidecar-injector.istio.io",
         service=f"{SYSTEM}/istiod:443",
@@ -308,7 +321,7 @@ def _mesh_config(topology: Topology, cluster: Cluster) -> MeshConfig:
         "meshID": topology.mesh_id,
         "multiCluster": {"clusterName": cluster.cluster_name},
         "network": cluster.network,
-        "externalIstiod": topology.serves_remotes(cluster),
+        "externalIstiod": bool(topology.remotes_of(cluster)),
     }
     mesh = {
         "trustDomain": topology.trust_domain,
