@@ -16,6 +16,7 @@ from suites.selftest.support.breakage import (
     check,
     edit,
     first,
+    gateway_of_istiod,
     last,
     last_is_remote,
     on,
@@ -62,7 +63,7 @@ def _last_primary(topology: Topology) -> Cluster:
 
 
 def _not_external(observation: Observation) -> Observation:
-    cluster = first(observation.topology)
+    cluster = gateway_of_istiod(observation.topology)
     pods = tuple(
         pod.model_copy(update={"containers": tuple(c.model_copy(update={"env": {}}) for c in pod.containers)})
         if pod in expectations.istiod_pods(observation[cluster])
