@@ -42,7 +42,9 @@ class Kept:
 
     @property
     def judging(self) -> str:
-        """The command that judges the mesh as it stands."""
+        """The command that judges the mesh as it stands; empty where --verify-only does not know its form."""
+        if self.topology and self.topology.hosts:
+            return ""
         given = [("contexts", ",".join(cluster.context for cluster in self.clusters))]
         given += [("kubeconfig", file) for file in self.kubeconfigs]
         return _pytest(["--verify-only"], [*given, *self._common])
@@ -93,7 +95,7 @@ def markdown(kept: Kept) -> str:
     where = ", ".join(f"{cluster.name} (context `{cluster.context}`)" for cluster in kept.clusters)
     mesh = f"The mesh {kept.topology.name}" if kept.topology else "No mesh, only the clusters"
     text = f"# What was kept\n\n{mesh}: {where}.\n\n## Look at it\n\n{_block(kept.looking)}"
-    if kept.topology:
+    if kept.topology and kept.judging:
         text += f"\n## Judge it again\n\nAs it stands; this changes nothing:\n\n{_block([kept.judging])}"
     if kept.forming:
         text += (

@@ -1,6 +1,6 @@
 """Which options exclude each other, and which need another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.base.errors import UserError
 from harness.judge.requirement import Requirement
@@ -60,6 +60,20 @@ def with_installer(distribution: Distribution, installer: str) -> Distribution:
             "use --distribution=sail, or a file of your own with the key operator",
         )
     return distribution.model_copy(update={"installer": installer})
+
+
+def require_resilience_known(given: AllOptions, topologies: Iterable[Topology]) -> None:
+    """See that --resilience can play its scenarios on these topologies.
+
+    Raises:
+        UserError: one has a control plane outside of the mesh.
+    """
+    if given.resilience and (outside := next((each for each in topologies if each.hosts), None)):
+        raise UserError(
+            f"--resilience can't be used with {outside.name}.",
+            "its scenarios act on a control plane in the mesh, and this one runs outside of it",
+            "leave --resilience out, or choose another --topology",
+        )
 
 
 def described(given: AllOptions) -> tuple[Topology, ...]:
