@@ -142,6 +142,11 @@ class Topology(Model):
         """The clusters without one."""
         return tuple(cluster for cluster in self.clusters if not cluster.is_primary)
 
+    @property
+    def served_elsewhere(self) -> tuple[Cluster, ...]:
+        """The clusters whose control plane runs on another one: remotes, and primaries with a host."""
+        return tuple(cluster for cluster in self.clusters if not cluster.runs_control_plane)
+
     def hosted_by(self, host: Cluster) -> Cluster:
         """The primary whose control plane runs on a cluster outside of the mesh."""
         return next(primary for primary in self.primaries if primary.host == host.name)
@@ -173,6 +178,11 @@ class Topology(Model):
     def remotes_of(self, primary: Cluster) -> tuple[Cluster, ...]:
         """The remotes that depend on this cluster's control plane."""
         return tuple(cluster for cluster in self.remotes if cluster.primary == primary.name)
+
+    def control_plane_of(self, cluster: Cluster) -> Cluster:
+        """The cluster, in the mesh or outside, on which the istiod runs that serves this one."""
+        primary = self[cluster.primary]
+        return self[primary.host or primary.name]
 
     def dependents(self, cluster: Cluster) -> tuple[Cluster, ...]:
         """The clusters that reach their control plane through this cluster's gateway."""
