@@ -89,9 +89,8 @@ class Istioctl:
             self._of_clusters.add(name)
             time.sleep(0.02)  # as long as another one would meet it
             self._of_clusters.remove(name)
-            return yaml.safe_dump(
-                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"istio-remote-secret-{name}"}}
-            )
+            secret = "istio-kubeconfig" if "--type" in words else f"istio-remote-secret-{name}"
+            return yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}})
         resource = yaml.safe_load(input or "")
         metadata = {"name": resource["spec"]["profile"], "namespace": "istio-system"}
         data = {"input": input}
@@ -109,7 +108,7 @@ def istioctl(monkeypatch: pytest.MonkeyPatch) -> Istioctl:
 def _installed(
     topology: Topology, kubes: dict[str, QuickKube] | None = None
 ) -> tuple[dict[str, QuickKube], list[Step]]:
-    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
+    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.every}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
     mesh = _mesh(topology, kubes)
     procedure.install(mesh, certificates)
@@ -186,6 +185,29 @@ def test_primary_remote_single_network(istioctl: Istioctl) -> None:
         *(GATEWAY, EXPOSE_ISTIOD, ADDRESS, SECRET, SETTLE_CNI, SETTLE_GATEWAY),
     ]
     assert GATEWAY not in _titles(steps, "west")
+
+
+def test_external_control_plane(istioctl: Istioctl) -> None:
+    """The host's gateway first; then the config cluster, whose kubeconfig istiod is given; then the remote."""
+    kubes, steps = _installed(preset(ControlPlaneModel.EXTERNAL, SINGLE))
+    assert _titles(steps, "control") == [
+        *(CERTIFICATES[0], CERTIFICATES[2], CNI),
+        "Create the project of the gateway through which the control plane is reached",
+        *("Install Istio on the primary cluster", WAIT_FOR_CONTROL_PLANE, GATEWAY, EXPOSE_ISTIOD, ADDRESS),
+        "Install the secret by which the control plane uses the API server of the config cluster as its own",
+        *(WAIT_FOR_CONTROL_PLANE, ADDRESS, SETTLE_CNI, SETTLE_GATEWAY),
+    ]
+    assert _titles(steps, "east") == [
+        *(*CERTIFICATES, CNI, "Install Istio on the remote cluster", "Install Istio on the primary cluster"),
+        *(WAIT_FOR_CONTROL_PLANE, SECRET, SETTLE_CNI),
+    ]
+    assert "Install Istio on the remote cluster" in _titles(steps, "west")
+    assert all(step.outcome is Outcome.DONE for step in steps)
+    assert _remote_secrets(kubes["control"]) == ["cacerts", "istio-kubeconfig"]
+    assert _remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2"]
+    assert ("Deployment", "external-istiod-gateway", gateways.NAME) in kubes["control"].objects
+    assert ("Gateway", "istio-system", "istiod-gateway") in kubes["control"].objects
+    assert not any(name == gateways.NAME for _, _, name in kubes["east"].objects)
 
 
 def test_three_primaries_watch_each_other(istioctl: Istioctl) -> None:
