@@ -12,11 +12,12 @@ from harness.mesh.context import Mesh, step
 from harness.mesh.namespaces import ensure_namespace, label_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import MeshSettings, Overlay, merged
+from harness.model.gateways import OUTSIDE_NAMESPACE
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster, Topology
 
-NAMESPACE = "external-istiod-gateway"
+NAMESPACE = OUTSIDE_NAMESPACE
 REVISION = "gateway"
 """Of the gateway's own control plane, beside the external one."""
 _SMALL = {"pilot": {"resources": {"requests": {"cpu": "100m"}}}}

@@ -30,6 +30,11 @@ def signer(observation: Observation) -> Cluster:
     return observation.topology[west(observation).primary]
 
 
+def server(observation: Observation) -> Cluster:
+    """The cluster on which that primary's istiod runs, with the gateway that leads to it."""
+    return observation.topology.control_plane_of(west(observation))
+
+
 def on(observation: Observation, cluster: Cluster | str, **fields: object) -> Observation:
     """Replace fields of what was observed of a cluster."""
     name = cluster if isinstance(cluster, str) else cluster.name

@@ -154,7 +154,7 @@ def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
     Raises:
         TransportError: they can't be asked.
     """
-    kube, system = live.kube(primary), live.mesh.settings.system_namespace
+    kube, system = live.kube(live.mesh.topology.control_plane_of(primary)), live.mesh.settings.system_namespace
     limit = ASK_SECONDS * live.mesh.settings.timeout_scale
     return [
         control_plane.read_control_plane(kube, api_objects.pod(pod), limit)

@@ -176,7 +176,12 @@ BREAKAGES = (
     Breakage("CP-CONTROL-PLANE-CLUSTERS", "not-annotated", _not_annotated),
     Breakage("CP-INJECTION-WEBHOOK", "not-injecting", lambda o: _not_injecting(o, first(o.topology))),
     Breakage("CP-INJECTION-WEBHOOK", "no-ca-bundle", lambda o: _webhooks(o, last(o.topology), ca_bundle=())),
-    Breakage("CP-INJECTION-WEBHOOK", "no-webhook", lambda o: on(o, first(o.topology), webhooks=())),
+    Breakage(
+        "CP-INJECTION-WEBHOOK",
+        "no-webhook",
+        lambda o: on(o, first(o.topology), webhooks=()),
+        blocked=lambda topology: {"CP-REMOTE-PROFILE"} if topology.hosts else set(),
+    ),
     Breakage("XDS-SYNCED", "stale", lambda o: _sync(o, lambda types: types | {"EDS": "STALE"})),
     Breakage("XDS-SYNCED", "no-routes", lambda o: _sync(o, lambda types: types | {"RDS": "NOT SENT"})),
     Breakage("XDS-SYNCED", "not-connected", _not_connected),

@@ -34,6 +34,7 @@ from harness.model.proxy import (
     ProxySync,
     RemoteClusterSync,
 )
+from harness.model.remotes import CONFIG_SECRET
 from harness.model.topology import Cluster, Role, Topology
 from suites.selftest.support.certificates import OBSERVED, Pki
 
@@ -81,7 +82,7 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
         dry_run=DryRun(injected=True),
         config=tuple(_config(topology, cluster)),
         mesh_config=(_mesh_config(topology, owner),) if cluster.runs_control_plane else (),
-        remote_secrets=tuple(_remote_secret(topology, other) for other in topology.watched_by(cluster)),
+        remote_secrets=_secrets(topology, cluster),
         control_planes=(_control_plane(topology, owner, authority),) if cluster.runs_control_plane else (),
         proxies=proxies,
     )
@@ -329,6 +330,14 @@ def _mesh_config(topology: Topology, cluster: Cluster) -> MeshConfig:
         "rootNamespace": SYSTEM,
     }
     return MeshConfig(revision="default", mesh=mesh, values={"global": settings})
+
+
+def _secrets(topology: Topology, cluster: Cluster) -> tuple[RemoteSecret, ...]:
+    """A primary's remote secrets; outside of the mesh the kubeconfig of the config cluster."""
+    if cluster in topology.hosts:
+        made = _remote_secret(topology, topology.hosted_by(cluster))
+        return (made.model_copy(update={"name": CONFIG_SECRET, "clusters": ("config",)}),)
+    return tuple(_remote_secret(topology, other) for other in topology.watched_by(cluster))
 
 
 def _remote_secret(topology: Topology, other: Cluster) -> RemoteSecret:
