@@ -164,12 +164,13 @@ def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
 
 @contextmanager
 def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change; wait until the proxies of a primary's remotes are disconnected, and once it is undone, connected.
+    """Make a change; wait until proxies that reach a primary's istiod from elsewhere are cut off, then back again.
 
     Raises:
         StepError: they don't in time.
     """
-    remotes = live.mesh.topology.remotes_of(primary)
+    topology = live.mesh.topology
+    remotes = topology.dependents(topology.control_plane_of(primary))
     before = {remote: connected(live, primary, remote) for remote in remotes}
 
     def lost(remote: Cluster) -> str:
