@@ -148,8 +148,8 @@ def _generation(seen: Object | None) -> int:
 
 
 def _snapshots(mesh: Mesh) -> dict[str, Snapshot]:
-    found = in_parallel(lambda cluster: _snapshot(mesh, mesh.kube(cluster)), mesh.topology.clusters)
-    return {cluster.name: snapshot for cluster, snapshot in zip(mesh.topology.clusters, found, strict=True)}
+    found = in_parallel(lambda cluster: _snapshot(mesh, mesh.kube(cluster)), mesh.topology.every)
+    return {cluster.name: snapshot for cluster, snapshot in zip(mesh.topology.every, found, strict=True)}
 
 
 def _snapshot(mesh: Mesh, kube: KubeApi) -> Snapshot:

@@ -59,7 +59,8 @@ class Mesh:
     def deadline(self, cluster: Cluster, seconds: float) -> float:
         """Seconds to wait: few where an earlier step has failed, because what depends on it rarely succeeds."""
         scaled = seconds * self.settings.timeout_scale
-        return min(scaled, HOPELESS_SECONDS) if self.impaired & {cluster.name, cluster.primary} else scaled
+        needed = {cluster.name, cluster.primary, self.topology[cluster.primary].host}
+        return min(scaled, HOPELESS_SECONDS) if self.impaired & needed else scaled
 
     def apply(self, cluster: Cluster, manifest: Object) -> Object:
         """Apply an object, labelled with the run's id."""

@@ -44,8 +44,9 @@ class Istioctl:
         await_daemon_set(mesh.kube(cluster), mesh.settings.cni_namespace, "istio-cni-node", timeout, opened)
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
-        """Apply the charts base and istiod."""
-        self._apply(mesh, cluster, primary_operator(mesh.topology, cluster, mesh.settings))
+        """Apply the charts base and istiod; on a host outside of the mesh istiod alone."""
+        on = mesh.topology[cluster.host or cluster.name]
+        self._apply(mesh, on, primary_operator(mesh.topology, cluster, mesh.settings))
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
         """Apply the charts base and istiod with profile remote: a webhook, and a Service that leads to the primary."""
@@ -55,8 +56,9 @@ class Istioctl:
         """Wait for istiod on a primary, for injection by the primary's istiod on a remote."""
         kube, namespace = mesh.kube(cluster), mesh.settings.system_namespace
         timeout = mesh.deadline(cluster, CONTROL_PLANE_SECONDS)
-        if cluster.is_primary:
-            await_deployment(kube, namespace, "istiod", timeout, opened)
+        if cluster.runs_control_plane:
+            revision = f"-{mesh.settings.revision}" if mesh.settings.revision else ""
+            await_deployment(kube, namespace, f"istiod{revision}", timeout, opened)
             return
         kube.wait(
             "admissionregistration.k8s.io/v1",
@@ -118,9 +120,13 @@ def primary_operator(topology: Topology, cluster: Cluster, settings: MeshSetting
 
     istioctl sets pilot.cni.enabled by the component alone, whatever the value says; the plugin is then rendered again.
     """
-    resource = operator(settings, "minimal", primary_values(topology, cluster, settings))
-    if settings.cni:
-        resource["spec"]["components"] = _cni_component(settings)
+    profile = "empty" if cluster.host else "minimal"
+    resource = operator(settings, profile, primary_values(topology, cluster, settings))
+    components = _cni_component(settings) if settings.cni else {}
+    if cluster.host:
+        components |= {"pilot": {"enabled": True}}
+    if components:
+        resource["spec"]["components"] = components
     return resource
 
 

@@ -1,24 +1,25 @@
 """The procedure of the chapter, from certificates to remote secrets, for any topology.
 
 Source: chapter "Applying certificates to a multi-cluster topology", "Installing a multi-primary multi-network mesh",
-"Installing a primary-remote multi-network mesh"; Istio, "Install Primary-Remote" for the single network.
+"Installing a primary-remote multi-network mesh"; Istio, "Install Primary-Remote" for the single network, "Install
+Istio with an External Control Plane".
 """
 
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi
-from harness.mesh import gateways, operator, sail, workloads
+from harness.mesh import external, gateways, operator, sail, workloads
 from harness.mesh.cacerts import create_cacerts
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.installer import installer
 from harness.mesh.namespaces import create_system_namespace, label_network
 from harness.mesh.pki import CaFiles, Pki
-from harness.mesh.remote_secrets import install_remote_secret
+from harness.mesh.remote_secrets import install_config_secret, install_remote_secret
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
-from harness.model.topology import Cluster, Feature
+from harness.model.topology import Cluster, Feature, Role
 
 CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
@@ -40,8 +41,9 @@ def form(mesh: Mesh, pki: Pki) -> None:
 def install(mesh: Mesh, pki: Pki) -> None:
     """Install the mesh. A step that fails is recorded in the log, and the steps after it are taken all the same.
 
-    Idempotent. Clusters are worked on side by side where the chapter's order allows it: primaries first, then the
-    remotes that they serve, then the remote secrets between primaries. Gateways are not waited for.
+    Idempotent. Clusters are worked on side by side where the chapter's order allows it: primaries first, those whose
+    control plane is outside of the mesh last, then the remotes that they serve, then the remote secrets between
+    primaries. Gateways are not waited for.
 
     Args:
         mesh: what is installed, where, and how.
@@ -53,17 +55,19 @@ def install(mesh: Mesh, pki: Pki) -> None:
     topology, settings = mesh.topology, mesh.settings
     if settings.installer == "sail" and not settings.brings_operator:
         sail.require_operator(mesh.kubes.values(), settings)
-    in_parallel(lambda cluster: _prepare(mesh, cluster, pki.clusters[cluster.name]), topology.clusters)
+    in_parallel(lambda cluster: _prepare(mesh, cluster, _certificates(mesh, cluster, pki)), topology.every)
+    in_parallel(lambda cluster: _install_primary(mesh, cluster), (topology.hosted_by(host) for host in topology.hosts))
     in_parallel(lambda cluster: _join(mesh, cluster), topology.remotes)
     in_parallel(lambda watched: _let_watch(mesh, watched), topology.clusters)
     if settings.cni:
-        in_parallel(lambda cluster: await_cni(mesh, cluster), topology.clusters)
+        in_parallel(lambda cluster: await_cni(mesh, cluster), topology.every)
 
 
 def await_gateways(mesh: Mesh) -> None:
-    """Wait for every east-west gateway, side by side."""
-    with_gateway = [cluster for cluster in mesh.topology.clusters if mesh.topology.has_gateway(cluster)]
-    in_parallel(lambda cluster: gateways.await_gateway(mesh, cluster), with_gateway)
+    """Wait for every east-west gateway, and those of external control planes, side by side."""
+    with_gateway = [(mesh, cluster) for cluster in mesh.topology.clusters if mesh.topology.has_gateway(cluster)]
+    with_gateway += [(external.of_gateway(mesh), host) for host in mesh.topology.hosts]
+    in_parallel(lambda each: gateways.await_gateway(*each), with_gateway)
 
 
 def require_kubernetes(kube: KubeApi, settings: MeshSettings) -> None:
@@ -82,22 +86,53 @@ def require_kubernetes(kube: KubeApi, settings: MeshSettings) -> None:
 
 
 def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:
-    """What a cluster needs of itself alone; all there is to do on a primary but remote secrets."""
+    """What a cluster needs of itself alone; all there is to do on a primary of its own but remote secrets."""
     # The operator starts while the certificates are applied.
     arriving = mesh.settings.brings_operator and operator.install_operator(mesh, cluster)
     create_system_namespace(mesh, cluster)
-    label_network(mesh, cluster)
+    if cluster.role is not Role.EXTERNAL:
+        label_network(mesh, cluster)
     create_cacerts(mesh, cluster, files)
     if arriving:
         operator.await_operator(mesh, cluster)
     if mesh.settings.cni:
         create_cni(mesh, cluster)
-    if cluster.is_primary:
+    if cluster.role is Role.EXTERNAL:
+        _open_host(mesh, cluster)
+    elif cluster.runs_control_plane:
         _install_primary(mesh, cluster)
 
 
+def _certificates(mesh: Mesh, cluster: Cluster, pki: Pki) -> CaFiles:
+    """Those of a cluster's control plane: outside of the mesh it signs for its primary."""
+    owner = mesh.topology.hosted_by(cluster) if cluster.role is Role.EXTERNAL else cluster
+    return pki.clusters[owner.name]
+
+
+def _open_host(mesh: Mesh, host: Cluster) -> None:
+    """The gateway through which a control plane outside of the mesh is to be reached."""
+    own = external.of_gateway(mesh)
+    external.create_gateway_namespace(mesh, host)
+    install_istio(own, host)
+    await_control_plane(own, host)
+    gateways.create_gateway(own, host)
+    gateways.expose_control_plane(mesh, host)
+
+
+def _install_outside(mesh: Mesh, primary: Cluster) -> None:
+    """A control plane outside of the mesh, for a cluster that it takes its configuration from."""
+    host = mesh.topology[primary.host]
+    install_istio_remote(mesh, primary, external.save_address(mesh, primary))
+    install_config_secret(mesh, host, primary)
+    install_istio(mesh, primary)
+    await_control_plane(mesh, host)
+
+
 def _install_primary(mesh: Mesh, cluster: Cluster) -> None:
-    install_istio(mesh, cluster)
+    if cluster.host:
+        _install_outside(mesh, cluster)
+    else:
+        install_istio(mesh, cluster)
     await_control_plane(mesh, cluster)
     if mesh.topology.has_gateway(cluster):
         gateways.create_gateway(mesh, cluster)
@@ -121,7 +156,7 @@ def _let_watch(mesh: Mesh, watched: Cluster) -> None:
 def _join(mesh: Mesh, remote: Cluster) -> None:
     """Let a primary serve a remote."""
     primary = mesh.topology[remote.primary]
-    address = gateways.save_address(mesh, primary)
+    address = external.save_address(mesh, primary)
     install_istio_remote(mesh, remote, address)
     annotate_control_plane(mesh, remote)
     install_remote_secret(mesh, primary, remote)

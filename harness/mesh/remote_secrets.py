@@ -1,6 +1,7 @@
 """Remote secrets: the kubeconfig with which a control plane watches another cluster's API server."""
 
 from contextlib import suppress
+from typing import Literal
 
 from harness.base import yaml_documents
 from harness.base.errors import StepError
@@ -11,6 +12,9 @@ from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
 READER = "istio-reader-service-account"
+"""Of what a control plane may do on another cluster."""
+ISTIOD = "istiod"
+"""Of what it may do on the cluster that is its own."""
 READER_SECONDS = 30.0
 
 
@@ -18,12 +22,23 @@ READER_SECONDS = 30.0
 def install_remote_secret(mesh: Mesh, watching: Cluster, opened: OpenStep, watched: Cluster) -> None:
     """Install a remote secret that provides access to the API server of another cluster."""
     opened.note(f"{watched.cluster_name} at {mesh.kube(watched).access.peer_server}")
-    _await_reader(mesh, watched, opened)
+    _await_account(mesh, watched, opened, READER)
     for secret in create_remote_secret(mesh, watched):
         mesh.apply(watching, secret)
 
 
-def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -> list[Object]:
+@step(Phase.MESH)
+def install_config_secret(mesh: Mesh, host: Cluster, opened: OpenStep, config: Cluster) -> None:
+    """Install the secret by which the control plane uses the API server of the config cluster as its own."""
+    opened.note(f"{config.cluster_name} at {mesh.kube(config).access.peer_server}")
+    _await_account(mesh, config, opened, ISTIOD)
+    for secret in create_remote_secret(mesh, config, kind="config"):
+        mesh.apply(host, secret)
+
+
+def create_remote_secret(
+    mesh: Mesh, watched: Cluster, token_secret: str = "", kind: Literal["remote", "config"] = "remote"
+) -> list[Object]:
     """What `istioctl create-remote-secret` makes for a cluster; the token stays in memory.
 
     istioctl binds it to the service account that the installation made there, and takes an existing token again.
@@ -32,6 +47,7 @@ def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -
         mesh: the mesh.
         watched: the cluster that the secret provides access to.
         token_secret: name of the Secret that holds the token; empty for the one that istioctl makes, or finds.
+        kind: what the secret is for: to watch a cluster, or to take it for the control plane's own.
 
     Raises:
         CommandError: istioctl failed.
@@ -43,6 +59,7 @@ def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -
             *(mesh.settings.istioctl, "create-remote-secret"),
             *("--kubeconfig", access.kubeconfig, "--context", access.context, "--istioNamespace", namespace),
             *("--name", watched.cluster_name, "--server", access.peer_server),
+            *(("--type", kind) if kind != "remote" else ()),
             *(("--secret-name", token_secret) if token_secret else ()),
         ],
         timeout=60,
@@ -53,16 +70,16 @@ def create_remote_secret(mesh: Mesh, watched: Cluster, token_secret: str = "") -
     return secrets
 
 
-def _await_reader(mesh: Mesh, watched: Cluster, opened: OpenStep) -> None:
+def _await_account(mesh: Mesh, watched: Cluster, opened: OpenStep, name: str) -> None:
     """Let the installation make the service account: where it is missing istioctl would, and an operator then trips."""
     timeout = mesh.deadline(watched, READER_SECONDS)
     with suppress(StepError):
         mesh.kube(watched).wait(
             "v1",
             "ServiceAccount",
-            READER,
+            name,
             mesh.settings.system_namespace,
-            pending=lambda seen: "" if seen else f"ServiceAccount {READER} does not exist on {watched.name}",
+            pending=lambda seen: "" if seen else f"ServiceAccount {name} does not exist on {watched.name}",
             timeout=timeout,
             step=opened,
         )

@@ -11,6 +11,7 @@ from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory
 from harness.mesh.context import Mesh, step
+from harness.mesh.external import REVISION
 from harness.mesh.operator import remove_operator
 from harness.mesh.ownership import namespace_of, own_namespaces, owned, restoring, summary
 from harness.mesh.sail import API_GROUP, API_VERSIONS
@@ -18,7 +19,7 @@ from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import REMOVAL_SECONDS
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
-from harness.model.topology import Cluster
+from harness.model.topology import Cluster, Role
 
 DRAIN_SECONDS = 1
 """Grace for the pods of a mesh that goes away as a whole: there is nothing left to drain for."""
@@ -35,8 +36,8 @@ def remove(mesh: Mesh, before: Mapping[str, Inventory]) -> None:
         before: inventories from before the run, by the cluster's name.
     """
     mesh = mesh.restarted(mesh.log)
-    in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), mesh.topology.clusters)
-    in_parallel(lambda cluster: _remove_rest(mesh, cluster, before[cluster.name]), mesh.topology.clusters)
+    in_parallel(lambda cluster: _remove_mesh(mesh, cluster, before[cluster.name]), mesh.topology.every)
+    in_parallel(lambda cluster: _remove_rest(mesh, cluster, before[cluster.name]), mesh.topology.every)
 
 
 def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
@@ -64,7 +65,8 @@ def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
         return
     # The operator still has to remove what it made for them: a revision outlives its Istio resource by that.
     revisions = [found["metadata"]["name"] for found in kube.list(version, "IstioRevision")]
-    doomed = [("Istio", RESOURCE), *(("IstioRevision", name) for name in revisions), ("IstioCNI", RESOURCE)]
+    own = [("Istio", REVISION)] if cluster.role is Role.EXTERNAL else []
+    doomed = [*own, ("Istio", RESOURCE), *(("IstioRevision", name) for name in revisions), ("IstioCNI", RESOURCE)]
     for kind, name in doomed:
         if (f"{kind}.{API_GROUP}", "", name) not in before:
             if kind != "IstioRevision":

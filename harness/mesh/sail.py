@@ -40,10 +40,14 @@ class Sail:
         _await(mesh, cluster, opened, "IstioCNI", AVAILABLE_SECONDS)
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
-        """Create the Istio resource of a primary."""
+        """Create the Istio resource of a primary, on the host of its control plane where that is another cluster."""
         values, settings = primary_values(mesh.topology, cluster, mesh.settings), mesh.settings
-        api, version = _versions(mesh, cluster, "Istio")
-        mesh.apply(cluster, istio_resource(api, version, settings, values, profile=settings.resource_profile))
+        on, profile = (
+            mesh.topology[cluster.host or cluster.name],
+            "empty" if cluster.host else settings.resource_profile,
+        )
+        api, version = _versions(mesh, on, "Istio")
+        mesh.apply(on, istio_resource(api, version, settings, values, profile=profile))
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:
         """Create the Istio resource of a remote."""
@@ -138,7 +142,8 @@ def istio_resource(
     if profile:
         spec["profile"] = profile
     spec["values"] = dict(values)
-    return {"apiVersion": api_version, "kind": "Istio", "metadata": {"name": NAME}, "spec": spec}
+    metadata = {"name": settings.revision or NAME}
+    return {"apiVersion": api_version, "kind": "Istio", "metadata": metadata, "spec": spec}
 
 
 def cni_resource(api_version: str, version: str, settings: MeshSettings) -> Object:
@@ -211,7 +216,7 @@ def _await(mesh: Mesh, cluster: Cluster, opened: OpenStep, kind: str, seconds: f
     kube.wait(
         api,
         kind,
-        NAME,
+        (mesh.settings.revision if kind == "Istio" else "") or NAME,
         pending=ready_pending,
         timeout=timeout,
         step=opened,

@@ -111,6 +111,8 @@ class MeshSettings:
     system_namespace: str = "istio-system"
     cni_namespace: str = "istio-cni"
     sample_namespace: str = "sample"
+    ingress_namespace: str = ""
+    """Of the gateway through which a control plane outside of the mesh is reached; empty where there is none."""
     cni: bool = True
     """Whether Istio's CNI plugin is installed, as the chapter presupposes."""
     helloworld_image: str = "docker.io/istio/examples-helloworld-{version}:1.0"
@@ -158,7 +160,8 @@ class MeshSettings:
     def namespaces(self) -> tuple[str, ...]:
         """The namespaces that the chapter removes in the end."""
         cni = (self.cni_namespace,) if self.cni else ()
-        return (self.system_namespace, self.sample_namespace, *cni)
+        ingress = (self.ingress_namespace,) if self.ingress_namespace else ()
+        return (self.system_namespace, self.sample_namespace, *cni, *ingress)
 
     @property
     def overlay(self) -> Overlay:

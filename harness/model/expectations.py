@@ -47,27 +47,29 @@ def cluster_domain(observed: ClusterObservation) -> str:
 def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:
     """The ports of a cluster's gateway that others need, each with the clusters whose pods or API servers need it.
 
-    15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary.
+    15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary, or by every
+    cluster whose control plane is outside of the mesh.
     """
     strangers = tuple(other for other in topology.others(target) if other.network != target.network)
-    remotes = topology.remotes_of(target)
-    ports = {MESH_PORT: strangers, XDS_PORT: remotes, WEBHOOK_PORT: remotes}
+    crossing = strangers if target in topology.clusters else ()
+    dependents = topology.dependents(target)
+    ports = {MESH_PORT: crossing, XDS_PORT: dependents, WEBHOOK_PORT: dependents}
     return {port: sources for port, sources in ports.items() if sources}
 
 
 def gateways(topology: Topology) -> tuple[Cluster, ...]:
-    """The clusters on which the chapter puts an east-west gateway."""
-    return tuple(cluster for cluster in topology.clusters if topology.has_gateway(cluster))
+    """The clusters with a gateway: the chapter's east-west gateways, and those of hosts outside of the mesh."""
+    return tuple(cluster for cluster in topology.every if topology.has_gateway(cluster))
 
 
 def multi_network_gateways(topology: Topology) -> tuple[Cluster, ...]:
     """The clusters whose gateway passes services' traffic through; none on a single network."""
-    return gateways(topology) if Feature.MULTI_NETWORK in topology.features else ()
+    return topology.clusters if Feature.MULTI_NETWORK in topology.features else ()
 
 
 def serving_primaries(topology: Topology) -> tuple[Cluster, ...]:
-    """The primaries on which remotes depend."""
-    return tuple(cluster for cluster in topology.primaries if topology.serves_remotes(cluster))
+    """The clusters with a control plane on which others depend: primaries, and hosts outside of the mesh."""
+    return tuple(cluster for cluster in topology.every if topology.serves_remotes(cluster))
 
 
 def gateway_service(observed: ClusterObservation) -> Service | None:

@@ -18,6 +18,8 @@ from harness.model.topology import Cluster, Topology
 
 GATEWAY = "istio-eastwestgateway"
 """The chapter's name of it."""
+OUTSIDE_NAMESPACE = "external-istiod-gateway"
+"""Where the suite puts that of a cluster outside of the mesh which runs a control plane."""
 NETWORK_LABEL = "topology.istio.io/network"
 PORT_LABEL = "networking.istio.io/gatewayPort"
 MESH_PORT = 15443

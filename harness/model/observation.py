@@ -121,7 +121,9 @@ class Observation(Model):
     """What was done that the chapter does not say, one line each."""
     steps: tuple[Step, ...] = ()
     clusters: tuple[ClusterObservation, ...]
-    """In the topology's order."""
+    """In the topology's order; with a primary goes its control plane, also one that runs outside of the mesh."""
+    hosts: tuple[ClusterObservation, ...] = ()
+    """The clusters outside of the mesh that run its control planes."""
     load_balancer_log: tuple[str, ...] = ()
     """Warnings and errors of a load balancer that runs beside the clusters; a few lines."""
     probes: tuple[Probe, ...] = ()
@@ -149,7 +151,7 @@ class Observation(Model):
             KeyError: there is none of that name.
         """
         name = cluster if isinstance(cluster, str) else cluster.name
-        for observed in self.clusters:
+        for observed in (*self.clusters, *self.hosts):
             if observed.name == name:
                 return observed
         raise KeyError(name)

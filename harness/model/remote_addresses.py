@@ -33,6 +33,11 @@ def present(observation: Observation, primary: Cluster) -> tuple[str, ...]:
     Those of every Service with port 15012: of all east-west gateways, and of load balancers that lead to istiod alone.
     Where no Service has the port, those of the gateways. The gateways' come first.
     """
+    if primary.host:
+        found = [
+            service for service in observation[primary.host].services if gateways.has_port(service, gateways.XDS_PORT)
+        ]
+        return tuple(dict.fromkeys(name for service in found for name in names(service)))
     observed = observation[primary]
     known = {(found.namespace, found.name): found for found in gateways.services(observed, primary.network)}
     known |= {(found.namespace, found.name): found for found in (*gateways.labelled(observed), *observed.services)}

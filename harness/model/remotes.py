@@ -8,6 +8,8 @@ from harness.model.expectations import istiod_workloads
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
+CONFIG_SECRET = "istio-kubeconfig"  # noqa: S105 - its name
+"""By which a control plane uses the API server of another cluster as its own (istioctl create-remote-secret)."""
 _ENV = ":ENV:"
 
 
@@ -50,6 +52,12 @@ def _selects(observed: ClusterObservation, rule: WebhookRule) -> bool:
     namespace, _, name = rule.service.partition(":")[0].partition("/")
     service = observed.service(namespace, name) if rule.service else None
     return service is not None and bool(service.selector)
+
+
+def has_config_secret(observation: Observation, host: Cluster) -> bool:
+    """Whether the control plane on a cluster outside of the mesh is given the API server of its config cluster."""
+    system = observation.asked.system_namespace
+    return any((each.namespace, each.name) == (system, CONFIG_SECRET) for each in observation[host].remote_secrets)
 
 
 def path_fits(observation: Observation, cluster: Cluster, rule: WebhookRule) -> bool:

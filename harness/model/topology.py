@@ -2,7 +2,8 @@
 
 Source: the chapter's "multi-cluster topologies": two control plane models × two network models. With more than two
 clusters every cluster of a multi-network mesh has a network of its own, and the first is the primary of a
-primary-remote mesh.
+primary-remote mesh. Istio, "Install Istio with an External Control Plane": the first cluster of the mesh, from which
+the control plane takes its configuration, counts as the primary, and a host outside of the mesh runs its istiod.
 """
 
 from enum import StrEnum
@@ -20,6 +21,13 @@ class ControlPlaneModel(StrEnum):
 
     MULTI_PRIMARY = "multi-primary"
     PRIMARY_REMOTE = "primary-remote"
+    EXTERNAL = "external"
+
+
+CHAPTER_MODELS = (ControlPlaneModel.MULTI_PRIMARY, ControlPlaneModel.PRIMARY_REMOTE)
+"""The chapter's own."""
+HOST = "control"
+"""The name of the cluster outside of the mesh on which an external control plane runs."""
 
 
 class NetworkModel(StrEnum):
@@ -34,6 +42,8 @@ class Role(StrEnum):
 
     PRIMARY = "primary"
     REMOTE = "remote"
+    EXTERNAL = "external"
+    """Outside of the mesh: it runs the control plane of a primary."""
 
 
 class Feature(StrEnum):
@@ -63,11 +73,18 @@ class Cluster(Model):
     """The `name` of the cluster whose control plane serves this one; a primary names itself."""
     version: str
     """The helloworld version that runs here and nowhere else: v1 on the first cluster."""
+    host: str = ""
+    """The cluster outside of the mesh that runs this primary's control plane; empty where it runs here."""
 
     @property
     def is_primary(self) -> bool:
-        """Whether a control plane runs here."""
+        """Whether a control plane takes its configuration from here, and knows this cluster as its own."""
         return self.role is Role.PRIMARY
+
+    @property
+    def runs_control_plane(self) -> bool:
+        """Whether istiod's pods are here."""
+        return self.role is Role.EXTERNAL or (self.is_primary and not self.host)
 
 
 class Topology(Model):
@@ -78,6 +95,8 @@ class Topology(Model):
     mesh_id: str = "mesh1"
     trust_domain: str = "cluster.local"
     clusters: tuple[Cluster, ...]
+    hosts: tuple[Cluster, ...] = ()
+    """The clusters outside of the mesh, each with the control plane of one primary."""
 
     @field_validator("clusters")
     @classmethod
@@ -89,7 +108,7 @@ class Topology(Model):
     @model_validator(mode="after")
     def _consistent(self) -> "Topology":
         for what in ("name", "cluster_name", "version"):
-            values = [getattr(cluster, what) for cluster in self.clusters]
+            values = [getattr(cluster, what) for cluster in (self.every if what == "name" else self.clusters)]
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"two clusters have the same {what}: {', '.join(twice)}")
@@ -99,21 +118,38 @@ class Topology(Model):
                 raise ValueError(f"{cluster.name} names {cluster.primary} as its primary, which is none")
             if cluster.is_primary and cluster.primary != cluster.name:
                 raise ValueError(f"{cluster.name} is a primary and is served by itself, not by {cluster.primary}")
+        hosted = [primary.host for primary in self.primaries if primary.host]
+        if sorted(hosted) != sorted(host.name for host in self.hosts):
+            raise ValueError("each cluster outside of the mesh runs the control plane of one primary")
         return self
 
     def __getitem__(self, name: str) -> Cluster:
-        """The cluster of that name."""
-        return next(cluster for cluster in self.clusters if cluster.name == name)
+        """The cluster of that name, in the mesh or outside."""
+        return next(cluster for cluster in self.every if cluster.name == name)
+
+    @property
+    def every(self) -> tuple[Cluster, ...]:
+        """The clusters of the mesh, and before them those outside of it that run its control planes."""
+        return (*self.hosts, *self.clusters)
 
     @property
     def primaries(self) -> tuple[Cluster, ...]:
-        """The clusters with a control plane."""
+        """The clusters that a control plane knows as its own."""
         return tuple(cluster for cluster in self.clusters if cluster.is_primary)
 
     @property
     def remotes(self) -> tuple[Cluster, ...]:
         """The clusters without one."""
         return tuple(cluster for cluster in self.clusters if not cluster.is_primary)
+
+    @property
+    def served_elsewhere(self) -> tuple[Cluster, ...]:
+        """The clusters whose control plane runs on another one: remotes, and primaries with a host."""
+        return tuple(cluster for cluster in self.clusters if not cluster.runs_control_plane)
+
+    def hosted_by(self, host: Cluster) -> Cluster:
+        """The primary whose control plane runs on a cluster outside of the mesh."""
+        return next(primary for primary in self.primaries if primary.host == host.name)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -143,6 +179,17 @@ class Topology(Model):
         """The remotes that depend on this cluster's control plane."""
         return tuple(cluster for cluster in self.remotes if cluster.primary == primary.name)
 
+    def control_plane_of(self, cluster: Cluster) -> Cluster:
+        """The cluster, in the mesh or outside, on which the istiod runs that serves this one."""
+        primary = self[cluster.primary]
+        return self[primary.host or primary.name]
+
+    def dependents(self, cluster: Cluster) -> tuple[Cluster, ...]:
+        """The clusters that reach their control plane through this cluster's gateway."""
+        if cluster.role is Role.EXTERNAL:
+            return self.served_by(self.hosted_by(cluster))
+        return () if cluster.host else self.remotes_of(cluster)
+
     def watched_by(self, cluster: Cluster) -> tuple[Cluster, ...]:
         """The clusters whose API server this cluster's control plane must watch over a remote secret.
 
@@ -158,12 +205,17 @@ class Topology(Model):
         return Feature.MULTI_NETWORK in self.features or self.serves_remotes(cluster)
 
     def serves_remotes(self, cluster: Cluster) -> bool:
-        """Whether remotes depend on this cluster's control plane."""
-        return bool(self.remotes_of(cluster))
+        """Whether remotes reach their control plane through this cluster's gateway."""
+        return bool(self.dependents(cluster))
 
 
 def preset(control_plane: ControlPlaneModel, network: NetworkModel, clusters: int = 2) -> Topology:
-    """One of the chapter's four topologies, for two or more clusters.
+    """One of the chapter's four topologies, or one with an external control plane, for two or more clusters.
+
+    Args:
+        control_plane: where the control planes are.
+        network: whether pods of different clusters reach each other directly.
+        clusters: those of the mesh; the host of an external control plane is one more.
 
     Raises:
         UserError: fewer than two clusters.
@@ -175,7 +227,8 @@ def preset(control_plane: ControlPlaneModel, network: NetworkModel, clusters: in
             "give --clusters=2 or more",
         )
     names = [NAMES[n] if n < len(NAMES) else f"cluster{n + 1}" for n in range(clusters)]
-    remote = control_plane is ControlPlaneModel.PRIMARY_REMOTE
+    remote = control_plane is not ControlPlaneModel.MULTI_PRIMARY
+    host = HOST if control_plane is ControlPlaneModel.EXTERNAL else ""
     suffix = "" if clusters == 2 else f"-{clusters}-clusters"  # noqa: PLR2004
     return Topology(
         name=f"{control_plane}-{network}-network{suffix}",
@@ -187,7 +240,14 @@ def preset(control_plane: ControlPlaneModel, network: NetworkModel, clusters: in
                 role=Role.REMOTE if remote and n > 1 else Role.PRIMARY,
                 primary=names[0] if remote else name,
                 version=f"v{n}",
+                host=host if n == 1 else "",
             )
             for n, name in enumerate(names, start=1)
         ),
+        hosts=(outside(host),) if host else (),
     )
+
+
+def outside(name: str) -> Cluster:
+    """A cluster outside of the mesh, on which a control plane is to run."""
+    return Cluster(name=name, cluster_name=name, network=name, role=Role.EXTERNAL, primary=name, version="")

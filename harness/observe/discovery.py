@@ -37,15 +37,10 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
         names: of the namespaces.
 
     Raises:
-        UserError: no control plane, a cluster whose name or primary can't be told, or two with one name.
+        UserError: no control plane, or one outside of the mesh; a cluster whose name or primary can't be told, or two
+            with one name.
     """
-    primaries = [seen for seen in clusters if is_primary(seen)]
-    if not primaries:
-        raise UserError(
-            "No cluster has a control plane.",
-            f"there is no Deployment istiod in the namespace {names.system} of {', '.join(_told(clusters))}",
-            "install a mesh first, or leave --verify-only out; --distribution=FILE says what namespaces are called",
-        )
+    primaries = _primaries(clusters, names)
     istio = {seen.name: cluster_name(seen, names) for seen in clusters}
     configs = [_config(seen, serving(seen, names.sample)) for seen in primaries]
     places = [f"v{number}" for number in range(1, len(clusters) + 1)]
@@ -78,6 +73,24 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
             why,
             "give each a name of its own",
         ) from None
+
+
+def _primaries(clusters: Sequence[ClusterObservation], names: Names) -> list[ClusterObservation]:
+    """Refuses a control plane outside of the mesh: the cluster that it takes for its own says so."""
+    for seen in clusters:
+        if any((config.values.get("global") or {}).get("configCluster") for config in seen.mesh_config):
+            raise UserError(
+                "A mesh with an external control plane can't be judged by --verify-only.",
+                f"{seen.name} ({seen.context}) is the config cluster of one (global.configCluster)",
+                "leave --verify-only out, and form a mesh of this kind with --topology=external",
+            )
+    if found := [seen for seen in clusters if is_primary(seen)]:
+        return found
+    raise UserError(
+        "No cluster has a control plane.",
+        f"there is no Deployment istiod in the namespace {names.system} of {', '.join(_told(clusters))}",
+        "install a mesh first, or leave --verify-only out; --distribution=FILE says what namespaces are called",
+    )
 
 
 def cluster_name(seen: ClusterObservation, names: Names) -> str:

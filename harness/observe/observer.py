@@ -20,10 +20,11 @@ from harness.model.proxy import ControlPlane, Proxy
 from harness.model.service import ServiceTraffic
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
-from harness.model.topology import Topology
+from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
 from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, service_traffic, traffic
 from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
+from harness.observe.hosting import with_control_plane
 from harness.observe.reading import Reader, explain
 from harness.observe.sequence import new_request_id
 
@@ -99,7 +100,7 @@ class Observer:
         self._objects = {objects.observed.name: objects for objects in found}
 
     def _ordered(self) -> list[KubeApi]:
-        return [self._kubes[cluster.name] for cluster in self._topology.clusters]
+        return [self._kubes[cluster.name] for cluster in self._topology.every]
 
     def ask_processes(self) -> None:
         """Ask every istiod and every Envoy, all side by side."""
@@ -237,6 +238,13 @@ class Observer:
             istiod = {Subject.CONTROL_PLANE} if pod.labels.get("app") == "istiod" else set()
             for subject in (Subject.PODS, Subject.PROXIES, *istiod):
                 reader.failed(subject, TransportError(f"{pod.namespace}/{pod.name} {what} while it was observed"))
+
+    def observed(self, cluster: Cluster) -> ClusterObservation:
+        """All that is known of a cluster of the mesh, with its control plane, wherever that runs."""
+        own = self.complete(cluster.name)
+        return (
+            with_control_plane(own, self.complete(cluster.host), self._asked.system_namespace) if cluster.host else own
+        )
 
     def complete(self, name: str) -> ClusterObservation:
         """All that was read of one cluster."""

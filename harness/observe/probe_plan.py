@@ -53,8 +53,9 @@ def plan(
         credentials: those of each cluster's remote secrets, by its name.
     """
     found: list[PlannedProbe] = []
-    for target in topology.clusters:
+    for target in topology.every:
         found += _gateway_probes(topology, asked, target, observed)
+    for target in topology.clusters:
         found += _route_probes(topology, asked, target, observed[target.name])
     for source in topology.primaries:
         for credential in credentials.get(source.name, ()):

@@ -106,7 +106,7 @@ def needs(options: Options, source: Images) -> preflight.Needs:
     """What the run asks of the machine."""
     if options.verify_only:
         return preflight.Needs(clusters=0)
-    clusters = 0 if options.existing else max(len(topology.clusters) for topology in options.topologies)
+    clusters = 0 if options.existing else max(len(topology.every) for topology in options.topologies)
     if source != "registry":  # programs come with the images
         return preflight.Needs(clusters, options.nodes, engine=options.container_engine)
     tools = ["istioctl", *(() if options.existing else ("kind",))]

@@ -36,13 +36,15 @@ class Kept:
         primaries = [c for c in self.topology.clusters if c.is_primary] if self.topology else []
         contexts = {cluster.name: shlex.quote(cluster.context) for cluster in self.clusters}
         for program in ("remote-clusters", "proxy-status"):
-            shown += [f"istioctl --context={contexts[primary.name]} {program}" for primary in primaries]
+            shown += [f"istioctl --context={contexts[primary.host or primary.name]} {program}" for primary in primaries]
         files = shlex.quote(":".join(self.kubeconfigs))
         return (*([f"export KUBECONFIG={files}"] if self.kubeconfigs else []), *shown)
 
     @property
     def judging(self) -> str:
-        """The command that judges the mesh as it stands."""
+        """The command that judges the mesh as it stands; empty where --verify-only does not know its form."""
+        if self.topology and self.topology.hosts:
+            return ""
         given = [("contexts", ",".join(cluster.context for cluster in self.clusters))]
         given += [("kubeconfig", file) for file in self.kubeconfigs]
         return _pytest(["--verify-only"], [*given, *self._common])
@@ -79,7 +81,7 @@ class Kept:
     def _topology(self) -> list[tuple[str, str]]:
         if self.options.topology_files:
             return [("topology-file", str(file.absolute())) for file in self.options.topology_files]
-        count = len(self.clusters)
+        count = len(self.topology.clusters if self.topology else self.clusters)
         found = [
             (model, network)
             for model, network in product(ControlPlaneModel, NetworkModel)
@@ -94,7 +96,7 @@ def markdown(kept: Kept) -> str:
     where = ", ".join(f"{cluster.name} (context `{cluster.context}`)" for cluster in kept.clusters)
     mesh = f"The mesh {kept.topology.name}" if kept.topology else "No mesh, only the clusters"
     text = f"# What was kept\n\n{mesh}: {where}.\n\n## Look at it\n\n{_block(kept.looking)}"
-    if kept.topology:
+    if kept.topology and kept.judging:
         text += f"\n## Judge it again\n\nAs it stands; this changes nothing:\n\n{_block([kept.judging])}"
     if kept.forming:
         text += (

@@ -166,7 +166,7 @@ class Lab:
             return pki.load(self._options.pki, topology) if self._options.pki else pki.make(topology)
 
     def _site_for(self, topology: Topology, log: StepLog) -> Site:
-        names = tuple(cluster.name for cluster in topology.clusters)
+        names = tuple(cluster.name for cluster in topology.every)
         if self._site and tuple(access.name for access in self._site.accesses) != names:
             self._leave(log, keep=False)
         if self._site is None:

@@ -21,6 +21,7 @@ from harness.machine.images import versions
 from harness.machine.suite_version import suite_version
 from harness.mesh import cleanup, kept_mesh, ownership, procedure, removal, restart, workloads
 from harness.mesh.context import Mesh
+from harness.mesh.external import with_ingress
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import described, resolve
@@ -128,6 +129,7 @@ class MeshRun:
             timeout_scale=self.options.timeout_scale,
             run_id=self.site.run.id,
         )
+        resolved = with_ingress(resolved, self.topology)
         return replace(resolved, experiments=bool(self.options.experiments), resilience=bool(self._scenarios))
 
     @cached_property

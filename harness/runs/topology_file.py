@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.base.errors import UserError
 from harness.mesh.distributions.profile import explained
 from harness.model.base import Model
-from harness.model.topology import Cluster, Role, Topology
+from harness.model.topology import Cluster, Role, Topology, outside
 
 DOCUMENTATION = "docs/topology-files.md"
 _LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -22,12 +23,22 @@ class ClusterEntry(Model):
 
     name: str = Field(pattern=_LABEL, max_length=20)
     """The suite's name, for instance east; a part of the names of clusters that it makes."""
-    network: str = Field(pattern=_LABEL, max_length=63)
+    role: Literal["", "external"] = ""
+    """`external`: it is no part of the mesh, and runs the control plane of those that name it as their primary."""
+    network: str = Field(default="", pattern=f"{_LABEL}|^$", max_length=63)
     """Istio's network name; clusters that name the same one share it."""
     primary: str = ""
     """The `name` of the cluster whose control plane serves this one; without it, it has one of its own."""
     cluster_name: str = Field(default="", pattern=f"{_LABEL}|^$", max_length=63)
     """Istio's name; default cluster1 for the first, and so on."""
+
+    @model_validator(mode="after")
+    def _network_in_mesh(self) -> "ClusterEntry":
+        if self.role and (self.network or self.primary):
+            raise ValueError(f"{self.name} is outside of the mesh, and so has neither network nor primary")
+        if not self.role and not self.network:
+            raise ValueError(f"{self.name} names no network")
+        return self
 
 
 class TopologyEntry(Model):
@@ -40,6 +51,14 @@ class TopologyEntry(Model):
     mesh_id: str = Field(default="mesh1", pattern=_LABEL)
     trust_domain: str = Field(default="cluster.local", min_length=1)
     clusters: tuple[ClusterEntry, ...]
+
+    @field_validator("clusters")
+    @classmethod
+    def _outside_first(cls, clusters: tuple[ClusterEntry, ...]) -> tuple[ClusterEntry, ...]:
+        roles = [bool(cluster.role) for cluster in clusters]
+        if roles != sorted(roles, reverse=True):
+            raise ValueError("clusters of role external come before those of the mesh")
+        return clusters
 
 
 def load(path: Path) -> Topology:
@@ -91,16 +110,21 @@ def parse(found: object, where: str, default_name: str = "") -> Topology:
 
 
 def _topology(entry: TopologyEntry) -> Topology:
+    hosts = [cluster.name for cluster in entry.clusters if cluster.role]
+    members = [cluster for cluster in entry.clusters if not cluster.role]
+    config = {each.primary: each.name for each in reversed(members) if each.primary in hosts}
     return Topology(
         name=entry.name,
         mesh_id=entry.mesh_id,
         trust_domain=entry.trust_domain,
-        clusters=tuple(_cluster(number, cluster) for number, cluster in enumerate(entry.clusters, start=1)),
+        clusters=tuple(_cluster(number, cluster, config) for number, cluster in enumerate(members, start=1)),
+        hosts=tuple(outside(host) for host in hosts),
     )
 
 
-def _cluster(number: int, entry: ClusterEntry) -> Cluster:
-    primary = entry.primary or entry.name
+def _cluster(number: int, entry: ClusterEntry, config: Mapping[str, str]) -> Cluster:
+    """A cluster of the mesh; `config` names the first of those that each cluster outside of it serves."""
+    primary = config.get(entry.primary, entry.primary) or entry.name
     return Cluster(
         name=entry.name,
         cluster_name=entry.cluster_name or f"cluster{number}",
@@ -108,4 +132,5 @@ def _cluster(number: int, entry: ClusterEntry) -> Cluster:
         role=Role.PRIMARY if primary == entry.name else Role.REMOTE,
         primary=primary,
         version=f"v{number}",
+        host=entry.primary if entry.primary in config and primary == entry.name else "",
     )

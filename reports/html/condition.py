@@ -98,7 +98,7 @@ def marks(result: TopologyResult) -> tuple[Mark, ...]:
                 for finding in judgement.findings
                 if judgement.verdict is Verdict.FAIL
             ]
-    for cluster in result.observation.clusters:
+    for cluster in (*result.observation.clusters, *result.observation.hosts):
         reading = cluster.reading(Subject.API_SERVER)
         if reading and reading.outcome is ReadOutcome.UNREACHABLE:
             found.append(Mark(cluster.name, Part.API_SERVER, False, reading.detail or "did not answer", ""))

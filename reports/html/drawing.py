@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.model.observation import Observation
-from harness.model.topology import Cluster, Topology
+from harness.model.topology import Cluster, Role, Topology
 from reports.conformance import gateway_addresses
 from reports.html.condition import Mark, Part, State, marks, part_state, secret_state, traffic_state
 from reports.html.traffic import answering
@@ -101,14 +101,14 @@ def draw(result: TopologyResult) -> Drawing:
     """Draw the topology of a result, in red where it is broken."""
     observation, found = result.observation, marks(result)
     topology = observation.topology
-    count = len(topology.clusters)
+    count = len(topology.every)
     rows = 4 if any(topology.has_gateway(cluster) for cluster in topology.clusters) else 3
     height = HEADER + rows * ROW + 10
     reach = FRAME + LIFT * (count - 1)
     top = MARGIN + reach
     boxes = tuple(
         _box(observation, found, cluster, (MARGIN + PADDING + n * (BOX + SPACE), top), height)
-        for n, cluster in enumerate(topology.clusters)
+        for n, cluster in enumerate(topology.every)
     )
     arrows = (
         *_secrets(observation, found, boxes),
@@ -130,25 +130,29 @@ def _box(
     observation: Observation, found: Sequence[Mark], cluster: Cluster, corner: tuple[float, float], height: float
 ) -> BoxView:
     x, y = corner
-    topology, observed = observation.topology, observation[cluster]
+    topology, observed, outside = observation.topology, observation[cluster], cluster.role is Role.EXTERNAL
     lines = [
         (Part.CERTIFICATES, "CA", _authority(observation, cluster)),
         (Part.CONTROL_PLANE, "control plane", _control_plane(observation, cluster)),
     ]
     if topology.has_gateway(cluster):
         address = ", ".join(gateway_addresses(observed)) or "no address"
-        lines.append((Part.GATEWAY, "east-west gateway", address))
-    lines.append((Part.WORKLOADS, "workloads", f"sleep, helloworld {cluster.version}"))
+        lines.append((Part.GATEWAY, "gateway" if outside else "east-west gateway", address))
+    if not outside:
+        lines.append((Part.WORKLOADS, "workloads", f"sleep, helloworld {cluster.version}"))
     rows = tuple(
         RowView(y + HEADER + n * ROW, label, text, *part_state(found, cluster.name, part))
         for n, (part, label, text) in enumerate(lines)
     )
-    version = f" · Kubernetes {observed.kubernetes_version}" if observed.kubernetes_version else ""
+    version = f"Kubernetes {observed.kubernetes_version}" if observed.kubernetes_version else ""
+    subtitle = " · ".join(filter(None, ("" if outside else cluster.cluster_name, version)))
     state, why = part_state(found, cluster.name, Part.API_SERVER)
-    return BoxView(x, y, height, cluster.name, cluster.role, f"{cluster.cluster_name}{version}", state, why, rows)
+    return BoxView(x, y, height, cluster.name, cluster.role, subtitle, state, why, rows)
 
 
 def _authority(observation: Observation, cluster: Cluster) -> str:
+    if cluster.host:
+        return f"that of {cluster.host}"
     secret = observation[cluster].ca_secret
     if secret is None or not secret.exists:
         return "no cacerts"
@@ -159,19 +163,21 @@ def _authority(observation: Observation, cluster: Cluster) -> str:
 
 def _control_plane(observation: Observation, cluster: Cluster) -> str:
     versions = sorted({plane.version for plane in observation[cluster].control_planes if plane.version})
-    if versions:
+    if versions and not cluster.host:
         return f"istiod {', '.join(versions)}"
-    return "istiod not observed" if cluster.is_primary else f"served by {cluster.primary}"
+    server = observation.topology.control_plane_of(cluster)
+    return "istiod not observed" if server == cluster else f"served by {server.name}"
 
 
 def _frames(topology: Topology, found: Sequence[Mark], boxes: Sequence[BoxView]) -> tuple[FrameView, ...]:
     """One frame for each run of neighbours on the same network."""
     runs: list[tuple[str, list[int]]] = []
-    for n, cluster in enumerate(topology.clusters):
-        if runs and runs[-1][0] == cluster.network:
+    for n, cluster in enumerate(topology.every):
+        name = "outside of the mesh" if cluster in topology.hosts else cluster.network
+        if runs and runs[-1][0] == name:
             runs[-1][1].append(n)
         else:
-            runs.append((cluster.network, [n]))
+            runs.append((name, [n]))
     return tuple(_frame(name, [boxes[n] for n in members], found) for name, members in runs)
 
 
@@ -216,16 +222,17 @@ def _traffic(observation: Observation, found: Sequence[Mark], boxes: Sequence[Bo
 
 
 def _configuration(observation: Observation, boxes: Sequence[BoxView]) -> tuple[ArrowView, ...]:
-    """Between neighbours: a remote's proxies are served by its primary."""
+    """Between neighbours: proxies are served by a control plane that runs on another cluster."""
     topology, arrows = observation.topology, []
-    for remote in topology.remotes:
-        start, end = _ends(topology, topology[remote.primary], remote)
+    for served in topology.clusters:
+        server = topology.control_plane_of(served)
+        start, end = _ends(topology, server, served)
         if abs(end - start) != 1:
             continue
         y = boxes[start].rows[1].y + ROW / 2 - 4
         left, right = (boxes[start].x + BOX, boxes[end].x) if end > start else (boxes[start].x, boxes[end].x + BOX)
         row = boxes[end].rows[1]
-        label = f"configuration and certificates: {remote.primary} serves {remote.name}"
+        label = f"configuration and certificates: {server.name} serves {served.name}"
         path = f"M{left} {y} H{right - (5 if end > start else -5)}"
         middle = (left + right) / 2
         arrows.append(ArrowView(path, "config", row.state, label, row.why, middle, y, "serves", middle))
@@ -233,7 +240,7 @@ def _configuration(observation: Observation, boxes: Sequence[BoxView]) -> tuple[
 
 
 def _ends(topology: Topology, start: Cluster, end: Cluster) -> tuple[int, int]:
-    names = [cluster.name for cluster in topology.clusters]
+    names = [cluster.name for cluster in topology.every]
     return names.index(start.name), names.index(end.name)
 
 
@@ -273,8 +280,10 @@ def _slot(boxes: Sequence[BoxView], box: int, partner: int, outer: bool) -> floa
 
 
 def _description(topology: Topology, arrows: Sequence[ArrowView]) -> str:
-    clusters = "; ".join(
+    hosts = [f"{c.name}, outside of the mesh, runs istiod for {topology.hosted_by(c).name}" for c in topology.hosts]
+    members = [
         f"{c.name} is a {c.role}{'' if c.is_primary else f' of {c.primary}'} on {c.network}" for c in topology.clusters
-    )
+    ]
+    clusters = "; ".join([*hosts, *members])
     broken = [arrow.label for arrow in arrows if arrow.state in {State.CAUSE, State.BROKEN}]
     return f"{clusters}. {'Broken: ' + '; '.join(broken) if broken else 'No connection is broken'}."

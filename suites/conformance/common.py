@@ -213,3 +213,16 @@ def condition_ready(evidence: Evidence, observed: ClusterObservation, kind: str,
         expected="Ready=True",
         found=found,
     )
+
+
+def judge_config_secrets(observation: Observation, evidence: Evidence) -> None:
+    """Judge that each control plane outside of the mesh is given the API server of its config cluster."""
+    for host, _ in evidence.readable(observation, Subject.REMOTE_SECRETS, among=observation.topology.hosts):
+        evidence.expect(
+            there := remotes.has_config_secret(observation, host),
+            cluster=host,
+            object=f"Secret {observation.asked.system_namespace}/{remotes.CONFIG_SECRET}",
+            field="exists",
+            expected=f"the kubeconfig of {observation.topology.hosted_by(host).name}",
+            found="there" if there else "none",
+        )

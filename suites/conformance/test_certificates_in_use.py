@@ -160,11 +160,12 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
             names = discovery_names.of_control_plane(observation, primary, control_plane)
             _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
         port = expectations.XDS_PORT
-        if tls_ended_for_istiod(observation, evidence, primary, port):
+        entrance = observation.topology[primary.host or primary.name]
+        if tls_ended_for_istiod(observation, evidence, entrance, port):
             continue
-        served = observation.topology.remotes_of(primary)
+        served = observation.topology.dependents(entrance)
         names = discovery_names.of_clusters(observation, served)
-        for probe in cover(observation, evidence, ProbeKind.TLS, target=primary, port=port, sources=served):
+        for probe in cover(observation, evidence, ProbeKind.TLS, target=entrance, port=port, sources=served):
             if _presented(evidence, probe):
                 name = f"gateway {probe.address}:{probe.port} from {probe.source}"
                 _judge_serving(observation, evidence, primary, name, chain=probe.certificates, roots=roots, names=names)

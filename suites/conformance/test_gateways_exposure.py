@@ -125,7 +125,7 @@ def test_gw_istiod_plain(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Security best practices", expose-istiod.yaml.
     """
     among = expectations.gateways(observation.topology)
-    primaries = tuple(cluster for cluster in observation.topology.primaries)
+    primaries = (*observation.topology.primaries, *observation.topology.hosts)
     read = {cluster.name for cluster, _ in evidence.readable(observation, Subject.CONFIG, among=primaries)}
     subjects = (Subject.SERVICES, Subject.PODS, Subject.PROXIES)
     for cluster, _ in evidence.readable(observation, *subjects, among=among):

@@ -73,16 +73,17 @@ def test_cp_remote_profile(observation: Observation, evidence: Evidence) -> None
     The injection path tells the primary for which cluster and network it injects; with another one the sidecars join
     the wrong cluster. The address is fixed when the remote is installed: if the gateway's Service is created again it
     may get another, and the remote is cut off. With several gateways, addresses or host names each one that leads to
-    the primary's 15012 is right. Examined are the path in the injection webhook; where there is an
-    operator, profile and values of the resource `Istio`; and every address that the remote uses for its control plane:
-    `remotePilotAddress`, the webhook's URL, the endpoints of the Service istiod. Under verify-only a path need not name
-    the network, and addresses, profile and values are reported where a pod comes back injected and proxies of the
-    remote are connected to the primary: its control plane may be reached by another gateway or name.
+    the primary's 15012 is right. The config cluster of an external control plane is such a remote too. Examined are the
+    path in the injection webhook; where there is an operator, profile and values of the resource `Istio`; and every
+    address that the remote uses for its control plane: `remotePilotAddress`, the webhook's URL, the endpoints of the
+    Service istiod. Under verify-only a path need not name the network, and addresses, profile and values are reported
+    where a pod comes back injected and proxies of the remote are connected to the primary: its control plane may be
+    reached by another gateway or name.
 
     Source: chapter, "Create an Istio resource on the West cluster", `profile: remote`.
     """
     for cluster, observed in evidence.readable(
-        observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.remotes
+        observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.served_elsewhere
     ):
         path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         _judge_resource(observation, evidence, cluster, observed, path)

@@ -10,6 +10,7 @@ from harness.model.cluster import ClusterObservation, ReadOutcome, RemoteSecret,
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
+from suites.conformance import common
 from suites.conformance.common import answered, missing, outcome, telling_control_planes, timed_out, tried
 
 AREA = "remote secrets"
@@ -23,7 +24,8 @@ def test_rs_present(observation: Observation, evidence: Evidence) -> None:
     system namespace, with the label istio/multiCluster=true, keyed by the other cluster's name. One whose key names a
     cluster and whose server is another cluster's API server mixes their endpoints up. Under verify-only the form is
     free: several clusters in one secret, and its own among them, are reported, and so are clusters that are not looked
-    at; a cluster that istiod reports as synced without any secret is known to it from a file.
+    at; a cluster that istiod reports as synced without any secret is known to it from a file. A control plane outside
+    of the mesh has the kubeconfig of its config cluster, in the secret istio-kubeconfig.
 
     Source: chapter, "Install a remote secret"; istioctl create-remote-secret.
     """
@@ -50,6 +52,7 @@ def test_rs_present(observation: Observation, evidence: Evidence) -> None:
                 found=(", ".join(found) or "none") + note,
             )
         _judge_servers(observation, evidence, cluster, seen)
+    common.judge_config_secrets(observation, evidence)
 
 
 def _judge_substance(

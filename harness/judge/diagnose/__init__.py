@@ -1,5 +1,6 @@
 """From an observation to causes: which object is at fault, and what repairs it. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from harness.model.topology import Topology
 BROKEN = frozenset({Verdict.FAIL, Verdict.BLOCKED})
 UNEXPLAINED = "unexplained"
 STEP_FAILED = "step-failed"
+_OF_CONTROL_PLANE = re.compile(r"((Deployment|Pod) \S+/istiod|Secret \S+/cacerts|ConfigMap \S+/istio)(?=$|[-: ])")
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,21 @@ def diagnose(observation: Observation, judgements: tuple[Judgement, ...]) -> tup
 def candidates(observation: Observation) -> tuple[Candidate, ...]:
     """Everything broken that does not follow from something else that is broken, in the order of the layers."""
     topology = observation.topology
-    found = [Candidate(detector, each) for detector in detectors() for each in detector.find(observation)]
+    all_found = ((detector, found) for detector in detectors() for found in detector.find(observation))
+    found = [Candidate(detector, placed(observation, each)) for detector, each in all_found]
     return tuple(
         each
         for index, each in enumerate(found)
         if not any(_follows(topology, each, other, earlier=at < index) for at, other in enumerate(found))
     )
+
+
+def placed(observation: Observation, found: Found) -> Found:
+    """With the cluster on which the object stands: what is a primary's control plane may be outside of the mesh."""
+    primary = observation.topology[found.cluster] if found.cluster else None
+    if primary is None or not primary.host or not _OF_CONTROL_PLANE.match(found.object):
+        return found
+    return replace(found, cluster=primary.host, felt_at=found.felt_at or primary.name)
 
 
 def _follows(topology: Topology, effect: Candidate, other: Candidate, *, earlier: bool) -> bool:
@@ -111,7 +122,7 @@ def _behind(topology: Topology, candidate: Candidate, requirement: str) -> bool:
     layer, broken = judged_at(requirement), _taken_down(topology, candidate)
     if layer is None:
         return False
-    return any(broken & upstream(topology, LayerNode(layer, cluster.name)) for cluster in topology.clusters)
+    return any(broken & upstream(topology, LayerNode(layer, cluster.name)) for cluster in topology.every)
 
 
 def _cause(observation: Observation, candidate: Candidate) -> Cause:
@@ -169,14 +180,14 @@ def _unexplained(
 ) -> Cause:
     first, *rest = judgement.findings
     see = f"# see docs/requirements.md#{judgement.id.lower()}"
-    found = Found(first.cluster, first.object, first.field, first.expected, first.found, see)
+    found = placed(observation, Found(first.cluster, first.object, first.field, first.expected, first.found, see))
     repair, change = _remedy(observation, found, effect=True)
     blocked = [j.id for j in left if any(r.reason.startswith(f"blocked by {judgement.id}:") for r in j.reservations)]
     return Cause(
         id=UNEXPLAINED,
         title=f"not as required, for no known reason: {judgement.title}",
-        cluster=first.cluster,
-        object=first.object,
+        cluster=found.cluster,
+        object=found.object,
         field=first.field,
         expected=first.expected,
         found=first.found,

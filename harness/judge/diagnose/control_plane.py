@@ -55,11 +55,12 @@ def control_plane_down(observation: Observation) -> Iterator[Found]:
 
 def _start(observation: Observation, cluster: Cluster, deployment: Workload | None, pods: tuple[Pod, ...]) -> str:
     """What brings a control plane up, by what keeps it down."""
-    observed, resource = observation[cluster], expectations.istio_resource(observation[cluster])
+    place = observation.topology.control_plane_of(cluster)
+    observed, resource = observation[place], expectations.istio_resource(observation[place])
     if deployment is None:
         if resource:
             return noted(kubectl(observed, f"describe istio/{resource.name}"), "mend what its conditions name")
-        return install(observation, cluster)
+        return install(observation, place)
     where = ("-n", deployment.namespace)
     if deployment.desired == 0:
         return kubectl(observed, *where, f"scale deployment/{deployment.name} --replicas=1")

@@ -20,7 +20,7 @@ from harness.judge.diagnose.repair import kubectl, manifest, noted, restart
 from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Container, Pod, Subject, Workload
 from harness.model.observation import Observation
-from harness.model.topology import Cluster
+from harness.model.topology import Cluster, Role
 
 
 def _pods(observation: Observation, observed: ClusterObservation) -> tuple[Pod, ...]:
@@ -32,8 +32,14 @@ def _pods(observation: Observation, observed: ClusterObservation) -> tuple[Pod, 
 def named(observation: Observation, observed: ClusterObservation, kind: str) -> str:
     """Kind, namespace and name of the gateway's Service or Deployment."""
     found = expectations.gateway_service(observed) if kind == "Service" else expectations.gateway_workload(observed)
-    default = f"{observation.asked.system_namespace}/{expectations.GATEWAY}"
+    default = f"{_namespace(observation, observation.topology[observed.name])}/{expectations.GATEWAY}"
     return f"{kind} {found.namespace}/{found.name}" if found else f"{kind} {default}"
+
+
+def _namespace(observation: Observation, cluster: Cluster) -> str:
+    """Where the suite puts a cluster's gateway."""
+    outside = cluster.role is Role.EXTERNAL
+    return gateways.OUTSIDE_NAMESPACE if outside else observation.asked.system_namespace
 
 
 @cause("gateway-down", Layer.GATEWAYS, "GW-AVAILABLE")
@@ -64,7 +70,7 @@ def gateway_down(observation: Observation) -> Iterator[Found]:
 
 def install(observation: Observation, cluster: Cluster) -> str:
     """A command that creates the east-west gateway as the chapter does."""
-    values = {"namespace": observation.asked.system_namespace, "network": cluster.network}
+    values = {"namespace": _namespace(observation, cluster), "network": cluster.network}
     return manifest(observation[cluster], "east-west-gateway-service", "east-west-gateway", **values)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from harness.model.topology import Cluster, Topology
+from harness.model.topology import Cluster, Role, Topology
 
 
 class Layer(StrEnum):
@@ -47,14 +47,20 @@ def _on(layer: Layer, *clusters: Cluster) -> tuple[LayerNode, ...]:
 
 
 def _control_plane(topology: Topology, cluster: Cluster) -> tuple[LayerNode, ...]:
-    """A remote's injection and configuration come from its primary, over the gateway and by the remote secret."""
+    """A remote's injection and configuration come from its primary, over the gateway and by the remote secret.
+
+    Of a cluster outside of the mesh it is the control plane of its gateway. What serves a primary counts as the
+    primary's, wherever it runs.
+    """
     own = _on(Layer.NODES, cluster)
+    if cluster.role is Role.EXTERNAL:
+        return own
+    host = topology.control_plane_of(cluster)
+    over = _on(Layer.GATEWAYS, host) if host != cluster else ()
     if cluster.is_primary:
-        return own + _on(Layer.CERTIFICATES, cluster)
+        return own + _on(Layer.CERTIFICATES, cluster) + over
     primary = topology[cluster.primary]
-    return own + tuple(
-        LayerNode(layer, primary.name) for layer in (Layer.CONTROL_PLANE, Layer.GATEWAYS, Layer.REMOTE_SECRETS)
-    )
+    return own + over + _on(Layer.CONTROL_PLANE, primary) + _on(Layer.REMOTE_SECRETS, primary)
 
 
 def _endpoints(topology: Topology, cluster: Cluster) -> tuple[LayerNode, ...]:
@@ -78,7 +84,11 @@ _NEEDS: dict[Layer, Needs] = {
     Layer.NODES: lambda _, cluster: _on(Layer.API_SERVERS, cluster),
     Layer.CERTIFICATES: lambda _, cluster: _on(Layer.API_SERVERS, cluster),
     Layer.CONTROL_PLANE: _control_plane,
-    Layer.GATEWAYS: lambda _, cluster: _on(Layer.CONTROL_PLANE, cluster),
+    # What configures a remote's gateway stands on its primary.
+    Layer.GATEWAYS: lambda topology, cluster: (
+        *_on(Layer.CONTROL_PLANE, cluster),
+        *_on(Layer.GATEWAYS, topology[cluster.primary]),
+    ),
     Layer.REMOTE_SECRETS: lambda topology, cluster: (
         *_on(Layer.CONTROL_PLANE, topology[cluster.primary]),
         *_on(Layer.API_SERVERS, *topology.watched_by(cluster)),

@@ -6,6 +6,7 @@ from harness.judge.diagnose.facts import few, logged_by_control_planes, mesh, re
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import (
+    control_plane,
     create_remote_secret,
     install,
     kubectl,
@@ -69,10 +70,11 @@ def _beyond_skew(observation: Observation) -> Iterator[Found]:
 
 
 def _upgrade(observation: Observation, cluster: Cluster, version: str) -> str:
-    observed = observation[cluster]
+    place = observation.topology.control_plane_of(cluster)
+    observed = observation[place]
     if resource := expectations.istio_resource(observed):
         return patch(observed, f"istio/{resource.name}", {"spec": {"version": f"v{version}"}})
-    return install(observation, cluster, why=f"with istioctl {version}")
+    return install(observation, place, why=f"with istioctl {version}")
 
 
 @cause("mesh-config-unreadable", Layer.CONTROL_PLANE, "CP-IDENTITY", "CONFIG-CONSISTENT", breaks=Layer.POLICIES)
@@ -95,7 +97,7 @@ def mesh_config_unreadable(observation: Observation) -> Iterator[Found]:
                 expected="YAML",
                 found=f"{why}; istiod goes on with the former one",
                 repair=noted(
-                    kubectl(observed, "-n", system, f"get configmap {name} -o yaml"),
+                    kubectl(control_plane(observation, cluster), "-n", system, f"get configmap {name} -o yaml"),
                     "correct that line where the configuration is declared",
                 ),
                 evidence=few(logged_by_control_planes(observed)),
@@ -116,7 +118,7 @@ def trust_domains_differ(observation: Observation) -> Iterator[Found]:
         seen = str(mesh(observation, observed).get("trustDomain") or "cluster.local")
         alias = ca.found(observation) and all(ca.accepted_everywhere(observation, each) for each in (seen, wanted))
         if seen != wanted and not alias:
-            yield _misconfigured(observation, cluster, observed, "meshConfig.trustDomain", wanted, seen)
+            yield _misconfigured(observation, cluster, "meshConfig.trustDomain", wanted, seen)
 
 
 @cause("mesh-ids-differ", Layer.CONTROL_PLANE, "CP-IDENTITY", breaks=None)
@@ -133,7 +135,7 @@ def mesh_ids_differ(observation: Observation) -> Iterator[Found]:
     for cluster, observed in read(observation, Subject.MESH_CONFIG, among=primaries):
         seen = str(values(observation, observed).get("meshID") or "")
         if seen and seen != (wanted := wanted or seen):
-            yield _misconfigured(observation, cluster, observed, "global.meshID", wanted, seen)
+            yield _misconfigured(observation, cluster, "global.meshID", wanted, seen)
 
 
 @cause("cluster-names-equal", Layer.CONTROL_PLANE, "CP-IDENTITY", "CP-REMOTE-PROFILE", "RS-PRESENT", "RS-SYNCED")
@@ -148,7 +150,7 @@ def cluster_names_equal(observation: Observation) -> Iterator[Found]:
             seen = f"{name}, the name of {owner}"
             if cluster.is_primary:
                 field = "global.multiCluster.clusterName"
-                yield _misconfigured(observation, cluster, observation[cluster], field, cluster.cluster_name, seen)
+                yield _misconfigured(observation, cluster, field, cluster.cluster_name, seen)
             else:
                 yield _renamed(observation, cluster, seen)
 
@@ -167,12 +169,14 @@ def _renamed(observation: Observation, cluster: Cluster, seen: str) -> Found:
     )
 
 
-def _misconfigured(observation: Observation, cluster: Cluster, observed: ClusterObservation, *texts: str) -> Found:
+def _misconfigured(observation: Observation, cluster: Cluster, *texts: str) -> Found:
     field, wanted, seen = texts
-    resource = expectations.istio_resource(observed)
+    place = observation.topology.control_plane_of(cluster)
+    resource = expectations.istio_resource(observation[place])
     then = (restart_control_plane(observation, cluster), restart_workloads(observation, cluster))
     return Found(
-        cluster=cluster.name,
+        cluster=place.name,
+        felt_at=cluster.name,
         object=f"Istio {resource.name}" if resource else f"ConfigMap {observation.asked.system_namespace}/istio",
         field=field,
         expected=wanted,

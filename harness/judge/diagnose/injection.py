@@ -24,12 +24,13 @@ def webhook_not_serving(observation: Observation) -> Iterator[Found]:
     Its selector matches no ready pod, or it has no endpoint, although the control plane runs. Pods are then refused
     ("no endpoints available for service") or let through without a sidecar, as the webhook's failurePolicy says.
     """
-    for cluster, observed in read(observation, Subject.SERVICES, Subject.WEBHOOKS):
-        primary = observation.topology[cluster.primary]
+    topology = observation.topology
+    for cluster, observed in read(observation, Subject.SERVICES, Subject.WEBHOOKS, among=topology.every):
+        primary = topology.hosted_by(cluster) if cluster in topology.hosts else topology[cluster.primary]
         running = revisions.workloads(observation, primary, expectations.istiod_workloads(observation[primary]))
         if not any(workload.available for workload in running):
             continue
-        for namespace, name in sorted(set(_webhook_services(observation, observed))):
+        for namespace, name in _behind_webhooks(observation, cluster):
             service = observed.service(namespace, name)
             if service is not None and service.ready_endpoints:
                 continue
@@ -37,20 +38,28 @@ def webhook_not_serving(observation: Observation) -> Iterator[Found]:
             dry_run = observed.dry_run.error if observed.dry_run else ""
             yield Found(
                 cluster=cluster.name,
+                felt_at=primary.name if cluster in topology.hosts else "",
                 object=f"Service {namespace}/{name}",
                 field="ready endpoints",
-                expected="those of istiod" if cluster.is_primary else "the primary's gateway",
+                expected="those of istiod" if cluster.runs_control_plane else "the primary's gateway",
                 found=f"none (selector {selector or 'empty'})" if service else "no such Service",
                 repair=_lead(observation, cluster, namespace, name),
                 evidence=few([f"dry run: {dry_run}" if dry_run else ""], events(observed, f"Service/{name}")),
             )
 
 
+def _behind_webhooks(observation: Observation, cluster: Cluster) -> list[tuple[str, str]]:
+    """The Services by which a cluster's webhooks are served; outside of the mesh that of the control plane itself."""
+    if cluster in observation.topology.hosts:
+        return [(observation.asked.system_namespace, "istiod")]
+    return sorted(set(_webhook_services(observation, observation[cluster])))
+
+
 def _lead(observation: Observation, cluster: Cluster, namespace: str, name: str) -> str:
     """Let the webhook's Service lead to the control plane again."""
     observed = observation[cluster]
     service = observed.service(namespace, name)
-    if not cluster.is_primary:
+    if not cluster.runs_control_plane:
         return readdress(observation, cluster)
     if service is None:
         resource = expectations.istio_resource(observed)

@@ -7,7 +7,7 @@ from harness.judge.diagnose.facts import failed_steps, few, read, taken_name
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
-from harness.model import revisions
+from harness.model import remotes, revisions
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
@@ -64,6 +64,28 @@ def secret_missing(observation: Observation) -> Iterator[Found]:
                 f"{other.cluster_name} (istioctl create-remote-secret)",
                 evidence=few(facts.sync_lines(observation, observed, other), failed_steps(observation, cluster.name)),
             )
+
+
+@cause("config-secret-missing", Layer.REMOTE_SECRETS, "RS-PRESENT", breaks=None)
+def config_secret_missing(observation: Observation) -> Iterator[Found]:
+    """A control plane outside of the mesh has no kubeconfig of its config cluster.
+
+    istiod mounts the secret istio-kubeconfig and takes the API server in it for its own. Without it a restarted istiod
+    reads the cluster that it runs on: it knows none of the mesh's services, and refuses the tokens of all its proxies.
+    """
+    for host in observation.topology.hosts:
+        if not observation[host].was_read(Subject.REMOTE_SECRETS) or remotes.has_config_secret(observation, host):
+            continue
+        config = observation.topology.hosted_by(host)
+        yield Found(
+            cluster=host.name,
+            felt_at=config.name,
+            object=f"Secret {observation.asked.system_namespace}/{remotes.CONFIG_SECRET}",
+            field="exists",
+            expected=f"the kubeconfig of {config.name}",
+            found="none",
+            repair=create_remote_secret(observation, host, config, "--type=config "),
+        )
 
 
 @cause("secret-misplaced", Layer.REMOTE_SECRETS, "RS-PRESENT", "RS-SYNCED")

@@ -77,7 +77,7 @@ def injection_path(observation: Observation) -> Iterator[Found]:
     The path tells the primary for whom it injects. Sidecars that are told another cluster's name are refused by istiod
     (it checks their token at that cluster's API server) or get the endpoints of another network.
     """
-    for cluster, observed in read(observation, Subject.WEBHOOKS, among=observation.topology.remotes):
+    for cluster, observed in read(observation, Subject.WEBHOOKS, among=observation.topology.served_elsewhere):
         wanted = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
         rules = [(webhook.name, rule) for webhook in observed.webhooks for rule in webhook.webhooks]
         wrong = next(((name, rule) for name, rule in rules if not remotes.path_fits(observation, cluster, rule)), None)
@@ -102,7 +102,8 @@ def discovery_address(observation: Observation) -> Iterator[Found]:
     its proxies find no control plane. The address is fixed when the remote is installed: where it was right then, the
     gateway's Service has been created again since, and the load balancer gave it another.
     """
-    for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES, among=observation.topology.remotes):
+    among = observation.topology.served_elsewhere
+    for cluster, observed in read(observation, Subject.WEBHOOKS, Subject.SERVICES, among=among):
         present = remote_addresses.present(observation, observation.topology[cluster.primary])
         wrong = [each for each in remote_addresses.used(observation, observed) if each.address not in present]
         if not present or not wrong or remotes.is_served(observation, cluster):
@@ -113,7 +114,7 @@ def discovery_address(observation: Observation) -> Iterator[Found]:
             cluster=cluster.name,
             object=first.object,
             field=first.field,
-            expected=f"{' or '.join(present)}, the gateway of {cluster.primary}",
+            expected=f"{' or '.join(present)}, the gateway of {observation.topology.control_plane_of(cluster).name}",
             found=f"{first.address}, which it was before" if handed_out else first.address,
             repair=readdress(observation, cluster),
             evidence=few(f"{each.object} {each.field}: {each.address}" for each in others),

@@ -15,6 +15,9 @@ from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
+_OF_REMOTES = ("global.remotePilotAddress", "istiodRemote.")
+"""Values of what is installed on a cluster whose control plane runs elsewhere."""
+
 
 def kubectl(observed: ClusterObservation, *words: str) -> str:
     """A kubectl command against a cluster."""
@@ -41,6 +44,11 @@ def restart(observed: ClusterObservation, namespace: str, *what: str) -> str:
     return kubectl(observed, "-n", namespace, "rollout restart", *(what or ("deployment",)))
 
 
+def control_plane(observation: Observation, cluster: Cluster) -> ClusterObservation:
+    """The cluster to give commands on a cluster's istiod, its `cacerts` and its mesh configuration to."""
+    return observation[observation.topology.control_plane_of(cluster)]
+
+
 def istiod(observation: Observation, cluster: Cluster) -> tuple[str, ...]:
     """The Deployments of a cluster's control plane as kubectl takes them."""
     found = expectations.istiod_workloads(observation[cluster.primary])
@@ -48,8 +56,8 @@ def istiod(observation: Observation, cluster: Cluster) -> tuple[str, ...]:
 
 
 def restart_control_plane(observation: Observation, cluster: Cluster) -> str:
-    """New istiod pods on a primary, and wait for them."""
-    observed, system = observation[cluster.primary], observation.asked.system_namespace
+    """New istiod pods where a cluster's control plane runs, and wait for them."""
+    observed, system = control_plane(observation, cluster), observation.asked.system_namespace
     which = " ".join(istiod(observation, cluster))
     return steps(
         restart(observed, system, which), kubectl(observed, "-n", system, "rollout status", which, "--timeout=3m")
@@ -119,12 +127,13 @@ def set_value(observation: Observation, cluster: Cluster, path: str, value: obje
         value: the value.
         then: commands that must follow.
     """
-    observed = observation[cluster]
+    place = cluster if path.startswith(_OF_REMOTES) else observation.topology[cluster.host or cluster.name]
+    observed = observation[place]
     if resource := expectations.istio_resource(observed):
         change = {"spec": {"values": nested(path, value)}}
         return steps(patch(observed, f"istio/{resource.name}", change), *then)
     option = f"{path if path.startswith('meshConfig') else f'values.{path}'}={_word(value)}"
-    again = install(observation, cluster, "--set", quote(option))
+    again = install(observation, place, "--set", quote(option))
     command, _, note = again.partition("  # ")
     return noted(steps(command, *then), note)
 
@@ -135,7 +144,7 @@ def _word(value: object) -> str:
 
 def edit_mesh_config(observation: Observation, cluster: Cluster, note: str) -> str:
     """Open the mesh configuration where it is kept; for what is more than one value."""
-    observed, asked = observation[cluster], observation.asked
+    observed, asked = control_plane(observation, cluster), observation.asked
     if resource := expectations.istio_resource(observed):
         return noted(kubectl(observed, f"edit istio/{resource.name}"), f"spec.values.meshConfig: {note}")
     name = "istio" if asked.revision == "default" else f"istio-{asked.revision}"
@@ -152,13 +161,13 @@ def readdress(observation: Observation, cluster: Cluster) -> str:
     return set_value(observation, cluster, "global.remotePilotAddress", address, *then)
 
 
-def create_remote_secret(observation: Observation, watching: Cluster | str, watched: Cluster) -> str:
+def create_remote_secret(observation: Observation, watching: Cluster | str, watched: Cluster, options: str = "") -> str:
     """Make a remote secret, or make it again, and give it to the control plane that watches."""
     target, asked = observation[watched], observation.asked
     where = "" if asked.system_namespace == "istio-system" else f"--istioNamespace {asked.system_namespace} "
     loopback = is_loopback(target.api_server)
     server = "https://ADDRESS:6443" if loopback else target.api_server
-    make = f"create-remote-secret {where}--name {watched.cluster_name} --server {server}"
+    make = f"create-remote-secret {options}{where}--name {watched.cluster_name} --server {server}"
     apply = kubectl(observation[watching], "-n", asked.system_namespace, "apply -f -")
     command = f"{istioctl(target, make)} | {apply}"
     return noted(command, "ADDRESS: where other clusters reach this API server") if loopback else command

@@ -17,6 +17,7 @@ from harness.proof.faults.edit import (
     on,
     pods,
     probes,
+    server,
     services,
     signer,
     west,
@@ -36,7 +37,8 @@ UNAVAILABLE = Condition(
 )
 
 
-def _down(observation: Observation) -> Observation:
+def down(observation: Observation) -> Observation:
+    """No control plane of West's primary is ready."""
     primary = signer(observation)
     message = 'Back-off pulling image "registry.example/pilot:none"'
 
@@ -49,19 +51,20 @@ def _down(observation: Observation) -> Observation:
 
     changed = pods(observation, primary, waiting)
     changed = workloads(changed, primary, lambda w: w.name.startswith("istiod"), ready=0, conditions=(UNAVAILABLE,))
-    changed = services(on(changed, primary, control_planes=()), primary, "istiod", ready_endpoints=())
+    on_it = server(observation)
+    changed = services(on(changed, primary, control_planes=()), on_it, "istiod", ready_endpoints=())
     not_ready = Condition(type="Ready", status="False", reason="IstiodNotReady", message="istiod is not ready")
 
     def resource(found: SailResource) -> SailResource:
         return found.model_copy(update={"conditions": (not_ready,)}) if found.kind == "Istio" else found
 
-    changed = on(changed, primary, sail=each(changed[primary].sail, resource))
+    changed = on(changed, on_it, sail=each(changed[on_it].sail, resource))
     served = observation.topology.served_by(primary)
     changed = effects.injection_fails(changed, *served, why='no endpoints available for service "istiod"')
     # The gateway accepts the connection, and has nobody to hand it on to.
     behind = (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
     return effects.gateway_probes(
-        changed, primary, ProbeResult.REFUSED, ports=behind, detail="connection reset", connects=True
+        changed, on_it, ProbeResult.REFUSED, ports=behind, detail="connection reset", connects=True
     )
 
 
@@ -167,13 +170,13 @@ def _names_equal(observation: Observation) -> Observation:
 
 
 def _not_serving(observation: Observation) -> Observation:
-    primary = signer(observation)
-    changed = services(observation, primary, "istiod", selector={"app": "nothing"}, ready_endpoints=())
-    served = observation.topology.served_by(primary)
+    on_it = server(observation)
+    changed = services(observation, on_it, "istiod", selector={"app": "nothing"}, ready_endpoints=())
+    served = observation.topology.served_by(signer(observation))
     changed = effects.injection_fails(changed, *served, why='no endpoints available for service "istiod"')
     behind = (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
     return effects.gateway_probes(
-        changed, primary, ProbeResult.REFUSED, ports=behind, detail="connection reset", connects=True
+        changed, on_it, ProbeResult.REFUSED, ports=behind, detail="connection reset", connects=True
     )
 
 
@@ -213,7 +216,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "control-plane-down",
         "istiod's image cannot be pulled",
-        _down,
+        down,
         "control-plane-down",
         frozenset({"CP-READY"}),
         consequences=(

@@ -30,13 +30,21 @@ def signer(observation: Observation) -> Cluster:
     return observation.topology[west(observation).primary]
 
 
+def server(observation: Observation) -> Cluster:
+    """The cluster on which that primary's istiod runs, with the gateway that leads to it."""
+    return observation.topology.control_plane_of(west(observation))
+
+
 def on(observation: Observation, cluster: Cluster | str, **fields: object) -> Observation:
     """Replace fields of what was observed of a cluster."""
     name = cluster if isinstance(cluster, str) else cluster.name
-    clusters = tuple(
-        observed.model_copy(update=fields) if observed.name == name else observed for observed in observation.clusters
+
+    def changed(found: tuple[ClusterObservation, ...]) -> tuple[ClusterObservation, ...]:
+        return tuple(each.model_copy(update=fields) if each.name == name else each for each in found)
+
+    return observation.model_copy(
+        update={"clusters": changed(observation.clusters), "hosts": changed(observation.hosts)}
     )
-    return observation.model_copy(update={"clusters": clusters})
 
 
 def each(items: Iterable[Item], change: Change[Item]) -> tuple[Item, ...]:

@@ -108,11 +108,11 @@ def disconnected(observation: Observation, *clusters: Cluster) -> Observation:
 
 
 def injection_fails(observation: Observation, *clusters: Cluster, why: str) -> Observation:
-    """Pods are refused on these clusters; where there is an operator, it does not report a remote Ready."""
+    """Pods are refused on these clusters; an operator does not report what is served from elsewhere Ready."""
     for cluster in clusters:
         said = f'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": {why}'
         observation = on(observation, cluster, dry_run=DryRun(injected=False, error=said))
-        if cluster.is_primary or not observation[cluster].sail:
+        if cluster.runs_control_plane or not observation[cluster].sail:
             continue
         observation = with_webhooks(
             observation,

@@ -7,7 +7,7 @@ from harness.model.proxy import FilterChain, Listener, Proxy
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 from harness.proof.faults import configuration
 from harness.proof.faults.acts import exposure as acts
-from harness.proof.faults.edit import east, on, probes, signer, with_config
+from harness.proof.faults.edit import east, on, probes, server, with_config
 from harness.proof.faults.fault import MN, PR, Consequence, Fault, either
 
 
@@ -19,11 +19,12 @@ def _object(kind: str, namespace: str, name: str, spec: configuration.Spec) -> C
 
 
 def _istiod_plain(observation: Observation) -> Observation:
-    primary, system = signer(observation), observation.asked.system_namespace
+    target, system = server(observation), observation.asked.system_namespace
     specs = {"Gateway": configuration.plain_gateway(), "VirtualService": configuration.plain_route(system, acts.NAME)}
     items = [_object(kind, system, acts.NAME, spec) for kind, spec in specs.items()]
-    changed = with_config(observation, (primary,), *items)
-    for cluster in observation.topology.served_by(primary):
+    changed = with_config(observation, (target,), *items)
+    # The gateway of a host outside of the mesh takes its configuration from there alone.
+    for cluster in observation.topology.served_by(target) or (target,):
         own = expectations.gateway_proxies(changed[cluster])
         proxies = tuple(_open(proxy) if proxy in own else proxy for proxy in changed[cluster].proxies)
         changed = on(changed, cluster, proxies=proxies)
@@ -38,16 +39,17 @@ def _open(proxy: Proxy) -> Proxy:
 
 
 def _tls_originated(observation: Observation) -> Observation:
-    primary, system = east(observation), observation.asked.system_namespace
+    target = observation.topology.control_plane_of(east(observation))
+    system = observation.asked.system_namespace
     rule = _object("DestinationRule", system, acts.MUTUAL, configuration.mutual_for_all())
     reset = {"result": ProbeResult.REFUSED, "certificates": (), "detail": "connection reset"}
 
     def change(probe: Probe) -> Probe:
-        own = probe.target == primary.name and probe.port == expectations.XDS_PORT
+        own = probe.target == target.name and probe.port == expectations.XDS_PORT
         wrapped = own and probe.kind in {ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN}
         return probe.model_copy(update=reset) if wrapped else probe
 
-    return probes(with_config(observation, (primary,), rule), change)
+    return probes(with_config(observation, (target,), rule), change)
 
 
 FAULTS = (

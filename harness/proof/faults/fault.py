@@ -33,6 +33,16 @@ MP, PR = has(Feature.MULTI_PRIMARY), has(Feature.PRIMARY_REMOTE)
 SN, MN = has(Feature.SINGLE_NETWORK), has(Feature.MULTI_NETWORK)
 
 
+def outside(topology: Topology) -> bool:
+    """Where a control plane runs outside of the mesh."""
+    return bool(topology.hosts)
+
+
+def inside(topology: Topology) -> bool:
+    """Where every control plane runs in the mesh."""
+    return not topology.hosts
+
+
 def either(*places: Where) -> Where:
     """Where one of these holds."""
     return lambda topology: any(place(topology) for place in places)

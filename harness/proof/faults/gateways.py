@@ -20,6 +20,7 @@ from harness.proof.faults.edit import (
     on,
     pods,
     probes,
+    server,
     signer,
     west,
     with_namespace,
@@ -38,10 +39,10 @@ def _neighbours(observation: Observation, target: Cluster) -> tuple[Cluster, ...
     return tuple(c for c in observation.topology.others(target) if c.network != target.network)
 
 
-def _cut_off_remotes(observation: Observation, primary: Cluster, why: str) -> Observation:
-    """The primary's gateway leads remotes to istiod no more."""
-    remotes = tuple(c for c in observation.topology.remotes if c.primary == primary.name)
-    return effects.disconnected(effects.injection_fails(observation, *remotes, why=why), *remotes)
+def _cut_off(observation: Observation, target: Cluster, why: str) -> Observation:
+    """A gateway leads nobody to istiod any more."""
+    dependents = observation.topology.dependents(target)
+    return effects.disconnected(effects.injection_fails(observation, *dependents, why=why), *dependents)
 
 
 def _unreached(observation: Observation, target: Cluster, vain: str) -> Observation:
@@ -104,8 +105,7 @@ def _gateway_down(observation: Observation) -> Observation:
 
     changed = on(changed, target.primary, control_planes=each(changed[target.primary].control_planes, without))
     changed = effects.gateway_probes(changed, target, ProbeResult.REFUSED, detail="connection refused")
-    if target.is_primary:
-        changed = _cut_off_remotes(changed, target, "connect: connection refused")
+    changed = _cut_off(changed, target, "connect: connection refused")
     return _unreached(changed, target, "refused")
 
 
@@ -118,7 +118,7 @@ def _no_address(observation: Observation) -> Observation:
     changed = gateway_service(changed, target, ingress=(), resolved=())
     gone = frozenset({ProbeKind.TCP, ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE, ProbeKind.CSR_NO_TOKEN})
     changed = probes(changed, lambda p: None if p.target == target.name and p.kind in gone else p)
-    return _cut_off_remotes(changed, target, "context deadline exceeded") if target.is_primary else changed
+    return _cut_off(changed, target, "context deadline exceeded")
 
 
 def _gateway_unlabelled(observation: Observation) -> Observation:
@@ -133,15 +133,15 @@ def _gateway_unlabelled(observation: Observation) -> Observation:
 
 def _filtered(port: int) -> Callable[[Observation], Observation]:
     def mutate(observation: Observation) -> Observation:
-        target = west(observation) if port == expectations.MESH_PORT else signer(observation)
+        target = west(observation) if port == expectations.MESH_PORT else server(observation)
         changed = effects.gateway_probes(
             observation, target, ProbeResult.TIMEOUT, ports=(port,), detail="connection timed out"
         )
-        remotes = tuple(c for c in observation.topology.remotes if c.primary == target.name)
+        dependents = observation.topology.dependents(target)
         if port == expectations.XDS_PORT:
-            return effects.disconnected(changed, *remotes)
+            return effects.disconnected(changed, *dependents)
         if port == expectations.WEBHOOK_PORT:
-            return effects.injection_fails(changed, *remotes, why="context deadline exceeded")
+            return effects.injection_fails(changed, *dependents, why="context deadline exceeded")
         return _unreached(changed, target, "timeout")
 
     return mutate
@@ -186,16 +186,16 @@ def _plain(observation: Observation) -> Observation:
 
 
 def _istiod_not_exposed(observation: Observation) -> Observation:
-    primary = signer(observation)
+    target = server(observation)
     ports = (expectations.XDS_PORT, expectations.WEBHOOK_PORT)
     config = tuple(
         item
-        for item in observation[primary].config
+        for item in observation[target].config
         if not _is_gateway(item, *ports) and not (item.kind == "VirtualService" and "istiod" in str(item.spec))
     )
-    changed = effects.listeners(on(observation, primary, config=config), primary, *ports)
-    changed = effects.gateway_probes(changed, primary, ProbeResult.REFUSED, ports=ports, detail="connection refused")
-    return _cut_off_remotes(changed, primary, "connect: connection refused")
+    changed = effects.listeners(on(observation, target, config=config), target, *ports)
+    changed = effects.gateway_probes(changed, target, ProbeResult.REFUSED, ports=ports, detail="connection refused")
+    return _cut_off(changed, target, "connect: connection refused")
 
 
 RETRIED = "connections to the gateway are refused; Envoy retries at home, and the other cluster never answers"

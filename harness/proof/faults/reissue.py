@@ -109,7 +109,9 @@ class _Reissue:
         changed = self.observation
         for cluster in self.observation.topology.clusters:
             changed = self._cluster(changed, cluster)
-        names = {cluster.name: cluster.primary for cluster in self.observation.topology.clusters}
+        topology = self.observation.topology
+        names = {cluster.name: cluster.primary for cluster in topology.clusters}
+        names |= {host.name: topology.hosted_by(host).name for host in topology.hosts}
         return probes(
             changed,
             lambda probe: (
@@ -189,6 +191,7 @@ def self_signed_ca(observation: Observation, primary: Cluster, owner: str) -> Ca
 def signed_by_itself(observation: Observation, primary: Cluster, ca: Ca) -> Observation:
     """Everything that a control plane signs comes from a CA of its own; `cacerts` stays as it is."""
     names = {cluster.name for cluster in observation.topology.served_by(primary)}
+    shown = {*names, primary.host}
 
     def reissued(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
         return (make(chain[0], Shape(), ca), ca.certificate) if chain else ()
@@ -222,7 +225,7 @@ def signed_by_itself(observation: Observation, primary: Cluster, ca: Ca) -> Obse
         observation,
         lambda probe: (
             probe.model_copy(update={"certificates": reissued(probe.certificates)})
-            if probe.target in names and probe.certificates
+            if probe.target in shown and probe.certificates
             else probe
         ),
     )

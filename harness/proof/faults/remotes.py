@@ -20,6 +20,7 @@ from harness.proof.faults.edit import (
     on,
     pods,
     probes,
+    server,
     services,
     signer,
     west,
@@ -28,14 +29,17 @@ from harness.proof.faults.edit import (
     with_namespace,
     with_webhooks,
 )
-from harness.proof.faults.fault import MN, PR, Consequence, Fault
+from harness.proof.faults.fault import MN, PR, Consequence, Fault, both, inside
 
 ANNOTATION = "topology.istio.io/controlPlaneClusters"
 
 
 def _external_off(observation: Observation) -> Observation:
-    changed = with_env(observation, signer(observation), "discovery", EXTERNAL_ISTIOD="false")
-    return with_global(changed, signer(observation), externalIstiod=False)
+    changed = observation
+    for cluster in (signer(observation), server(observation)):
+        changed = with_env(changed, cluster, "discovery", EXTERNAL_ISTIOD="false")
+        changed = with_global(changed, cluster, externalIstiod=False)
+    return changed
 
 
 def _istiod_on_remote(observation: Observation) -> Observation:
@@ -102,9 +106,8 @@ def _with_path(url: str, path: str) -> str:
     return urlsplit(url)._replace(path=path).geturl()
 
 
-def _remote_address(observation: Observation, address: str) -> Observation:
-    """West calls its control plane at this address."""
-    cluster = west(observation)
+def remote_address(observation: Observation, cluster: Cluster, address: str) -> Observation:
+    """A cluster calls its control plane at this address."""
 
     def change(webhook: InjectionWebhook) -> InjectionWebhook:
         rules = each(
@@ -127,24 +130,24 @@ def _remote_address(observation: Observation, address: str) -> Observation:
 
 
 def _discovery_address(observation: Observation) -> Observation:
-    changed = _remote_address(observation, "192.0.2.1")
+    changed = remote_address(observation, west(observation), "192.0.2.1")
     changed = effects.injection_fails(changed, west(observation), why="context deadline exceeded")
     return effects.disconnected(changed, west(observation))
 
 
 def _discovery_address_stale(observation: Observation) -> Observation:
-    primary, new = signer(observation), "172.18.200.99"
-    service = expectations.gateway_service(observation[primary])
+    target, new = server(observation), "172.18.200.99"
+    service = expectations.gateway_service(observation[target])
     old = service.ingress if service else ()
-    changed = gateway_service(observation, primary, ingress=(new,), resolved=(new,))
+    changed = gateway_service(observation, target, ingress=(new,), resolved=(new,))
     changed = probes(
         changed,
-        lambda p: p.model_copy(update={"address": new}) if p.address in old and p.target == primary.name else p,
+        lambda p: p.model_copy(update={"address": new}) if p.address in old and p.target == target.name else p,
     )
-    lost = west(observation)
-    changed = effects.injection_fails(changed, lost, why="context deadline exceeded")
-    changed = effects.disconnected(changed, lost)
-    if lost.network != primary.network:
+    dependents, lost = observation.topology.dependents(target), west(observation)
+    changed = effects.injection_fails(changed, *dependents, why="context deadline exceeded")
+    changed = effects.disconnected(changed, *dependents)
+    if lost.network != target.network and not observation.topology.hosts:
         changed = requests.only_from(changed, lost, lost, vain="timeout")
     return changed
 
@@ -228,9 +231,17 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook calls the former address"),
             Consequence(("CP-READY",), REMOTE_READY),
             Consequence(("XDS-SYNCED",), CUT_OFF),
-            Consequence(("EP-COMPLETE", "EP-WEIGHTS"), "proxies without control plane do not learn of the change", MN),
-            Consequence(("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"), "nobody answers at what they know instead", MN),
-            Consequence(SHARES, NO_SHARES, MN),
+            Consequence(
+                ("EP-COMPLETE", "EP-WEIGHTS"),
+                "proxies without control plane do not learn of the change",
+                both(MN, inside),
+            ),
+            Consequence(
+                ("TR-REACH", "TR-NO-ERRORS", "TR-NO-RETRIES"),
+                "nobody answers at what they know instead",
+                both(MN, inside),
+            ),
+            Consequence(SHARES, NO_SHARES, both(MN, inside)),
         ),
         where=PR,
         live=True,

@@ -36,6 +36,11 @@ class LiveMesh:
         """The primary that serves the last cluster."""
         return self.mesh.topology[self.west.primary]
 
+    @property
+    def server(self) -> Cluster:
+        """The cluster on which that primary's istiod runs, in the mesh or outside."""
+        return self.mesh.topology.control_plane_of(self.west)
+
     def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""
         return self.mesh.kube(cluster)

@@ -46,7 +46,7 @@ def restart_istiod(live: LiveMesh, primary: Cluster) -> None:
     Raises:
         StepError: one is not in time.
     """
-    restart(live, primary, live.mesh.settings.system_namespace, ISTIOD)
+    restart(live, live.mesh.topology.control_plane_of(primary), live.mesh.settings.system_namespace, ISTIOD)
     await_connected(live, primary)
 
 
@@ -65,13 +65,14 @@ def run_istiod_as(live: LiveMesh, primary: Cluster, change: Object, *, ready: bo
         StepError: it is not in time.
     """
     system, timeout = live.mesh.settings.system_namespace, AVAILABLE_SECONDS * live.mesh.settings.timeout_scale
-    kube = live.kube(primary)
-    with live.mesh.log.step(Phase.FAULTS, "End istiod", primary.name) as step, environment_faults():
+    place = live.mesh.topology.control_plane_of(primary)
+    kube = live.kube(place)
+    with live.mesh.log.step(Phase.FAULTS, "End istiod", place.name) as step, environment_faults():
         kube.merge("apps/v1", "Deployment", ISTIOD, {"spec": {"replicas": 0}}, system)
         end_pods(kube, system, f"app={ISTIOD}", timeout, step)
         kube.merge("apps/v1", "Deployment", ISTIOD, change, system)
     if ready:
-        await_rollout(live, primary, system, ISTIOD)
+        await_rollout(live, place, system, ISTIOD)
         await_connected(live, primary)
 
 

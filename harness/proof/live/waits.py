@@ -154,7 +154,7 @@ def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
     Raises:
         TransportError: they can't be asked.
     """
-    kube, system = live.kube(primary), live.mesh.settings.system_namespace
+    kube, system = live.kube(live.mesh.topology.control_plane_of(primary)), live.mesh.settings.system_namespace
     limit = ASK_SECONDS * live.mesh.settings.timeout_scale
     return [
         control_plane.read_control_plane(kube, api_objects.pod(pod), limit)
@@ -164,12 +164,13 @@ def control_planes(live: LiveMesh, primary: Cluster) -> list[ControlPlane]:
 
 @contextmanager
 def cut_off(live: LiveMesh, primary: Cluster, change: AbstractContextManager[None]) -> Iterator[None]:
-    """Make a change; wait until the proxies of a primary's remotes are disconnected, and once it is undone, connected.
+    """Make a change; wait until proxies that reach a primary's istiod from elsewhere are cut off, then back again.
 
     Raises:
         StepError: they don't in time.
     """
-    remotes = live.mesh.topology.remotes_of(primary)
+    topology = live.mesh.topology
+    remotes = topology.dependents(topology.control_plane_of(primary))
     before = {remote: connected(live, primary, remote) for remote in remotes}
 
     def lost(remote: Cluster) -> str:

@@ -1,6 +1,6 @@
 """Which options exclude each other, and which need another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from harness.base.errors import UserError
 from harness.judge.requirement import Requirement
@@ -62,6 +62,20 @@ def with_installer(distribution: Distribution, installer: str) -> Distribution:
     return distribution.model_copy(update={"installer": installer})
 
 
+def require_resilience_known(given: AllOptions, topologies: Iterable[Topology]) -> None:
+    """See that --resilience can play its scenarios on these topologies.
+
+    Raises:
+        UserError: one has a control plane outside of the mesh.
+    """
+    if given.resilience and (outside := next((each for each in topologies if each.hosts), None)):
+        raise UserError(
+            f"--resilience can't be used with {outside.name}.",
+            "its scenarios act on a control plane in the mesh, and this one runs outside of it",
+            "leave --resilience out, or choose another --topology",
+        )
+
+
 def described(given: AllOptions) -> tuple[Topology, ...]:
     """The topologies of --topology-file.
 
@@ -77,9 +91,9 @@ def described(given: AllOptions) -> tuple[Topology, ...]:
             )
     topologies = topology_file.load_all(given.topology_files)
     for topology in topologies if given.contexts else ():
-        if len(topology.clusters) != len(given.contexts):
+        if len(topology.every) != len(given.contexts):
             raise UserError(
-                f"{topology.name} has {len(topology.clusters)} clusters, and --contexts names {len(given.contexts)}.",
+                f"{topology.name} has {len(topology.every)} clusters, and --contexts names {len(given.contexts)}.",
                 "the contexts are those of the file's clusters, in its order",
                 "correct --contexts or --topology-file",
             )
@@ -93,7 +107,7 @@ def described(given: AllOptions) -> tuple[Topology, ...]:
 
 
 def _names(topology: Topology) -> tuple[str, ...]:
-    return tuple(cluster.name for cluster in topology.clusters)
+    return tuple(cluster.name for cluster in topology.every)
 
 
 def _require_verify_only(given: AllOptions) -> None:

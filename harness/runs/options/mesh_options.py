@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from harness.mesh import distributions
 from harness.mesh.distributions import Distribution
-from harness.model.topology import ControlPlaneModel, NetworkModel
+from harness.model.topology import CHAPTER_MODELS, ControlPlaneModel, NetworkModel
 from harness.runs.options import values
 from harness.runs.options.option import Option
 from harness.runs.options.values import Images
@@ -20,8 +20,8 @@ class MeshOptions:
     topology: Annotated[
         tuple[str, ...],
         Option(
-            "control plane models: multi-primary, primary-remote, or all",
-            values.all_or_some(tuple(ControlPlaneModel)),
+            "control plane models: multi-primary, primary-remote, or all (the chapter's, both); external",
+            values.all_or_some(tuple(ControlPlaneModel), CHAPTER_MODELS),
             default="all",
             values="A,B",
         ),

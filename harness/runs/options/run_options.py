@@ -74,15 +74,21 @@ def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> 
     converted: dict[str, Any] = {option.field: option.convert(option.name, raw(option.name)) for option in OPTIONS}
     given = AllOptions(**converted)
     exclusions.require_consistent(given, catalogue)
+    topologies = exclusions.described(given) or _presets(given)
+    exclusions.require_resilience_known(given, topologies)
     distribution = exclusions.with_installer(given.distribution, given.installer)
     own: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(AllOptions)}
     own |= {"distribution": distribution, "istio_version": given.istio_version or distribution.istio_version}
-    return Options(**own, catalogue=catalogue, topologies=exclusions.described(given) or _presets(given))
+    return Options(**own, catalogue=catalogue, topologies=topologies)
 
 
 def _presets(given: AllOptions) -> tuple[Topology, ...]:
+    def clusters(model: str) -> int:
+        outside = 1 if model == ControlPlaneModel.EXTERNAL else 0
+        return len(given.contexts) - outside if given.contexts else given.clusters
+
     return tuple(
-        preset(ControlPlaneModel(model), NetworkModel(network), len(given.contexts) or given.clusters)
+        preset(ControlPlaneModel(model), NetworkModel(network), clusters(model))
         for network in given.network
         for model in given.topology
     )

@@ -79,13 +79,13 @@ def one_of(*known: str, or_none: bool = False) -> Callable[[str, Given], str]:
     return convert
 
 
-def all_or_some(known: tuple[str, ...]) -> Callable[[str, Given], tuple[str, ...]]:
-    """Some of these values, in their order; all of them for the word all."""
+def all_or_some(known: tuple[str, ...], every: tuple[str, ...] = ()) -> Callable[[str, Given], tuple[str, ...]]:
+    """Some of these values, in their order; for the word all those of `every`, or where it is empty all of them."""
 
     def convert(option: str, given: Given) -> tuple[str, ...]:
         chosen = listed(option, given)
         if "all" in chosen:
-            return known
+            return every or known
         if not chosen:
             raise UserError(f"--{option} is empty.", "nothing would be run", f"give one of: {', '.join(known)}, all")
         require_known(option, chosen, known)

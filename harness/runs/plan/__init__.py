@@ -10,6 +10,7 @@ from harness.kube.inventory import Inventory
 from harness.machine.images import versions
 from harness.mesh import procedure, removal
 from harness.mesh.context import Mesh
+from harness.mesh.external import with_ingress
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
@@ -50,10 +51,10 @@ def plan(topology: Topology, options: Options, *, experiments: bool = True) -> P
     Raises:
         UserError: the procedure could not be gone through, for instance because the operator's manifests can't be read.
     """
-    settings = _settings(options, experiments=experiments)
+    settings = with_ingress(_settings(options, experiments=experiments), topology)
     recorder = Recorder()
-    kubes = {cluster.name: PlannedKube(cluster, settings, recorder) for cluster in topology.clusters}
-    pki = Pki({name: certificates.paths(name) for name in kubes})
+    kubes = {cluster.name: PlannedKube(cluster, settings, recorder) for cluster in topology.every}
+    pki = Pki({cluster.name: certificates.paths(cluster.name) for cluster in topology.clusters})
     mesh = Mesh(topology, kubes, settings, StepLog(recorder))
     with in_order():
         procedure.form(mesh, pki)

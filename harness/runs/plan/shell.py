@@ -62,6 +62,7 @@ def text(plan: Plan) -> str:
     """Every step with its cluster and what it does there, in order."""
     topology = plan.topology
     lines = [f"{topology.name}: mesh {topology.mesh_id}, trust domain {topology.trust_domain}"]
+    lines += [f"  {host.name}: runs the control plane of {topology.hosted_by(host).name}" for host in topology.hosts]
     for cluster in topology.clusters:
         role = "primary" if cluster.is_primary else f"remote of {cluster.primary}"
         lines.append(

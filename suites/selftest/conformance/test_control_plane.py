@@ -16,6 +16,7 @@ from suites.selftest.support.breakage import (
     check,
     edit,
     first,
+    gateway_of_istiod,
     last,
     last_is_remote,
     on,
@@ -62,7 +63,7 @@ def _last_primary(topology: Topology) -> Cluster:
 
 
 def _not_external(observation: Observation) -> Observation:
-    cluster = first(observation.topology)
+    cluster = gateway_of_istiod(observation.topology)
     pods = tuple(
         pod.model_copy(update={"containers": tuple(c.model_copy(update={"env": {}}) for c in pod.containers)})
         if pod in expectations.istiod_pods(observation[cluster])
@@ -175,7 +176,12 @@ BREAKAGES = (
     Breakage("CP-CONTROL-PLANE-CLUSTERS", "not-annotated", _not_annotated),
     Breakage("CP-INJECTION-WEBHOOK", "not-injecting", lambda o: _not_injecting(o, first(o.topology))),
     Breakage("CP-INJECTION-WEBHOOK", "no-ca-bundle", lambda o: _webhooks(o, last(o.topology), ca_bundle=())),
-    Breakage("CP-INJECTION-WEBHOOK", "no-webhook", lambda o: on(o, first(o.topology), webhooks=())),
+    Breakage(
+        "CP-INJECTION-WEBHOOK",
+        "no-webhook",
+        lambda o: on(o, first(o.topology), webhooks=()),
+        blocked=lambda topology: {"CP-REMOTE-PROFILE"} if topology.hosts else set(),
+    ),
     Breakage("XDS-SYNCED", "stale", lambda o: _sync(o, lambda types: types | {"EDS": "STALE"})),
     Breakage("XDS-SYNCED", "no-routes", lambda o: _sync(o, lambda types: types | {"RDS": "NOT SENT"})),
     Breakage("XDS-SYNCED", "not-connected", _not_connected),

@@ -112,10 +112,18 @@ def test_api_server_down(good_observations: Mapping[str, Observation]) -> None:
 def test_nothing_observed(good_observations: Mapping[str, Observation]) -> None:
     """An observation without content passes nothing."""
     for observation in good_observations.values():
-        clusters = tuple(
-            ClusterObservation(name=c.name, context=c.context, api_server=c.api_server) for c in observation.clusters
+        clusters, hosts = (
+            tuple(ClusterObservation(name=c.name, context=c.context, api_server=c.api_server) for c in known)
+            for known in (observation.clusters, observation.hosts)
         )
-        update = {"clusters": clusters, "probes": (), "traffic": None, "experiments": None, "cleanup": None}
+        update = {
+            "clusters": clusters,
+            "hosts": hosts,
+            "probes": (),
+            "traffic": None,
+            "experiments": None,
+            "cleanup": None,
+        }
         found = verdicts(observation.model_copy(update=update))
         assert not {Verdict.PASS, Verdict.FAIL} & set(found.values())
 

@@ -17,6 +17,7 @@ from suites.selftest.support.breakage import (
     edit,
     first,
     gateway_is,
+    gateway_of_istiod,
     last,
     multi_network,
     on,
@@ -35,7 +36,7 @@ def _is(kind: ProbeKind, port: int = 0) -> Callable[[Probe], bool]:
 
 
 def _deployment(observation: Observation) -> Observation:
-    cluster = first(observation.topology)
+    cluster = gateway_of_istiod(observation.topology)
     workloads = observation[cluster].workloads
     return on(
         observation,
@@ -45,7 +46,8 @@ def _deployment(observation: Observation) -> Observation:
 
 
 def _listeners(observation: Observation, port: int) -> Observation:
-    cluster = first(observation.topology)
+    crossing = port == expectations.MESH_PORT
+    cluster = first(observation.topology) if crossing else gateway_of_istiod(observation.topology)
     proxy = expectations.gateway_proxies(observation[cluster])[0]
     listeners = tuple(listener for listener in proxy.listeners if listener.port != port)
     return on(
@@ -161,9 +163,9 @@ def _not_synced(observation: Observation) -> Observation:
 
 def _without_address(topology: Topology) -> set[str]:
     """What needs the address of the first cluster's gateway: its clients, and on a remote its control plane."""
-    blocked = {"GW-REACHABLE", "GW-DATAPATH", "GW-HARDENED"}
-    if multi_network(topology):
-        blocked |= {"EP-COMPLETE", "EP-WEIGHTS", "TR-DISTRIBUTION"}
+    blocked = {"GW-REACHABLE", "GW-HARDENED"}
+    if multi_network(topology) and not topology.hosts:
+        blocked |= {"GW-DATAPATH", "EP-COMPLETE", "EP-WEIGHTS", "TR-DISTRIBUTION"}
     if Feature.PRIMARY_REMOTE in topology.features:
         blocked |= {"CERT-ISTIOD", "CP-REMOTE-PROFILE"}
     return blocked
@@ -195,12 +197,15 @@ BREAKAGES = (
         "GW-AVAILABLE",
         "scaled-down",
         _deployment,
-        blocked=lambda _: ("GW-REACHABLE", "GW-EXPOSE-SERVICES", "GW-EXPOSE-ISTIOD", "GW-DATAPATH", "GW-HARDENED"),
+        blocked=lambda topology: (
+            *("GW-REACHABLE", "GW-EXPOSE-ISTIOD", "GW-HARDENED"),
+            *(() if topology.hosts else ("GW-EXPOSE-SERVICES", "GW-DATAPATH")),
+        ),
     ),
     Breakage(
         "GW-ADDRESS",
         "pending",
-        lambda o: gateway_is(o, first(o.topology), ingress=(), resolved=()),
+        lambda o: gateway_is(o, gateway_of_istiod(o.topology), ingress=(), resolved=()),
         blocked=_without_address,
     ),
     *(

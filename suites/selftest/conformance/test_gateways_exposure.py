@@ -12,7 +12,7 @@ from harness.model.cluster import ConfigObject
 from harness.model.observation import Observation
 from harness.model.proxy import FilterChain, Listener
 from suites.catalogue import catalogue
-from suites.selftest.support.breakage import Breakage, check, edit, on
+from suites.selftest.support.breakage import Breakage, check, edit, gateway_of_istiod, on
 from suites.selftest.support.valid_kinds import PRIMARIES, REMOTE, east, gateway, gateway_api
 
 ISTIOD = "istiod.istio-system.svc.cluster.local"
@@ -44,7 +44,7 @@ def _route(kind: str, host: str, port: int, gateways: tuple[str, ...] = ("a",)) 
 
 
 def _with(observation: Observation, *items: ConfigObject) -> Observation:
-    cluster = east(observation)
+    cluster = gateway_of_istiod(observation.topology)
     return on(observation, cluster, config=(*observation[cluster].config, *items))
 
 
@@ -120,7 +120,7 @@ def test_what_leads_to_istiod_without_tls_is_named(
 
 def _listening(observation: Observation, chain: FilterChain) -> Observation:
     """Envoy of east's gateway has one more listener."""
-    cluster = east(observation)
+    cluster = gateway_of_istiod(observation.topology)
     observed = observation[cluster]
     behind = {pod.name for pod in observed.pods_with("istio-system", **gateway(observation, cluster).selector)}
     listener = Listener(name="0.0.0.0_7777", port=7777, chains=(chain,))

@@ -5,7 +5,7 @@ import threading
 import pytest
 import yaml
 
-from harness.mesh import pki, procedure, workloads
+from harness.mesh import gateways, pki, procedure, workloads
 from harness.mesh.context import title_of
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome
 from harness.model.topology import Cluster, ControlPlaneModel, NetworkModel, Role, Topology, preset
@@ -94,6 +94,29 @@ def test_primary_remote_single_network(istioctl: Istioctl) -> None:
         *(GATEWAY, EXPOSE_ISTIOD, ADDRESS, SECRET, SETTLE_CNI, SETTLE_GATEWAY),
     ]
     assert GATEWAY not in titles(steps, "west")
+
+
+def test_external_control_plane(istioctl: Istioctl) -> None:
+    """The host's gateway first; then the config cluster, whose kubeconfig istiod is given; then the remote."""
+    kubes, steps = installed(preset(ControlPlaneModel.EXTERNAL, SINGLE))
+    assert titles(steps, "control") == [
+        *(CERTIFICATES[0], CERTIFICATES[2], CNI),
+        "Create the project of the gateway through which the control plane is reached",
+        *("Install Istio on the primary cluster", WAIT_FOR_CONTROL_PLANE, GATEWAY, EXPOSE_ISTIOD, ADDRESS),
+        "Install the secret by which the control plane uses the API server of the config cluster as its own",
+        *(WAIT_FOR_CONTROL_PLANE, ADDRESS, SETTLE_CNI, SETTLE_GATEWAY),
+    ]
+    assert titles(steps, "east") == [
+        *(*CERTIFICATES, CNI, "Install Istio on the remote cluster", "Install Istio on the primary cluster"),
+        *(WAIT_FOR_CONTROL_PLANE, SECRET, SETTLE_CNI),
+    ]
+    assert "Install Istio on the remote cluster" in titles(steps, "west")
+    assert all(step.outcome is Outcome.DONE for step in steps)
+    assert remote_secrets(kubes["control"]) == ["cacerts", "istio-kubeconfig"]
+    assert remote_secrets(kubes["east"]) == ["cacerts", "istio-remote-secret-cluster2"]
+    assert ("Deployment", "external-istiod-gateway", gateways.NAME) in kubes["control"].objects
+    assert ("Gateway", "istio-system", "istiod-gateway") in kubes["control"].objects
+    assert not any(name == gateways.NAME for _, _, name in kubes["east"].objects)
 
 
 def test_three_primaries_watch_each_other(istioctl: Istioctl) -> None:

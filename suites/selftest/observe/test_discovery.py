@@ -11,7 +11,9 @@ from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, pr
 from harness.observe import discovery
 from harness.observe.discovery import Names
 from suites.selftest.support.breakage import edit
+from suites.selftest.support.certificates import pki
 from suites.selftest.support.good import MIXED, TOPOLOGIES, good
+from suites.selftest.support.good_cluster import cluster_of
 
 NAMES = Names("istio-system", "sample")
 PR = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI)
@@ -29,7 +31,7 @@ def _annotated(seen: ClusterObservation, annotations: dict[str, str], **labels: 
 
 
 @pytest.mark.parametrize("installer", ["istioctl", "sail"])
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", [name for name, topology in TOPOLOGIES.items() if not topology.hosts])
 def test_a_good_mesh_is_what_it_was_asked_to_be(name: str, installer: str) -> None:
     """Names, networks, roles, versions, mesh id and trust domain."""
     clusters = good(TOPOLOGIES[name], installer).clusters
@@ -38,6 +40,17 @@ def test_a_good_mesh_is_what_it_was_asked_to_be(name: str, installer: str) -> No
     assert found.name == (name if name != MIXED.name else "mixed-3-clusters")
     assert discovery.cni(clusters)
     assert revisions.serving(clusters[0], "sample") == "default"
+
+
+def test_an_external_control_plane_is_refused() -> None:
+    """What it takes for its own cluster says so."""
+    topology = preset(ControlPlaneModel.EXTERNAL, NetworkModel.SINGLE)
+    host, east, west = (cluster_of(topology, cluster, pki(), "istioctl") for cluster in topology.every)
+    (config,) = host.mesh_config
+    told = config.model_copy(update={"values": {"global": {"configCluster": True}}})
+    clusters = [host, east.model_copy(update={"mesh_config": (told,)}), west]
+    with pytest.raises(UserError, match="external control plane can't be judged by --verify-only"):
+        discovery.topology(clusters, NAMES)
 
 
 def test_a_wrong_label_is_a_failure_and_no_expectation() -> None:

@@ -39,6 +39,7 @@ BY_OBJECTS = (
     "istiod-exposed-plain",
     "istiod-tls-originated",
     "secret-missing",
+    "config-secret-missing",
     "secret-misplaced",
     "secret-unlabelled",
     "secret-unreachable",

@@ -18,7 +18,7 @@ from harness.judge.judgement import Finding, Judgement, Level, Reservation, Verd
 from harness.mesh import pki
 from harness.mesh.pki import Authority, CaFiles, Pki
 from harness.model.observation import Observation
-from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.topology import CHAPTER_MODELS, ControlPlaneModel, NetworkModel, preset
 from harness.model.x509 import key_matches
 from harness.proof.faults.acts import certificates as ca_acts
 from harness.proof.faults.acts import policies as policy_acts
@@ -34,7 +34,7 @@ from reports.model import Suite
 from suites.selftest.support import sessions
 from suites.selftest.support.live_mesh import ca_files, live_mesh, made_object, spec, state
 
-PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
+PRESETS = tuple(preset(planes, network) for planes in CHAPTER_MODELS for network in NetworkModel)
 VARIANT = variants()["app-protocol"]
 CAUSE = Cause(
     id="ports-differ", title="T", cluster="west", object="Service", field="f", expected="e", found="g", repair="r"
@@ -188,7 +188,7 @@ def test_every_variant_of_a_topology_comes_before_the_next_topology(tmp_path: Pa
     arguments = ["suites/variants", "--topology=all", "--collect-only", "-q", f"--output={tmp_path}"]
     status, shown = sessions.run(arguments, tmp_path / "said")
     assert status == 0, shown
-    presets = [preset(planes, NetworkModel.MULTI) for planes in ControlPlaneModel]
+    presets = [preset(planes, NetworkModel.MULTI) for planes in CHAPTER_MODELS]
     found = re.findall(rf"\[({'|'.join(topology.name for topology in presets)})-([a-z0-9-]+)\]", shown)
     wanted = {topology.name: [variant.id for variant in select(variants(), topology)] for topology in presets}
     for name, rows in groupby(found, key=itemgetter(0)):

@@ -165,8 +165,23 @@ def test_good_drawing_has_no_red(good_observations: Mapping[str, Observation]) -
         states = [arrow.state for arrow in drawn.arrows] + [row.state for box in drawn.boxes for row in box.rows]
         states += [frame.state for frame in drawn.frames] + [box.state for box in drawn.boxes]
         assert set(states) == {State.GOOD}
-        assert len(drawn.frames) == len(observation.topology.networks)
+        assert len(drawn.frames) == len(observation.topology.networks) + len(observation.topology.hosts)
         assert all(box.x + 200 < drawn.width for box in drawn.boxes)
+
+
+def test_a_control_plane_outside_of_the_mesh_is_drawn() -> None:
+    """On its own cluster, which serves the others; it is red there when it is down."""
+    observation = good(preset(ControlPlaneModel.EXTERNAL, NetworkModel.SINGLE))
+    drawn = drawing.draw(judged(faults()["external-istiod-scaled-down"].apply(observation)))
+    assert [frame.name for frame in drawn.frames] == ["outside of the mesh", "network1"]
+    rows = {(box.name, row.label): row for box in drawn.boxes for row in box.rows}
+    assert [label for name, label in rows if name == "control"] == ["CA", "control plane", "gateway"]
+    assert rows["control", "control plane"].state is State.CAUSE
+    assert rows["east", "control plane"].text == rows["west", "control plane"].text == "served by control"
+    assert rows["east", "CA"].text == "that of control"
+    (serves,) = (arrow.label for arrow in drawn.arrows if arrow.kind == "config")
+    assert serves == "configuration and certificates: control serves east"
+    assert drawn.description.startswith("control, outside of the mesh, runs istiod for east; east is a primary")
 
 
 def test_remote_secret_that_is_missing_is_drawn(good_observations: Mapping[str, Observation]) -> None:

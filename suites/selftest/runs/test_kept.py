@@ -1,5 +1,6 @@
 """What --keep leaves: the mesh that was observed last, and a page that says how it is reached."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_the_page_of_existing_clusters() -> None:
     assert "kubectl --context=a delete namespace sample\n" in page
     named = markdown(_kept(contexts="a,b", kubeconfig=["/my/clusters"]))
     assert "--kubeconfig=/my/clusters" in named
+
+
+def test_the_page_of_an_external_control_plane() -> None:
+    """--verify-only does not know it; istiod is asked where it runs."""
+    accesses = tuple(replace(ACCESSES[0], name=name, context=f"kind-a-{name}") for name in ("control", "east", "west"))
+    page = markdown(replace(_kept(topology="external", network="single"), clusters=accesses))
+    assert "--verify-only" not in page
+    assert "istioctl --context=kind-a-control proxy-status" in page
+    assert "pytest --reuse --keep --topology=external --network=single\n" in page
 
 
 @pytest.mark.parametrize(

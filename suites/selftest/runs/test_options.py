@@ -79,6 +79,7 @@ def test_without_anything_all_defaults_hold() -> None:
         ({"requirement": "NO-SUCH"}, "--requirement=NO-SUCH is not known"),
         ({"skip-requirement": ["NO-SUCH:why"]}, "--skip-requirement=NO-SUCH is not known"),
         ({"scenario": "root-rotation"}, "--scenario needs --resilience"),
+        ({"topology": "external", "resilience": True}, "--resilience can't be used with external-multi-network"),
         ({"verify-only": True}, "--verify-only needs --contexts"),
         ({"verify-only": True, "contexts": "a,b", "keep": True}, "--verify-only and --keep exclude each other"),
         ({"nodes": "2", "contexts": "a,b"}, "--nodes and --contexts exclude each other"),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from harness.base.errors import UserError
-from harness.model.topology import Feature, Role
+from harness.model.topology import ControlPlaneModel, Feature, NetworkModel, Role, preset
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.topology_file import load
 from harness.runs.topology_file import parse as parse_file
@@ -43,9 +43,43 @@ def test_two_primaries_and_a_remote(tmp_path: Path) -> None:
     assert {watched.name for watched in topology.watched_by(topology["west"])} == {"east", "north"}
 
 
+OUTSIDE: dict[str, Any] = {"name": "control", "role": "external"}
+
+
+def _served(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name, "network": "network1", "primary": "control"} for name in names]
+
+
+def test_a_control_plane_outside_of_the_mesh() -> None:
+    """The first that it serves is where its configuration is, the others are remotes; it is no part of the mesh."""
+    topology = parse_file({"clusters": [OUTSIDE, *_served("east", "west")]}, "external.yaml", "external")
+    assert [cluster.name for cluster in topology.every] == ["control", "east", "west"]
+    assert [(c.role, c.primary, c.host, c.version) for c in topology.clusters] == [
+        (Role.PRIMARY, "east", "control", "v1"),
+        (Role.REMOTE, "east", "", "v2"),
+    ]
+    east, west = topology.clusters
+    assert [topology.has_gateway(cluster) for cluster in topology.every] == [True, False, False]
+    assert topology.dependents(topology["control"]) == (east, west)
+    assert topology.dependents(east) == ()
+    built_in = preset(ControlPlaneModel.EXTERNAL, NetworkModel.SINGLE)
+    assert (built_in.clusters, built_in.hosts) == (topology.clusters, topology.hosts)
+
+
+def test_contexts_of_an_external_control_plane() -> None:
+    """One of the contexts is that of its own cluster; `all` are the chapter's models."""
+    (topology,) = _options(topology="external", contexts="control,east,west").topologies
+    assert (len(topology.clusters), len(topology.hosts)) == (2, 1)
+    assert not any(topology.hosts for topology in _options(topology="all").topologies)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        ({"clusters": [*_served("east", "west"), OUTSIDE]}, "come before"),
+        ({"clusters": [OUTSIDE | {"network": "n"}, *_served("east", "west")]}, "outside of the mesh"),
+        ({"clusters": [OUTSIDE, OUTSIDE | {"name": "idle"}, *_served("east", "west")]}, "of one primary"),
+        ({"clusters": [{"name": "east"}, {"name": "west"}]}, "names no network"),
         ({"cluster": []}, "did you mean clusters"),
         ({"clusters": [{"name": "east", "netwrok": "network1"}]}, "did you mean network"),
         ({"clusters": [{"name": "east", "network": "network1"}]}, "at least two clusters"),

@@ -9,6 +9,7 @@ from harness.judge.requirement import judge
 from harness.model import expectations
 from harness.model.base import Model
 from harness.model.certificate import Certificate
+from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature, Topology
 from harness.model.traffic import Probe
@@ -86,6 +87,11 @@ def first(topology: Topology) -> Cluster:
     return topology.clusters[0]
 
 
+def gateway_of_istiod(topology: Topology) -> Cluster:
+    """The first cluster through whose gateway others reach istiod, in the mesh or outside; else the first one."""
+    return next(iter(expectations.serving_primaries(topology)), first(topology))
+
+
 def last(topology: Topology) -> Cluster:
     """The last cluster: a remote wherever there is one."""
     return topology.clusters[-1]
@@ -103,11 +109,16 @@ def multi_network(topology: Topology) -> bool:
 
 def on(observation: Observation, cluster: Cluster, **update: object) -> Observation:
     """Replace fields of what was observed of a cluster."""
-    clusters = tuple(
-        observed.model_copy(update=update) if observed.name == cluster.name else observed
-        for observed in observation.clusters
+
+    def changed(all_observed: tuple[ClusterObservation, ...]) -> tuple[ClusterObservation, ...]:
+        return tuple(
+            observed.model_copy(update=update) if observed.name == cluster.name else observed
+            for observed in all_observed
+        )
+
+    return observation.model_copy(
+        update={"clusters": changed(observation.clusters), "hosts": changed(observation.hosts)}
     )
-    return observation.model_copy(update={"clusters": clusters})
 
 
 def edit(items: Sequence[Item], which: Callable[[Item], bool], **update: object) -> tuple[Item, ...]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import cache
 
 from harness.model import client_endpoints, expectations, odds, permissions
+from harness.model.cluster import ClusterObservation
 from harness.model.observation import Asked, Cleanup, Environment, Observation, SuiteVersion
 from harness.model.proxy import (
     EndpointSet,
@@ -25,6 +26,7 @@ from harness.model.traffic import (
     Sequence,
     Traffic,
 )
+from harness.observe import hosting
 from suites.selftest.support.certificates import OBSERVED, Pki, pki
 from suites.selftest.support.good_cluster import cluster_of
 from suites.selftest.support.good_experiments import good_experiments
@@ -60,6 +62,7 @@ TOPOLOGIES = {
 def good(topology: Topology, installer: str = "istioctl") -> Observation:
     """An observation in which every requirement holds."""
     authority = pki()
+    seen = {cluster.name: cluster_of(topology, cluster, authority, installer) for cluster in topology.every}
     observation = Observation(
         suite=SuiteVersion(version="0"),
         run_id="good",
@@ -71,7 +74,8 @@ def good(topology: Topology, installer: str = "istioctl") -> Observation:
         ),
         environment=Environment(platform="kind"),
         steps=tuple(_wait(cluster) for cluster in topology.clusters),
-        clusters=tuple(cluster_of(topology, cluster, authority, installer) for cluster in topology.clusters),
+        clusters=tuple(_with_control_plane(seen, cluster) for cluster in topology.clusters),
+        hosts=tuple(seen[host.name] for host in topology.hosts),
         cleanup=Cleanup(
             clusters=tuple(cluster.name for cluster in topology.clusters),
             objects_before={cluster.name: 200 for cluster in topology.clusters},
@@ -83,6 +87,11 @@ def good(topology: Topology, installer: str = "istioctl") -> Observation:
         update={"probes": tuple(_probes(observation, authority)), "traffic": _traffic(observation)}
     )
     return observation.model_copy(update={"experiments": good_experiments(observation)})
+
+
+def _with_control_plane(seen: dict[str, ClusterObservation], cluster: Cluster) -> ClusterObservation:
+    own = seen[cluster.name]
+    return hosting.with_control_plane(own, seen[cluster.host], SYSTEM) if cluster.host else own
 
 
 def _wait(cluster: Cluster) -> Step:
@@ -120,14 +129,15 @@ def _with_endpoints(observation: Observation) -> Observation:
 def _probes(observation: Observation, authority: Pki) -> list[Probe]:
     topology = observation.topology
     found: list[Probe] = []
-    for target in topology.clusters:
+    for target in topology.every:
+        owner = topology.hosted_by(target) if target in topology.hosts else target
         server = observation[target].api_server.removeprefix("https://").removesuffix(":6443")
-        chain = (authority.intermediates[target.primary], authority.root)
+        chain = (authority.intermediates[owner.primary], authority.root)
         helloworld = (
-            authority.workload(target.primary, expectations.spiffe_id("cluster.local", SAMPLE, "default")),
+            authority.workload(owner.primary, expectations.spiffe_id("cluster.local", SAMPLE, "default")),
             *chain,
         )
-        istiod = (authority.istiod(target.primary), *chain)
+        istiod = (authority.istiod(owner.primary), *chain)
         may = {str(permission): permission in permissions.NEEDED for permission in permissions.ALL}
         for source in topology.others(target):
             if target in topology.watched_by(source):

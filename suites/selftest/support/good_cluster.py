@@ -18,6 +18,7 @@ from suites.selftest.support.certificates import Pki
 def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: str) -> ClusterObservation:
     """What is observed of one cluster of a good mesh."""
     n, pods = objects.number(topology, cluster), objects.pods(topology, cluster)
+    owner = objects.owner(topology, cluster)
     proxies = tuple(istio.proxy(pod, cluster, authority) for pod in pods if expectations.has_proxy(pod))
     return ClusterObservation(
         name=cluster.name,
@@ -29,9 +30,9 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
         ca_secret=CaSecret(
             exists=True,
             keys=("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"),
-            ca_cert=authority.intermediates[cluster.name],
+            ca_cert=authority.intermediates[owner.name],
             root_cert=authority.root,
-            cert_chain=(authority.intermediates[cluster.name], authority.root),
+            cert_chain=(authority.intermediates[owner.name], authority.root),
             key_matches=True,
         ),
         root_config_map=(authority.root,),
@@ -42,8 +43,8 @@ def cluster_of(topology: Topology, cluster: Cluster, authority: Pki, installer: 
         webhooks=(istio.webhook(cluster, authority),),
         dry_run=DryRun(injected=True),
         config=tuple(istio.config(topology, cluster)),
-        mesh_config=(istio.mesh_config(topology, cluster),) if cluster.is_primary else (),
-        remote_secrets=tuple(istio.remote_secret(topology, other) for other in topology.watched_by(cluster)),
-        control_planes=(istio.control_plane(topology, cluster, authority),) if cluster.is_primary else (),
+        mesh_config=(istio.mesh_config(topology, owner),) if cluster.runs_control_plane else (),
+        remote_secrets=istio.secrets(topology, cluster),
+        control_planes=(istio.control_plane(topology, owner, authority),) if cluster.runs_control_plane else (),
         proxies=proxies,
     )

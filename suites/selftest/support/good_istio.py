@@ -20,21 +20,32 @@ from harness.model.proxy import (
     ProxySync,
     RemoteClusterSync,
 )
-from harness.model.topology import Cluster, Topology
+from harness.model.remotes import CONFIG_SECRET
+from harness.model.topology import Cluster, Role, Topology
 from suites.selftest.support.certificates import OBSERVED, Pki
-from suites.selftest.support.good_objects import SAMPLE, SERVER_NAME, SYSTEM, VERSION, gateway_address, number, pods
+from suites.selftest.support.good_objects import (
+    SAMPLE,
+    SERVER_NAME,
+    SYSTEM,
+    VERSION,
+    control_plane_address,
+    number,
+    pods,
+)
 
 
 def proxy(pod: Pod, cluster: Cluster, authority: Pki) -> Proxy:
+    common = {"cluster_id": cluster.cluster_name, "network": cluster.network, "version": VERSION}
+    if cluster.role is Role.EXTERNAL:  # of the gateway's own mesh, which nobody looks at
+        named = {"pod": pod.name, "namespace": pod.namespace, "role": pod.labels["app"]}
+        return Proxy.model_validate({**named, **common, "listeners": _listeners()})
     issuer = authority.intermediates[cluster.primary]
     identity = expectations.spiffe_id("cluster.local", pod.namespace, pod.service_account)
     return Proxy(
         pod=pod.name,
         namespace=pod.namespace,
         role=pod.labels["app"],
-        cluster_id=cluster.cluster_name,
-        network=cluster.network,
-        version=VERSION,
+        **common,
         chain=(authority.workload(cluster.primary, identity), issuer, authority.root),
         roots=(authority.root,),
         connected_to=f"istiod.{SYSTEM}.svc:15012",
@@ -55,12 +66,12 @@ def _listeners() -> tuple[Listener, ...]:
 
 def sail(topology: Topology, cluster: Cluster) -> tuple[SailResource, ...]:
     path = f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
-    address = gateway_address(topology, topology[cluster.primary])
+    address = control_plane_address(topology, cluster)
     remote = {
         "profile": "remote",
         "values": {"istiodRemote": {"injectionPath": path}, "global": {"remotePilotAddress": address}},
     }
-    specs = {"Istio": {"values": {}} if cluster.is_primary else remote, "IstioCNI": {}}
+    specs = {"Istio": {"values": {}} if cluster.runs_control_plane else remote, "IstioCNI": {}}
     return tuple(
         SailResource(
             api_version="sailoperator.io/v1",
@@ -77,7 +88,7 @@ def sail(topology: Topology, cluster: Cluster) -> tuple[SailResource, ...]:
 
 
 def webhook(cluster: Cluster, authority: Pki) -> InjectionWebhook:
-    path = "/inject" if cluster.is_primary else f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
+    path = "/inject" if cluster.runs_control_plane else f"/inject/cluster/{cluster.cluster_name}/net/{cluster.network}"
     rule = WebhookRule(
         name="namespace.sidecar-injector.istio.io",
         service=f"{SYSTEM}/istiod:443",
@@ -122,7 +133,7 @@ def mesh_config(topology: Topology, cluster: Cluster) -> MeshConfig:
         "meshID": topology.mesh_id,
         "multiCluster": {"clusterName": cluster.cluster_name},
         "network": cluster.network,
-        "externalIstiod": topology.serves_remotes(cluster),
+        "externalIstiod": bool(topology.remotes_of(cluster)),
     }
     mesh = {
         "trustDomain": topology.trust_domain,
@@ -130,6 +141,14 @@ def mesh_config(topology: Topology, cluster: Cluster) -> MeshConfig:
         "rootNamespace": SYSTEM,
     }
     return MeshConfig(revision="default", mesh=mesh, values={"global": settings})
+
+
+def secrets(topology: Topology, cluster: Cluster) -> tuple[RemoteSecret, ...]:
+    """A primary's remote secrets; outside of the mesh the kubeconfig of the config cluster."""
+    if cluster in topology.hosts:
+        made = remote_secret(topology, topology.hosted_by(cluster))
+        return (made.model_copy(update={"name": CONFIG_SECRET, "clusters": ("config",)}),)
+    return tuple(remote_secret(topology, other) for other in topology.watched_by(cluster))
 
 
 def remote_secret(topology: Topology, other: Cluster) -> RemoteSecret:

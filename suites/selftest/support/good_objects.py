@@ -25,7 +25,12 @@ _WantedPod = tuple[str, str, dict[str, str], tuple[Container, ...]]
 
 
 def number(topology: Topology, cluster: Cluster) -> int:
-    return topology.clusters.index(cluster) + 1
+    return (*topology.clusters, *topology.hosts).index(cluster) + 1
+
+
+def owner(topology: Topology, cluster: Cluster) -> Cluster:
+    """The primary of a cluster outside of the mesh, which runs its control plane; else the cluster itself."""
+    return topology.hosted_by(cluster) if cluster in topology.hosts else cluster
 
 
 def node(n: int) -> Node:
@@ -91,7 +96,9 @@ def _wanted_pods(topology: Topology, cluster: Cluster) -> list[_WantedPod]:
         (CNI, "istio-cni-node", {"k8s-app": "istio-cni-node"},
          (Container(name="install-cni", image="cni", ready=True),)),
     ]  # fmt: skip
-    if cluster.is_primary:
+    if cluster in topology.hosts:
+        wanted = wanted[-1:]
+    if cluster.runs_control_plane:
         discovery = Container(name="discovery", image="pilot", ready=True, env=serves)
         wanted.append((SYSTEM, "istiod", {"app": "istiod"}, (discovery,)))
     if topology.has_gateway(cluster):
@@ -128,19 +135,17 @@ def services(topology: Topology, cluster: Cluster, pods: tuple[Pod, ...]) -> lis
         selector={"app": "helloworld"},
         cluster_ip="10.96.0.10",
         ports=(ServicePort(name="http", port=5000, target_port="5000"),),
-        ready_endpoints=(ips["helloworld"],),
+        ready_endpoints=(ips.get("helloworld", ""),),
     )
     istiod = Service(
         namespace=SYSTEM,
         name="istiod",
         type="ClusterIP",
         labels={"app": "istiod"},
-        selector={"app": "istiod"} if cluster.is_primary else {},
+        selector={"app": "istiod"} if cluster.runs_control_plane else {},
         cluster_ip="10.96.0.11",
         ports=(ServicePort(name="tcp-istiod", port=15012, target_port="15012"),),
-        ready_endpoints=(
-            ips["istiod"] if cluster.is_primary else gateway_address(topology, topology[cluster.primary]),
-        ),
+        ready_endpoints=(ips["istiod"] if cluster.runs_control_plane else control_plane_address(topology, cluster),),
     )
     gateway = Service(
         namespace=SYSTEM,
@@ -160,3 +165,9 @@ def services(topology: Topology, cluster: Cluster, pods: tuple[Pod, ...]) -> lis
 def gateway_address(topology: Topology, cluster: Cluster) -> str:
     """The address of a cluster's load balancer."""
     return f"172.18.200.{number(topology, cluster)}"
+
+
+def control_plane_address(topology: Topology, cluster: Cluster) -> str:
+    """Where a cluster reaches the control plane that serves it, when that runs elsewhere."""
+    primary = topology[cluster.primary]
+    return gateway_address(topology, topology[primary.host or primary.name])

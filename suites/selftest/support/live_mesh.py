@@ -16,6 +16,7 @@ from harness.mesh.pki import CaFiles, Pki
 from harness.mesh.remote_secrets import READER
 from harness.mesh.settings import MeshSettings
 from harness.model.observation import Observation
+from harness.model.remotes import CONFIG_SECRET
 from harness.model.step_log import StepLog
 from harness.proof.live.live_mesh import LiveMesh
 from suites.selftest.support.fake_kube import FakeKube
@@ -107,6 +108,7 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
             "v1", "ConfigMap", "istio-sidecar-injector", SYSTEM, data={"values": '{"global": {"network": "n"}}'}
         ),
         remote_secret,
+        made_object("v1", "Secret", CONFIG_SECRET, SYSTEM, data={"config": encoded("c")}),
         made_object("v1", "Secret", "reader-token", SYSTEM, data={"token": encoded("t")}),
         made_object(RBAC, "ClusterRoleBinding", "reader", subjects=[reader]),
         made_object(RBAC, "ClusterRoleBinding", "other", subjects=[{**reader, "name": "other"}]),
@@ -122,7 +124,7 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
 def live_mesh(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube]]:
     """A mesh of API servers that keep objects, with the API servers by the clusters' names."""
     topology = observation.topology
-    kubes = {c.name: FakeKube(c.name, *objects(c.name, c.network, c.version)) for c in topology.clusters}
+    kubes = {c.name: FakeKube(c.name, *objects(c.name, c.network, c.version)) for c in topology.every}
     mesh = Mesh(topology, cast(Mapping[str, KubeApi], kubes), SETTINGS, StepLog())
     return LiveMesh(mesh, Pki({c.name: ca_files(c.name) for c in topology.clusters}), observation), kubes
 

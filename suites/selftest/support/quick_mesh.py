@@ -72,9 +72,8 @@ class Istioctl:
             self._of_clusters.add(name)
             time.sleep(0.02)  # as long as another one would meet it
             self._of_clusters.remove(name)
-            return yaml.safe_dump(
-                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"istio-remote-secret-{name}"}}
-            )
+            secret = "istio-kubeconfig" if "--type" in words else f"istio-remote-secret-{name}"
+            return yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}})
         resource = yaml.safe_load(input or "")
         metadata = {"name": resource["spec"]["profile"], "namespace": "istio-system"}
         data = {"input": input}
@@ -83,7 +82,7 @@ class Istioctl:
 
 def installed(topology: Topology, kubes: dict[str, QuickKube] | None = None) -> tuple[dict[str, QuickKube], list[Step]]:
     """A mesh that was formed by the procedure: its API servers, and its steps."""
-    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.clusters}
+    kubes = kubes or {cluster.name: QuickKube(cluster.name) for cluster in topology.every}
     certificates = pki.Pki({name: pki.CaFiles("cert", "key", "root", "chain") for name in kubes})
     mesh = mesh_of(topology, kubes)
     procedure.install(mesh, certificates)

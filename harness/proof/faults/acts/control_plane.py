@@ -33,12 +33,12 @@ def control_plane_down(live: LiveMesh) -> Iterator[None]:
     """Give istiod an image that cannot be pulled."""
     system, primary = live.mesh.settings.system_namespace, live.signer
     deployment = Reference("apps/v1", "Deployment", ISTIOD, system)
-    spec = existing(live, primary, deployment)["spec"]
+    spec = existing(live, live.server, deployment)["spec"]
     containers = spec["template"]["spec"]["containers"]
     broken = [{**each, "image": UNPULLABLE} if each["name"] == "discovery" else each for each in containers]
     try:
         run_istiod_as(live, primary, _containers(spec, broken), ready=False)
-        await_true(live, primary, "Wait until the image is found missing", lambda: _image_is_there(live, primary))
+        await_true(live, primary, "Wait until the image is found missing", lambda: _image_is_there(live, live.server))
         yield
     finally:
         run_istiod_as(live, primary, _containers(spec, containers))
@@ -77,13 +77,13 @@ def cni_uncovered_node(live: LiveMesh) -> Iterator[None]:
 @contextmanager
 def webhook_not_serving(live: LiveMesh) -> Iterator[None]:
     """Let istiod's Service select nothing."""
-    primary, system = live.signer, live.mesh.settings.system_namespace
+    server, system = live.server, live.mesh.settings.system_namespace
     service = Reference("v1", "Service", ISTIOD, system)
-    selector = existing(live, primary, service)["spec"]["selector"]
+    selector = existing(live, server, service)["spec"]["selector"]
     change = {"spec": {"selector": {**dict.fromkeys(selector), **NOWHERE}}}
-    served = live.mesh.topology.served_by(primary)
-    with changed(live, primary, service, change), ExitStack() as stack:
-        await_true(live, primary, "Wait until istiod's Service has no endpoint", lambda: _serves(live, primary, 0))
+    served = live.mesh.topology.served_by(live.signer)
+    with changed(live, server, service, change), ExitStack() as stack:
+        await_true(live, server, "Wait until istiod's Service has no endpoint", lambda: _serves(live, server, 0))
         for cluster in served:
             title = "Wait until nobody answers at istiod's Service"
             await_true(live, cluster, title, partial(_still_answers, live, cluster))
@@ -91,7 +91,7 @@ def webhook_not_serving(live: LiveMesh) -> Iterator[None]:
         for cluster in served:
             await_true(live, cluster, "Wait until no pod is injected", partial(_injects, live, cluster))
         yield
-    await_true(live, primary, "Wait until istiod's Service has endpoints", lambda: _serves(live, primary, 1))
+    await_true(live, server, "Wait until istiod's Service has endpoints", lambda: _serves(live, server, 1))
 
 
 def _still_answers(live: LiveMesh, cluster: Cluster) -> str:

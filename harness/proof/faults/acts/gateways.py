@@ -12,7 +12,7 @@ from harness.mesh.gateways import NAME, addresses
 from harness.mesh.settings import ADDRESS_SECONDS
 from harness.model import expectations
 from harness.model.step import Phase
-from harness.model.topology import Cluster
+from harness.model.topology import Cluster, Role
 from harness.observe import envoy
 from harness.observe.proxies import LISTENERS, clusters
 from harness.proof.faults.acts.network import dropped, to_pods
@@ -92,12 +92,13 @@ def filtered(port: int) -> Act:
     """Drop packets to a port of a gateway: 15443 of West's, the ports of istiod at the primary of West."""
 
     def act(live: LiveMesh) -> AbstractContextManager[None]:
-        cluster = live.west if port == expectations.MESH_PORT else live.signer
-        system = live.mesh.settings.system_namespace
-        pods = ready_pods(live.kube(cluster), system, NAME)
+        cluster = live.west if port == expectations.MESH_PORT else live.server
+        settings = live.mesh.settings
+        namespace = settings.ingress_namespace if cluster.role is Role.EXTERNAL else settings.system_namespace
+        pods = ready_pods(live.kube(cluster), namespace, NAME)
         packets = to_pods([pod["status"]["podIP"] for pod in pods], port)
         change = dropped(live, cluster, "FORWARD", *packets)
-        return cut_off(live, cluster, change) if port == expectations.XDS_PORT else change
+        return cut_off(live, live.signer, change) if port == expectations.XDS_PORT else change
 
     return act
 
@@ -116,8 +117,8 @@ def services_not_exposed(live: LiveMesh) -> Iterator[None]:
 
 
 def istiod_not_exposed(live: LiveMesh) -> AbstractContextManager[None]:
-    """Take the Gateway of 15012 and 15017 from the primary of West."""
-    return cut_off(live, live.signer, absent(live, live.signer, _exposed(live, ISTIOD)))
+    """Take the Gateway of 15012 and 15017 from the cluster with the control plane of West."""
+    return cut_off(live, live.signer, absent(live, live.server, _exposed(live, ISTIOD)))
 
 
 def _await_drained(live: LiveMesh, client: Cluster, closed: list[Cluster]) -> None:

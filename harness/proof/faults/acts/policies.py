@@ -104,21 +104,21 @@ def configured(live: LiveMesh, settings: configuration.Spec) -> Iterator[None]:
 @contextmanager
 def _mesh_config(live: LiveMesh, primary: Cluster, settings: configuration.Spec) -> Iterator[None]:
     """Add settings to a primary's mesh configuration, and wait until istiod has them from the file that it mounts."""
-    system = live.mesh.settings.system_namespace
+    system, place = live.mesh.settings.system_namespace, live.mesh.topology.control_plane_of(primary)
     reference = Reference("v1", "ConfigMap", "istio", system)
-    before = existing(live, primary, reference)["data"]["mesh"]
+    before = existing(live, place, reference)["data"]["mesh"]
     text = yaml.safe_dump(merged(yaml.safe_load(before), settings))
-    former = _in_use(live, primary, settings)
+    former = _in_use(live, place, settings)
 
     def pending(*, as_before: bool) -> str:
-        found = _in_use(live, primary, settings)
+        found = _in_use(live, place, settings)
         waiting = [name for name, values in found.items() if (values == former.get(name)) is not as_before]
         for name in waiting:
-            sync_volumes(live, primary, system, name)
+            sync_volumes(live, place, system, name)
         return f"{', '.join(waiting)} has its former mesh configuration" if waiting else ""
 
     title = "Wait until istiod has the mesh configuration"
-    with changed(live, primary, reference, {"data": {"mesh": text}}):
+    with changed(live, place, reference, {"data": {"mesh": text}}):
         await_true(live, primary, title, lambda: pending(as_before=False), MOUNT_SECONDS)
         yield
     await_true(live, primary, title, lambda: pending(as_before=True), MOUNT_SECONDS)

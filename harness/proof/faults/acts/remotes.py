@@ -27,7 +27,7 @@ _ADDRESS_SECONDS = 60.0
 def external_off(live: LiveMesh) -> Iterator[None]:
     """Take from the primary that it serves remotes."""
     deployment = Reference("apps/v1", "Deployment", ISTIOD, live.mesh.settings.system_namespace)
-    before = existing(live, live.signer, deployment)
+    before = existing(live, live.server, deployment)
     alone = environment(before, {"EXTERNAL_ISTIOD": "false"})
     try:
         run_istiod_as(live, live.signer, alone)

@@ -209,7 +209,7 @@ def unreachable_after_restart(live: LiveMesh) -> Iterator[None]:
 def config_no_yaml(live: LiveMesh) -> Iterator[None]:
     """Write the mesh configuration of West's primary so that it is no YAML."""
     reference = Reference("v1", "ConfigMap", "istio", live.mesh.settings.system_namespace)
-    before = existing(live, live.signer, reference)["data"]["mesh"]
+    before = existing(live, live.server, reference)["data"]["mesh"]
     text = f"{before.rstrip()}\noutboundTrafficPolicy: mode: REGISTRY_ONLY\n"
-    with changed(live, live.signer, reference, {"data": {"mesh": text}}):
+    with changed(live, live.server, reference, {"data": {"mesh": text}}):
         yield

@@ -1,0 +1,48 @@
+"""Causes of a control plane outside of the mesh, and their repairs, name the cluster on which the object stands."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from harness.judge.diagnose import diagnose
+from harness.model.observation import Observation
+from harness.proof.faults.mutations import faults
+from suites.selftest.support.good import TOPOLOGIES, good
+from suites.selftest.support.judgements import judged
+
+OBJECTS = {
+    "control-plane-down": "Deployment istio-system/istiod",
+    "external-istiod-scaled-down": "Deployment istio-system/istiod",
+    "external-off": "Deployment istio-system/istiod",
+    "webhook-not-serving": "Service istio-system/istiod",
+    "key-mismatch": "Secret istio-system/cacerts ca-key.pem",
+    "config-secret-missing": "Secret istio-system/istio-kubeconfig",
+    "istiod-not-exposed": "Gateway istio-system/istiod-gateway",
+    "gateway-down": "Deployment istio-system/istio-eastwestgateway",
+}
+"""Fault → the object of its cause."""
+
+
+@pytest.mark.parametrize("installer", ["istioctl", "sail"])
+@pytest.mark.parametrize("fault", OBJECTS)
+def test_the_object_is_on_the_host(fault: str, installer: str) -> None:
+    observation = good(TOPOLOGIES["external-single-network"], installer)
+    broken = faults()[fault].apply(observation)
+    (cause,) = diagnose(broken, judged(broken))
+    assert (cause.cluster, cause.object) == ("control", OBJECTS[fault])
+    commands = [c for c in re.split(r" && | \| ", cause.repair.partition("  # ")[0]) if "--context" in c]
+    meant = [c for c in commands if re.search("istiod|cacerts|istio/|apply|istio-eastwestgateway|install", c)]
+    assert meant
+    for command in meant:
+        assert f"--context {observation['control'].context} " in command, cause.repair
+
+
+def test_the_config_clusters_address_is_mended_there(good_observations: Mapping[str, Observation]) -> None:
+    """Its own installation has the address, and the gateway of the host the right one."""
+    broken = faults()["config-cluster-address"].apply(good_observations["external-multi-network"])
+    (cause,) = diagnose(broken, judged(broken))
+    assert cause.cluster == "east"
+    assert cause.expected.endswith("the gateway of control")
+    assert f"--context {broken['east'].context} " in cause.repair
+    assert f"global.remotePilotAddress={broken['control'].services[-1].ingress[0]}" in cause.repair
