@@ -96,7 +96,7 @@ class MeshRun:
         try:
             for group in self._routed:
                 routes.add(group, self.log)
-            mesh = self._mesh(kubes)
+            mesh = Mesh(self.topology, kubes, self._settings, self.log)
             self.patience.await_calm(self.log, Phase.MESH)
             with ConditionsMeter(kubes, lambda _: None, self.site.balancer is not None) as meter:
                 self._form(mesh, certificates)
@@ -111,9 +111,6 @@ class MeshRun:
         balancer = self.site.balancer
         waits = [partial(balancer.wait, self.site.accesses, self.log)] if balancer else []
         in_parallel(lambda job: job(), [partial(procedure.form, mesh, certificates), *waits])
-
-    def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
-        return Mesh(self.topology, kubes, self._settings, self.log)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -182,7 +179,7 @@ class MeshRun:
         """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
         whole = False
         try:
-            removal.remove(self._mesh(kubes), before)
+            removal.remove(Mesh(self.topology, kubes, self._settings, self.log), before)
             for group in self._routed:
                 routes.remove(group, self.log)
             whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)

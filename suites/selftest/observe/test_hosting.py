@@ -4,7 +4,8 @@ from harness.model.cluster import Reading, ReadOutcome, Subject
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.observe.hosting import with_control_plane
 from suites.selftest.support.certificates import pki
-from suites.selftest.support.good_objects import SYSTEM, cluster_of
+from suites.selftest.support.good_cluster import cluster_of
+from suites.selftest.support.good_objects import SYSTEM
 
 TOPOLOGY = preset(ControlPlaneModel.EXTERNAL, NetworkModel.SINGLE)
 HOST, OWN = (cluster_of(TOPOLOGY, TOPOLOGY[name], pki(), "istioctl") for name in ("control", "east"))
