@@ -14,7 +14,7 @@ from harness.base.errors import UserError
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.model import expectations, gateways, remote_addresses
 from harness.model.cluster import ClusterObservation, MeshConfig
-from harness.model.remotes import injected_as, is_primary
+from harness.model.remotes import CONFIG_SECRET, injected_as, is_primary
 from harness.model.revisions import serving
 from harness.model.topology import Cluster, Role, Topology
 
@@ -76,12 +76,19 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
 
 
 def _primaries(clusters: Sequence[ClusterObservation], names: Names) -> list[ClusterObservation]:
-    """Refuses a control plane outside of the mesh: the cluster that it takes for its own says so."""
+    """Refuses a control plane outside of the mesh: its kubeconfig, or the cluster that it takes for its own, says so."""
     for seen in clusters:
+        signs = [
+            f"has its kubeconfig (Secret {secret.namespace}/{secret.name})"
+            for secret in seen.remote_secrets
+            if secret.name == CONFIG_SECRET
+        ]
         if any((config.values.get("global") or {}).get("configCluster") for config in seen.mesh_config):
+            signs.append("is the config cluster of one (global.configCluster)")
+        if signs:
             raise UserError(
                 "A mesh with an external control plane can't be judged by --verify-only.",
-                f"{seen.name} ({seen.context}) is the config cluster of one (global.configCluster)",
+                f"{seen.name} ({seen.context}) {signs[0]}",
                 "leave --verify-only out, and form a mesh of this kind with --topology=external",
             )
     if found := [seen for seen in clusters if is_primary(seen)]:

@@ -43,14 +43,15 @@ def test_a_good_mesh_is_what_it_was_asked_to_be(name: str, installer: str) -> No
 
 
 def test_an_external_control_plane_is_refused() -> None:
-    """What it takes for its own cluster says so."""
+    """What it takes for its own cluster says so, or the Secret with that cluster's kubeconfig."""
     topology = preset(ControlPlaneModel.EXTERNAL, NetworkModel.SINGLE)
     host, east, west = (cluster_of(topology, cluster, pki(), "istioctl") for cluster in topology.every)
     (config,) = host.mesh_config
     told = config.model_copy(update={"values": {"global": {"configCluster": True}}})
-    clusters = [host, east.model_copy(update={"mesh_config": (told,)}), west]
-    with pytest.raises(UserError, match="external control plane can't be judged by --verify-only"):
-        discovery.topology(clusters, NAMES)
+    bare = host.model_copy(update={"remote_secrets": ()})
+    for clusters in ([host, east, west], [bare, east.model_copy(update={"mesh_config": (told,)}), west]):
+        with pytest.raises(UserError, match="external control plane can't be judged by --verify-only"):
+            discovery.topology(clusters, NAMES)
 
 
 def test_a_wrong_label_is_a_failure_and_no_expectation() -> None:
