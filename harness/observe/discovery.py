@@ -76,7 +76,7 @@ def topology(clusters: Sequence[ClusterObservation], names: Names) -> Topology:
 
 
 def _primaries(clusters: Sequence[ClusterObservation], names: Names) -> list[ClusterObservation]:
-    """Refuses a control plane outside of the mesh: its kubeconfig, or the cluster that it takes for its own, says so."""
+    """Refuses a control plane outside of the mesh, which its kubeconfig or its config cluster tells."""
     for seen in clusters:
         signs = [
             f"has its kubeconfig (Secret {secret.namespace}/{secret.name})"
