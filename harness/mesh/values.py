@@ -19,7 +19,7 @@ _EXTERNAL: Mapping[str, Any] = {
     "global": {"configValidation": False, "operatorManageWebhooks": True},
     "pilot": {
         "enabled": True,
-        "env": {"EXTERNAL_ISTIOD": "true", "SHARED_MESH_CONFIG": "istio"},
+        "env": {"SHARED_MESH_CONFIG": "istio"},
         "volumes": [{"name": name, "configMap": {"name": of}} for name, (of, _) in _MOUNTED.items()],
         "volumeMounts": [{"name": name, "mountPath": path} for name, (_, path) in _MOUNTED.items()],
     },
@@ -38,7 +38,7 @@ def primary_values(topology: Topology, cluster: Cluster, settings: MeshSettings)
             "network": cluster.network,
         }
     }
-    if topology.serves_remotes(cluster):
+    if topology.serves_remotes(cluster) or cluster.host:
         chapter = merged(chapter, _SERVES_REMOTES[settings.facts.external_istiod])
     if cluster.host:
         chapter = merged(chapter, _EXTERNAL)
