@@ -15,6 +15,8 @@ PREFERRED = (
     "multi-primary-multi-network",
     "primary-remote-single-network",
     "multi-primary-single-network",
+    "external-multi-network",
+    "external-single-network",
 )
 """The topology of which a recording is kept: the first in which it was made."""
 Kept = tuple[dict[str, str], list[str]]
