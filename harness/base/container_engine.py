@@ -58,7 +58,8 @@ class ContainerEngine:
     def environment(self) -> dict[str, str]:
         """For this engine's client and kind's programs: nothing leads them to another engine or network than this."""
         kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-        own = {"CONTAINERS_CONF": str(PODMAN_CONFIGURATION)} if PODMAN_CONFIGURATION.exists() else {}
+        configured = self.name == "podman" and PODMAN_CONFIGURATION.exists()
+        own = {"CONTAINERS_CONF": str(PODMAN_CONFIGURATION)} if configured else {}
         return {**own, **kept, "KIND_EXPERIMENTAL_PROVIDER": self.name}
 
 

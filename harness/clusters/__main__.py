@@ -39,7 +39,7 @@ def _clean() -> int:
     """Remove leftovers and kept clusters of this user, then the registry and the engine if the suite started them."""
     engines = answering()
     for leftover in ended():
-        if leftover.engine in engines and remove(leftover):
+        if (leftover.engine in engines or not leftover.clusters) and remove(leftover):
             _say(f"removed {leftover}")
     for engine in engines:
         for name in unrecorded(engine):

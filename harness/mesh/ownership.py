@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory
+from harness.mesh.external import REVISION
 from harness.mesh.operator import operator_namespace
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.mesh.sail import API_GROUP
@@ -77,7 +78,9 @@ def by_hand(context: str, kubeconfigs: Sequence[Path], settings: MeshSettings, b
     commands = []
     if settings.installer == "sail":  # while the operator runs, which removes what it has made of them
         kinds = ("istio", "istiocni") if settings.cni else ("istio",)
-        commands.append(f"{delete} {' '.join(f'{kind}.{API_GROUP}/{RESOURCE}' for kind in kinds)}")
+        resources = [f"{kind}.{API_GROUP}/{RESOURCE}" for kind in kinds]
+        resources += [f"istio.{API_GROUP}/{REVISION}"] if settings.ingress_namespace else []
+        commands.append(f"{delete} {' '.join(resources)}")
     if names := own_namespaces(settings, before):
         commands.append(f"{delete} namespace {' '.join(map(shlex.quote, names))}")
     return "; ".join([*commands, f"then what `{start} get {_CLUSTER_WIDE}` shows of this mesh"])

@@ -56,8 +56,10 @@ def _selects(observed: ClusterObservation, rule: WebhookRule) -> bool:
 
 def has_config_secret(observation: Observation, host: Cluster) -> bool:
     """Whether the control plane on a cluster outside of the mesh is given the API server of its config cluster."""
-    system = observation.asked.system_namespace
-    return any((each.namespace, each.name) == (system, CONFIG_SECRET) for each in observation[host].remote_secrets)
+    wanted = (observation.asked.system_namespace, CONFIG_SECRET)
+    found = [each for each in observation[host].remote_secrets if (each.namespace, each.name) == wanted]
+    server = observation[observation.topology.hosted_by(host)].api_server
+    return any(each.has_token and server in each.servers for each in found)
 
 
 def path_fits(observation: Observation, cluster: Cluster, rule: WebhookRule) -> bool:

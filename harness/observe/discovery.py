@@ -81,7 +81,7 @@ def _primaries(clusters: Sequence[ClusterObservation], names: Names) -> list[Clu
         signs = [
             f"has its kubeconfig (Secret {secret.namespace}/{secret.name})"
             for secret in seen.remote_secrets
-            if secret.name == CONFIG_SECRET
+            if (secret.namespace, secret.name) == (names.system, CONFIG_SECRET)
         ]
         if any((config.values.get("global") or {}).get("configCluster") for config in seen.mesh_config):
             signs.append("is the config cluster of one (global.configCluster)")

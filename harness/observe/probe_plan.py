@@ -115,7 +115,8 @@ def _api_server_probe(topology: Topology, source: Cluster, credential: Credentia
     except ValueError:
         host, port = "", 0
     target = names.get(credential.cluster, credential.cluster)
-    return PlannedProbe(ProbeKind.API_SERVER, source.name, target, host, port, credential=credential)
+    watching = topology.control_plane_of(source).name
+    return PlannedProbe(ProbeKind.API_SERVER, watching, target, host, port, credential=credential)
 
 
 def source_of(observed: ClusterObservation, asked: Asked) -> ProbeSource | None:

@@ -58,7 +58,7 @@ class Lab:
         self._provisions = environment.provide(self._options, log)
         self._patience.await_calm(log, Phase.ENVIRONMENT)
         if self._options.existing:
-            self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].clusters))
+            self._site = self._existing(tuple(cluster.name for cluster in self._options.topologies[0].every))
             verify_only.require_sample(self._site.accesses, self._options, self._site.run.id)
         self._earlier = log.steps
 
@@ -198,6 +198,7 @@ class Lab:
         accesses = kind.adopt(run, nodes, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         try:
             balancer.start(accesses, log)
+            balancer.wait(accesses, log)
         except BaseException:
             balancer.stop(log)
             raise

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 
 from harness.base.parallel import in_parallel
 from harness.clusters import load_balancer, routes
@@ -99,18 +99,12 @@ class MeshRun:
             mesh = Mesh(self.topology, kubes, self._settings, self.log)
             self.patience.await_calm(self.log, Phase.MESH)
             with ConditionsMeter(kubes, lambda _: None, self.site.balancer is not None) as meter:
-                self._form(mesh, certificates)
+                procedure.form(mesh, certificates)
             self.patience.await_calm(self.log, Phase.OBSERVE)
             yield FormedMesh(self, mesh.restarted(self.log), certificates, before, meter.conditions)
         finally:
             if not self.options.keep:
                 self._removed(kubes, before)
-
-    def _form(self, mesh: Mesh, certificates: Pki) -> None:
-        """Form the mesh while the load balancer gets ready: only the gateways need it, and they come last."""
-        balancer = self.site.balancer
-        waits = [partial(balancer.wait, self.site.accesses, self.log)] if balancer else []
-        in_parallel(lambda job: job(), [partial(procedure.form, mesh, certificates), *waits])
 
     @cached_property
     def _settings(self) -> MeshSettings:

@@ -254,11 +254,8 @@ def _probes(
                     continue
                 evidence.blocked("RS-PRESENT", f"{cluster.name} has no remote secret of {target.cluster_name}")
                 continue
-            sent = [
-                probe
-                for probe in observation.probes
-                if (probe.kind, probe.source, probe.target) == (ProbeKind.API_SERVER, cluster.name, target.name)
-            ]
+            way = (ProbeKind.API_SERVER, observation.topology.control_plane_of(cluster).name, target.name)
+            sent = [probe for probe in observation.probes if (probe.kind, probe.source, probe.target) == way]
             accepted = untried and foreign and _synced(observation, cluster, target)
             if not sent:
                 missing(observation, evidence, cluster, f"the API server of {target.name}")

@@ -17,7 +17,9 @@ from harness.model.topology import Topology
 BROKEN = frozenset({Verdict.FAIL, Verdict.BLOCKED})
 UNEXPLAINED = "unexplained"
 STEP_FAILED = "step-failed"
-_OF_CONTROL_PLANE = re.compile(r"((Deployment|Pod) \S+/istiod|Secret \S+/cacerts|ConfigMap \S+/istio)(?=$|[-: ])")
+_OF_CONTROL_PLANE = re.compile(
+    r"((Deployment|Pod) \S+/istiod|Secret \S+/cacerts|ConfigMap \S+/istio(?!-ca-))(?=$|[-: ])"
+)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def leaf_not_yet_valid(observation: Observation) -> Iterator[Found]:
             leaf = next(iter(proxy.chain), None)
             if leaf is None or x509.valid_at(leaf, observation.observed):
                 continue
-            early = leaf.not_before > observation.observed
+            early, signer = leaf.not_before > observation.observed, observation.topology.control_plane_of(cluster)
             yield Found(
                 cluster=cluster.name,
                 object=f"Pod {proxy.namespace}/{proxy.pod}",
@@ -138,7 +138,7 @@ def leaf_not_yet_valid(observation: Observation) -> Iterator[Found]:
                 found=f"{leaf.not_before:%Y-%m-%d %H:%M:%S} to {leaf.not_after:%Y-%m-%d %H:%M:%S}",
                 repair=noted(
                     kubectl(observed, "-n", proxy.namespace, f"delete pod {proxy.pod}"),
-                    f"after timedatectl set-ntp true on the nodes of {cluster.primary}, whose istiod signs"
+                    f"after timedatectl set-ntp true on the nodes of {signer.name}, whose istiod signs"
                     if early
                     else f"and see why it could not renew it: {proxy.connected_to or 'istiod'} must answer",
                 ),

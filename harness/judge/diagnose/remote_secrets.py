@@ -6,7 +6,7 @@ from harness.judge.diagnose import remote_secret_facts as facts
 from harness.judge.diagnose.facts import failed_steps, few, read, taken_name
 from harness.judge.diagnose.graph import Layer
 from harness.judge.diagnose.registry import Found, cause
-from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted
+from harness.judge.diagnose.repair import create_remote_secret, kubectl, noted, restart_control_plane, steps
 from harness.model import remotes, revisions
 from harness.model.cluster import ClusterObservation, RemoteSecret, Subject
 from harness.model.observation import Observation
@@ -84,7 +84,10 @@ def config_secret_missing(observation: Observation) -> Iterator[Found]:
             field="exists",
             expected=f"the kubeconfig of {config.name}",
             found="none",
-            repair=create_remote_secret(observation, host, config, "--type=config "),
+            repair=steps(
+                create_remote_secret(observation, host, config, "--type=config "),
+                restart_control_plane(observation, config),
+            ),
         )
 
 

@@ -37,11 +37,13 @@ def secret_loopback(observation: Observation) -> Iterator[Found]:
 
 
 def _probes(observation: Observation) -> Iterator[tuple[Probe, ClusterObservation, Cluster]]:
-    """The probes of API servers with a control plane's credentials."""
+    """The probes of API servers with a control plane's credentials; with the primary that has these credentials."""
+    topology = observation.topology
+    holders = {topology.control_plane_of(primary).name: observation[primary] for primary in topology.primaries}
     for probe in observation.probes:
         # A secret keyed by a name that is none of the mesh's leads nowhere.
-        if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in observation.topology.clusters}:
-            yield probe, observation[probe.source], observation.topology[probe.target]
+        if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in topology.clusters}:
+            yield probe, holders[probe.source], topology[probe.target]
 
 
 def _unusable(
@@ -52,13 +54,13 @@ def _unusable(
     name = f"{secret.namespace}/{secret.name}" if secret else f"istio-remote-secret-{other.cluster_name}"
     tried = f"{probe.source} {probe.source_pod} → {server}: {probe.result} {probe.status or ''} {probe.detail}"
     return Found(
-        cluster=probe.source,
+        cluster=observed.name,
         object=f"Secret {name}",
         field=field,
         expected=wanted,
         found=seen,
-        repair=repair or create_remote_secret(observation, probe.source, other),
-        change=f"Secret {name} on {probe.source}: {field} {wanted}, and not {seen}",
+        repair=repair or create_remote_secret(observation, observed.name, other),
+        change=f"Secret {name} on {observed.name}: {field} {wanted}, and not {seen}",
         evidence=few([tried], facts.sync_lines(observation, observed, other)),
     )
 

@@ -40,7 +40,7 @@ def _watcher(observation: Observation) -> Cluster:
 
 
 def _is_probe(observation: Observation, probe: Probe) -> bool:
-    source, target = _watcher(observation).name, west(observation).name
+    source, target = observation.topology.control_plane_of(_watcher(observation)).name, west(observation).name
     return (probe.kind, probe.source, probe.target) == (ProbeKind.API_SERVER, source, target)
 
 

@@ -1,6 +1,6 @@
 """Which options exclude each other, and which need another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.base.errors import UserError
 from harness.judge.requirement import Requirement
@@ -97,17 +97,22 @@ def described(given: AllOptions) -> tuple[Topology, ...]:
                 "the contexts are those of the file's clusters, in its order",
                 "correct --contexts or --topology-file",
             )
-        if _names(topology) != _names(topologies[0]):
-            raise UserError(
-                f"{topology.name} and {topologies[0].name} give their clusters different names.",
-                "each of the contexts has one name in a run",
-                "give the clusters the same names in every file, or run the files one by one",
-            )
     return topologies
 
 
-def _names(topology: Topology) -> tuple[str, ...]:
-    return tuple(cluster.name for cluster in topology.every)
+def require_same_clusters(given: AllOptions, topologies: Sequence[Topology]) -> None:
+    """See that every topology gives the contexts the same names.
+
+    Raises:
+        UserError: one does not.
+    """
+    names = [tuple(cluster.name for cluster in topology.every) for topology in topologies]
+    if given.contexts and (other := next((n for n, each in enumerate(names) if each != names[0]), 0)):
+        raise UserError(
+            f"{topologies[other].name} and {topologies[0].name} give their clusters different names.",
+            "each of the contexts has one name in a run",
+            "give the clusters the same names in every file, or run the topologies one by one",
+        )
 
 
 def _require_verify_only(given: AllOptions) -> None:

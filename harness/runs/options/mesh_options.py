@@ -20,7 +20,7 @@ class MeshOptions:
     topology: Annotated[
         tuple[str, ...],
         Option(
-            "control plane models: multi-primary, primary-remote, or all (the chapter's, both); external",
+            "control plane models: multi-primary, primary-remote, external; all: the first two",
             values.all_or_some(tuple(ControlPlaneModel), CHAPTER_MODELS),
             default="all",
             values="A,B",

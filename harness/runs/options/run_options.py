@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from harness.base.errors import UserError
 from harness.judge.requirement import Requirement
 from harness.model.resilience import SCENARIOS
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
@@ -75,6 +76,7 @@ def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> 
     given = AllOptions(**converted)
     exclusions.require_consistent(given, catalogue)
     topologies = exclusions.described(given) or _presets(given)
+    exclusions.require_same_clusters(given, topologies)
     exclusions.require_resilience_known(given, topologies)
     distribution = exclusions.with_installer(given.distribution, given.installer)
     own: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(AllOptions)}
@@ -85,6 +87,12 @@ def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> 
 def _presets(given: AllOptions) -> tuple[Topology, ...]:
     def clusters(model: str) -> int:
         outside = 1 if model == ControlPlaneModel.EXTERNAL else 0
+        if 0 < len(given.contexts) < 2 + outside:
+            raise UserError(
+                f"There are too few contexts for --topology={model}.",
+                f"a mesh has two clusters at least{', and its control plane has one of its own' if outside else ''}",
+                f"give --contexts={'CONTROL,' if outside else ''}EAST,WEST",
+            )
         return len(given.contexts) - outside if given.contexts else given.clusters
 
     return tuple(

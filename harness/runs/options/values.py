@@ -84,12 +84,11 @@ def all_or_some(known: tuple[str, ...], every: tuple[str, ...] = ()) -> Callable
 
     def convert(option: str, given: Given) -> tuple[str, ...]:
         chosen = listed(option, given)
-        if "all" in chosen:
-            return every or known
         if not chosen:
             raise UserError(f"--{option} is empty.", "nothing would be run", f"give one of: {', '.join(known)}, all")
-        require_known(option, chosen, known)
-        return tuple(value for value in known if value in chosen)
+        require_known(option, [value for value in chosen if value != "all"], known)
+        wanted = {*chosen, *((every or known) if "all" in chosen else ())}
+        return tuple(value for value in known if value in wanted)
 
     return convert
 

@@ -141,7 +141,8 @@ def _probes(observation: Observation, authority: Pki) -> list[Probe]:
         may = {str(permission): permission in permissions.NEEDED for permission in permissions.ALL}
         for source in topology.others(target):
             if target in topology.watched_by(source):
-                found.append(_probe(ProbeKind.API_SERVER, source, target, server, 6443, permissions=may))
+                watching = topology.control_plane_of(source)
+                found.append(_probe(ProbeKind.API_SERVER, watching, target, server, 6443, permissions=may))
             if source.network == target.network:
                 ip = expectations.helloworld_pods(observation[target], SAMPLE)[0].ip
                 found.append(_probe(ProbeKind.POD_ROUTE, source, target, ip, 5000))
