@@ -43,7 +43,7 @@ def _probes(observation: Observation) -> Iterator[tuple[Probe, ClusterObservatio
     for probe in observation.probes:
         # A secret keyed by a name that is none of the mesh's leads nowhere.
         if probe.kind is ProbeKind.API_SERVER and probe.target in {c.name for c in topology.clusters}:
-            yield probe, holders[probe.source], topology[probe.target]
+            yield probe, holders.get(probe.source, observation[probe.source]), topology[probe.target]
 
 
 def _unusable(
