@@ -43,7 +43,8 @@ def _clean() -> int:
             _say(f"removed {leftover}")
     for engine in engines:
         for name in unrecorded(engine):
-            _say(f"not recorded here, so left alone: {name} (kind delete cluster --name {name})")
+            by_hand = f"KIND_EXPERIMENTAL_PROVIDER={engine.name} kind delete cluster --name {name}"
+            _say(f"not recorded here, so left alone: {name} ({by_hand})")
     if under_way := records():
         _say(f"left alone, under way or not removable: {', '.join(record.id for record in under_way)}")
         return 0
