@@ -52,7 +52,7 @@ resilience-sample: $(VENV)/ready ## Two of the scenarios in one topology: about 
 demo: $(VENV)/ready ## Judge two recorded runs, a healthy and a broken one, and show their reports: no cluster, seconds
 	$(BIN)/python -m reports demo
 
-test: $(VENV)/ready ## Run the self-tests, those in a browser aside: no cluster, about a minute
+test: $(VENV)/ready ## Run the self-tests, those in a browser aside: no cluster, a few minutes
 	$(PYTEST) suites/selftest --ignore=suites/selftest/browser -n auto $(ARGS)
 
 test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is installed where it is missing (root, Debian)
