@@ -17,9 +17,9 @@ def test_interruption_ends_programs_on_other_threads(monkeypatch: pytest.MonkeyP
     """Ctrl-C comes to the main thread only; programs that others wait for end with it, also two levels down."""
     monkeypatch.setattr(command, "LOOK_SECONDS", 0.1)
     began = time.monotonic()
-    interrupt = ["sh", "-c", f"kill -INT {os.getpid()}; sleep 30"]
+    programs = {"a": ["sh", "-c", f"sleep 0.2; kill -INT {os.getpid()}; sleep 30"], "b": ["sleep", "30"]}
     with pytest.raises(KeyboardInterrupt):
-        in_parallel(lambda _: in_parallel(command.run, (["sleep", "30"], interrupt)), "ab")
+        in_parallel(lambda one: in_parallel(command.run, (["sleep", "30"], programs[one])), programs)
     assert time.monotonic() - began < 20
 
 
