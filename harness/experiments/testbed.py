@@ -18,7 +18,7 @@ from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 from harness.observe import envoy
-from harness.observe.proxies import admin, clusters
+from harness.observe.proxies import admin, clusters_in
 
 READY_SECONDS = 60.0
 """For pods that were deployed before the mesh was observed."""
@@ -122,7 +122,7 @@ def set_up(mesh: Mesh, observation: Observation) -> Testbed:
             {
                 (source, testbed.pods[source.name, app]): lambda cluster, pod: (
                     not unknown_versions(
-                        testbed.ask(cluster, pod, clusters(f".{testbed.namespace}.svc.")),
+                        testbed.ask(cluster, pod, clusters_in(testbed.namespace)),
                         testbed.namespace,
                         [other.version for other in testbed.clusters],
                     )

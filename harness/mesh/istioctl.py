@@ -45,7 +45,7 @@ class Istioctl:
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Apply the charts base and istiod; on a host outside of the mesh istiod alone."""
-        on = mesh.topology[cluster.host or cluster.name]
+        on = mesh.topology.home_of(cluster)
         self._apply(mesh, on, primary_operator(mesh.topology, cluster, mesh.settings))
 
     def install_remote(self, mesh: Mesh, cluster: Cluster, pilot_address: str) -> None:

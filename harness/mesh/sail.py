@@ -42,10 +42,8 @@ class Sail:
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Create the Istio resource of a primary, on the host of its control plane where that is another cluster."""
         values, settings = primary_values(mesh.topology, cluster, mesh.settings), mesh.settings
-        on, profile = (
-            mesh.topology[cluster.host or cluster.name],
-            "empty" if cluster.host else settings.resource_profile,
-        )
+        on = mesh.topology.home_of(cluster)
+        profile = "empty" if cluster.host else settings.resource_profile
         api, version = _versions(mesh, on, "Istio")
         mesh.apply(on, istio_resource(api, version, settings, values, profile=profile))
 

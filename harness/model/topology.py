@@ -181,8 +181,11 @@ class Topology(Model):
 
     def control_plane_of(self, cluster: Cluster) -> Cluster:
         """The cluster, in the mesh or outside, on which the istiod runs that serves this one."""
-        primary = self[cluster.primary]
-        return self[primary.host or primary.name]
+        return self.home_of(self[cluster.primary])
+
+    def home_of(self, cluster: Cluster) -> Cluster:
+        """The cluster on which this one's own istiod, cacerts and mesh configuration stand: its host if it has one."""
+        return self[cluster.host or cluster.name]
 
     def dependents(self, cluster: Cluster) -> tuple[Cluster, ...]:
         """The clusters that reach their control plane through this cluster's gateway."""

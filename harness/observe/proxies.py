@@ -27,6 +27,11 @@ def clusters(host: str) -> str:
     return f"clusters?format=json&filter=.*{host}.*"
 
 
+def clusters_in(namespace: str) -> str:
+    """The path that answers with the clusters of a namespace's Services."""
+    return clusters(f".{namespace}.svc.")
+
+
 def no_program(failed: TransportError) -> bool:
     """Whether a command could not be run because the container does not have it."""
     return bool(_NO_PROGRAM.search(str(failed)))
@@ -118,7 +123,7 @@ def read_proxy(kube: KubeApi, pod: Pod, sample_namespace: str, timeout: float) -
     # A sidecar's listeners are of no interest, except those it refused.
     sidecar = "sidecar.istio.io/status" in pod.annotations and pod.namespace == sample_namespace
     listeners = REFUSED if sidecar else LISTENERS
-    paths = (SERVER_INFO, clusters(f".{sample_namespace}.svc."), SECRETS, listeners)
+    paths = (SERVER_INFO, clusters_in(sample_namespace), SECRETS, listeners)
     texts = admin_texts(kube, pod.namespace, pod.name, paths, timeout)
     answers = {path: _json(text) for path, text in texts.items()}
     if not answers.get(SERVER_INFO):
@@ -147,7 +152,7 @@ def proxy(pod: Pod, answers: dict[str, Any], sample_namespace: str) -> Proxy:
         chain=chain,
         roots=roots,
         connected_to=str((node.get("PROXY_CONFIG") or {}).get("discoveryAddress") or ""),
-        endpoints=envoy.endpoint_sets(answers.get(clusters(f".{sample_namespace}.svc.")), sample_namespace),
+        endpoints=envoy.endpoint_sets(answers.get(clusters_in(sample_namespace)), sample_namespace),
         listeners=envoy.listeners(answers.get(LISTENERS)),
         rejected=envoy.rejected(answers.get(LISTENERS) or answers.get(REFUSED)),
     )

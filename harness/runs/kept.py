@@ -33,10 +33,10 @@ class Kept:
     def looking(self) -> tuple[str, ...]:
         """Commands that show the mesh and change nothing."""
         shown = [f"kubectl --context={shlex.quote(c.context)} get pods --all-namespaces" for c in self.clusters]
-        primaries = [c for c in self.topology.clusters if c.is_primary] if self.topology else []
+        homes = [self.topology.home_of(each).name for each in self.topology.primaries] if self.topology else []
         contexts = {cluster.name: shlex.quote(cluster.context) for cluster in self.clusters}
         for program in ("remote-clusters", "proxy-status"):
-            shown += [f"istioctl --context={contexts[primary.host or primary.name]} {program}" for primary in primaries]
+            shown += [f"istioctl --context={contexts[home]} {program}" for home in homes]
         files = shlex.quote(":".join(self.kubeconfigs))
         return (*([f"export KUBECONFIG={files}"] if self.kubeconfigs else []), *shown)
 

@@ -96,7 +96,7 @@ class MeshRun:
         try:
             for group in self._routed:
                 routes.add(group, self.log)
-            mesh = Mesh(self.topology, kubes, self._settings, self.log)
+            mesh = self._mesh(kubes)
             self.patience.await_calm(self.log, Phase.MESH)
             with ConditionsMeter(kubes, lambda _: None, self.site.balancer is not None) as meter:
                 procedure.form(mesh, certificates)
@@ -105,6 +105,9 @@ class MeshRun:
         finally:
             if not self.options.keep:
                 self._removed(kubes, before)
+
+    def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
+        return Mesh(self.topology, kubes, self._settings, self.log)
 
     @cached_property
     def _settings(self) -> MeshSettings:
@@ -173,7 +176,7 @@ class MeshRun:
         """Remove the mesh; where that is cut short on clusters that stay, say how it is done by hand."""
         whole = False
         try:
-            removal.remove(Mesh(self.topology, kubes, self._settings, self.log), before)
+            removal.remove(self._mesh(kubes), before)
             for group in self._routed:
                 routes.remove(group, self.log)
             whole = not any(s.phase is Phase.CLEANUP and s.outcome in _NOT_DONE for s in self.log.steps)

@@ -10,7 +10,7 @@ from jinja2.bccache import Bucket
 
 
 class KeptTemplates(FileSystemBytecodeCache):
-    """In a directory, which is made where it is missing. What can't be read or written there is compiled anew."""
+    """In a directory, which is made where it is missing. What can't be read or written there is compiled again."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(str(directory))

@@ -160,7 +160,7 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
             names = discovery_names.of_control_plane(observation, primary, control_plane)
             _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
         port = expectations.XDS_PORT
-        entrance = observation.topology[primary.host or primary.name]
+        entrance = observation.topology.home_of(primary)
         if tls_ended_for_istiod(observation, evidence, entrance, port):
             continue
         served = observation.topology.dependents(entrance)

@@ -81,7 +81,7 @@ def replace(observation: Observation, cluster: Cluster, files: str) -> str:
         return look(
             observation, cluster, f"whoever made it must give it {files}; then restart istiod and the workloads"
         )
-    observed, system = observation[cluster.host or cluster.name], observation.asked.system_namespace
+    observed, system = observation[observation.topology.home_of(cluster)], observation.asked.system_namespace
     options = " ".join(f"--from-file={cluster.name}/{name}" for name in CHAPTER_FILES.all)
     # One write: there is no moment without the secret, and nothing changes where a file is missing.
     create = kubectl(observed, "-n", system, f"create secret generic {ca.SECRET} {options} --dry-run=client -o yaml")
@@ -94,7 +94,7 @@ def replace(observation: Observation, cluster: Cluster, files: str) -> str:
 
 def look(observation: Observation, cluster: Cluster, note: str) -> str:
     """Show the secret's entries and their sizes, not their contents."""
-    observed = observation[cluster.host or cluster.name]
+    observed = observation[observation.topology.home_of(cluster)]
     return noted(kubectl(observed, "-n", observation.asked.system_namespace, f"describe secret {ca.SECRET}"), note)
 
 

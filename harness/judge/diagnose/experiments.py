@@ -182,7 +182,7 @@ def not_idempotent(observation: Observation) -> Iterator[Found]:
             expected="as the first run made it",
             found=what[2],
             repair=noted(
-                kubectl(observation[cluster.host or name], "-n", system, "get secret cacerts"),
+                kubectl(observation[observation.topology.home_of(cluster)], "-n", system, "get secret cacerts"),
                 "tells whether it is there: create it only where it is not",
             ),
             evidence=few(told, seen.failed_steps),

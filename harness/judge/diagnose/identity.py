@@ -70,7 +70,7 @@ def _beyond_skew(observation: Observation) -> Iterator[Found]:
 
 
 def _upgrade(observation: Observation, cluster: Cluster, version: str) -> str:
-    place = observation.topology[cluster.host or cluster.name]
+    place = observation.topology.home_of(cluster)
     observed = observation[place]
     if resource := expectations.istio_resource(observed):
         return patch(observed, f"istio/{resource.name}", {"spec": {"version": f"v{version}"}})

@@ -127,7 +127,7 @@ def set_value(observation: Observation, cluster: Cluster, path: str, value: obje
         value: the value.
         then: commands that must follow.
     """
-    place = cluster if path.startswith(_OF_REMOTES) else observation.topology[cluster.host or cluster.name]
+    place = cluster if path.startswith(_OF_REMOTES) else observation.topology.home_of(cluster)
     observed = observation[place]
     if resource := expectations.istio_resource(observed):
         change = {"spec": {"values": nested(path, value)}}

@@ -18,7 +18,7 @@ from harness.model.proxy import ControlPlane
 from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.observe import api_objects, control_plane
-from harness.observe.proxies import admin, clusters
+from harness.observe.proxies import admin, clusters_in
 from harness.proof.live.live_mesh import LiveMesh
 
 SECONDS = 60.0
@@ -96,7 +96,7 @@ def endpoints(live: LiveMesh, client: Cluster) -> frozenset[Endpoint]:
         TransportError: they can't be asked.
     """
     sample = live.mesh.settings.sample_namespace
-    answers = ask(live, client, sample, expectations.SLEEP, clusters(f".{sample}.svc."))
+    answers = ask(live, client, sample, expectations.SLEEP, clusters_in(sample))
     return frozenset(found for answer in answers for found in helloworld_endpoints(answer, sample))
 
 

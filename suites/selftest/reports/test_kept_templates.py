@@ -1,4 +1,4 @@
-"""Compiled templates that are kept: used as they are, made anew where they are damaged, and never in the way."""
+"""Compiled templates that are kept: used as they are, compiled again where they are damaged, and never in the way."""
 
 import sys
 from pathlib import Path

@@ -169,5 +169,4 @@ def gateway_address(topology: Topology, cluster: Cluster) -> str:
 
 def control_plane_address(topology: Topology, cluster: Cluster) -> str:
     """Where a cluster reaches the control plane that serves it, when that runs elsewhere."""
-    primary = topology[cluster.primary]
-    return gateway_address(topology, topology[primary.host or primary.name])
+    return gateway_address(topology, topology.control_plane_of(cluster))

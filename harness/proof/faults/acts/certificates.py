@@ -171,7 +171,7 @@ def write_cacerts(live: LiveMesh, cluster: Cluster, entries: Mapping[str, str]) 
     data = {name: b64encode(entries[name].encode()).decode() if name in entries else None for name in FILES}
     system, since = live.mesh.settings.system_namespace, time.monotonic()
     with environment_faults():
-        place = live.mesh.topology[cluster.host or cluster.name]
+        place = live.mesh.topology.home_of(cluster)
         live.kube(place).merge("v1", "Secret", "cacerts", {"data": data}, system)
     if cluster.is_primary:
         await_true(
