@@ -16,7 +16,8 @@ from harness.mesh import manifests, workloads
 from harness.mesh.context import RUN_LABEL, Mesh, step
 from harness.mesh.injection import await_injection
 from harness.mesh.pull_secret import ensure_pull_secret
-from harness.mesh.removal import DRAIN_SECONDS, still_there
+from harness.mesh.gone import still_there
+from harness.mesh.removal import DRAIN_SECONDS
 from harness.mesh.settings import INJECTION_SECONDS, REMOVAL_SECONDS, MeshSettings
 from harness.model.sample_labels import SampleLabels
 from harness.model.step import Phase

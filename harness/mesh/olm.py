@@ -1,7 +1,7 @@
-"""The operator by a Subscription of the Operator Lifecycle Manager, until it is installed, and away again.
+"""The operator by a Subscription of the Operator Lifecycle Manager (OLM), until it is installed.
 
-Untested live: it needs OpenShift. Source: Operator Lifecycle Manager, "Subscription", "InstallPlan",
-"ClusterServiceVersion"; OpenShift, "Operator subscription condition types".
+Source: Operator Lifecycle Manager, "Subscription", "InstallPlan", "ClusterServiceVersion", "OperatorGroups"; OpenShift,
+"Operator subscription condition types".
 """
 
 from typing import Any
@@ -9,13 +9,16 @@ from typing import Any
 from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.model import OlmSubscription
+from harness.mesh.namespaces import ensure_namespace
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
 API = "operators.coreos.com/v1alpha1"
+GROUPS_API = "operators.coreos.com/v1"
+"""Of OperatorGroups, and of what OLM records of an operator."""
+CSV = "ClusterServiceVersion"
 INSTALL_SECONDS = 300.0
 """A catalogue may have to be pulled."""
-_CSV = "ClusterServiceVersion"
 _NEEDS_APPROVAL = "RequiresApproval"
 
 
@@ -26,12 +29,77 @@ def subscription(operator: OlmSubscription) -> Object:
         "channel": operator.channel,
         "source": operator.source,
         "sourceNamespace": operator.source_namespace,
-        "installPlanApproval": "Automatic",
+        "installPlanApproval": operator.approval,
     }
     if operator.starting_csv:
         spec["startingCSV"] = operator.starting_csv
     metadata = {"name": operator.package, "namespace": operator.namespace}
     return {"apiVersion": API, "kind": "Subscription", "metadata": metadata, "spec": spec}
+
+
+def operator_group(operator: OlmSubscription) -> Object:
+    """An OperatorGroup that lets the namespace's operators act in all namespaces: pure."""
+    metadata = {"name": operator.package, "namespace": operator.namespace}
+    return {"apiVersion": GROUPS_API, "kind": "OperatorGroup", "metadata": metadata, "spec": {}}
+
+
+def subscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:
+    """Make the Subscription, and the namespace and OperatorGroup that it needs, where there are none."""
+    ensure_namespace(mesh, cluster, operator.namespace)
+    # OLM installs nothing into a namespace that has two.
+    if not mesh.kube(cluster).list(GROUPS_API, "OperatorGroup", operator.namespace):
+        mesh.apply(cluster, operator_group(operator))
+    mesh.apply(cluster, subscription(operator))
+
+
+def approve(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: OpenStep) -> None:
+    """Approve the InstallPlan that installs the Subscription's operator, and nothing else.
+
+    Raises:
+        StepError: OLM made none in time; says why in OLM's words.
+    """
+    kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, INSTALL_SECONDS)
+    seen = kube.wait(
+        API,
+        "Subscription",
+        operator.package,
+        operator.namespace,
+        pending=lambda found: approval_pending(found, mesh.settings.cli),
+        timeout=timeout,
+        step=opened,
+        explain=lambda: _why(kube, operator),
+    )
+    if seen is None or not _needs_approval(seen):
+        return
+    plan = kube.get(API, "InstallPlan", plan_name(seen), operator.namespace)
+    if reason := not_ours(plan, seen):
+        opened.skip(reason)
+        return
+    name = plan_name(seen)
+    kube.merge(API, "InstallPlan", name, {"spec": {"approved": True}}, operator.namespace)
+    opened.note(f"InstallPlan {name}: {status_of(seen)['currentCSV']}")
+
+
+def not_ours(plan: Object | None, subscribed: Object) -> str:
+    """Why an InstallPlan is not the run's to approve; empty where it installs what one Subscription wants. Pure.
+
+    Args:
+        plan: the one that the Subscription names; None where it is gone.
+        subscribed: the run's Subscription.
+    """
+    metadata, status, spec = subscribed["metadata"], status_of(subscribed), subscribed["spec"]
+    if plan is None:
+        return f"InstallPlan {plan_name(subscribed)} is gone"
+    name, installs = plan["metadata"]["name"], plan["spec"].get("clusterServiceVersionNames") or []
+    owners = [owner for owner in plan["metadata"].get("ownerReferences") or [] if owner["kind"] == "Subscription"]
+    others = sorted(str(owner["name"]) for owner in owners if owner["uid"] != metadata["uid"])
+    wanted = spec.get("startingCSV") or status.get("currentCSV")
+    if others:
+        return f"InstallPlan {name} is also that of Subscription {', '.join(others)}: it is not the run's to approve"
+    if not owners or installs != [wanted]:
+        told = ", ".join(map(str, installs)) or "nothing that it names"
+        return f"InstallPlan {name} installs {told}, and not only {wanted}: it is not the run's to approve"
+    return ""
 
 
 def await_installed(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: OpenStep) -> None:
@@ -51,18 +119,14 @@ def await_installed(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, ope
         step=opened,
         explain=lambda: _why(kube, operator),
     )
-    if installed := _status(seen).get("installedCSV"):
+    if installed := status_of(seen).get("installedCSV"):
         opened.note(str(installed))
-        kube.wait(API, _CSV, installed, operator.namespace, pending=csv_pending, timeout=timeout, step=opened)
+        kube.wait(API, CSV, installed, operator.namespace, pending=csv_pending, timeout=timeout, step=opened)
 
 
-def unsubscribe(kube: KubeApi, operator: OlmSubscription) -> None:
-    """Delete the Subscription and what it installed: OLM keeps the operator of a Subscription that is gone."""
-    status = _status(kube.get(API, "Subscription", operator.package, operator.namespace))
-    kube.delete(API, "Subscription", operator.package, operator.namespace)
-    # One that could not be installed is only the current one.
-    for name in sorted({str(status.get(key) or "") for key in ("installedCSV", "currentCSV")} - {""}):
-        kube.delete(API, _CSV, name, operator.namespace)
+def approval_pending(seen: Object | None, cli: str) -> str:
+    """What a Subscription waits for until it asks for approval, in OLM's words; empty when it does: pure."""
+    return "" if seen and _needs_approval(seen) else subscription_pending(seen, cli)
 
 
 def subscription_pending(seen: Object | None, cli: str) -> str:
@@ -77,14 +141,15 @@ def subscription_pending(seen: Object | None, cli: str) -> str:
     """
     if seen is None:
         return "the Subscription does not exist"
-    status, metadata = _status(seen), seen["metadata"]
-    if status.get("installedCSV") and status.get("state") == "AtLatestKnown":
+    status, metadata = status_of(seen), seen["metadata"]
+    # With Manual what was approved stays: a newer version waits for an approval that nobody has to give.
+    final = status.get("state") == "AtLatestKnown" or seen["spec"].get("installPlanApproval") == "Manual"
+    if status.get("installedCSV") and final:
         return ""
     found = [condition for condition in status.get("conditions") or [] if condition.get("status") == "True"]
     told = "; ".join(map(_condition, found)) or status.get("state") or "not yet taken up: does the cluster run OLM?"
-    plan = (status.get("installPlanRef") or {}).get("name")
-    if plan and any(condition.get("reason") == _NEEDS_APPROVAL for condition in found):
-        patch = f"{cli} --namespace={metadata['namespace']} patch installplan {plan} --type=merge"
+    if _needs_approval(seen):
+        patch = f"{cli} --namespace={metadata['namespace']} patch installplan {plan_name(seen)} --type=merge"
         told += f"""; approve it: {patch} --patch='{{"spec":{{"approved":true}}}}'"""
     return f"Subscription {metadata['name']} is not installed ({told})"
 
@@ -93,7 +158,7 @@ def csv_pending(seen: Object | None) -> str:
     """Why an installed operator does not run, in OLM's words; empty when it does: pure."""
     if seen is None:
         return "the ClusterServiceVersion does not exist"
-    status = _status(seen)
+    status = status_of(seen)
     if status.get("phase") == "Succeeded":
         return ""
     words = [str(status[part]) for part in ("phase", "reason", "message") if status.get(part)]
@@ -102,7 +167,7 @@ def csv_pending(seen: Object | None) -> str:
 
 def install_plan_reasons(plan: Object | None) -> list[str]:
     """What an InstallPlan says of itself: its phase, what failed, and the bundles that could not be unpacked. Pure."""
-    status = _status(plan)
+    status = status_of(plan)
     bundles = [found for bundle in status.get("bundleLookups") or [] for found in bundle.get("conditions") or []]
     failed = [found for found in status.get("conditions") or [] if found.get("status") == "False"]
     # A lookup's conditions are there for as long as it is not done.
@@ -112,18 +177,29 @@ def install_plan_reasons(plan: Object | None) -> list[str]:
     return [f"InstallPlan {plan['metadata']['name']} is {status.get('phase')}", *lines] if plan else []
 
 
+def plan_name(seen: Object) -> str:
+    """The InstallPlan that a Subscription names; empty where it names none: pure."""
+    return str((status_of(seen).get("installPlanRef") or {}).get("name") or "")
+
+
+def status_of(seen: Object | None) -> dict[str, Any]:
+    """An object's status; {} where it has none: pure."""
+    return (seen or {}).get("status") or {}
+
+
+def _needs_approval(seen: Object) -> bool:
+    conditions = status_of(seen).get("conditions") or []
+    asked = any((found.get("status"), found.get("reason")) == ("True", _NEEDS_APPROVAL) for found in conditions)
+    return asked and bool(plan_name(seen))
+
+
 def _why(kube: KubeApi, operator: OlmSubscription) -> str:
-    status = _status(kube.get(API, "Subscription", operator.package, operator.namespace))
-    plan = (status.get("installPlanRef") or {}).get("name")
-    current = status.get("currentCSV")
+    seen = kube.get(API, "Subscription", operator.package, operator.namespace) or {}
+    plan, current = plan_name(seen), status_of(seen).get("currentCSV")
     reasons = install_plan_reasons(kube.get(API, "InstallPlan", plan, operator.namespace)) if plan else []
-    version = kube.get(API, _CSV, current, operator.namespace) if current else None
+    version = kube.get(API, CSV, current, operator.namespace) if current else None
     return "; ".join([*reasons, *([pending] if version and (pending := csv_pending(version)) else [])])
 
 
 def _condition(found: Object) -> str:
     return f"{found['type']}: {found.get('reason', '')} {found.get('message', '')}".strip()
-
-
-def _status(seen: Object | None) -> dict[str, Any]:
-    return (seen or {}).get("status") or {}

@@ -13,16 +13,16 @@ from kubernetes.client import ApiException
 
 from harness.base import yaml_documents
 from harness.base.errors import StepError
-from harness.kube.api import Object, condition
+from harness.kube.api import KubeApi, Object, condition
 from harness.kube.inventory import Inventory
-from harness.mesh import olm
+from harness.mesh import olm, olm_catalogue, olm_removal
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
 from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_deployment
 from harness.mesh.sail import API_GROUP, API_VERSIONS
-from harness.mesh.settings import AVAILABLE_SECONDS
+from harness.mesh.settings import AVAILABLE_SECONDS, MeshSettings
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
@@ -36,8 +36,8 @@ _DOWNLOAD_SECONDS = 30
 def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
     """Install the operator."""
     kube, operator = mesh.kube(cluster), mesh.settings.operator
-    if any(kube.serves(version, "Istio") for version in API_VERSIONS):
-        opened.skip("it is there")
+    if is_there(kube, operator):
+        opened.skip(olm_catalogue.standing(kube, operator) if isinstance(operator, OlmSubscription) else "it is there")
         return False
     if isinstance(operator, HelmChart):
         opened.note(f"Helm chart {Path(operator.chart).name} {operator.version}".strip())
@@ -45,13 +45,27 @@ def install_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
         _install_chart(mesh, cluster, operator)
     elif isinstance(operator, OlmSubscription):
         opened.note(f"package {operator.package}, channel {operator.channel}")
-        mesh.apply(cluster, olm.subscription(operator))
+        olm.subscribe(mesh, cluster, operator)
     elif isinstance(operator, Manifests):
         opened.note(", ".join(Path(file).name for file in operator.files))
         _ensure_namespace(mesh, cluster, operator.namespace)
         for manifest in read_manifests(operator):
             mesh.apply(cluster, manifest)
     return True
+
+
+def await_arrival(mesh: Mesh, cluster: Cluster) -> None:
+    """Wait for an operator that arrives, and approve it before where that is the run's to do."""
+    operator = mesh.settings.operator
+    if isinstance(operator, OlmSubscription) and operator.approval == "Manual":
+        approve_operator(mesh, cluster, operator)
+    await_operator(mesh, cluster)
+
+
+@step(Phase.MESH)
+def approve_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep, operator: OlmSubscription) -> None:
+    """Approve the InstallPlan of the operator."""
+    olm.approve(mesh, cluster, operator, opened)
 
 
 @step(Phase.MESH)
@@ -73,16 +87,43 @@ def await_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
 def remove_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Remove the operator."""
     operator = mesh.settings.operator
-    if not brought(before):
+    kube = mesh.kube(cluster)
+    own = isinstance(operator, OlmSubscription) and olm_removal.subscribed(kube, operator, before)
+    if not brought(before) and not own:
         opened.skip("it stood before, and stays")
         return
     if isinstance(operator, HelmChart):
         _helm(mesh, cluster, "uninstall", operator.release, "--namespace", operator.namespace, "--ignore-not-found")
     elif isinstance(operator, OlmSubscription):
-        olm.unsubscribe(mesh.kube(cluster), operator)
+        olm_removal.unsubscribe(mesh, cluster, operator, opened, before)
     elif isinstance(operator, Manifests):
         for manifest in reversed(read_manifests(operator)):
             _delete(mesh, cluster, manifest, before)
+
+
+@step(Phase.CLEANUP)
+def forget_operator(
+    mesh: Mesh, cluster: Cluster, opened: OpenStep, operator: OlmSubscription, before: Inventory
+) -> None:
+    """Remove the record that OLM keeps of the operator."""
+    olm_removal.forget(mesh, cluster, operator, opened, before)
+
+
+def require_arrival(kube: KubeApi, settings: MeshSettings) -> None:
+    """See that the operator can arrive on a cluster, before anything is created there.
+
+    Raises:
+        UserError: it can't.
+    """
+    operator = settings.operator
+    if isinstance(operator, OlmSubscription) and not is_there(kube, operator):
+        olm_catalogue.require_catalogue(kube, operator)
+
+
+def is_there(kube: KubeApi, operator: Operator | None) -> bool:
+    """Whether an operator stands there: its definitions do, and OLM has not merely left them."""
+    served = any(kube.serves(version, "Istio") for version in API_VERSIONS)
+    return served and not (isinstance(operator, OlmSubscription) and olm_catalogue.abandoned(kube))
 
 
 def brought(before: Inventory) -> bool:
@@ -92,7 +133,7 @@ def brought(before: Inventory) -> bool:
 
 def operator_namespace(operator: Operator | None) -> tuple[str, ...]:
     """The namespace that comes and goes with the operator, if any: pure."""
-    return (operator.namespace,) if isinstance(operator, HelmChart | Manifests) else ()
+    return (operator.namespace,) if isinstance(operator, HelmChart | Manifests | OlmSubscription) else ()
 
 
 def established_pending(seen: Object | None) -> str:

@@ -94,7 +94,7 @@ def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:
         label_network(mesh, cluster)
     create_cacerts(mesh, cluster, files)
     if arriving:
-        operator.await_operator(mesh, cluster)
+        operator.await_arrival(mesh, cluster)
     if mesh.settings.cni:
         create_cni(mesh, cluster)
     if cluster.role is Role.EXTERNAL:

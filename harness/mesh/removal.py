@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube import inventory
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import KubeApi
 from harness.kube.inventory import Entry, Inventory
 from harness.mesh.context import Mesh, step
+from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.external import REVISION
-from harness.mesh.operator import remove_operator
+from harness.mesh.gone import await_gone
+from harness.mesh.operator import forget_operator, remove_operator
 from harness.mesh.ownership import namespace_of, own_namespaces, owned, restoring, summary
 from harness.mesh.sail import API_GROUP, API_VERSIONS
 from harness.mesh.sail import NAME as RESOURCE
-from harness.mesh.settings import REMOVAL_SECONDS
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster, Role
@@ -50,6 +51,8 @@ def _remove_mesh(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
 
 def _remove_rest(mesh: Mesh, cluster: Cluster, before: Inventory) -> None:
     remove_leftovers(mesh, cluster, before)
+    if isinstance(mesh.settings.operator, OlmSubscription):
+        forget_operator(mesh, cluster, mesh.settings.operator, before)
     if any(before.holds_namespace(name) for name in mesh.settings.namespaces):
         restore_namespaces(mesh, cluster, before)
     await_namespaces(mesh, cluster, before)
@@ -71,7 +74,7 @@ def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
         if (f"{kind}.{API_GROUP}", "", name) not in before:
             if kind != "IstioRevision":
                 kube.delete(version, kind, name)
-            _await_gone(mesh, cluster, opened, (version, kind, name, None))
+            await_gone(mesh, cluster, opened, (version, kind, name, None))
 
 
 @step(Phase.CLEANUP)
@@ -132,7 +135,7 @@ def restore_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: I
 def await_namespaces(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inventory) -> None:
     """Wait for the namespaces to be gone."""
     for name in own_namespaces(mesh.settings, before):
-        _await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
+        await_gone(mesh, cluster, opened, ("v1", "Namespace", name, None))
 
 
 def _end_pods(kube: KubeApi, namespace: str) -> None:
@@ -148,37 +151,17 @@ def _end_node_agent(kube: KubeApi, namespace: str) -> None:
 
 def _await_no_pods(mesh: Mesh, cluster: Cluster, opened: OpenStep, namespace: str) -> None:
     for pod in mesh.kube(cluster).list("v1", "Pod", namespace):
-        _await_gone(mesh, cluster, opened, ("v1", "Pod", pod["metadata"]["name"], namespace))
+        await_gone(mesh, cluster, opened, ("v1", "Pod", pod["metadata"]["name"], namespace))
 
 
 def _reference(entry: Entry) -> tuple[str, str, str, str | None]:
     return entry.kind.api_version, entry.kind.name, entry.name, entry.namespace or None
 
 
-def _await_gone(mesh: Mesh, cluster: Cluster, opened: OpenStep, which: tuple[str, str, str, str | None]) -> None:
-    timeout = mesh.deadline(cluster, REMOVAL_SECONDS)
-    mesh.kube(cluster).wait(*which, pending=still_there, timeout=timeout, step=opened)
-
-
 def _why_stuck(mesh: Mesh, cluster: Cluster, opened: OpenStep, entry: Entry) -> str:
     """What keeps a deleted object that does not go; the others are removed all the same."""
     try:
-        _await_gone(mesh, cluster, opened, _reference(entry))
+        await_gone(mesh, cluster, opened, _reference(entry))
     except StepError as failed:
         return str(failed)
     return ""
-
-
-def still_there(seen: Object | None) -> str:
-    """What keeps an object that is being deleted, as far as it says so; empty when it is gone. Pure."""
-    if seen is None:
-        return ""
-    metadata, status = seen["metadata"], seen.get("status") or {}
-    told = [
-        str(found.get("message"))
-        for found in status.get("conditions") or []
-        if seen["kind"] == "Namespace" and found.get("status") == "True" and found.get("message")
-    ]
-    if metadata.get("finalizers"):
-        told.append(f"finalizers {', '.join(metadata['finalizers'])}")
-    return f"{seen['kind']} {metadata['name']} is still there" + (f": {'; '.join(told)}" if told else "")

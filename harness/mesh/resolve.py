@@ -120,6 +120,7 @@ def _arrival(settings: MeshSettings) -> str:
         words = ["helm chart", Path(operator.chart).name, operator.version, operator.repository]
     elif isinstance(operator, OlmSubscription):
         words = ["olm package", operator.package, "channel", operator.channel, "source", operator.source]
+        words += ["approval", operator.approval] if operator.approval == "Manual" else []
     elif isinstance(operator, Manifests):
         words = ["manifests", ", ".join(Path(file).name for file in operator.files)]
     else:

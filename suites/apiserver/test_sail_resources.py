@@ -20,6 +20,7 @@ from harness.kube.client import Kube
 from harness.mesh import operator, removal, sail
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.model import Manifests
+from harness.mesh.gone import still_there
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome, Phase
 from harness.model.step_log import StepLog
@@ -135,7 +136,7 @@ def _await_no_definitions(kube: KubeApi) -> None:
                 "apiextensions.k8s.io/v1",
                 "CustomResourceDefinition",
                 f"{plural}.sailoperator.io",
-                pending=removal.still_there,
+                pending=still_there,
                 timeout=20,
                 step=opened,
             )

@@ -33,7 +33,7 @@ class HelmChart(Model):
 
 
 class OlmSubscription(Model):
-    """The operator arrives by a subscription of the Operator Lifecycle Manager. Untested live: it needs OpenShift."""
+    """The operator arrives by a Subscription of the Operator Lifecycle Manager (OLM)."""
 
     arrival: Literal["olm"]
     """How the operator arrives on the clusters."""
@@ -46,9 +46,11 @@ class OlmSubscription(Model):
     source_namespace: str = "openshift-marketplace"
     """Namespace of the CatalogSource."""
     namespace: str = "openshift-operators"
-    """Where the Subscription is made; it must have an OperatorGroup."""
+    """Where the Subscription is made. What is not there is made: the namespace, and an OperatorGroup for all namespaces."""
     starting_csv: str = ""
-    """The first ClusterServiceVersion to be installed; default the channel's newest."""
+    """The first ClusterServiceVersion to be installed; default the channel's newest. Automatic goes on to the newest."""
+    approval: Literal["Automatic", "Manual"] = "Automatic"
+    """Of InstallPlans. With `Manual` the run approves only the one that installs nothing but its own operator."""
 
 
 class Manifests(Model):

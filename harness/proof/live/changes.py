@@ -7,7 +7,7 @@ from typing import NamedTuple
 from harness.base.errors import StepError
 from harness.kube.api import Object
 from harness.mesh.context import environment_faults
-from harness.mesh.removal import still_there
+from harness.mesh.gone import still_there
 from harness.model.step import Phase
 from harness.model.topology import Cluster
 from harness.proof.live.live_mesh import LiveMesh

@@ -9,7 +9,8 @@ from kubernetes.client import ApiException
 from harness.kube import inventory
 from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Entry, Inventory, Kind
-from harness.mesh import kept_mesh, ownership, removal
+from harness.mesh import kept_mesh, ownership
+from harness.mesh.gone import still_there
 from harness.mesh.settings import MeshSettings
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from suites.selftest.support.fake_kube import FakeKube
@@ -214,15 +215,15 @@ def test_who_writes_a_status_has_not_made_it() -> None:
 
 def test_a_hanging_finalizer_is_named() -> None:
     """The reason why something is still there is that which the object itself gives."""
-    assert removal.still_there(None) == ""
+    assert still_there(None) == ""
     stuck: Object = {"kind": "Namespace", "metadata": {"name": "sample", "finalizers": ["example.org/hold"]}}
-    assert removal.still_there(stuck) == "Namespace sample is still there: finalizers example.org/hold"
+    assert still_there(stuck) == "Namespace sample is still there: finalizers example.org/hold"
     told: Object = {
         "kind": "Namespace",
         "metadata": {"name": "sample"},
         "status": {"conditions": [{"type": "NamespaceContentRemaining", "status": "True", "message": "pods. has 1"}]},
     }
-    assert removal.still_there(told) == "Namespace sample is still there: pods. has 1"
+    assert still_there(told) == "Namespace sample is still there: pods. has 1"
 
 
 def test_a_namespace_by_itself() -> None:

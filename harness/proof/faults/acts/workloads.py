@@ -8,7 +8,7 @@ from kubernetes.dynamic.exceptions import NotFoundError
 from harness.kube.api import Object, condition
 from harness.mesh import workloads
 from harness.mesh.context import environment_faults
-from harness.mesh.removal import still_there
+from harness.mesh.gone import still_there
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model import expectations
 from harness.model.step import Phase
