@@ -14,9 +14,9 @@ from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object
 from harness.mesh import manifests, workloads
 from harness.mesh.context import RUN_LABEL, Mesh, step
+from harness.mesh.gone import still_there
 from harness.mesh.injection import await_injection
 from harness.mesh.pull_secret import ensure_pull_secret
-from harness.mesh.gone import still_there
 from harness.mesh.removal import DRAIN_SECONDS
 from harness.mesh.settings import INJECTION_SECONDS, REMOVAL_SECONDS, MeshSettings
 from harness.model.sample_labels import SampleLabels

@@ -9,7 +9,7 @@ from typing import Any
 from harness.kube.api import KubeApi, Object
 from harness.mesh.context import Mesh
 from harness.mesh.distributions.model import OlmSubscription
-from harness.mesh.namespaces import ensure_namespace
+from harness.mesh.namespaces import create_if_absent, ensure_namespace
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
@@ -48,7 +48,7 @@ def subscribe(mesh: Mesh, cluster: Cluster, operator: OlmSubscription) -> None:
     ensure_namespace(mesh, cluster, operator.namespace)
     # OLM installs nothing into a namespace that has two.
     if not mesh.kube(cluster).list(GROUPS_API, "OperatorGroup", operator.namespace):
-        mesh.apply(cluster, operator_group(operator))
+        create_if_absent(mesh, cluster, operator_group(operator))
     mesh.apply(cluster, subscription(operator))
 
 

@@ -30,7 +30,7 @@ def require_catalogue(kube: KubeApi, operator: OlmSubscription) -> None:
     if not kube.serves(API, "Subscription"):
         raise UserError(
             f"Operator Lifecycle Manager (OLM) is not installed on {kube.name}.",
-            f"the distribution lets the operator arrive by OLM, and the API server does not serve Subscription of {API}",
+            f"by the distribution the operator arrives by OLM, and the API server does not serve Subscription of {API}",
             "install OLM, or say in the distribution that the operator arrives otherwise",
         )
     _require_nobodys(kube, operator)
@@ -92,7 +92,7 @@ def _require_package(packages: list[Object], source: Object, operator: OlmSubscr
         near = _nearest(operator.package, (package["metadata"]["name"] for package in packages))
         raise UserError(
             f"CatalogSource {operator.source} on {cluster} has no package {operator.package}.",
-            f"it holds {len(packages)} packages{near}; its connection: {state}",
+            f"packages that it holds: {len(packages)}{near}; its connection: {state}",
             "correct operator.package in the distribution, or wait until the catalogue is served",
         )
     channels = {channel["name"]: channel for channel in status_of(found).get("channels") or []}
@@ -122,7 +122,9 @@ def _packages(kube: KubeApi, operator: OlmSubscription) -> list[Object]:
             explain_silence(failed),
             "see that OLM's packageserver runs, and that the user of that context may list PackageManifests",
         ) from None
-    return [package for package in found if status_of(package).get("catalogSourceNamespace") == operator.source_namespace]
+    return [
+        package for package in found if status_of(package).get("catalogSourceNamespace") == operator.source_namespace
+    ]
 
 
 def _subscriptions(kube: KubeApi, operator: OlmSubscription) -> list[Object]:

@@ -1,4 +1,4 @@
-"""Takes away what a Subscription of the Operator Lifecycle Manager (OLM) has brought, and what OLM itself leaves behind.
+"""Takes away what a Subscription of the Operator Lifecycle Manager (OLM) has brought, and what OLM leaves behind.
 
 OLM keeps an operator whose Subscription is gone. When its version is deleted OLM removes the roles and copies that it
 made for it; other objects of the bundle, the definitions and the record of the operator stay. What of it is the run's
@@ -86,8 +86,9 @@ def forget(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: Open
 
 
 def versions_of(subscription: Object | None) -> set[str]:
-    """The versions that a Subscription has installed, or was about to: one that can't be is only the current one. Pure."""
+    """The versions that a Subscription has installed, or was about to install: pure."""
     status = status_of(subscription)
+    # One that could not be installed is only the current one.
     return {str(status.get(key) or "") for key in ("installedCSV", "currentCSV")} - {""}
 
 
@@ -126,9 +127,7 @@ def _plans(kube: KubeApi, subscription: Object | None) -> Iterator[Object]:
             yield plan
 
 
-def _remove_group(
-    mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: OpenStep, before: Inventory
-) -> None:
+def _remove_group(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: OpenStep, before: Inventory) -> None:
     """The OperatorGroup, and the roles that OLM made for it."""
     kube, name = mesh.kube(cluster), operator.package
     kube.delete(GROUPS_API, "OperatorGroup", name, operator.namespace)
@@ -142,9 +141,7 @@ def _remove_group(
     _delete(mesh, cluster, opened, [(*_ROLES, role) for role in roles], before)
 
 
-def _delete(
-    mesh: Mesh, cluster: Cluster, opened: OpenStep, doomed: Iterable[Reference], before: Inventory
-) -> None:
+def _delete(mesh: Mesh, cluster: Cluster, opened: OpenStep, doomed: Iterable[Reference], before: Inventory) -> None:
     """Delete what did not stand there before."""
     for api_version, kind, name in doomed:
         group = api_version.rpartition("/")[0]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory
+from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.external import REVISION
-from harness.mesh.operator import operator_namespace
+from harness.mesh.operator import brought, operator_namespace
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.mesh.sail import API_GROUP
 from harness.mesh.sail import NAME as RESOURCE
@@ -81,9 +82,22 @@ def by_hand(context: str, kubeconfigs: Sequence[Path], settings: MeshSettings, b
         resources = [f"{kind}.{API_GROUP}/{RESOURCE}" for kind in kinds]
         resources += [f"istio.{API_GROUP}/{REVISION}"] if settings.ingress_namespace else []
         commands.append(f"{delete} {' '.join(resources)}")
+    olm = settings.operator
+    if isinstance(olm, OlmSubscription) and brought(before):
+        commands += _unsubscribing(delete, olm)
     if names := own_namespaces(settings, before):
         commands.append(f"{delete} namespace {' '.join(map(shlex.quote, names))}")
     return "; ".join([*commands, f"then what `{start} get {_CLUSTER_WIDE}` shows of this mesh"])
+
+
+def _unsubscribing(delete: str, operator: OlmSubscription) -> list[str]:
+    """The commands that remove an operator from OLM, which keeps the version of a Subscription that is gone."""
+    within = f"{delete} --namespace={shlex.quote(operator.namespace)}"
+    component = f"operators.coreos.com/{operator.package}.{operator.namespace}"
+    return [
+        f"{within} subscription.operators.coreos.com/{shlex.quote(operator.package)}",
+        f"{within} clusterserviceversion --selector={shlex.quote(component)}",
+    ]
 
 
 def summary(entries: Sequence[Entry]) -> str:

@@ -70,6 +70,16 @@ def await_gateways(mesh: Mesh) -> None:
     in_parallel(lambda each: gateways.await_gateway(*each), with_gateway)
 
 
+def require_cluster(kube: KubeApi, settings: MeshSettings) -> None:
+    """See that a cluster has what the mesh needs, before anything is created there.
+
+    Raises:
+        UserError: its Kubernetes is too old, or the operator can't arrive there.
+    """
+    require_kubernetes(kube, settings)
+    operator.require_arrival(kube, settings)
+
+
 def require_kubernetes(kube: KubeApi, settings: MeshSettings) -> None:
     """See that a cluster is not too old for the version of Istio.
 

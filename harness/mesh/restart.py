@@ -4,8 +4,8 @@ from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
-from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.gone import still_there
+from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep

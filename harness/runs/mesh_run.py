@@ -19,7 +19,7 @@ from harness.kube.client import Kube
 from harness.kube.inventory import Inventory
 from harness.machine.images import versions
 from harness.machine.suite_version import suite_version
-from harness.mesh import cleanup, kept_mesh, operator, ownership, procedure, removal, restart, workloads
+from harness.mesh import cleanup, kept_mesh, ownership, procedure, removal, restart, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.external import with_ingress
 from harness.mesh.occupied import require_unoccupied
@@ -86,7 +86,7 @@ class MeshRun:
         kubes = {access.name: Kube(access) for access in self.site.accesses}
         self._remove_kept(kubes)
         with self.log.step(Phase.ENVIRONMENT, "Take an inventory of every cluster"):
-            in_parallel(self._require, kubes.values())
+            in_parallel(lambda kube: procedure.require_cluster(kube, self._settings), kubes.values())
             before = dict(zip(kubes, in_parallel(inventory.take, kubes.values()), strict=True))
             if self.site.balancer is None:
                 for found in before.values():
@@ -105,11 +105,6 @@ class MeshRun:
         finally:
             if not self.options.keep:
                 self._removed(kubes, before)
-
-    def _require(self, kube: KubeApi) -> None:
-        """What a cluster must have before anything is created on it."""
-        procedure.require_kubernetes(kube, self._settings)
-        operator.require_arrival(kube, self._settings)
 
     def _mesh(self, kubes: Mapping[str, KubeApi]) -> Mesh:
         return Mesh(self.topology, kubes, self._settings, self.log)

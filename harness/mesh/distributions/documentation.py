@@ -67,6 +67,37 @@ What the run has brought it removes at the end; an operator that stood before st
 as it is, whatever this key says.
 
 """
+_OLM = """\
+## An operator from a catalogue of OLM
+
+- **Before anything is created** the run sees that the cluster has OLM, the CatalogSource, the package and the channel,
+  and stops where it does not.
+- **Approval.** With `Manual` the step *Approve the InstallPlan of the operator* names the plan and the version. A plan
+  that installs anything else, or that another Subscription wants as well, is the user's to approve: the run waits for
+  that. So is one that asks for approval although the profile says `Automatic`, because another Subscription of the
+  namespace says `Manual`.
+- **An operator that is there** is used as it is. The step names its version and its channel; another channel in the
+  profile changes nothing.
+- **A Subscription of somebody whose operator does not run** stops the run: it changes no Subscription but its own.
+- **Definitions that OLM kept of an operator that was removed** are no operator: it is installed, and removed again, and
+  the definitions stay.
+- **An upgrade.** Keep the mesh (`--keep`), change the Subscription's channel, and judge the mesh (`--verify-only`). The
+  version that is installed then is what is removed in the end.
+- **What is removed in the end:** the Subscription with its InstallPlans; the version with its copies in other
+  namespaces and its roles; whatever else of the bundle is in no namespace; the definitions; OLM's record of the
+  operator; and, where the run has made them, the OperatorGroup with its roles, and the namespace.
+
+Not tried on OpenShift:
+
+- the profile `ossm` with Red Hat's catalogue: package, channels, images;
+- security context constraints: whether the sample and what experiments need are admitted, and what the operator binds
+  for istio-cni;
+- istio-cni beside Multus, where the operator sets `pilot.cni` and the plugin's directories by itself;
+- the OperatorGroup `global-operators` of `openshift-operators`, and approval in a namespace that others share;
+- `oc` as the command that is shown, and that scripts of `--plan=shell` use;
+- Routes, which the suite neither makes nor needs.
+
+"""
 _VERSIONS = """\
 ## Versions of Istio
 
@@ -91,6 +122,7 @@ def document() -> str:
         + _section("`releases`: what is different for one version of Istio", Release)
         + _OPERATOR
         + "".join(_section(f"`{_arrival(model)}`", model, "###") for model in _ARRIVALS)
+        + _OLM
         + _MIRROR
         + _VERSIONS
         + "".join(_version_row())

@@ -46,11 +46,11 @@ class OlmSubscription(Model):
     source_namespace: str = "openshift-marketplace"
     """Namespace of the CatalogSource."""
     namespace: str = "openshift-operators"
-    """Where the Subscription is made. What is not there is made: the namespace, and an OperatorGroup for all namespaces."""
+    """Where the Subscription is made; made with an OperatorGroup for all namespaces, where either is not there."""
     starting_csv: str = ""
-    """The first ClusterServiceVersion to be installed; default the channel's newest. Automatic goes on to the newest."""
+    """The ClusterServiceVersion to be installed first, and with `Manual` last; default the channel's newest."""
     approval: Literal["Automatic", "Manual"] = "Automatic"
-    """Of InstallPlans. With `Manual` the run approves only the one that installs nothing but its own operator."""
+    """Of InstallPlans. With `Manual` the run approves the one that installs its operator and nothing else."""
 
 
 class Manifests(Model):

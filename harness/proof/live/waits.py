@@ -10,8 +10,8 @@ from harness.base.waiting import wait_until
 from harness.experiments.testbed import ready_pods
 from harness.kube.api import Object, TransportError
 from harness.mesh.context import environment_faults
-from harness.mesh.readiness import await_deployment
 from harness.mesh.gone import still_there
+from harness.mesh.readiness import await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS
 from harness.model import expectations
 from harness.model.proxy import ControlPlane

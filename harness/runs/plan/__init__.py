@@ -6,10 +6,11 @@ from pathlib import Path
 
 from harness.base.errors import UserError
 from harness.base.parallel import in_order
-from harness.kube.inventory import Inventory
+from harness.kube.inventory import Entry, Inventory, Kind
 from harness.machine.images import versions
 from harness.mesh import procedure, removal
 from harness.mesh.context import Mesh
+from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.external import with_ingress
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import resolve
@@ -59,7 +60,7 @@ def plan(topology: Topology, options: Options, *, experiments: bool = True) -> P
     with in_order():
         procedure.form(mesh, pki)
         formed = len(recorder.steps)
-        removal.remove(mesh, {name: Inventory(name, {}) for name in kubes})
+        removal.remove(mesh, {name: Inventory(name, _standing(settings)) for name in kubes})
     for failed in recorder.failed:
         raise UserError(f"{failed.title}: this can't be planned.", failed.detail, "correct the distribution")
     steps = [_certificates(topology, options.pki)]
@@ -79,6 +80,14 @@ def _settings(options: Options, *, experiments: bool) -> MeshSettings:
     )
     wanted = experiments and bool(options.experiments)
     return replace(resolved, experiments=wanted, resilience=options.resilience)
+
+
+def _standing(settings: MeshSettings) -> dict[tuple[str, str, str], Entry]:
+    """What a script never removes: others may use the namespace of an operator that OLM installs."""
+    if not isinstance(settings.operator, OlmSubscription):
+        return {}
+    entry = Entry(Kind("v1", "Namespace", "namespaces"), "", settings.operator.namespace, "")
+    return {entry.key: entry}
 
 
 def _variables(options: Options, kubes: Mapping[str, PlannedKube]) -> dict[str, str]:

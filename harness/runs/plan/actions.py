@@ -18,7 +18,7 @@ _READY = {
     "CustomResourceDefinition": "condition=Established",
     "Istio": "condition=Ready",
     "IstioCNI": "condition=Ready",
-    "Subscription": "jsonpath='{.status.state}'=AtLatestKnown",
+    "Subscription": "jsonpath='{.status.installedCSV}'",
 }
 """Kind → what `kubectl wait` waits for."""
 
@@ -105,6 +105,9 @@ class Create:
         if self.object["kind"] == "Namespace":
             name = metadata["name"]
             return f"{kubectl} get namespace {name} || {kubectl} create namespace {name}"
+        if self.object["kind"] == "OperatorGroup":  # a namespace must have one, whatever it is called
+            there = f"{kubectl} get operatorgroup --namespace={metadata['namespace']} --output=name | grep ."
+            return heredoc(f"{there} || {kubectl} create -f - <<EOF", document([self.object]))
         return heredoc(f"{kubectl} create -f - <<EOF", document([self.object]))
 
 
@@ -195,6 +198,27 @@ class RunProgram:
             else:
                 words.append(quoted(word))
         return words
+
+
+@dataclass(frozen=True)
+class Approve:
+    """The InstallPlan that a Subscription names is waited for, and approved."""
+
+    on: ScriptCluster
+    name: str
+    namespace: str
+    seconds: float
+
+    def shell(self, cli: str) -> str:
+        """`patch`, as OLM's documentation has it."""
+        kubectl = f"{self.on.kubectl(cli)} --namespace={self.namespace}"
+        subscription, plan = f"subscription/{self.name}", "jsonpath='{.status.installPlanRef.name}'"
+        change = json.dumps({"spec": {"approved": True}})
+        return (
+            f"{kubectl} wait --for=condition=InstallPlanPending {subscription} --timeout={self.seconds:.0f}s\n"
+            f'{kubectl} patch installplan "$({kubectl} get {subscription} -o {plan})" \\\n'
+            f"  --type=merge --patch {quoted(change)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from harness.model.topology import Cluster
 from harness.runs.plan.actions import (
     Action,
     Apply,
+    Approve,
     Create,
     Delete,
     Injected,
@@ -32,6 +33,15 @@ from harness.runs.plan.actions import (
 
 OUTPUT = "Output"
 """The kind of what stands for a program's output until it is applied."""
+_UNAPPROVED: Object = {
+    "metadata": {"name": "unapproved", "namespace": "unapproved"},
+    "spec": {},
+    "status": {
+        "conditions": [{"type": "InstallPlanPending", "status": "True", "reason": "RequiresApproval"}],
+        "installPlanRef": {"name": "unapproved"},
+    },
+}
+"""A Subscription that asks for approval."""
 
 
 @dataclass
@@ -206,7 +216,13 @@ class PlannedKube(KubeApi):
         explain: Callable[[], str] = str,
         hopeless: Callable[[], str] | None = None,
     ) -> Object | None:
-        """Keep it; over at once. A load balancer's address is a variable, as in the chapter."""
+        """Keep it; over at once. A load balancer's address is a variable, as in the chapter.
+
+        A wait for a Subscription to ask for approval stands for the approval too.
+        """
+        if kind == "Subscription" and not pending(_UNAPPROVED):
+            self._record(Approve(self._on, name, str(namespace), timeout))
+            return None
         gone = not pending(None)
         saved = f"${{DISCOVERY_ADDRESS_{self.variable}}}" if kind == "Service" and not gone else ""
         self._record(Wait(self._on, kind, name, namespace, timeout, gone=gone, saved=saved))

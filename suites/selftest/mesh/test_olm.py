@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from harness.kube.api import Object
-from harness.kube.inventory import Inventory
 from harness.mesh import olm, operator
 from harness.mesh.distributions.model import OlmSubscription
 from harness.model.step import Outcome
@@ -14,6 +13,7 @@ from suites.selftest.mesh.test_sail import EAST, OperatorKube, definition, mesh_
 OLM = OlmSubscription(arrival="olm", package="servicemeshoperator3", channel="stable", source="redhat-operators")
 CSV, PLAN = "servicemeshoperator3.v3.0.15", "install-x7k2p"
 INSTALLED = {"installedCSV": CSV, "currentCSV": CSV, "state": "AtLatestKnown"}
+SUCCEEDED = {"phase": "Succeeded"}
 UNDER_WAY = {"currentCSV": CSV, "state": "UpgradePending", "installPlanRef": {"name": PLAN}}
 
 
@@ -174,18 +174,97 @@ def test_why_it_is_not_installed_is_told_in_olms_words(acts: list[Any], reason: 
     assert reason in told
 
 
-def test_what_olm_installed_goes_with_the_subscription() -> None:
-    """OLM would keep it; one that never was installed is removed as well."""
-    for status in (INSTALLED, UNDER_WAY):
-        kube = PlayedOlm({**subscribed(**status), ("ClusterServiceVersion", CSV): {"phase": "Failed"}})
-        kube.apply(olm.subscription(OLM))
-        kube.play()
-        operator.remove_operator(mesh_of(kube, OLM), EAST, Inventory("east", {}))
-        assert kube.deleted == [
-            f"Subscription/{OLM.namespace}/{OLM.package}",
-            f"ClusterServiceVersion/{OLM.namespace}/{CSV}",
-        ]
-    assert operator.operator_namespace(OLM) == ()
+MANUAL = OLM.model_copy(update={"approval": "Manual"})
+ASKED = subscribed(**UNDER_WAY, conditions=[condition("InstallPlanPending", "RequiresApproval")])
+
+
+def plan(*versions: str, owners: tuple[str, ...] = ("own",)) -> Object:
+    """An InstallPlan of Subscriptions, by their uids."""
+    references = [{"kind": "Subscription", "name": f"sub-{uid}", "uid": uid} for uid in owners]
+    metadata = {"name": PLAN, "namespace": OLM.namespace, "ownerReferences": references}
+    return {"kind": "InstallPlan", "metadata": metadata, "spec": {"clusterServiceVersionNames": list(versions)}}
+
+
+def arrived(
+    wanted: OlmSubscription, found: Object | None, *acts: dict[tuple[str, str], dict[str, Any]]
+) -> tuple[PlayedOlm, list[tuple[str, Outcome, str]]]:
+    """The operator arrives while OLM plays these acts, with an InstallPlan there: how each step ended."""
+    kube = PlayedOlm(*acts)
+    mesh = mesh_of(kube, wanted)
+    assert operator.install_operator(mesh, EAST) is True
+    kube.objects["Subscription", OLM.namespace, OLM.package]["metadata"]["uid"] = "own"
+    if found:
+        kube.apply(found)
+    operator.await_arrival(mesh, EAST)
+    return kube, [(step.title, step.outcome, step.detail) for step in mesh.log.steps[1:]]
+
+
+def test_with_manual_the_run_approves_its_own_install_plan_and_says_which() -> None:
+    """Then it waits as ever; a newer version that asks for approval meanwhile is let be."""
+    newer = subscribed(installedCSV=CSV, currentCSV="servicemeshoperator3.v3.1.0", state="UpgradePending")
+    kube, steps = arrived(MANUAL, plan(CSV), ASKED, newer, {("ClusterServiceVersion", CSV): {"phase": "Succeeded"}})
+    assert kube.objects["Subscription", OLM.namespace, OLM.package]["spec"]["installPlanApproval"] == "Manual"
+    assert kube.objects["InstallPlan", OLM.namespace, PLAN]["spec"]["approved"] is True
+    assert steps == [
+        ("Approve the InstallPlan of the operator", Outcome.DONE, f"InstallPlan {PLAN}: {CSV}"),
+        ("Wait for the operator to be ready", Outcome.DONE, CSV),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "why"),
+    [
+        (MANUAL, plan(CSV, "pipelines.v1"), f"InstallPlan {PLAN} installs {CSV}, pipelines.v1, and not only {CSV}"),
+        (MANUAL, plan(), f"InstallPlan {PLAN} installs nothing that it names, and not only {CSV}"),
+        (MANUAL, plan(CSV, owners=()), f"InstallPlan {PLAN} installs {CSV}, and not only {CSV}"),
+        (MANUAL, plan(CSV, owners=("own", "b")), f"InstallPlan {PLAN} is also that of Subscription sub-b"),
+        (MANUAL, plan(CSV, owners=("b",)), f"InstallPlan {PLAN} is also that of Subscription sub-b"),
+        (MANUAL, None, f"InstallPlan {PLAN} is gone"),
+        (
+            MANUAL.model_copy(update={"starting_csv": "servicemeshoperator3.v3.0.1"}),
+            plan(CSV),
+            f"InstallPlan {PLAN} installs {CSV}, and not only servicemeshoperator3.v3.0.1",
+        ),
+        (OLM, plan(CSV), ""),
+    ],
+    ids=["another's version", "names none", "nobody's", "shared", "another's", "gone", "another version", "Automatic"],
+)
+def test_an_install_plan_that_is_not_the_runs_to_approve_is_the_users(
+    wanted: OlmSubscription, found: Object | None, why: str
+) -> None:
+    """The step says why, and the wait for the operator how it is approved."""
+    kube, steps = arrived(wanted, found, ASKED)
+    assert not any(written.startswith("merge") for written in kube.writes)
+    *before, (_, ended, told) = steps
+    assert (ended, "approve it: kubectl" in told) == (Outcome.FAILED, True)
+    assert [(outcome, why in detail) for _, outcome, detail in before] == ([(Outcome.SKIPPED, True)] if why else [])
+
+
+def test_an_operator_that_was_approved_by_somebody_else_needs_nothing() -> None:
+    """The run only waits."""
+    kube, steps = arrived(MANUAL, None, {**subscribed(**INSTALLED), ("ClusterServiceVersion", CSV): SUCCEEDED})
+    assert [outcome for _, outcome, _ in steps] == [Outcome.DONE, Outcome.DONE]
+    assert not any(written.startswith("merge") for written in kube.writes)
+
+
+def test_a_subscription_that_is_never_resolved_is_told_before_it_is_approved() -> None:
+    """In OLM's words."""
+    failed = condition("ResolutionFailed", "ConstraintsNotSatisfiable", "no such channel")
+    _, steps = arrived(MANUAL, None, subscribed(conditions=[failed]))
+    assert "ConstraintsNotSatisfiable no such channel" in steps[0][2]
+
+
+def test_a_namespace_and_its_operator_group_are_made_where_there_are_none() -> None:
+    """An OperatorGroup that is there is used: OLM installs nothing beside two."""
+    kube = PlayedOlm()
+    operator.install_operator(mesh_of(kube, OLM), EAST)
+    made = kube.objects["OperatorGroup", OLM.namespace, OLM.package]
+    assert (made["apiVersion"], made["spec"]) == ("operators.coreos.com/v1", {})
+    assert ("Namespace", "", OLM.namespace) in kube.objects
+    kube = PlayedOlm()
+    kube.apply({"kind": "OperatorGroup", "metadata": {"name": "global-operators", "namespace": OLM.namespace}})
+    operator.install_operator(mesh_of(kube, OLM), EAST)
+    assert [name for kind, _, name in kube.objects if kind == "OperatorGroup"] == ["global-operators"]
 
 
 def test_a_first_version_is_asked_for() -> None:

@@ -157,6 +157,26 @@ def test_what_is_in_a_pull_secret_is_never_shown(tmp_path: Path) -> None:
     assert printed.index("helm upgrade") < printed.index("kind: IstioCNI")
 
 
+def test_a_script_leaves_to_olm_what_others_may_use(tmp_path: Path) -> None:
+    """Its namespace stays; an OperatorGroup is made only where there is none, and approval is given by name."""
+    operator = {"arrival": "olm", "package": "mesh", "channel": "stable", "source": "ours", "approval": "Manual"}
+    profile = {"name": "mine", "installer": "sail", "istio_version": "1.30.3", "operator": operator}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
+    printed = script(_plan(distribution=str(tmp_path / "mine.yaml")))
+    kubectl = 'kubectl --context="${CTX_CLUSTER1}"'
+    assert "delete namespace/istio-system" in printed
+    assert "delete namespace/openshift-operators" not in printed
+    groups = f"{kubectl} get operatorgroup --namespace=openshift-operators --output=name"
+    assert f"{groups} | grep . || {kubectl} create -f - <<'EOF'" in printed
+    within = f"{kubectl} --namespace=openshift-operators"
+    assert f"{within} wait --for=condition=InstallPlanPending subscription/mesh --timeout=300s" in printed
+    plan_of = f"{within} get subscription/mesh -o jsonpath='{{.status.installPlanRef.name}}'"
+    assert f'{within} patch installplan "$({plan_of})" ' in printed
+    assert """--type=merge --patch '{"spec": {"approved": true}}'""" in printed
+    subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
+    assert "installplan" not in script(_plan(distribution="ossm"))
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An environment in which every program that the script runs only listens."""
