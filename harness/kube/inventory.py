@@ -24,7 +24,13 @@ VOLATILE = {
     "CertificateSigningRequest.certificates.k8s.io": "made by nodes, removed hours later",
 }
 """Kinds that are left out of an inventory, and why."""
-COMPUTED_GROUPS = ("metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io")
+COMPUTED_GROUPS = (
+    "metrics.k8s.io",
+    "custom.metrics.k8s.io",
+    "external.metrics.k8s.io",
+    "packages.operators.coreos.com",
+)
+"""Nothing of them is stored: they follow from what runs, or from what catalogues of OLM hold."""
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 """Label of APIServices that the API server makes for each group by itself."""
 NOT_LISTABLE = 405
@@ -227,7 +233,7 @@ def _entries(kind: Kind, items: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
             kind,
             intern(metadata.get("namespace") or ""),
             metadata["name"],
-            metadata["uid"],
+            metadata.get("uid") or "",  # an aggregated API may compute its objects
             tuple(dict.fromkeys(managers)),
             tuple(metadata.get("finalizers") or ()),
             **({part: metadata.get(part) or {} for part in _KEPT} if kind.group_kind == "Namespace" else {}),

@@ -76,6 +76,7 @@ def test_every_listable_kind_once() -> None:
                 "items": [
                     _group("apps", "v1", _resource("Deployment", "deployments")),
                     _group("metrics.k8s.io", "v1", _resource("PodMetrics", "pods")),
+                    _group("packages.operators.coreos.com", "v1", _resource("PackageManifest", "packagemanifests")),
                 ]
             },
             "/api/v1/configmaps": {"items": [_item("a", namespace="default"), _item("b", namespace="sample")]},
@@ -88,6 +89,17 @@ def test_every_listable_kind_once() -> None:
         ("Deployment.apps", "sample", "d"),
     }
     assert not found.unread
+
+
+def test_an_object_that_an_aggregated_api_computes_is_told_by_its_name() -> None:
+    """It has no uid; it is no other object because of that."""
+    answers: dict[str, Object | int] = {
+        "/api": {"items": []},
+        "/apis": {"items": [_group("example.org", "v1", _resource("View", "views"))]},
+        "/apis/example.org/v1/views": {"items": [{"metadata": {"name": "a"}}]},
+    }
+    assert set(_take(answers).entries) == {("View.example.org", "", "a")}
+    assert inventory.changes(_take(answers), _take(answers)) == ()
 
 
 def test_labels_of_namespaces_are_kept() -> None:
