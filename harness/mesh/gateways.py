@@ -10,12 +10,19 @@ from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
 NAME = "istio-eastwestgateway"
+GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+"""On what istiod makes of a Gateway."""
 
 
 @step(Phase.MESH)
 def create_gateway(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Create an East-West gateway."""
     namespace = mesh.settings.system_namespace
+    if mesh.settings.ambient:
+        if mesh.settings.built_here:
+            mesh.apply_manifest(cluster, "east-west-gateway-upstream-envoy", namespace=namespace)
+        mesh.apply_manifest(cluster, "east-west-gateway-ambient", namespace=namespace, network=cluster.network)
+        return
     mesh.apply_manifest(cluster, "east-west-gateway-service", namespace=namespace, network=cluster.network)
     try:
         await_injection(mesh.kube(cluster), namespace, mesh.deadline(cluster, INJECTION_SECONDS), opened, INJECT)
@@ -38,20 +45,15 @@ def expose_control_plane(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> Non
 @step(Phase.MESH)
 def save_address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> str:
     """Save the address of the East-West gateway."""
-    kube, namespace = mesh.kube(cluster), mesh.settings.system_namespace
-    service = kube.wait(
-        "v1",
-        "Service",
-        NAME,
-        namespace,
-        pending=address_pending,
-        timeout=mesh.deadline(cluster, ADDRESS_SECONDS),
-        step=opened,
-        explain=lambda: _why_no_address(kube, namespace),
-    )
-    address = addresses(service)[0]
+    address = _address(mesh, cluster, opened)
     opened.note(address)
     return address
+
+
+@step(Phase.MESH)
+def await_address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for the East-West gateway to have an address."""
+    opened.note(_address(mesh, cluster, opened))
 
 
 @step(Phase.MESH)
@@ -74,6 +76,22 @@ def address_pending(service: Object | None) -> str:
     if service is None:
         return f"Service {NAME} does not exist"
     return "" if addresses(service) else f"Service {NAME} has no load balancer address"
+
+
+def _address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> str:
+    """The first address that a load balancer has given the gateway's Service."""
+    kube, namespace = mesh.kube(cluster), mesh.settings.system_namespace
+    service = kube.wait(
+        "v1",
+        "Service",
+        NAME,
+        namespace,
+        pending=address_pending,
+        timeout=mesh.deadline(cluster, ADDRESS_SECONDS),
+        step=opened,
+        explain=lambda: _why_no_address(kube, namespace),
+    )
+    return addresses(service)[0]
 
 
 def _why_no_address(kube: KubeApi, namespace: str) -> str:

@@ -124,6 +124,7 @@ class MeshRun:
             run_id=self.site.run.id,
         )
         resolved = with_ingress(resolved, self.topology)
+        resolved = replace(resolved, data_plane=self.options.data_plane, gateway_api=given.gateway_api)
         return replace(resolved, experiments=bool(self.options.experiments), resilience=bool(self._scenarios))
 
     @cached_property
@@ -154,6 +155,7 @@ class MeshRun:
             cni_namespace=settings.cni_namespace,
             sample_namespace=settings.sample_namespace,
             cni=settings.cni,
+            data_plane=settings.data_plane,
             own_pki=self.options.pki is not None,
             trust_domain=self.topology.trust_domain,
             load_balancer=balancer.name if balancer else "the clusters' own",
