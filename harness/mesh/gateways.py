@@ -1,7 +1,8 @@
 """East-west gateways, and what is exposed through them."""
 
-from harness.kube.api import KubeApi, Object
+from harness.kube.api import KubeApi, Object, condition
 from harness.mesh.context import Mesh, step
+from harness.mesh.gateway_api import API_VERSION as GATEWAY_API
 from harness.mesh.injection import INJECT, await_injection
 from harness.mesh.readiness import await_deployment, warnings
 from harness.mesh.settings import ADDRESS_SECONDS, AVAILABLE_SECONDS, INJECTION_SECONDS
@@ -54,6 +55,16 @@ def save_address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> str:
 def await_address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Wait for the East-West gateway to have an address."""
     opened.note(_address(mesh, cluster, opened))
+    # The control planes take it from the Gateway, which is told a moment later.
+    mesh.kube(cluster).wait(
+        GATEWAY_API,
+        "Gateway",
+        NAME,
+        mesh.settings.system_namespace,
+        pending=programmed_pending,
+        timeout=mesh.deadline(cluster, AVAILABLE_SECONDS),
+        step=opened,
+    )
 
 
 @step(Phase.MESH)
@@ -76,6 +87,17 @@ def address_pending(service: Object | None) -> str:
     if service is None:
         return f"Service {NAME} does not exist"
     return "" if addresses(service) else f"Service {NAME} has no load balancer address"
+
+
+def programmed_pending(seen: Object | None) -> str:
+    """What keeps a Gateway of the Gateway API from Programmed=True, in istiod's words; empty when nothing."""
+    if seen is None:
+        return f"Gateway {NAME} does not exist"
+    found = condition(seen, "Programmed")
+    if found.get("status") == "True" and (seen.get("status") or {}).get("addresses"):
+        return ""
+    words = ": ".join(str(found[part]) for part in ("reason", "message") if found.get(part))
+    return f"Gateway {NAME} is not programmed" + (f" ({words})" if words else "")
 
 
 def _address(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.base.errors import UserError
+from harness.experiments import WITHOUT_SIDECARS
 from harness.judge.requirement import Requirement
 from harness.model.data_plane import DataPlane
 from harness.model.resilience import SCENARIOS
@@ -55,12 +56,9 @@ class Options(AllOptions):
 
     @property
     def experiments(self) -> frozenset[str]:
-        """The requirements whose experiments are made: those that are judged; none in an ambient mesh.
-
-        They look for what they did in the proxies of sidecars.
-        """
-        sidecars = self.data_plane is DataPlane.SIDECAR
-        return frozenset(row.id for row in self.judged if row.experiment and sidecars)
+        """The requirements whose experiments are made: those that are judged, and can be made in such a mesh."""
+        found = frozenset(row.id for row in self.judged if row.experiment)
+        return found & WITHOUT_SIDECARS if self.data_plane is DataPlane.AMBIENT else found
 
     @property
     def played(self) -> frozenset[str]:

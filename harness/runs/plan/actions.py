@@ -15,6 +15,7 @@ OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${CERTS}")
 
 
 _READY = {
+    "Gateway.gateway.networking.k8s.io": "condition=Programmed",
     "CustomResourceDefinition": "condition=Established",
     "Istio": "condition=Ready",
     "IstioCNI": "condition=Ready",

@@ -210,7 +210,9 @@ class PlannedKube(KubeApi):
         """Keep it; over at once. A load balancer's address is a variable, as in the chapter."""
         gone = not pending(None)
         saved = f"${{DISCOVERY_ADDRESS_{self.variable}}}" if kind == "Service" and not gone else ""
-        self._record(Wait(self._on, kind, name, namespace, timeout, gone=gone, saved=saved))
+        # Istio has Gateways of its own.
+        named = f"{kind}.{api_version.partition('/')[0]}" if api_version == GATEWAY_API else kind
+        self._record(Wait(self._on, named, name, namespace, timeout, gone=gone, saved=saved))
         return {"status": {"loadBalancer": {"ingress": [{"ip": saved}]}}} if saved else None
 
     def run(
