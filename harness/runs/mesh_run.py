@@ -92,7 +92,8 @@ class MeshRun:
                 for found in before.values():
                     require_unoccupied(found, self._settings)
         if self.options.keep:
-            kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
+            given = self.options
+            kept_mesh.write(self.site.run.directory, self.topology, given.namespace, given.data_plane, before)
         try:
             for group in self._routed:
                 routes.add(group, self.log)
@@ -168,9 +169,8 @@ class MeshRun:
     def _remove_kept(self, kubes: Mapping[str, KubeApi]) -> None:
         """Remove the mesh that was kept on these clusters, by an earlier run or in an earlier topology."""
         if kept := kept_mesh.read(self.site.run.directory):
-            earlier = replace(
-                self, topology=kept.topology, options=replace(self.options, namespace=kept.sample_namespace)
-            )
+            options = replace(self.options, namespace=kept.sample_namespace, data_plane=kept.data_plane)
+            earlier = replace(self, topology=kept.topology, options=options)
             earlier._removed(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 
