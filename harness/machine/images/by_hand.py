@@ -47,7 +47,8 @@ def absent() -> UserError:
     return UserError(
         "There is no image of ztunnel, which --data-plane=ambient needs.",
         f"no package registry has ztunnel; it is built by hand from its public repository, {ZTUNNEL_SOURCE}",
-        f"build it there, give it to the suite with `{COMMAND}`, or use --images=registry",
+        f"build it there and give it to the suite with `{COMMAND}`, before an archive is written, too; "
+        "or use --images=registry",
     )
 
 

@@ -6,6 +6,9 @@ import pytest
 
 from harness.base.errors import UserError
 from harness.machine.images import by_hand, local, programs, recipes
+from harness.model.step_log import StepLog
+from harness.runs import environment
+from harness.runs.options import OPTIONS, parse
 from suites.selftest.machine.test_images import ingredients
 
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00"
@@ -53,10 +56,19 @@ def test_an_image_is_made_of_it(tmp_path: Path) -> None:
     assert image.layers[0] == have.base
 
 
-def test_where_it_is_missing_the_command_is_named() -> None:
-    error = by_hand.absent()
-    assert "python -m harness.machine.images ztunnel" in error.fix
-    assert "https://github.com/istio/ztunnel" in error.why
+def test_where_it_is_missing_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the command; sidecars need no ztunnel."""
+    monkeypatch.setattr(environment, "cache_directory", lambda: tmp_path)
+    given = {option.name: option.not_given for option in OPTIONS} | {"topology": "multi-primary", "images": "local"}
+    ambient = given | {"data-plane": "ambient"}
+    environment.checks(parse(given.__getitem__, {}))
+    for begin in (lambda options: environment.provide(options, StepLog()), environment.checks):
+        with pytest.raises(UserError, match="no image of ztunnel") as raised:
+            begin(parse(ambient.__getitem__, {}))
+        assert "python -m harness.machine.images ztunnel" in raised.value.fix
+        assert "https://github.com/istio/ztunnel" in raised.value.why
+    by_hand.keep_ztunnel(_program(tmp_path / "given", ELF), tmp_path)
+    environment.checks(parse(ambient.__getitem__, {}))
 
 
 def test_a_directory_of_definitions_is_kept_as_one_file(tmp_path: Path) -> None:
