@@ -28,6 +28,8 @@ class Ingredients:
     """Go module name, as in modules/, to the directory of its programs."""
     envoy: Path
     """The envoy program."""
+    ztunnel: Path | None = None
+    """The ztunnel program, where someone has given it."""
 
     def program(self, module: str, name: str) -> Path:
         """Path of a program, or of a file that its module ships."""
@@ -70,7 +72,9 @@ def node_images(have: Ingredients) -> list[Image]:
 
 def registry_images(have: Ingredients) -> list[Image]:
     """What the registry serves: the mesh, its load balancer and the sample workloads."""
-    istio = (istiod_image(have), proxy_image(have), cni_image(have))
+    istio = [istiod_image(have), proxy_image(have), cni_image(have)]
+    if have.ztunnel:
+        istio.append(ztunnel_image(have, have.ztunnel))
     return [*istio, *metallb_images(have), *sample_images(have)]
 
 
@@ -114,6 +118,17 @@ def cni_image(have: Ingredients) -> Image:
         command=("/usr/local/bin/install-cni",),
         environment={"PATH": f"{PATH}:/opt/cni/bin"},
         directory="/opt/cni/bin",
+    )
+
+
+def ztunnel_image(have: Ingredients, program: Path) -> Image:
+    """ztunnel, laid out as upstream's."""
+    return Image(
+        istio_references("ztunnel"),
+        (have.base, have.layer(executable("/usr/local/bin/ztunnel", program))),
+        entrypoint=("/usr/local/bin/ztunnel",),
+        environment={"PATH": PATH},
+        directory="/",
     )
 
 

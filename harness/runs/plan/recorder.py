@@ -13,6 +13,7 @@ import yaml
 
 from harness.kube.access import ClusterAccess
 from harness.kube.api import ExecResult, KubeApi, Object, TransportError
+from harness.mesh.gateway_api import API_VERSION as GATEWAY_API
 from harness.mesh.settings import MeshSettings
 from harness.model.step import Outcome, Phase, Step
 from harness.model.step_log import Begun, Event, OpenStep
@@ -87,8 +88,8 @@ class PlannedKube(KubeApi):
         self._recorder.actions.append(action)
 
     def serves(self, api_version: str, kind: str) -> bool:
-        """As it would be at this point of the procedure."""
-        return self._operator
+        """As it would be at this point of the procedure; of the Gateway API the script itself finds out."""
+        return self._operator or api_version == GATEWAY_API
 
     def apply(self, manifest: Object) -> Object:
         """Keep it; what a program has printed is applied to this cluster."""
@@ -209,7 +210,9 @@ class PlannedKube(KubeApi):
         """Keep it; over at once. A load balancer's address is a variable, as in the chapter."""
         gone = not pending(None)
         saved = f"${{DISCOVERY_ADDRESS_{self.variable}}}" if kind == "Service" and not gone else ""
-        self._record(Wait(self._on, kind, name, namespace, timeout, gone=gone, saved=saved))
+        # Istio has Gateways of its own.
+        named = f"{kind}.{api_version.partition('/')[0]}" if api_version == GATEWAY_API else kind
+        self._record(Wait(self._on, named, name, namespace, timeout, gone=gone, saved=saved))
         return {"status": {"loadBalancer": {"ingress": [{"ip": saved}]}}} if saved else None
 
     def run(
