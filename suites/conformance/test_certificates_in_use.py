@@ -14,6 +14,7 @@ from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
+from suites.conformance.held import judge_held
 from suites.conformance.standing_gateways import tls_ended_for_istiod
 
 AREA = "certificates"
@@ -130,25 +131,13 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
             if proxy.chain:
                 _judge_leaf(observation, evidence, cluster, proxy, account=pod.service_account if pod else "")
             elif isinstance(proxy, captured.CapturedPod):
-                _judge_held(evidence, cluster, proxy)
+                judge_held(evidence, cluster, proxy)
             elif pod and not pod.ready:
                 evidence.blocked(
                     "WL-INJECTED", f"{cluster.name}: {_pod(proxy)} is not ready, and has no certificate yet"
                 )
             else:
                 evidence.unknown(f"{cluster.name}: the certificate of {_pod(proxy)} was not read")
-
-
-def _judge_held(evidence: Evidence, cluster: Cluster, view: captured.CapturedPod) -> None:
-    """A ztunnel that has no certificate for a pod of its node says why."""
-    evidence.expect(
-        False,
-        cluster=cluster,
-        object=view.title,
-        field="certificate",
-        expected="Available",
-        found=view.certificate_state or "none asked for",
-    )
 
 
 @requirement("CERT-ISTIOD", Level.SHOULD, area=AREA, for_traffic=True)

@@ -45,11 +45,11 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
         _judge_accepted(evidence, cluster, observed)
         if cluster.primary not in rows:
             continue
-        pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
+        pods = [pod for pod in observed.lasting_pods if _is_configured(observation, pod)]
         if not pods:
             lacking(observation, evidence, brought_in_by(observation), f"no pod on {cluster.name} has a proxy")
             _note_unused_remote(observation, evidence, cluster, rows[cluster.primary])
-        for pod in (*pods, *(captured.ztunnel_pods(observation, cluster) if observation.asked.ambient else ())):
+        for pod in pods:
             if captured.is_ztunnel(pod) and not pod.ready:
                 evidence.blocked("AMB-ZTUNNEL", f"{cluster.name}: ztunnel {pod.name} is not ready")
                 continue
@@ -63,6 +63,11 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
                 if (row.proxy, row.cluster_id) == (f"{pod.name}.{pod.namespace}", cluster.cluster_name)
             ]
             _judge_sync(evidence, cluster, pod, mine, _needed_types(observation, observed, pod))
+
+
+def _is_configured(observation: Observation, pod: Pod) -> bool:
+    """Whether a control plane must be seen to serve it: a proxy, and where they carry the traffic a ztunnel."""
+    return expectations.has_proxy(pod) or (observation.asked.ambient and captured.is_ztunnel(pod))
 
 
 def _needed_types(observation: Observation, observed: ClusterObservation, pod: Pod) -> tuple[str, ...]:
