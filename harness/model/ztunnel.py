@@ -69,7 +69,7 @@ class Ztunnel(Model):
     namespace: str
     node: str
     version: str
-    """Of Istio, as it reports it."""
+    """Of Istio, as its image says; empty where that says none."""
     cluster_id: str
     network: str
     connected_to: str = ""

@@ -102,7 +102,7 @@ def ztunnel(pod: Pod, dump: Json, namespaces: Collection[str]) -> Ztunnel:
         pod=pod.name,
         namespace=pod.namespace,
         node=pod.node,
-        version=str((dump.get("version") or {}).get("istioVersion") or ""),
+        version=_version(dump.get("version") or {}),
         cluster_id=str(config.get("clusterId") or ""),
         network=str(config.get("network") or ""),
         connected_to=str(config.get("xdsAddress") or ""),
@@ -114,6 +114,12 @@ def ztunnel(pod: Pod, dump: Json, namespaces: Collection[str]) -> Ztunnel:
         ),
         services=services,
     )
+
+
+def _version(build: Json) -> str:
+    """The version of Istio that the image says it is of; a ztunnel that was built by hand has none."""
+    found = str(build.get("istioVersion") or "")
+    return "" if found == "unknown" else found
 
 
 def _certificates(found: Iterable[Json], namespaces: Collection[str]) -> Iterator[WorkloadCertificate]:

@@ -210,7 +210,7 @@ def test_amb_plaintext(observation: Observation, evidence: Evidence) -> None:
             for row in traffic.connections
             if row.cluster == cluster.name and row.source_namespace in namespaces and not row.error
         ]
-        among = [row for row in rows if row.destination_namespace in namespaces or row.service]
+        among = [row for row in rows if row.destination_namespace in namespaces or _is_of(row.service, namespaces)]
         plain = [row for row in among if not (row.source_identity and row.hbone)]
         told = (f"{row.count} × {row.source} → {row.destination} ({row.direction})" for row in plain)
         if among:
@@ -224,3 +224,8 @@ def test_amb_plaintext(observation: Observation, evidence: Evidence) -> None:
             )
         else:
             evidence.fact(f"{cluster.name}: its ztunnels carried no connection between pods of the sample")
+
+
+def _is_of(host: str, namespaces: tuple[str, ...]) -> bool:
+    """Whether a Service's host name is of one of these namespaces."""
+    return any(f".{name}.svc." in host for name in namespaces)

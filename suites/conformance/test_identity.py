@@ -38,7 +38,9 @@ def test_cp_version(observation: Observation, evidence: Evidence) -> None:
         names = dict.fromkeys((p.versioned, p.version) for p in proxies(observation, evidence, cluster))
         found += [(cluster, name, version) for name, version in names]
     for cluster, name, version in found:
-        if not version:
+        if not version and name.startswith("ztunnel "):
+            evidence.fact(f"{cluster.name}: the image of {name} says no version (ISTIO_META_ISTIO_VERSION)")
+        elif not version:
             evidence.unknown(f"{cluster.name}: {name} did not say its version")
     found = [row for row in found if row[2]]
     if not found:
@@ -66,6 +68,8 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
         for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
             for proxy in proxies(observation, evidence, cluster):
                 serving = [plane for plane in planes if _serves(plane, cluster, proxy)]
+                if not proxy.version:
+                    continue  # CP-VERSION says so
                 if not serving:
                     name = f"{cluster.name}: {proxy.versioned}"
                     evidence.fact(f"{name}: no control plane of {primary.name} serves it now, which XDS-SYNCED judges")
