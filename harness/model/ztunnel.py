@@ -20,7 +20,7 @@ class ZtunnelWorkload(Model):
     """A workload in a ztunnel's view: a pod, or all pods of a service behind another network's gateway."""
 
     uid: str
-    """`CLUSTER//Pod/NAMESPACE/NAME`, or `NETWORK/SplitHorizonWorkload/GATEWAY/SERVICE`."""
+    """With colons for slashes: `CLUSTER::Pod:NAMESPACE:NAME`, or `NETWORK:SplitHorizonWorkload:GATEWAY:SERVICE`."""
     name: str
     namespace: str
     cluster_id: str

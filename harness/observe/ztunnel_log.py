@@ -171,7 +171,7 @@ def _key(fields: Fields) -> tuple[str, ...]:
         fields.get("src.workload") or _host(fields.get("src.addr", "")),
         fields.get("src.namespace", ""),
         fields.get("src.identity", ""),
-        fields.get("dst.workload") or _host(fields.get("dst.addr", "")),
+        fields.get("dst.workload", "").replace("/", ":") or _host(fields.get("dst.addr", "")),
         fields.get("dst.namespace", ""),
         fields.get("dst.identity", ""),
         fields.get("dst.service", ""),

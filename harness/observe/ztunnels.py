@@ -24,7 +24,7 @@ _SCRIPT = (
     f"command -v curl >/dev/null || exit {_NO_CURL}\n"
     f"curl -s --noproxy '*' --max-time 10 http://localhost:{_PORT}{_PATH}\n"
 )
-_GATEWAY = "NetworkGateway/"
+_GATEWAY = "NetworkGateway:"
 """How the uid of the workload begins that stands for a network's gateway (Istio, pilot, ambient's workloads)."""
 _CHUNK = 65536
 Json = Mapping[str, Any]
@@ -108,9 +108,9 @@ def ztunnel(pod: Pod, dump: Json, namespaces: Collection[str]) -> Ztunnel:
         connected_to=str(config.get("xdsAddress") or ""),
         certificates=tuple(_certificates(dump.get("certificates") or (), namespaces)),
         workloads=tuple(
-            _workload(raw)
-            for raw in dump.get("workloads") or ()
-            if raw["namespace"] in namespaces or raw.get("uid") in needed or str(raw.get("uid")).startswith(_GATEWAY)
+            found
+            for found in map(_workload, dump.get("workloads") or ())
+            if found.namespace in namespaces or found.uid in needed or found.uid.startswith(_GATEWAY)
         ),
         services=services,
     )
@@ -149,8 +149,8 @@ def _pem(encoded: str) -> bytes:
 def _workload(raw: Json) -> ZtunnelWorkload:
     gateway = raw.get("networkGateway") or {}
     return ZtunnelWorkload(
-        uid=raw.get("uid") or "",
-        name=raw.get("name") or "",
+        uid=_plain(raw.get("uid") or ""),
+        name=_plain(raw.get("name") or ""),
         namespace=raw["namespace"],
         cluster_id=raw.get("clusterId") or "",
         network=raw.get("network") or "",
@@ -174,7 +174,7 @@ def _service(raw: Json) -> ZtunnelService:
         ports=tuple(sorted(map(int, raw.get("ports") or ()))),
         endpoints=tuple(
             ZtunnelEndpoint(
-                uid=each["workloadUid"],
+                uid=_plain(each["workloadUid"]),
                 ports={int(port): int(target) for port, target in (each.get("port") or {}).items()},
                 healthy=each.get("status", "Healthy") == "Healthy",
             )
@@ -182,6 +182,11 @@ def _service(raw: Json) -> ZtunnelService:
         ),
         identities=tuple(sorted(raw.get("subjectAltNames") or ())),
     )
+
+
+def _plain(uid: str) -> str:
+    """A uid with colons for slashes: a long one would be hidden as key material, for base64 has slashes, too."""
+    return uid.replace("/", ":")
 
 
 def _is_vip(text: str) -> bool:
