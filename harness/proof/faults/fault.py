@@ -12,6 +12,7 @@ from harness.model.topology import Feature, Topology
 from harness.proof.live.live_mesh import Act
 
 EXPERIMENTS = tuple(sorted(IDS))
+EVERY_PLANE = frozenset(DataPlane)
 Where = Callable[[Topology], bool]
 Mutate = Callable[[Observation], Observation]
 
