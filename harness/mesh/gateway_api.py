@@ -23,14 +23,16 @@ API_VERSION = "gateway.networking.k8s.io/v1"
 URL = f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{GATEWAY_API}/standard-install.yaml"
 ESTABLISHED_SECONDS = 30.0
 _DOWNLOAD_SECONDS = 30
-_CRD = "CustomResourceDefinition"
+_CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 
 
 @step(Phase.MESH)
 def install_gateway_api(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Install the definitions of the Kubernetes Gateway API."""
     kube = mesh.kube(cluster)
-    if kube.serves(API_VERSION, "Gateway"):
+    # Of what was just removed, the API server goes on listing the kinds for a moment: the definition itself is asked.
+    there = kube.get(*_CRD, GATEWAYS)
+    if not definition_pending(there) and not (there or {})["metadata"].get("deletionTimestamp"):
         opened.skip("they are there")
         return
     definitions = read_definitions(mesh.settings.gateway_api)
@@ -39,7 +41,7 @@ def install_gateway_api(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     timeout = mesh.deadline(cluster, ESTABLISHED_SECONDS)
     for definition in definitions:
         name = definition["metadata"]["name"]
-        kube.wait(definition["apiVersion"], _CRD, name, pending=definition_pending, timeout=timeout, step=opened)
+        kube.wait(*_CRD, name, pending=definition_pending, timeout=timeout, step=opened)
 
 
 def read_definitions(file: Path | None) -> list[Object]:
@@ -58,7 +60,7 @@ def read_definitions(file: Path | None) -> list[Object]:
             f"the API server serves no {API_VERSION}, and {file or URL} can't be read ({failed}): "
             f"install it with `kubectl apply --server-side -f {URL}`"
         ) from None
-    return [found for found in yaml_documents.load_all(text) if found["kind"] == _CRD]
+    return [found for found in yaml_documents.load_all(text) if found["kind"] == _CRD[1]]
 
 
 def shell(kubectl: str) -> str:

@@ -97,13 +97,11 @@ AMBIENT_BUILT_HERE = Overlay(
     {
         "global": {"variant": "", "waypoint": {"resources": {"requests": {"cpu": "50m"}}}},
         "pilot": {"resources": {"requests": {"cpu": "200m"}}},
-        "meshConfig": {"defaultConfig": {"proxyMetadata": {"PEER_METADATA_DISCOVERY": "false"}}},
     },
     (
         "global.variant empty: profile ambient asks for distroless images, and of those built here there is one kind",
         "pilot.resources.requests.cpu=200m: everything runs on one small node",
         f"global.waypoint.resources.requests.cpu=50m, ztunnel.resources.requests.cpu={ZTUNNEL_CPU}: likewise",
-        "proxyMetadata.PEER_METADATA_DISCOVERY=false: upstream Envoy does not have Istio's discovery of workloads",
         "EnvoyFilter istio-eastwestgateway: the data plane is upstream Envoy, which has neither Istio's filter for the "
         "peer's metadata nor its hashable string",
     ),

@@ -92,10 +92,8 @@ def istiod_image(have: Ingredients) -> Image:
 
 def proxy_image(have: Ingredients) -> Image:
     """The proxy, laid out as upstream's."""
-    bootstrap = LayerFile(
-        "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
-        source=have.program("istio", "envoy_bootstrap.json"),
-    )
+    template = upstream_bootstrap(have.program("istio", "envoy_bootstrap.json").read_text())
+    bootstrap = LayerFile("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", content=template.encode())
     program = executable("/usr/local/bin/pilot-agent", have.program("istio", "pilot-agent"))
     # Envoy has a layer to itself: it stays when Istio changes.
     envoy = have.layer(executable("/usr/local/bin/envoy", have.envoy))
@@ -106,6 +104,15 @@ def proxy_image(have: Ingredients) -> Image:
         environment={"PATH": PATH, "ISTIO_META_ISTIO_PROXY_SHA": f"envoy:{versions.ENVOY}"},
         directory="/",
     )
+
+
+def upstream_bootstrap(template: str) -> str:
+    """The proxy's bootstrap template without Istio's discovery of workloads, which upstream Envoy does not have. Pure.
+
+    Nothing else turns it off for a waypoint, and the east-west gateway of an ambient mesh is one (Istio,
+    pkg/bootstrap/config.go).
+    """
+    return template.replace("{{- if .metadata_discovery }}", "{{- if false }}")
 
 
 def cni_image(have: Ingredients) -> Image:

@@ -12,6 +12,7 @@ from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import gateway_api, gateways, istioctl, manifests, ownership, pki, procedure, sail, workloads
 from harness.mesh.context import Mesh
+from harness.mesh.gateway_api import GATEWAYS
 from harness.mesh.occupied import require_unoccupied
 from harness.mesh.settings import MeshSettings
 from harness.mesh.values import ztunnel_values
@@ -44,19 +45,22 @@ STEPS = [
 ]
 
 
-class WithoutGatewayApi(QuickKube):
-    """An API server on which nobody has installed the Gateway API."""
+class WithGatewayApi(QuickKube):
+    """An API server on which somebody has installed the Gateway API."""
 
-    def serves(self, api_version: str, kind: str) -> bool:  # noqa: ARG002
-        """Anything else."""
-        return kind != "Gateway"
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        established = {"conditions": [{"type": "Established", "status": "True"}]}
+        metadata = {"name": GATEWAYS}
+        definition = {"kind": "CustomResourceDefinition", "metadata": metadata, "status": established}
+        self.objects["CustomResourceDefinition", "", GATEWAYS] = definition
 
 
 @pytest.fixture
 def definitions(tmp_path: Path) -> Path:
     """What the Gateway API's project publishes: definitions, and a policy that guards them."""
     file = tmp_path / "gateway-api.yaml"
-    kinds = ("CustomResourceDefinition", gateway_api.GATEWAYS), ("ValidatingAdmissionPolicy", "safe-upgrades")
+    kinds = ("CustomResourceDefinition", GATEWAYS), ("ValidatingAdmissionPolicy", "safe-upgrades")
     objects = [{"apiVersion": "v1", "kind": kind, "metadata": {"name": name}} for kind, name in kinds]
     file.write_text(yaml.safe_dump_all(objects))
     return file
@@ -128,13 +132,13 @@ def test_an_operator_without_ztunnel_is_refused() -> None:
 
 def test_the_procedure(istioctl: Istioctl, definitions: Path) -> None:
     """Definitions before istiod, ztunnel after it; nothing is exposed, for a Service says itself that it is global."""
-    kubes: dict[str, QuickKube] = {name: WithoutGatewayApi(name) for name in ("east", "west")}
+    kubes: dict[str, QuickKube] = {name: QuickKube(name) for name in ("east", "west")}
     mesh = _formed(replace(AMBIENT, gateway_api=definitions), kubes)
     steps = list(mesh.log.steps)
     assert titles(steps, "east") == titles(steps, "west") == STEPS
     assert all(step.outcome is Outcome.DONE for step in steps)
     objects = kubes["east"].objects
-    assert ("CustomResourceDefinition", "", gateway_api.GATEWAYS) in objects
+    assert ("CustomResourceDefinition", "", GATEWAYS) in objects
     assert not {kind for kind, _, _ in objects} & {"ValidatingAdmissionPolicy", "EnvoyFilter", "VirtualService"}
     gateway = objects["Gateway", "istio-system", "istio-eastwestgateway"]
     assert gateway["metadata"]["labels"]["topology.istio.io/network"] == "network1"
@@ -142,11 +146,20 @@ def test_the_procedure(istioctl: Istioctl, definitions: Path) -> None:
 
 
 def test_definitions_that_are_there_stay_as_they_are(istioctl: Istioctl) -> None:
-    kubes = {"east": QuickKube("east"), "west": QuickKube("west")}
+    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
     mesh = _formed(AMBIENT, kubes)
     skipped = [step for step in mesh.log.steps if step.outcome is Outcome.SKIPPED]
     assert {step.title for step in skipped} == {STEPS[3]}
-    assert not any(kind == "CustomResourceDefinition" for kind, _, _ in kubes["east"].objects)
+    assert [name for kind, _, name in kubes["east"].objects if kind == "CustomResourceDefinition"] == [GATEWAYS]
+
+
+def test_definitions_that_are_on_their_way_out_are_installed_again(istioctl: Istioctl, definitions: Path) -> None:
+    """For a moment the API server still lists the kinds of definitions that were just removed."""
+    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes["east"].objects["CustomResourceDefinition", "", GATEWAYS]["metadata"]["deletionTimestamp"] = "now"
+    mesh = _formed(replace(AMBIENT, gateway_api=definitions), kubes)
+    installed = {step.cluster for step in mesh.log.steps if step.title == STEPS[3] and step.outcome is Outcome.DONE}
+    assert installed == {"east"}
 
 
 def test_definitions_that_can_not_be_had_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +173,7 @@ def test_definitions_that_can_not_be_had_are_named_with_the_command(monkeypatch:
 
 def test_an_upstream_envoy_is_made_to_fit(istioctl: Istioctl) -> None:
     """One filter goes, and in two others Envoy's own hashable string takes the place of Istio's."""
-    kubes = {"east": QuickKube("east"), "west": QuickKube("west")}
+    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
     _formed(BUILT_HERE, kubes)
     spec = kubes["west"].objects["EnvoyFilter", "istio-system", "istio-eastwestgateway"]["spec"]
     assert [target["name"] for target in spec["targetRefs"]] == ["istio-eastwestgateway"]
@@ -175,7 +188,7 @@ def test_an_upstream_envoy_is_made_to_fit(istioctl: Istioctl) -> None:
 
 def test_workloads_are_in_the_mesh_by_a_label() -> None:
     """No injection is waited for; Services that other clusters are to reach are global."""
-    kubes = {"east": QuickKube("east"), "west": QuickKube("west")}
+    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
     mesh = Mesh(MP, kubes, replace(AMBIENT, experiments=True), StepLog())
     workloads.deploy(mesh)
     found = titles(list(mesh.log.steps), "east")
@@ -195,7 +208,7 @@ def test_workloads_are_in_the_mesh_by_a_label() -> None:
 
 
 def test_sidecars_are_not_told_of_global_services() -> None:
-    kubes = {"east": QuickKube("east"), "west": QuickKube("west")}
+    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
     workloads.deploy(Mesh(MP, kubes, SETTINGS, StepLog()))
     assert "istio.io/global" not in kubes["east"].objects["Service", "sample", "helloworld"]["metadata"]["labels"]
 
@@ -231,7 +244,7 @@ def test_by_hand_ztunnel_goes_first_and_definitions_last() -> None:
     assert kinds in said
     assert "namespace istio-system sample istio-cni ztunnel" in said
     assert "delete --ignore-not-found crd $(" in said
-    key = ("CustomResourceDefinition.apiextensions.k8s.io", "", gateway_api.GATEWAYS)
+    key = ("CustomResourceDefinition.apiextensions.k8s.io", "", GATEWAYS)
     definition = Entry(Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "c", False), "", key[2], "1")
     assert " crd " not in ownership.by_hand("east", (), BY_OPERATOR, Inventory("east", {key: definition}))
 
