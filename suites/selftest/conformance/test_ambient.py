@@ -14,6 +14,8 @@ from suites.selftest.support.ambient import ambient, with_ztunnels
 from suites.selftest.support.breakage import Breakage, check, edit, judged, last, on, verdicts
 from suites.selftest.support.good import TOPOLOGIES, good
 
+MADE_UP = with_ztunnels(good(TOPOLOGIES[preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI).name]))
+"""With experiments that are not made on live meshes yet."""
 SIDECARS_ONLY = {"WL-INJECTED", "CP-INJECTION-WEBHOOK", "GW-EXPOSE-SERVICES", "TR-NO-RETRIES", "TR-GRPC"}
 
 
@@ -105,15 +107,15 @@ BREAKAGES = [
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=str)
 def test_breakage_is_noticed(breakage: Breakage) -> None:
     """Exactly the requirement that is meant fails."""
-    check(breakage, (ambient(),))
+    check(breakage, (MADE_UP,))
 
 
 def test_good_passes() -> None:
     """On the recorded mesh and on a made one everything holds that is not about sidecars."""
-    made = with_ztunnels(good(TOPOLOGIES[preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI).name]))
-    for observation in (ambient(), made):
+    for observation, left_out in ((ambient(), {"MTLS-STRICT", "AUTHZ-IDENTITY"}), (MADE_UP, set())):
         found = verdicts(observation)
-        assert set(found.values()) == {Verdict.PASS}, found
+        assert {row for row, verdict in found.items() if verdict is Verdict.SKIPPED} == left_out
+        assert set(found.values()) <= {Verdict.PASS, Verdict.SKIPPED}, found
         assert not SIDECARS_ONLY & found.keys()
 
 

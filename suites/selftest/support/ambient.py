@@ -5,12 +5,12 @@ from functools import cache
 from harness.model import captured, expectations, gateways
 from harness.model.data_plane import DataPlane
 from harness.model.experiment import Experiments
-from harness.model.observation import Observation
+from harness.model.observation import Observation, load
 from harness.model.traffic import Probe, ProbeKind, ProbeResult, Sequence
 from harness.model.ztunnel import Ztunnel
 from harness.observe import ztunnel_log, ztunnels
 from suites.selftest.support.ambient_objects import cluster_of
-from suites.selftest.support.recordings import recorded
+from suites.selftest.support.recordings import RECORDED
 from suites.selftest.support.ztunnel_words import access_log, config_dump
 
 TOPOLOGY = "multi-primary-multi-network"
@@ -19,7 +19,7 @@ TOPOLOGY = "multi-primary-multi-network"
 @cache
 def ambient() -> Observation:
     """The recorded mesh on several networks as it would be with ztunnels."""
-    return with_ztunnels(recorded(TOPOLOGY))
+    return load(RECORDED / "ambient" / f"{TOPOLOGY}.json.gz")
 
 
 def with_ztunnels(seen: Observation) -> Observation:
