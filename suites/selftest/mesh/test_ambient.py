@@ -56,6 +56,10 @@ class WithGatewayApi(QuickKube):
         self.objects["CustomResourceDefinition", "", GATEWAYS] = definition
 
 
+def _with_gateway_api() -> dict[str, QuickKube]:
+    return {name: WithGatewayApi(name) for name in ("east", "west")}
+
+
 @pytest.fixture
 def definitions(tmp_path: Path) -> Path:
     """What the Gateway API's project publishes: definitions, and a policy that guards them."""
@@ -146,7 +150,7 @@ def test_the_procedure(istioctl: Istioctl, definitions: Path) -> None:
 
 
 def test_definitions_that_are_there_stay_as_they_are(istioctl: Istioctl) -> None:
-    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes = _with_gateway_api()
     mesh = _formed(AMBIENT, kubes)
     skipped = [step for step in mesh.log.steps if step.outcome is Outcome.SKIPPED]
     assert {step.title for step in skipped} == {STEPS[3]}
@@ -155,7 +159,7 @@ def test_definitions_that_are_there_stay_as_they_are(istioctl: Istioctl) -> None
 
 def test_definitions_that_are_on_their_way_out_are_installed_again(istioctl: Istioctl, definitions: Path) -> None:
     """For a moment the API server still lists the kinds of definitions that were just removed."""
-    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes = _with_gateway_api()
     kubes["east"].objects["CustomResourceDefinition", "", GATEWAYS]["metadata"]["deletionTimestamp"] = "now"
     mesh = _formed(replace(AMBIENT, gateway_api=definitions), kubes)
     installed = {step.cluster for step in mesh.log.steps if step.title == STEPS[3] and step.outcome is Outcome.DONE}
@@ -173,7 +177,7 @@ def test_definitions_that_can_not_be_had_are_named_with_the_command(monkeypatch:
 
 def test_an_upstream_envoy_is_made_to_fit(istioctl: Istioctl) -> None:
     """One filter goes, and in two others Envoy's own hashable string takes the place of Istio's."""
-    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes = _with_gateway_api()
     _formed(BUILT_HERE, kubes)
     spec = kubes["west"].objects["EnvoyFilter", "istio-system", "istio-eastwestgateway"]["spec"]
     assert [target["name"] for target in spec["targetRefs"]] == ["istio-eastwestgateway"]
@@ -188,7 +192,7 @@ def test_an_upstream_envoy_is_made_to_fit(istioctl: Istioctl) -> None:
 
 def test_workloads_are_in_the_mesh_by_a_label() -> None:
     """No injection is waited for; Services that other clusters are to reach are global."""
-    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes = _with_gateway_api()
     mesh = Mesh(MP, kubes, replace(AMBIENT, experiments=True), StepLog())
     workloads.deploy(mesh)
     found = titles(list(mesh.log.steps), "east")
@@ -208,7 +212,7 @@ def test_workloads_are_in_the_mesh_by_a_label() -> None:
 
 
 def test_sidecars_are_not_told_of_global_services() -> None:
-    kubes = {"east": WithGatewayApi("east"), "west": WithGatewayApi("west")}
+    kubes = _with_gateway_api()
     workloads.deploy(Mesh(MP, kubes, SETTINGS, StepLog()))
     assert "istio.io/global" not in kubes["east"].objects["Service", "sample", "helloworld"]["metadata"]["labels"]
 
