@@ -19,6 +19,12 @@ class Installer(Protocol):
     def await_cni(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
         """Wait until the CNI plugin is on every node."""
 
+    def install_ztunnel(self, mesh: Mesh, cluster: Cluster) -> None:
+        """Install ztunnel; do not wait for it."""
+
+    def await_ztunnel(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+        """Wait until ztunnel is on every node."""
+
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Install a control plane; do not wait for it."""
 

@@ -18,7 +18,7 @@ from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.readiness import await_daemon_set, await_deployment
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings, merged
-from harness.mesh.values import primary_values, remote_values
+from harness.mesh.values import AMBIENT_PROFILE, image_values, primary_values, remote_values, ztunnel_values
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster, Topology
 
@@ -42,6 +42,15 @@ class Istioctl:
         """Wait until its DaemonSet is ready on every node."""
         timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
         await_daemon_set(mesh.kube(cluster), mesh.settings.cni_namespace, "istio-cni-node", timeout, opened)
+
+    def install_ztunnel(self, mesh: Mesh, cluster: Cluster) -> None:
+        """Apply the chart ztunnel."""
+        self._apply(mesh, cluster, ztunnel_operator(cluster, mesh.settings))
+
+    def await_ztunnel(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+        """Wait until its DaemonSet is ready on every node."""
+        timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
+        await_daemon_set(mesh.kube(cluster), mesh.settings.ztunnel_namespace, "ztunnel", timeout, opened)
 
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Apply the charts base and istiod; on a host outside of the mesh istiod alone."""
@@ -120,9 +129,11 @@ def primary_operator(topology: Topology, cluster: Cluster, settings: MeshSetting
 
     istioctl sets pilot.cni.enabled by the component alone, whatever the value says; the plugin is then rendered again.
     """
-    profile = "empty" if cluster.host else "minimal"
+    profile = "empty" if cluster.host else AMBIENT_PROFILE if settings.ambient else "minimal"
     resource = operator(settings, profile, primary_values(topology, cluster, settings))
     components = _cni_component(settings) if settings.cni else {}
+    if settings.ambient:
+        components |= {"ztunnel": {"enabled": False}}  # it follows when istiod answers
     if cluster.host:
         components |= {"pilot": {"enabled": True}}
     if components:
@@ -137,8 +148,17 @@ def remote_operator(cluster: Cluster, pilot_address: str, settings: MeshSettings
 
 def cni_operator(settings: MeshSettings) -> Operator:
     """An IstioOperator resource for the CNI plugin alone."""
-    resource = operator(settings, "empty", {})
+    images = image_values(settings)
+    ambient = {"profile": AMBIENT_PROFILE, **({"global": images} if images else {})}
+    resource = operator(settings, "empty", ambient if settings.ambient else {})
     resource["spec"]["components"] = _cni_component(settings)
+    return resource
+
+
+def ztunnel_operator(cluster: Cluster, settings: MeshSettings) -> Operator:
+    """An IstioOperator resource for ztunnel alone."""
+    resource = operator(settings, "empty", {"profile": AMBIENT_PROFILE, **ztunnel_values(cluster, settings)})
+    resource["spec"]["components"] = {"ztunnel": {"enabled": True}}
     return resource
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.kube.inventory import Entry, Inventory
 from harness.model.base import Model
+from harness.model.data_plane import DataPlane
 from harness.model.topology import Topology
 
 _FILE = "kept-mesh.json"
@@ -15,6 +16,7 @@ class KeptMesh(Model):
 
     topology: Topology
     sample_namespace: str
+    data_plane: DataPlane = DataPlane.SIDECAR
     entries: dict[str, tuple[Entry, ...]]
     """Cluster → its inventory from before the mesh."""
     unread: Mapping[str, Mapping[str, str]] = {}
@@ -29,11 +31,15 @@ class KeptMesh(Model):
         }
 
 
-def write(directory: Path, topology: Topology, sample_namespace: str, before: dict[str, Inventory]) -> None:
+def write(
+    directory: Path, topology: Topology, sample_namespace: str, data_plane: DataPlane, before: dict[str, Inventory]
+) -> None:
     """Write down what is kept, in the run's directory."""
     entries = {name: tuple(inventory.entries.values()) for name, inventory in before.items()}
     unread = {name: inventory.unread for name, inventory in before.items()}
-    kept = KeptMesh(topology=topology, sample_namespace=sample_namespace, entries=entries, unread=unread)
+    kept = KeptMesh(
+        topology=topology, sample_namespace=sample_namespace, data_plane=data_plane, entries=entries, unread=unread
+    )
     (directory / _FILE).write_text(kept.model_dump_json())
 
 

@@ -16,16 +16,20 @@ _CLUSTER_WIDE = (
     ("Service", "*", "istiod"),
     ("Service", "*", "istiod-*"),
     ("DaemonSet.apps", "*", "istio-cni-node"),
+    ("DaemonSet.apps", "*", "ztunnel"),
     # A remote has little more than these; what the operator made of its resources has an owner, and is not listed.
     ("MutatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-sidecar-injector*"),
     ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istiod-default-validator"),
     ("ValidatingWebhookConfiguration.admissionregistration.k8s.io", "", "istio-validator*"),
     ("Istio.sailoperator.io", "", "*"),
     ("IstioCNI.sailoperator.io", "", "*"),
+    ("ZTunnel.sailoperator.io", "", "*"),
 )
 """A mesh, in whatever namespace: cluster roles, webhooks and definitions have the same names in all of them."""
 _OF_THE_MESH = (
     "east-west-gateway",
+    "east-west-gateway-ambient",
+    "east-west-gateway-upstream-envoy",
     "east-west-gateway-service",
     "expose-istiod",
     "expose-istiod-revision",

@@ -13,14 +13,14 @@ from kubernetes.client import ApiException
 
 from harness.base import yaml_documents
 from harness.base.errors import StepError
-from harness.kube.api import KubeApi, Object, condition
+from harness.kube.api import KubeApi, Object
 from harness.kube.inventory import Inventory
 from harness.mesh import olm, olm_catalogue, olm_removal
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.model import HelmChart, Manifests, OlmSubscription, Operator
 from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
-from harness.mesh.readiness import await_deployment
+from harness.mesh.readiness import await_deployment, definition_pending
 from harness.mesh.sail import API_GROUP, API_VERSIONS
 from harness.mesh.settings import AVAILABLE_SECONDS, MeshSettings
 from harness.model.step import Phase
@@ -74,9 +74,9 @@ def await_operator(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     kube, operator = mesh.kube(cluster), mesh.settings.operator
     if isinstance(operator, OlmSubscription):
         olm.await_installed(mesh, cluster, operator, opened)
-    for plural in ("istios", "istiocnis"):
+    for plural in ("istios", "istiocnis", *(("ztunnels",) if mesh.settings.ambient else ())):
         name = f"{plural}.{API_GROUP}"
-        kube.wait(*_CRD, name, pending=established_pending, timeout=mesh.deadline(cluster, 60), step=opened)
+        kube.wait(*_CRD, name, pending=definition_pending, timeout=mesh.deadline(cluster, 60), step=opened)
     if isinstance(operator, HelmChart | Manifests):
         for deployment in kube.list("apps/v1", "Deployment", operator.namespace):
             timeout = mesh.deadline(cluster, AVAILABLE_SECONDS)
@@ -134,14 +134,6 @@ def brought(before: Inventory) -> bool:
 def operator_namespace(operator: Operator | None) -> tuple[str, ...]:
     """The namespace that comes and goes with the operator, if any: pure."""
     return (operator.namespace,) if isinstance(operator, HelmChart | Manifests | OlmSubscription) else ()
-
-
-def established_pending(seen: Object | None) -> str:
-    """Whether a custom resource definition is not served yet: pure."""
-    if seen is None:
-        return "the operator's custom resource definition does not exist"
-    established = condition(seen, "Established").get("status") == "True"
-    return "" if established else f"{seen['metadata']['name']} is not established"
 
 
 def read_manifests(operator: Manifests) -> list[Object]:

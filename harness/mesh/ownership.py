@@ -11,11 +11,13 @@ from harness.kube.api import Object
 from harness.kube.inventory import Entry, Inventory
 from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.external import REVISION
+from harness.mesh.gateway_api import GATEWAYS
 from harness.mesh.operator import brought, operator_namespace
 from harness.mesh.procedure import CONTROL_PLANE_ANNOTATION
 from harness.mesh.sail import API_GROUP
 from harness.mesh.sail import NAME as RESOURCE
 from harness.mesh.settings import MeshSettings
+from harness.mesh.workloads import DATA_PLANE_LABEL
 from harness.model.gateways import NETWORK_LABEL
 
 OWN_MANAGERS = (
@@ -33,7 +35,7 @@ calls itself where it makes the service account and its roles, because the insta
 OWN_GROUPS = (".istio.io", ".sailoperator.io")
 """Of the custom resource definitions that come with Istio and the operator, whoever applies them: Helm and OLM, too."""
 NAMESPACE_KEYS = {
-    "labels": ("istio-injection", "istio.io/rev", NETWORK_LABEL),
+    "labels": ("istio-injection", "istio.io/rev", DATA_PLANE_LABEL, NETWORK_LABEL),
     "annotations": (CONTROL_PLANE_ANNOTATION,),
 }
 """What the procedure, and a change of the revision, set on a namespace whether it stood before or not."""
@@ -78,7 +80,7 @@ def by_hand(context: str, kubeconfigs: Sequence[Path], settings: MeshSettings, b
     delete = f"{start} delete --ignore-not-found"
     commands = []
     if settings.installer == "sail":  # while the operator runs, which removes what it has made of them
-        kinds = ("istio", "istiocni") if settings.cni else ("istio",)
+        kinds = [*(["ztunnel"] if settings.ambient else []), "istio", *(["istiocni"] if settings.cni else [])]
         resources = [f"{kind}.{API_GROUP}/{RESOURCE}" for kind in kinds]
         resources += [f"istio.{API_GROUP}/{REVISION}"] if settings.ingress_namespace else []
         commands.append(f"{delete} {' '.join(resources)}")
@@ -87,6 +89,8 @@ def by_hand(context: str, kubeconfigs: Sequence[Path], settings: MeshSettings, b
         commands += _unsubscribing(delete, olm)
     if names := own_namespaces(settings, before):
         commands.append(f"{delete} namespace {' '.join(map(shlex.quote, names))}")
+    if settings.ambient and ("CustomResourceDefinition.apiextensions.k8s.io", "", GATEWAYS) not in before:
+        commands.append(f"{delete} crd $({start} get crd --output=name | grep {GATEWAYS.partition('.')[2]})")
     return "; ".join([*commands, f"then what `{start} get {_CLUSTER_WIDE}` shows of this mesh"])
 
 

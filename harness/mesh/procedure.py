@@ -2,7 +2,7 @@
 
 Source: chapter "Applying certificates to a multi-cluster topology", "Installing a multi-primary multi-network mesh",
 "Installing a primary-remote multi-network mesh"; Istio, "Install Primary-Remote" for the single network, "Install
-Istio with an External Control Plane".
+Istio with an External Control Plane", "Ambient mode", "Install multi-primary on different networks".
 """
 
 from harness.base.errors import UserError
@@ -12,6 +12,7 @@ from harness.mesh import external, gateways, operator, sail, workloads
 from harness.mesh.cacerts import create_cacerts
 from harness.mesh.context import Mesh, step
 from harness.mesh.distributions.istio_versions import minor_of
+from harness.mesh.gateway_api import install_gateway_api
 from harness.mesh.installer import installer
 from harness.mesh.namespaces import create_system_namespace, label_network
 from harness.mesh.pki import CaFiles, Pki
@@ -61,6 +62,8 @@ def install(mesh: Mesh, pki: Pki) -> None:
     in_parallel(lambda watched: _let_watch(mesh, watched), topology.clusters)
     if settings.cni:
         in_parallel(lambda cluster: await_cni(mesh, cluster), topology.every)
+    if settings.ambient:
+        in_parallel(lambda cluster: await_ztunnel(mesh, cluster), topology.clusters)
 
 
 def await_gateways(mesh: Mesh) -> None:
@@ -68,6 +71,8 @@ def await_gateways(mesh: Mesh) -> None:
     with_gateway = [(mesh, cluster) for cluster in mesh.topology.clusters if mesh.topology.has_gateway(cluster)]
     with_gateway += [(external.of_gateway(mesh), host) for host in mesh.topology.hosts]
     in_parallel(lambda each: gateways.await_gateway(*each), with_gateway)
+    if mesh.settings.ambient:
+        in_parallel(lambda each: gateways.await_address(*each), with_gateway)
 
 
 def require_cluster(kube: KubeApi, settings: MeshSettings) -> None:
@@ -105,6 +110,8 @@ def _prepare(mesh: Mesh, cluster: Cluster, files: CaFiles) -> None:
     create_cacerts(mesh, cluster, files)
     if arriving:
         operator.await_arrival(mesh, cluster)
+    if mesh.settings.ambient:
+        install_gateway_api(mesh, cluster)
     if mesh.settings.cni:
         create_cni(mesh, cluster)
     if cluster.role is Role.EXTERNAL:
@@ -144,11 +151,13 @@ def _install_primary(mesh: Mesh, cluster: Cluster) -> None:
     else:
         install_istio(mesh, cluster)
     await_control_plane(mesh, cluster)
+    if mesh.settings.ambient:  # before, its pods would wait for the root certificate that istiod hands out
+        create_ztunnel(mesh, cluster)
     if mesh.topology.has_gateway(cluster):
         gateways.create_gateway(mesh, cluster)
     if mesh.topology.serves_remotes(cluster):
         gateways.expose_control_plane(mesh, cluster)
-    if Feature.MULTI_NETWORK in mesh.topology.features:
+    if Feature.MULTI_NETWORK in mesh.topology.features and not mesh.settings.ambient:
         gateways.expose_services(mesh, cluster)
 
 
@@ -185,6 +194,18 @@ def create_cni(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
 def await_cni(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
     """Wait for Istio's CNI plugin to be on every node."""
     installer(mesh.settings).await_cni(mesh, cluster, opened)
+
+
+@step(Phase.MESH)
+def create_ztunnel(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Create a ZTunnel resource."""
+    installer(mesh.settings).install_ztunnel(mesh, cluster)
+
+
+@step(Phase.MESH)
+def await_ztunnel(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+    """Wait for ztunnel to be on every node."""
+    installer(mesh.settings).await_ztunnel(mesh, cluster, opened)
 
 
 @step(Phase.MESH)

@@ -44,6 +44,14 @@ def daemon_set_pending(seen: Object | None) -> str:
     return "" if ready >= wanted else f"{name} is ready on {ready} of {wanted} nodes"
 
 
+def definition_pending(seen: Object | None) -> str:
+    """Whether a custom resource definition is not served yet; empty when it is."""
+    if seen is None:
+        return "the custom resource definition does not exist"
+    established = condition(seen, "Established").get("status") == "True"
+    return "" if established else f"{seen['metadata']['name']} is not established"
+
+
 def await_deployment(kube: KubeApi, namespace: str, name: str, timeout: float, step: OpenStep) -> Object | None:
     """Wait until a Deployment is available.
 

@@ -69,7 +69,8 @@ def delete_resources(mesh: Mesh, cluster: Cluster, opened: OpenStep, before: Inv
     # The operator still has to remove what it made for them: a revision outlives its Istio resource by that.
     revisions = [found["metadata"]["name"] for found in kube.list(version, "IstioRevision")]
     own = [("Istio", REVISION)] if cluster.role is Role.EXTERNAL else []
-    doomed = [*own, ("Istio", RESOURCE), *(("IstioRevision", name) for name in revisions), ("IstioCNI", RESOURCE)]
+    of_istio = [("Istio", RESOURCE), *(("IstioRevision", name) for name in revisions), ("IstioCNI", RESOURCE)]
+    doomed = [*own, *([("ZTunnel", RESOURCE)] if mesh.settings.ambient else []), *of_istio]
     for kind, name in doomed:
         if (f"{kind}.{API_GROUP}", "", name) not in before:
             if kind != "IstioRevision":

@@ -4,6 +4,7 @@ from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
 from harness.kube.api import KubeApi, Object, condition
 from harness.mesh.context import Mesh, run_selector, step
+from harness.mesh.gateways import GATEWAY_NAME_LABEL, NAME
 from harness.mesh.gone import still_there
 from harness.mesh.readiness import deployment_pending, why_unready
 from harness.mesh.settings import AVAILABLE_SECONDS
@@ -18,7 +19,8 @@ def everything(mesh: Mesh) -> None:
     """Restart every control plane, then every gateway, then every workload of the sample."""
     system, sample = mesh.settings.system_namespace, mesh.settings.sample_namespace
     workloads = run_selector(mesh.settings)
-    for namespace, pods in ((system, "app=istiod"), (system, "app=istio-eastwestgateway"), (sample, workloads)):
+    gateway = f"{GATEWAY_NAME_LABEL}={NAME}" if mesh.settings.ambient else f"app={NAME}"
+    for namespace, pods in ((system, "app=istiod"), (system, gateway), (sample, workloads)):
         in_parallel(
             lambda cluster, namespace=namespace, pods=pods: restart(mesh, cluster, namespace, pods),  # type: ignore[misc]
             mesh.topology.clusters,

@@ -14,7 +14,7 @@ from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
 from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
-from harness.mesh.values import primary_values, remote_values
+from harness.mesh.values import AMBIENT_PROFILE, image_values, primary_values, remote_values, ztunnel_values
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
@@ -39,11 +39,22 @@ class Sail:
         """Wait until the IstioCNI resource is Ready."""
         _await(mesh, cluster, opened, "IstioCNI", AVAILABLE_SECONDS)
 
+    def install_ztunnel(self, mesh: Mesh, cluster: Cluster) -> None:
+        """Create the ZTunnel resource, and its project."""
+        ensure_namespace(mesh, cluster, mesh.settings.ztunnel_namespace)
+        ensure_pull_secret(mesh, cluster, mesh.settings.ztunnel_namespace)
+        api, version = _versions(mesh, cluster, "ZTunnel")
+        mesh.apply(cluster, ztunnel_resource(api, version, cluster, mesh.settings))
+
+    def await_ztunnel(self, mesh: Mesh, cluster: Cluster, opened: OpenStep) -> None:
+        """Wait until the ZTunnel resource is Ready."""
+        _await(mesh, cluster, opened, "ZTunnel", AVAILABLE_SECONDS)
+
     def install_primary(self, mesh: Mesh, cluster: Cluster) -> None:
         """Create the Istio resource of a primary, on the host of its control plane where that is another cluster."""
         values, settings = primary_values(mesh.topology, cluster, mesh.settings), mesh.settings
         on = mesh.topology.home_of(cluster)
-        profile = "empty" if cluster.host else settings.resource_profile
+        profile = "empty" if cluster.host else AMBIENT_PROFILE if settings.ambient else settings.resource_profile
         api, version = _versions(mesh, on, "Istio")
         mesh.apply(on, istio_resource(api, version, settings, values, profile=profile))
 
@@ -83,7 +94,7 @@ def require_operator(kubes: Iterable[KubeApi], settings: MeshSettings) -> None:
         UserError: it is not.
     """
     for kube in kubes:
-        for kind in ("Istio", "IstioCNI"):
+        for kind in ("Istio", "IstioCNI", *(("ZTunnel",) if settings.ambient else ())):
             try:
                 served_version(kube, kind, settings)
             except StepError as missing:
@@ -147,10 +158,18 @@ def istio_resource(
 def cni_resource(api_version: str, version: str, settings: MeshSettings) -> Object:
     """The IstioCNI resource that the chapter presupposes."""
     spec: dict[str, Any] = {"version": version, "namespace": settings.cni_namespace}
-    images = {key: settings.profile.values.get("global", {}).get(key) for key in ("hub", "tag", "imagePullSecrets")}
-    if named := {key: value for key, value in images.items() if value}:
+    if settings.ambient:
+        spec["profile"] = AMBIENT_PROFILE
+    if named := image_values(settings):
         spec["values"] = {"global": named}
     return {"apiVersion": api_version, "kind": "IstioCNI", "metadata": {"name": NAME}, "spec": spec}
+
+
+def ztunnel_resource(api_version: str, version: str, cluster: Cluster, settings: MeshSettings) -> Object:
+    """The ZTunnel resource of an ambient mesh."""
+    spec: dict[str, Any] = {"version": version, "namespace": settings.ztunnel_namespace}
+    spec["values"] = ztunnel_values(cluster, settings)
+    return {"apiVersion": api_version, "kind": "ZTunnel", "metadata": {"name": NAME}, "spec": spec}
 
 
 def ready_pending(seen: Object | None) -> str:
@@ -198,6 +217,7 @@ def _pods(kube: KubeApi, kind: str, settings: MeshSettings) -> list[Object]:
     namespace, selector = {
         "Istio": (settings.system_namespace, "app=istiod"),
         "IstioCNI": (settings.cni_namespace, "k8s-app=istio-cni-node"),
+        "ZTunnel": (settings.ztunnel_namespace, "app=ztunnel"),
     }[kind]
     return kube.list("v1", "Pod", namespace, label_selector=selector)
 

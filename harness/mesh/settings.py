@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from harness.mesh.distributions.istio_versions import IstioVersion, facts
 from harness.mesh.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
+from harness.model.data_plane import DataPlane
 
 CONTROL_PLANE_SECONDS = 180.0
 """Chapter: `oc wait --for condition=Ready istio/default --timeout=3m`."""
@@ -90,6 +91,21 @@ UPSTREAM_ENVOY = Overlay(
         "telemetry.enabled=false: the data plane is upstream Envoy without Istio's stats filter",
     ),
 )
+ZTUNNEL_CPU = "50m"
+"""What ztunnel asks for where images are built here: a node of a laptop has two processors."""
+AMBIENT_BUILT_HERE = Overlay(
+    {
+        "global": {"variant": "", "waypoint": {"resources": {"requests": {"cpu": "50m"}}}},
+        "pilot": {"resources": {"requests": {"cpu": "200m"}}},
+    },
+    (
+        "global.variant empty: profile ambient asks for distroless images, and of those built here there is one kind",
+        "pilot.resources.requests.cpu=200m: everything runs on one small node",
+        f"global.waypoint.resources.requests.cpu=50m, ztunnel.resources.requests.cpu={ZTUNNEL_CPU}: likewise",
+        "EnvoyFilter istio-eastwestgateway: the data plane is upstream Envoy, which has neither Istio's filter for the "
+        "peer's metadata nor its hashable string",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,10 @@ class MeshSettings:
     """Of the gateway through which a control plane outside of the mesh is reached; empty where there is none."""
     cni: bool = True
     """Whether Istio's CNI plugin is installed, as the chapter presupposes."""
+    data_plane: DataPlane = DataPlane.SIDECAR
+    """What carries the traffic of workloads."""
+    gateway_api: Path | None = None
+    """File with the definitions of the Gateway API, which ambient needs; None for those that its project publishes."""
     helloworld_image: str = "docker.io/istio/examples-helloworld-{version}:1.0"
     """`{version}` stands for v1 or v2; there are no others upstream."""
     sleep_image: str = "docker.io/curlimages/curl:8.16.0"
@@ -152,6 +172,21 @@ class MeshSettings:
         return self.operator is not None and self.operator.arrival != "present"
 
     @property
+    def ambient(self) -> bool:
+        """Whether ztunnel carries the traffic of workloads."""
+        return self.data_plane is DataPlane.AMBIENT
+
+    @property
+    def built_here(self) -> bool:
+        """Whether images were built from packages, here or where an archive was written."""
+        return self.images != "registry"
+
+    @property
+    def ztunnel_namespace(self) -> str:
+        """Of ztunnel: istioctl puts it beside the control plane, the operator's documentation into one of its own."""
+        return "ztunnel" if self.installer == "sail" else self.system_namespace
+
+    @property
     def facts(self) -> IstioVersion:
         """What is so in this version of Istio."""
         return facts(self.istio_version)
@@ -161,17 +196,20 @@ class MeshSettings:
         """The namespaces that the chapter removes in the end."""
         cni = (self.cni_namespace,) if self.cni else ()
         ingress = (self.ingress_namespace,) if self.ingress_namespace else ()
-        return (self.system_namespace, self.sample_namespace, *cni, *ingress)
+        ztunnel = (self.ztunnel_namespace,) if self.ambient and self.ztunnel_namespace != self.system_namespace else ()
+        return (self.system_namespace, self.sample_namespace, *cni, *ztunnel, *ingress)
 
     @property
     def overlay(self) -> Overlay:
         """Everything added to the values of the chapter."""
         parts = [EVIDENCE]
-        # On OpenShift the operator sets this value by itself.
-        if self.cni and (self.installer, self.platform) != ("sail", "openshift"):
+        # It keeps sidecars from setting up their own redirection. On OpenShift the operator sets it by itself.
+        if self.cni and not self.ambient and (self.installer, self.platform) != ("sail", "openshift"):
             parts.append(CNI)
-        if self.images != "registry":  # an archive holds what was built where it was written
+        if self.built_here:
             parts.append(UPSTREAM_ENVOY)
+        if self.built_here and self.ambient:
+            parts.append(AMBIENT_BUILT_HERE)
         if self.resilience:
             parts.append(CHANGING)
         parts.append(self.profile)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from harness.mesh.settings import MeshSettings, merged
+from harness.mesh.settings import ZTUNNEL_CPU, MeshSettings, merged
 from harness.model.topology import Cluster, Topology
 
 DEFAULT_TRUST_DOMAIN = "cluster.local"
@@ -26,6 +26,12 @@ _EXTERNAL: Mapping[str, Any] = {
 }
 """Of a control plane outside of the mesh. Its API server is that of the config cluster, so it mounts what is its own:
 mesh configuration and templates. Source: Istio, "Install Istio with an External Control Plane"."""
+_AMBIENT: Mapping[str, Any] = {"pilot": {"env": {"AMBIENT_ENABLE_MULTI_NETWORK": "true"}}}
+"""Istio, "Ambient mode", "Install multi-primary on different networks"."""
+AMBIENT_PROFILE = "ambient"
+"""Of istioctl and of every chart."""
+_OF_IMAGES = ("hub", "tag", "variant", "imagePullSecrets")
+"""Global values that say where images come from."""
 _CONFIG_CLUSTER: Mapping[str, Any] = {"global": {"configCluster": True}, "pilot": {"configMap": True}}
 
 
@@ -38,6 +44,8 @@ def primary_values(topology: Topology, cluster: Cluster, settings: MeshSettings)
             "network": cluster.network,
         }
     }
+    if settings.ambient:
+        chapter = merged(chapter, _ambient(settings))
     if topology.serves_remotes(cluster) or cluster.host:
         chapter = merged(chapter, _SERVES_REMOTES[settings.facts.external_istiod])
     if cluster.host:
@@ -45,6 +53,34 @@ def primary_values(topology: Topology, cluster: Cluster, settings: MeshSettings)
     if topology.trust_domain != DEFAULT_TRUST_DOMAIN:
         chapter = merged(chapter, {"meshConfig": {"trustDomain": topology.trust_domain}})
     return merged(chapter, settings.overlay.values)
+
+
+def image_values(settings: MeshSettings) -> dict[str, Any]:
+    """The global values that say where images come from, for charts that are given no others."""
+    known = settings.overlay.values.get("global", {})
+    return {key: known[key] for key in _OF_IMAGES if key in known}
+
+
+def ztunnel_values(cluster: Cluster, settings: MeshSettings) -> dict[str, Any]:
+    """The values of the chart ztunnel, under the key that istioctl and the operator have for them."""
+    own: dict[str, Any] = {
+        "multiCluster": {"clusterName": cluster.cluster_name},
+        "network": cluster.network,
+        **image_values(settings),
+    }
+    if settings.built_here:
+        own["resources"] = {"requests": {"cpu": ZTUNNEL_CPU}}
+    return {"ztunnel": own}
+
+
+def _ambient(settings: MeshSettings) -> Mapping[str, Any]:
+    """What istiod is told of the other clusters, and of ztunnel where that is in another namespace than its own.
+
+    Only of a ztunnel that it knows istiod takes requests for the certificates of others.
+    """
+    if settings.ztunnel_namespace == settings.system_namespace:
+        return _AMBIENT
+    return merged(_AMBIENT, {"pilot": {"trustedZtunnelNamespace": settings.ztunnel_namespace}})
 
 
 def remote_values(cluster: Cluster, pilot_address: str) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
+DATA_PLANE_LABEL = "istio.io/dataplane-mode"
+GLOBAL_LABEL = "istio.io/global"
+"""Of a Service that has endpoints in other clusters of an ambient mesh."""
 PUBLISHED = ("v1", "v2")
 """The versions of helloworld that there are images of."""
 
@@ -30,6 +33,10 @@ def deploy(mesh: Mesh) -> None:
 
 def _deploy(mesh: Mesh, cluster: Cluster) -> None:
     create_namespace(mesh, cluster)
+    if mesh.settings.ambient:
+        label_for_ambient(mesh, cluster)
+        deploy_sample(mesh, cluster)
+        return
     label_for_injection(mesh, cluster)
     if await_injector(mesh, cluster):
         # The control plane answers: a step that failed before, such as one of the gateway, keeps no pod from starting.
@@ -64,6 +71,12 @@ def label_for_injection(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None
 
 
 @step(Phase.WORKLOADS)
+def label_for_ambient(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
+    """Label the application namespace to be part of the ambient mesh."""
+    label_namespace(mesh, cluster, mesh.settings.sample_namespace, DATA_PLANE_LABEL, "ambient")
+
+
+@step(Phase.WORKLOADS)
 def await_injector(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
     """Wait for sidecar injection to answer."""
     timeout = mesh.deadline(cluster, INJECTION_SECONDS)
@@ -74,7 +87,7 @@ def await_injector(mesh: Mesh, cluster: Cluster, opened: OpenStep) -> bool:
 @step(Phase.WORKLOADS)
 def create_service(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
     """Create the helloworld service."""
-    mesh.apply_manifest(cluster, "helloworld-service", namespace=mesh.settings.sample_namespace)
+    _apply_service(mesh, cluster, "helloworld-service")
 
 
 @step(Phase.WORKLOADS)
@@ -98,7 +111,7 @@ def deploy_experiments(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
     namespace, image = mesh.settings.sample_namespace, mesh.settings.echo_image
     image = image.format(version=mesh.settings.istio_version or "latest")
     for other in mesh.topology.clusters:
-        mesh.apply_manifest(cluster, "echo-service", namespace=namespace, version=other.version)
+        _apply_service(mesh, cluster, "echo-service", version=other.version)
         if cluster.is_primary:  # Istio's resources are read there, for its remotes as well
             mesh.apply_manifest(cluster, "echo-connections", namespace=namespace, version=other.version)
     mesh.apply_manifest(cluster, "echo", namespace=namespace, version=cluster.version, image=image)
@@ -128,6 +141,14 @@ def helloworld(settings: MeshSettings, version: str) -> list[Object]:
         for container in objects[0]["spec"]["template"]["spec"]["containers"]:
             container["env"] = [{"name": "SERVICE_VERSION", "value": version}]
     return objects
+
+
+def _apply_service(mesh: Mesh, cluster: Cluster, name: str, **values: str) -> None:
+    """Apply a Service that other clusters are to reach: an ambient mesh must be told so."""
+    for service in manifests.render(name, namespace=mesh.settings.sample_namespace, **values):
+        if mesh.settings.ambient:
+            service["metadata"]["labels"][GLOBAL_LABEL] = "true"
+        mesh.apply(cluster, service)
 
 
 def _await(mesh: Mesh, cluster: Cluster, opened: OpenStep, name: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.model import gateways, requested
+from harness.model.expectations import mesh_port
 from harness.model.observation import Observation
 from harness.model.proxy import ProxyEndpoint
 from harness.model.topology import Cluster
@@ -24,7 +25,7 @@ def every_address_of(observation: Observation, client: Cluster, target: Cluster)
     if target.network == client.network:
         port = requested.listening_port(observed, asked)
         return {(pod.ip, port): len(pods) for pod in pods}
-    found = gateways.entrances(observation.topology, observation, target)
+    found = gateways.entrances(observation.topology, observation, target, mesh_port(asked))
     return {(entrance.address, entrance.port): len(pods) for entrance in found}
 
 

@@ -6,8 +6,9 @@ sample client since 1.24), or another injected pod of the sample namespace whose
 
 import re
 
+from harness.model import captured
 from harness.model.cluster import ClusterObservation, Pod, Workload
-from harness.model.expectations import HELLOWORLD, PROXY, SLEEP
+from harness.model.expectations import HELLOWORLD, PROXY, SLEEP, in_mesh
 from harness.model.observation import Asked, Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
@@ -41,7 +42,7 @@ def client_app(observed: ClusterObservation, asked: Asked) -> str:
 def _can_ask(pod: Pod) -> bool:
     own = pod.container(client_container(pod))
     image = own.image.rpartition("/")[2] if own else ""
-    return pod.proxy is not None and bool(_HAS_CURL.search(image))
+    return in_mesh(pod) and bool(_HAS_CURL.search(image))
 
 
 def _workload(observed: ClusterObservation, asked: Asked, name: str) -> Workload | None:
@@ -84,8 +85,11 @@ def client_available(observation: Observation, cluster: Cluster) -> bool:
 
 
 def client_proxies(observation: Observation, cluster: Cluster) -> tuple[Proxy, ...]:
-    """The proxies of a cluster's client."""
+    """The proxies of a cluster's client; where its node's ztunnel carries its traffic what that does for it."""
     asked = observation.asked
+    if asked.ambient:
+        mine = {(pod.namespace, pod.name) for pod in client_pods(observation[cluster], asked)}
+        return tuple(v for v in captured.views(observation, cluster) if (v.namespace, v.pod) in mine)
     if asked.client:
         mine = {(pod.namespace, pod.name) for pod in client_pods(observation[cluster], asked)}
         return tuple(proxy for proxy in observation[cluster].proxies if (proxy.namespace, proxy.pod) in mine)

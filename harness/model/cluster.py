@@ -2,6 +2,7 @@
 
 from harness.model.base import Model
 from harness.model.certificate import CaSecret, Certificate
+from harness.model.gateway_api import ApiGateway
 from harness.model.istio import (
     AdmissionWebhook,
     ConfigObject,
@@ -31,10 +32,12 @@ from harness.model.reading import (
     ReadOutcome,
     Subject,
 )
+from harness.model.ztunnel import Ztunnel
 
 __all__ = [
     "AdmissionWebhook",
     "ApiEvent",
+    "ApiGateway",
     "ClusterObservation",
     "Condition",
     "ConfigObject",
@@ -56,6 +59,7 @@ __all__ = [
     "Subject",
     "WebhookRule",
     "Workload",
+    "Ztunnel",
 ]
 
 
@@ -94,6 +98,10 @@ class ClusterObservation(Model):
     """One for each running istiod pod."""
     proxies: tuple[Proxy, ...] = ()
     """One for each pod with a proxy: workloads of the sample, and gateways."""
+    ztunnels: tuple[Ztunnel, ...] = ()
+    """One for each ztunnel that runs; empty where the data plane is none of ambient's."""
+    api_gateways: tuple[ApiGateway, ...] = ()
+    """Of the class istio-east-west, or labelled with a network; empty where the data plane is none of ambient's."""
     events: tuple[ApiEvent, ...] = ()
     logs: tuple[ContainerLog, ...] = ()
     """Beside those of istiod, which are with the control planes."""

@@ -10,7 +10,7 @@ from harness.model import gateways as east_west
 from harness.model import kubernetes, revisions
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, Pod, SailResource, Service, Workload
-from harness.model.observation import Observation
+from harness.model.observation import Asked, Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster, Feature, Topology
 
@@ -23,8 +23,17 @@ PROXY = kubernetes.PROXY
 NETWORK_LABEL = east_west.NETWORK_LABEL
 HELLOWORLD_PORT = 5000
 MESH_PORT = east_west.MESH_PORT
+HBONE_PORT = east_west.HBONE_PORT
 XDS_PORT = east_west.XDS_PORT
 WEBHOOK_PORT = east_west.WEBHOOK_PORT
+MODE_LABEL = "istio.io/dataplane-mode"
+"""On a namespace or a pod: ambient, or none."""
+REDIRECTION = "ambient.istio.io/redirection"
+"""The annotation of captured pods."""
+GLOBAL_LABEL = "istio.io/global"
+"""By which profile ambient takes a Service for one of all clusters."""
+ZTUNNEL = "ztunnel"
+"""Its DaemonSet, and the label app of its pods."""
 is_address = east_west.is_address
 
 
@@ -44,16 +53,21 @@ def cluster_domain(observed: ClusterObservation) -> str:
     return next(filter(None, (*said, *configured)), CLUSTER_DOMAIN)
 
 
-def needed_ports(topology: Topology, target: Cluster) -> dict[int, tuple[Cluster, ...]]:
+def mesh_port(asked: Asked) -> int:
+    """The port of a gateway for services' traffic: of HBONE where ztunnels carry it."""
+    return HBONE_PORT if asked.ambient else MESH_PORT
+
+
+def needed_ports(topology: Topology, target: Cluster, mesh: int = MESH_PORT) -> dict[int, tuple[Cluster, ...]]:
     """The ports of a cluster's gateway that others need, each with the clusters whose pods or API servers need it.
 
-    15443 is needed by every cluster on another network, 15012 and 15017 by the remotes of a primary, or by every
-    cluster whose control plane is outside of the mesh.
+    15443 (`mesh`: 15008 where ztunnels carry the traffic) is needed by every cluster on another network, 15012 and
+    15017 by the remotes of a primary, or by every cluster whose control plane is outside of the mesh.
     """
     strangers = tuple(other for other in topology.others(target) if other.network != target.network)
     crossing = strangers if target in topology.clusters else ()
     dependents = topology.dependents(target)
-    ports = {MESH_PORT: crossing, XDS_PORT: dependents, WEBHOOK_PORT: dependents}
+    ports = {mesh: crossing, XDS_PORT: dependents, WEBHOOK_PORT: dependents}
     return {port: sources for port, sources in ports.items() if sources}
 
 
@@ -126,6 +140,8 @@ def url_host(address: str) -> str:
 
 def uses_cni(observation: Observation, observed: ClusterObservation) -> bool:
     """Whether a cluster is to have Istio's CNI plugin; a mesh of others may have it on some of its clusters only."""
+    if observation.asked.ambient:
+        return True
     if not observation.asked.cni or observation.asked.mode != "verify-only":
         return observation.asked.cni
     return needs_cni(observed)
@@ -134,6 +150,11 @@ def uses_cni(observation: Observation, observed: ClusterObservation) -> bool:
 def needs_cni(observed: ClusterObservation) -> bool:
     """Whether a cluster of somebody's mesh has Istio's CNI plugin, or relies on it and has lost it."""
     return _has_cni(observed) or _wants_cni(observed)
+
+
+def relies_on_cni(pod: Pod) -> bool:
+    """Whether the plugin redirects a pod's traffic: to its sidecar, where nothing else does, or to a ztunnel."""
+    return is_captured(pod) or (has_proxy(pod) and not pod.is_gateway and pod.container("istio-init") is None)
 
 
 def _has_cni(observed: ClusterObservation) -> bool:
@@ -233,6 +254,16 @@ def helloworld_pods(observed: ClusterObservation, namespace: str) -> tuple[Pod, 
 def has_proxy(pod: Pod) -> bool:
     """Whether a sidecar or gateway proxy runs in the pod."""
     return pod.proxy is not None
+
+
+def is_captured(pod: Pod) -> bool:
+    """Whether the pod's traffic goes through its node's ztunnel: Istio's CNI plugin notes it when it is so."""
+    return pod.annotations.get(REDIRECTION) == "enabled"
+
+
+def in_mesh(pod: Pod) -> bool:
+    """Whether its traffic goes through a proxy: its own, or its node's."""
+    return has_proxy(pod) or is_captured(pod)
 
 
 def spread_over(topology: Topology, client: Cluster) -> tuple[tuple[Cluster, ...], ...]:

@@ -24,6 +24,8 @@ NETWORK_LABEL = "topology.istio.io/network"
 PORT_LABEL = "networking.istio.io/gatewayPort"
 MESH_PORT = 15443
 """Where a gateway passes mTLS traffic of other networks through."""
+HBONE_PORT = 15008
+"""Where a gateway takes in what ztunnels of other networks send through HBONE."""
 XDS_PORT = 15012
 """Where istiod serves configuration and certificates."""
 WEBHOOK_PORT = 15017
@@ -68,7 +70,8 @@ def has_port(service: Service, port: int) -> bool:
 def listener_port(service: Service, port: int) -> int:
     """Envoy's port behind a Service's; the same where the Service names it, or has no such port."""
     target = next((found.target_port for found in service.ports if found.port == port), "")
-    return int(target) if target.isdecimal() else (MESH_PORT if port == announced_port(service) else port)
+    at_mesh = port == announced_port(service) and port != HBONE_PORT
+    return int(target) if target.isdecimal() else (MESH_PORT if at_mesh else port)
 
 
 def addresses(service: Service) -> tuple[str, ...]:
@@ -176,16 +179,22 @@ def proxies(observed: ClusterObservation, service: Service | None) -> tuple[Prox
     return tuple(proxy for proxy in observed.proxies if (proxy.namespace, proxy.pod) in names)
 
 
-def reported(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[NetworkGateway, ...]:
-    """The gateways of a cluster for sidecars' traffic that any istiod of the mesh reports."""
+def reported(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH_PORT) -> tuple[NetworkGateway, ...]:
+    """The gateways of a cluster that any istiod of the mesh reports: 15443 for sidecars' traffic, 15008 for HBONE."""
     rows = (
         row
         for primary in topology.primaries
         for plane in seen[primary.name].control_planes
         for row in plane.network_gateways
-        if row.port and (row.cluster == cluster.cluster_name or (not row.cluster and row.network == cluster.network))
+        if at(row, port)
+        and (row.cluster == cluster.cluster_name or (not row.cluster and row.network == cluster.network))
     )
     return tuple(dict.fromkeys(rows))
+
+
+def at(row: NetworkGateway, port: int) -> int:
+    """Where a gateway that istiod reports takes in sidecars' traffic (15443) or HBONE (15008); 0 where it does not."""
+    return row.hbone_port if port == HBONE_PORT else row.port
 
 
 def awaits_address(topology: Topology, seen: Seen, cluster: Cluster, service: Service | None) -> bool:
@@ -220,27 +229,33 @@ def entrances(topology: Topology, seen: Seen, cluster: Cluster, port: int = MESH
         topology: the clusters.
         seen: what was observed of each.
         cluster: the cluster.
-        port: 15443 for services, 15012 or 15017 for istiod.
+        port: 15443 for services, 15008 where ztunnels carry them, 15012 or 15017 for istiod.
     """
     observed = seen[cluster.name]
-    if port != MESH_PORT:
+    if port not in {MESH_PORT, HBONE_PORT}:
         service = istiod_service(observed, cluster.network)
         return _entrances(service, port) if service else ()
-    if own := _own(topology, seen, cluster):
+    if own := _own(topology, seen, cluster, port):
         return own
-    shared = (_own(topology, seen, other) for other in topology.others(cluster) if other.network == cluster.network)
+    shared = (
+        _own(topology, seen, other, port) for other in topology.others(cluster) if other.network == cluster.network
+    )
     return tuple(dict.fromkeys(found for each in shared for found in each))
 
 
-def _own(topology: Topology, seen: Seen, cluster: Cluster) -> tuple[Entrance, ...]:
-    found, rows = services(seen[cluster.name], cluster.network), reported(topology, seen, cluster)
+def _own(topology: Topology, seen: Seen, cluster: Cluster, port: int) -> tuple[Entrance, ...]:
+    found, rows = services(seen[cluster.name], cluster.network), reported(topology, seen, cluster, port)
     # A Service without the label is a gateway by meshNetworks, which name its port: then what istiod reports counts.
     told = [service for service in found if network(service) or not rows]
-    own = [entrance for service in told for entrance in _entrances(service, announced_port(service))]
+    if port == HBONE_PORT:
+        own = [each for service in told if has_port(service, port) for each in _entrances(service, port)]
+    else:
+        own = [each for service in told for each in _entrances(service, announced_port(service))]
     if any(awaits_address(topology, seen, cluster, service) for service in found):
         return tuple(own)
     there = {(entrance.address, entrance.port) for entrance in own}
-    more = [Entrance(row.address, row.port, MESH_PORT) for row in rows if (row.address, row.port) not in there]
+    places = [(row.address, at(row, port)) for row in rows]
+    more = [Entrance(*place, port) for place in places if place not in there]
     if more and all(map(known_by_name, found)):
         # A name may resolve otherwise here than where istiod asks: what istiod reports is what clients are given.
         reported_too = [entrance for entrance in own if any(row.address == entrance.address for row in rows)]

@@ -22,6 +22,8 @@ class MeshFeature(StrEnum):
     CNI = "Istio's CNI plugin"
     NAMESPACE_INJECTION = "an injection label on the sample's namespace"
     SAMPLE = "the sample: helloworld, not every version on every cluster, and a client (--deploy-sample brings it)"
+    SIDECARS = "sidecars (--data-plane=sidecar)"
+    AMBIENT = "ztunnels that carry the traffic (--data-plane=ambient)"
     TRAFFIC = (
         "the sample, not every version on every cluster, or a service (--deploy-sample brings the one, --service and "
         "--client name the other)"
@@ -31,8 +33,11 @@ class MeshFeature(StrEnum):
 def has_feature(observation: Observation, feature: MeshFeature) -> bool:
     """Whether the mesh that was observed has a feature.
 
-    On a mesh that the run installed every feature counts as present: one that is missing there is a fault.
+    On a mesh that the run installed every feature counts as present: one that is missing there is a fault. What
+    carries the traffic was asked for, on a mesh of either kind.
     """
+    if feature in {MeshFeature.SIDECARS, MeshFeature.AMBIENT}:
+        return observation.asked.ambient is (feature is MeshFeature.AMBIENT)
     return observation.asked.mode == "install" or _FOUND[feature](observation)
 
 
@@ -85,7 +90,9 @@ _FOUND: dict[MeshFeature, _Test] = {
     MeshFeature.PLUGGED_IN_CA: ca.may_be_plugged_in,
     MeshFeature.GATEWAY_FOR_NETWORK: _has_gateway,
     MeshFeature.OPERATOR: _anywhere(Subject.SAIL, lambda _, observed: observed.sail),
-    MeshFeature.CNI: _anywhere(Subject.WORKLOADS, lambda _, observed: expectations.needs_cni(observed)),
+    MeshFeature.CNI: _anywhere(
+        Subject.WORKLOADS, lambda seen, observed: seen.asked.ambient or expectations.needs_cni(observed)
+    ),
     MeshFeature.NAMESPACE_INJECTION: _anywhere(Subject.NAMESPACES, _injects_by_namespace),
     MeshFeature.SAMPLE: lambda seen: seen.asked.service is None and _sample(seen),
     MeshFeature.TRAFFIC: lambda seen: seen.asked.service is not None or _sample(seen),

@@ -13,6 +13,7 @@ from harness.model import odds
 from harness.model.base import Model
 from harness.model.cluster import ClusterObservation
 from harness.model.conditions import Conditions
+from harness.model.data_plane import DataPlane
 from harness.model.experiment import Experiments
 from harness.model.resilience import Resilience
 from harness.model.service import OwnClient, OwnService, ServiceTraffic
@@ -51,6 +52,8 @@ class Asked(Model):
     """Under verify-only: whether the sample was there, or the run deployed it into a namespace of its own."""
     cni: bool
     """Whether the mesh uses Istio's CNI plugin."""
+    data_plane: DataPlane = DataPlane.SIDECAR
+    """What carries the traffic of the sample."""
     own_pki: bool = False
     """Certificates that someone has made available, instead of made ones."""
     trust_domain: str = "cluster.local"
@@ -64,6 +67,16 @@ class Asked(Model):
     """Under verify-only: share of requests that may fail without anything being wrong between the clusters."""
     kept: bool = False
     """Whether the mesh was left in place (--keep): nothing is removed, so nothing can be compared."""
+
+    @property
+    def ambient(self) -> bool:
+        """Whether ztunnels carry the traffic, and no sidecars."""
+        return self.data_plane is DataPlane.AMBIENT
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Those of the sample, or of the service in its place, and of its clients."""
+        return tuple(dict.fromkeys((self.sample_namespace, *((self.client.namespace,) if self.client else ()))))
 
 
 class Environment(Model):

@@ -23,7 +23,8 @@ class ProxySync(Model):
     cluster_id: str
     version: str
     types: dict[str, str]
-    """For each of CDS, LDS, EDS, RDS: SYNCED, STALE, NOT SENT, REJECTED, as istioctl proxy-status would say."""
+    """For each of CDS, LDS, EDS, RDS: SYNCED, STALE, NOT SENT, REJECTED, as istioctl proxy-status would say; for a
+    ztunnel WDS, too: workloads and services."""
 
 
 class NetworkGateway(Model):
@@ -33,6 +34,9 @@ class NetworkGateway(Model):
     cluster: str
     address: str
     port: int
+    """For mutual TLS between sidecars; 0 where it has none."""
+    hbone_port: int = 0
+    """For HBONE, as ztunnel speaks it; 0 where it has none."""
 
 
 class ControlPlane(Model):
@@ -121,3 +125,18 @@ class Proxy(Model):
     """Of gateways only."""
     rejected: tuple[str, ...] = ()
     """Configuration it refused: the error of each, shortened."""
+
+    @property
+    def title(self) -> str:
+        """How findings name it."""
+        return f"proxy {self.namespace}/{self.pod}"
+
+    @property
+    def versioned(self) -> str:
+        """How findings name the program whose version it is."""
+        return self.title
+
+    @property
+    def connection(self) -> str:
+        """Under which name its control plane lists it: pod.namespace."""
+        return f"{self.pod}.{self.namespace}"

@@ -48,4 +48,6 @@ class Subject(StrEnum):
     REMOTE_SECRETS = "remote secrets"
     CONTROL_PLANE = "control plane's debug endpoints"
     PROXIES = "proxies' admin endpoints"
+    ZTUNNELS = "ztunnels' admin endpoints"
+    API_GATEWAYS = "Gateways of the Gateway API"
     EVENTS = "events"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from harness.model import ca, certificate_paths, expectations, x509
+from harness.model import ca, captured, certificate_paths, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
@@ -63,7 +63,8 @@ def replaced(observation: Observation, cluster: Cluster) -> tuple[Certificate, .
     if authority is None or not any(_comes_from(chain, authority) for chain in shown):
         return ()
     kept = {cert.sha256 for cert in (*ca.signing_chain(secret), *ca.bundle(primary))}
-    chains = (proxy.chain for proxy in observation[cluster].proxies if proxy.chain)
+    holders = (*observation[cluster].proxies, *captured.views(observation, cluster))
+    chains = (proxy.chain for proxy in holders if proxy.chain)
     former = (cert for chain in chains if not _comes_from(chain, authority) for cert in chain[1:])
     return ca.unique(cert for cert in former if cert.sha256 not in kept)
 
@@ -75,7 +76,8 @@ def _comes_from(chain: tuple[Certificate, ...], authority: Certificate) -> bool:
 
 
 def _above(observation: Observation, observed: ClusterObservation) -> Iterator[Certificate]:
-    chains = [(proxy.chain, proxy.roots) for proxy in observed.proxies]
+    holders = (*observed.proxies, *captured.views(observation, observation.topology[observed.name]))
+    chains = [(proxy.chain, proxy.roots) for proxy in holders]
     chains += [(plane.serving_chain, observed.root_config_map or ()) for plane in observed.control_planes]
     for chain, roots in chains:
         if ca.found(observation):

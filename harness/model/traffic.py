@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from harness.model.base import Model
 from harness.model.certificate import Certificate
+from harness.model.ztunnel import ZtunnelConnections
 
 
 class ProbeKind(StrEnum):
@@ -135,7 +136,7 @@ class PeerIdentity(Model):
     """Name of the cluster of the destination."""
     pod: str
     evidence: str
-    """`access log` or `metrics`."""
+    """`access log`, `metrics`, or `ztunnel's access log`."""
     principal: str
     """SPIFFE URI of the caller; empty where the proxy saw none."""
     mutual_tls: bool
@@ -171,3 +172,6 @@ class Traffic(Model):
     peers: tuple[PeerIdentity, ...] | None = None
     """None where no evidence of the destination's proxies can be had; `peers_missing` says why."""
     peers_missing: str = ""
+    connections: tuple[ZtunnelConnections, ...] | None = None
+    """What ztunnels logged of the sample's connections meanwhile; None where there is no ztunnel, or no log that tells
+    any: `peers_missing` says why."""

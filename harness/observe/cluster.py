@@ -29,8 +29,9 @@ from harness.model.cluster import (
 )
 from harness.model.label_selector import discovered
 from harness.model.observation import Asked
-from harness.observe import api_objects, istio_objects, secrets, services
+from harness.observe import ambient_objects, api_objects, istio_objects, secrets, services
 from harness.observe.admission import AdmissionWebhooks
+from harness.observe.ambient_objects import Kinds, custom
 from harness.observe.dry_run import dry_run
 from harness.observe.reading import Reader, explain
 
@@ -38,7 +39,6 @@ _EVENTS = 30
 _ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _OF_SAMPLE = f"!{experiment.LABEL}"
 """Selects what is not there for experiments only."""
-Kinds = Iterable[tuple[str, tuple[str, ...], str, str]]
 Question = tuple[Subject, str, Callable[[], Any], Any]
 """A subject, the field of `ClusterObservation` it fills, how it is read, and what stands there where that fails."""
 
@@ -157,7 +157,7 @@ class _Source:
     def questions(self) -> tuple[Question, ...]:
         """Everything that is read; the slowest first."""
         sample, admission = self._asked.sample_namespace, AdmissionWebhooks(self._items)
-        found = self._asked.mode == "verify-only"
+        found, gateways = self._asked.mode == "verify-only", lambda: ambient_objects.api_gateways(self._kube)
         return (
             (Subject.DRY_RUN, "dry_run", lambda: dry_run(self._kube, sample, as_there=found), None),
             (Subject.NODES, "nodes", self.nodes, ()),
@@ -176,6 +176,7 @@ class _Source:
             (Subject.MESH_CONFIG, "mesh_config", self.mesh_config, ()),
             (Subject.REMOTE_SECRETS, "remote_secrets", self.remote_secrets, ()),
             (Subject.EVENTS, "events", self.events, ()),
+            *(((Subject.API_GATEWAYS, "api_gateways", gateways, ()),) if self._asked.ambient else ()),
         )
 
     def _items(self, path: str, **query: str) -> Iterable[Object]:
@@ -185,14 +186,6 @@ class _Source:
         """The objects of the mesh's and the sample's namespaces."""
         for name in self._namespaces:
             yield from self._items(f"{api}/namespaces/{name}/{plural}", **query)
-
-    def _custom(self, kinds: Kinds) -> Iterator[tuple[Object, str, str]]:
-        """The objects of kinds, of all namespaces, in the newest version that is served; with that, and the kind."""
-        for group, versions, kind, plural in kinds:
-            for version in versions:
-                if (found := listed(self._kube, f"/apis/{group}/{version}/{plural}")) is not None:
-                    yield from ((raw, f"{group}/{version}", kind) for raw in found)
-                    break
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(api_objects.node(raw) for raw in self._items("/api/v1/nodes"))
@@ -222,7 +215,8 @@ class _Source:
             for raw in self._of_mesh(api, plural, labelSelector=_OF_SAMPLE)
         ]
         others = (api_objects.workload(raw, kind) for kind, plural in kinds for raw in self._elsewhere(api, plural))
-        return (*of_mesh, *(found for found in others if self._is_behind(found.namespace, found.pod_labels)))
+        behind = (found for found in others if self._is_behind(found.namespace, found.pod_labels))
+        return ambient_objects.joined((*of_mesh, *behind), self._kube, self._asked, ambient_objects.workloads)
 
     def cni_plugins(self) -> tuple[Workload, ...]:
         found = self._items("/apis/apps/v1/daemonsets", labelSelector=f"k8s-app={expectations.CNI_PLUGIN}")
@@ -231,7 +225,8 @@ class _Source:
     def pods(self) -> tuple[Pod, ...]:
         of_mesh = [api_objects.pod(raw) for raw in self._of_mesh("/api/v1", "pods", labelSelector=_OF_SAMPLE)]
         others = (api_objects.pod(raw) for raw in self._elsewhere("/api/v1", "pods"))
-        return (*of_mesh, *(found for found in others if self._is_behind(found.namespace, found.labels)))
+        behind = (found for found in others if self._is_behind(found.namespace, found.labels))
+        return ambient_objects.joined((*of_mesh, *behind), self._kube, self._asked, ambient_objects.pods)
 
     def services(self) -> tuple[Service, ...]:
         slices = ("/apis/discovery.k8s.io/v1", "endpointslices")
@@ -251,7 +246,7 @@ class _Source:
         )
 
     def sail(self) -> tuple[SailResource, ...]:
-        found = (istio_objects.sail_resource(*item) for item in self._custom(istio_objects.SAIL_KINDS))
+        found = (istio_objects.sail_resource(*item) for item in custom(self._kube, istio_objects.SAIL_KINDS))
         return tuple(resource for resource in found if self._of_this_mesh(resource))
 
     def _of_this_mesh(self, resource: SailResource) -> bool:
@@ -267,7 +262,7 @@ class _Source:
 
         def kept(kinds: Kinds) -> Iterator[ConfigObject]:
             """There may be very many that are not: nothing of them is kept."""
-            for raw, version, kind in self._custom(kinds):
+            for raw, version, kind in custom(self._kube, kinds):
                 near = metadata(raw)["namespace"] in namespaces or kind == "Gateway"
                 if (near or self._reaches(raw, kind)) and experiment.LABEL not in api_objects.labels(raw):
                     yield istio_objects.config_object(raw, version, kind)

@@ -23,6 +23,8 @@ Json = Any
 """Parsed JSON of somebody else's format."""
 _TYPES = (("CDS", "cluster"), ("LDS", "listener"), ("EDS", "endpoint"), ("RDS", "route"))
 _TYPE_NAMES = {"CDS": "Cluster", "LDS": "Listener", "EDS": "ClusterLoadAssignment", "RDS": "RouteConfiguration"}
+_WORKLOADS = ".workload.Address"
+"""How the type ends whose resources ztunnels subscribe to."""
 _HEALTHY = ("HEALTHY", "UNKNOWN", "DEGRADED")
 _TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 
@@ -56,7 +58,7 @@ def proxy_syncs(found: Json) -> tuple[ProxySync, ...]:
             proxy=row.get("proxy", ""),
             cluster_id=row.get("cluster_id", ""),
             version=row.get("istio_version", ""),
-            types={kind: _sync_status(row, kind, field) for kind, field in _TYPES},
+            types={kind: _sync_status(row, kind, field) for kind, field in _TYPES} | _of_workloads(row),
         )
         for row in found or ()
     )
@@ -76,6 +78,18 @@ def _sync_status(row: Mapping[str, Any], kind: str, field: str) -> str:
     return "SYNCED" if sent == acknowledged else "STALE"
 
 
+def _of_workloads(row: Mapping[str, Any]) -> dict[str, str]:
+    """The status of what a ztunnel is sent; istiod has no field of its own for it (pilot/pkg/xds/debug.go, Syncz)."""
+    found = next((each for url, each in (row.get("resources") or {}).items() if url.endswith(_WORKLOADS)), None)
+    if found is None:
+        return {}
+    if found.get("lastError"):
+        return {"WDS": "REJECTED"}
+    if not found.get("sent"):
+        return {"WDS": "NOT SENT"}
+    return {"WDS": "SYNCED" if found["sent"] == found.get("acked") else "STALE"}
+
+
 def network_gateways(found: Json) -> tuple[NetworkGateway, ...]:
     """Istiod's /debug/networkz."""
     return tuple(
@@ -84,6 +98,7 @@ def network_gateways(found: Json) -> tuple[NetworkGateway, ...]:
             cluster=row.get("Cluster", ""),
             address=row.get("Addr", ""),
             port=int(row.get("Port") or 0),
+            hbone_port=int(row.get("HBONEPort") or 0),
         )
         for row in found or ()
     )

@@ -17,6 +17,7 @@ from harness.model.cluster import (
     SailResource,
     WebhookRule,
 )
+from harness.model.gateway_api import ApiGateway, ApiListener
 from harness.model.origin import Origin, origin
 from harness.observe.api_objects import conditions, created, labels
 
@@ -42,6 +43,8 @@ ROUTE_KINDS = (
     ("gateway.networking.k8s.io", ("v1", "v1alpha2"), "TCPRoute", "tcproutes"),
 )
 """The same of the Gateway API's routes, which Istio takes for a service's where they are attached to it."""
+API_GATEWAYS = (("gateway.networking.k8s.io", ("v1", "v1beta1"), "Gateway", "gateways"),)
+"""The Gateway API's own Gateways, which make the east-west gateways of ambient."""
 SAIL_KINDS = (
     ("sailoperator.io", ("v1", "v1alpha1"), "Istio", "istios"),
     ("sailoperator.io", ("v1", "v1alpha1"), "IstioCNI", "istiocnis"),
@@ -78,6 +81,29 @@ def config_object(raw: Object, api_version: str, kind: str) -> ConfigObject:
         labels=labels(raw),
         spec=raw.get("spec") or {},
         generation=int(metadata(raw).get("generation") or 0),
+        origin=origin(metadata(raw)),
+    )
+
+
+def api_gateway(raw: Object) -> ApiGateway:
+    """A Gateway of the Gateway API, with what its controller says of it."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    return ApiGateway(
+        namespace=metadata(raw)["namespace"],
+        name=metadata(raw)["name"],
+        gateway_class=spec.get("gatewayClassName") or "",
+        labels=labels(raw),
+        listeners=tuple(
+            ApiListener(
+                name=found.get("name") or "",
+                port=int(found.get("port") or 0),
+                protocol=found.get("protocol") or "",
+                tls_mode=(found.get("tls") or {}).get("mode") or "",
+            )
+            for found in spec.get("listeners") or ()
+        ),
+        addresses=tuple(str(found.get("value") or "") for found in status.get("addresses") or ()),
+        conditions=conditions(raw),
         origin=origin(metadata(raw)),
     )
 

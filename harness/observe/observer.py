@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TypeVar
 
 from kubernetes.client import ApiException
@@ -16,42 +15,32 @@ from harness.kube.api import KubeApi, TransportError
 from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation, ContainerLog, Pod, ReadOutcome, Subject
 from harness.model.observation import Asked
-from harness.model.proxy import ControlPlane, Proxy
 from harness.model.service import ServiceTraffic
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Cluster, Topology
 from harness.model.traffic import Convergence, Probe, Sequence, Traffic
-from harness.observe import control_plane, logs, peers, probe_plan, probes, proxies, service_traffic, traffic
+from harness.observe import (
+    logs,
+    peers,
+    probe_plan,
+    probes,
+    service_traffic,
+    traffic,
+    ztunnel_log,
+    ztunnels,
+)
 from harness.observe.cluster import ClusterObjects, read_cluster, read_pods
 from harness.observe.hosting import with_control_plane
-from harness.observe.reading import Reader, explain
+from harness.observe.processes import Processes, ask_all
+from harness.observe.reading import explain
 from harness.observe.sequence import new_request_id
 
 CONNECT_SECONDS = 5.0
 """After which an API server that has not answered at all counts as unreachable."""
 ASK_SECONDS = 15.0
 """For one question to a pod."""
-_ASKED_AT_ONCE = 16
-"""Pods of a cluster: a namespace may have hundreds, and each answer takes megabytes while it is read."""
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class _Processes:
-    """What the pods of one cluster said of themselves."""
-
-    control_planes: tuple[ControlPlane, ...] = ()
-    proxies: tuple[Proxy, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A pod that is asked about itself."""
-
-    subject: Subject
-    pod: Pod
-    ask: Callable[[], ControlPlane | Proxy | None]
 
 
 class Observer:
@@ -71,7 +60,7 @@ class Observer:
         self._topology, self._kubes, self._asked, self._log = topology, kubes, asked, log
         self._scale = timeout_scale
         self._objects: dict[str, ClusterObjects] = {}
-        self._processes: dict[str, _Processes] = {}
+        self._processes: dict[str, Processes] = {}
         self._logs: dict[str, tuple[ContainerLog, ...]] = {}
         self._errors: list[str] = []
 
@@ -103,28 +92,14 @@ class Observer:
         return [self._kubes[cluster.name] for cluster in self._topology.every]
 
     def ask_processes(self) -> None:
-        """Ask every istiod and every Envoy, all side by side."""
+        """Ask every istiod, every Envoy and every ztunnel, all side by side."""
         answering = [objects for objects in self._objects.values() if objects.reader.answered]
         found = in_parallel(self._ask_cluster, answering)
         self._processes = {objects.observed.name: said for objects, said in zip(answering, found, strict=True)}
 
-    def _ask_cluster(self, objects: ClusterObjects) -> _Processes:
-        seen, reader, kube = objects.observed, objects.reader, self._kubes[objects.observed.name]
-        limit, sample = ASK_SECONDS * self._scale, self._asked.sample_namespace
-        questions = [
-            _Question(Subject.CONTROL_PLANE, pod, partial(control_plane.read_control_plane, kube, pod, limit))
-            for pod in control_plane.istiod_pods(seen)
-        ] + [
-            _Question(Subject.PROXIES, pod, partial(proxies.read_proxy, kube, pod, sample, limit))
-            for pod in proxies.proxy_pods(seen)
-        ]
-        for subject in (Subject.CONTROL_PLANE, Subject.PROXIES):
-            reader.read(subject, lambda: None, None)
-        answers = in_parallel(lambda question: _ask(reader, question), questions, _ASKED_AT_ONCE)
-        return _Processes(
-            tuple(answer for answer in answers if isinstance(answer, ControlPlane)),
-            tuple(answer for answer in answers if isinstance(answer, Proxy)),
-        )
+    def _ask_cluster(self, objects: ClusterObjects) -> Processes:
+        kube, limit = self._kubes[objects.observed.name], ASK_SECONDS * self._scale
+        return ask_all(kube, objects.observed, objects.reader, self._asked, limit)
 
     def _clients(self) -> tuple[traffic.Client, ...]:
         return traffic.clients(self._topology, self._asked, self._seen(), self._kubes, self._scale)
@@ -162,7 +137,7 @@ class Observer:
         seen, senders = self._seen(), [replace(client, request_id=own_id) for client in self._clients()]
         planned = traffic.coverage(self._topology, self._asked, seen)
         count = odds.scaled_requests(count, planned.shares, len(self._topology.clusters))
-        destinations = self._destinations(seen)
+        destinations = () if self._asked.ambient else self._destinations(seen)
         before = peers.metrics(destinations, limit)
         converged = {timed.client for timed in convergence if timed.converged}
 
@@ -173,23 +148,27 @@ class Observer:
         sent = in_parallel(both, senders)
         sequences = [sequence for pair in sent for sequence in pair if sequence]
         answered = {request.instance for sequence in sequences for request in sequence.requests if request.instance}
-        found, missing = peers.peers(
-            destinations,
-            answered,
-            before,
-            lambda: time.monotonic() - began,
-            limit,
-            request_id=own_id,
-            shared=self._asked.mode == "verify-only",
-        )
+        if self._asked.ambient:
+            evidence = ztunnel_log.evidence(seen, self._kubes, self._asked, lambda: time.monotonic() - began, answered)
+        else:
+            evidence = peers.peers(
+                destinations,
+                answered,
+                before,
+                lambda: time.monotonic() - began,
+                limit,
+                request_id=own_id,
+                shared=self._asked.mode == "verify-only",
+            )
         return Traffic(
             convergence=convergence,
             coverage=tuple(coverage for coverage, _ in sent),
             cap=planned.cap,
             false_alarm=planned.false_alarm,
             distribution=tuple(distribution for _, distribution in sent if distribution),
-            peers=found,
-            peers_missing=missing,
+            peers=evidence.peers,
+            peers_missing=evidence.missing,
+            connections=evidence.connections,
         )
 
     def _destinations(self, seen: Mapping[str, ClusterObservation]) -> tuple[peers.Destination, ...]:
@@ -235,8 +214,8 @@ class Observer:
                 reader.failed(subject, failed)
             return
         for pod, what in changed(before, now):
-            istiod = {Subject.CONTROL_PLANE} if pod.labels.get("app") == "istiod" else set()
-            for subject in (Subject.PODS, Subject.PROXIES, *istiod):
+            said_by = {"istiod": {Subject.CONTROL_PLANE}, ztunnels.APP: {Subject.ZTUNNELS}}
+            for subject in (Subject.PODS, Subject.PROXIES, *said_by.get(pod.labels.get("app", ""), set())):
                 reader.failed(subject, TransportError(f"{pod.namespace}/{pod.name} {what} while it was observed"))
 
     def observed(self, cluster: Cluster) -> ClusterObservation:
@@ -252,12 +231,13 @@ class Observer:
         if objects is None:
             access = self._kubes[name].access
             return ClusterObservation(name=name, context=access.context, api_server=access.peer_server)
-        said = self._processes.get(name, _Processes())
+        said = self._processes.get(name, Processes())
         return objects.observed.model_copy(
             update={
                 "readings": objects.reader.readings,
                 "control_planes": said.control_planes,
                 "proxies": said.proxies,
+                "ztunnels": said.ztunnels,
                 "logs": self._logs.get(name, ()),
             }
         )
@@ -276,13 +256,3 @@ def changed(before: Iterable[Pod], now: Iterable[Pod]) -> Iterator[tuple[Pod, st
             yield pod, "was made again"
         elif sum(c.restarts for c in found.containers) > sum(c.restarts for c in pod.containers):
             yield pod, "restarted"
-
-
-def _ask(reader: Reader, question: _Question) -> ControlPlane | Proxy | None:
-    """What a pod says; one that is not ready may well say nothing, and that is no failure of the suite."""
-    try:
-        return question.ask()
-    except Exception as failed:  # noqa: BLE001 - whatever fails is noted, nothing may stop an observation
-        if question.pod.ready:
-            reader.failed(question.subject, failed)
-        return None

@@ -15,6 +15,7 @@ from harness.kube.api import KubeApi, TransportError
 from harness.model import expectations
 from harness.model.cluster import Pod
 from harness.model.traffic import PeerIdentity
+from harness.model.ztunnel import ZtunnelConnections
 from harness.observe.proxies import admin_texts
 
 _SAN = "downstream_peer_uri_san"
@@ -30,6 +31,18 @@ _TOLD = {"source_principal", "connection_security_policy"}
 Callers = Counter[tuple[str, bool]]
 """Requests by the caller's identity and whether they came over mutual TLS."""
 _NOBODY: Callers = Counter({("", False): 0})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Who called, and how that is known."""
+
+    peers: tuple[PeerIdentity, ...] | None
+    """None where there is no evidence."""
+    missing: str = ""
+    """Why there is none."""
+    connections: tuple[ZtunnelConnections, ...] | None = None
+    """Of ztunnels only."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +138,8 @@ def peers(
     *,
     request_id: str,
     shared: bool,
-) -> tuple[tuple[PeerIdentity, ...] | None, str]:
-    """What the destinations' proxies recorded of their callers, or None and why there is no evidence.
+) -> Evidence:
+    """What the destinations' proxies recorded of their callers, or why there is no evidence.
 
     A proxy that can be asked and recorded none has a row of 0 requests, unless others use the mesh, too: then each
     proxy may keep another kind of evidence, or none. One that can't be asked has no row.
@@ -152,18 +165,19 @@ def peers(
         pause(_FLUSH_SECONDS)
         logged = read_logs()
     if not shared and any(callers is not None for callers in logged.values()):
-        return _identities(destinations, logged, "access log"), ""
+        return Evidence(_identities(destinations, logged, "access log"))
     told = {name: callers for name, callers in logged.items() if callers}
     left = tuple(destination for destination in destinations if destination.pod.name not in told)
     counted = {name: callers - before.get(name, Counter()) for name, callers in metrics(left, timeout).items()}
     if told or any(counted.values()):
         kept = {name: callers for name, callers in counted.items() if callers or not shared}
-        return _identities(destinations, told, "access log") + _identities(left, kept, "metrics"), ""
+        return Evidence(_identities(destinations, told, "access log") + _identities(left, kept, "metrics"))
     if not answered or len(counted) < len(left):
-        return (), ""  # nobody called, or it could not be asked who did: that is not a proxy that keeps no evidence
-    return None, (
+        return Evidence(())  # nobody called, or it could not be asked who did: not a proxy that keeps no evidence
+    return Evidence(
+        None,
         f"the proxies of helloworld neither log their callers (an access log of JSON lines with {_SAN} and the "
-        "request's id) nor count them (istio_requests_total)"
+        "request's id) nor count them (istio_requests_total)",
     )
 
 

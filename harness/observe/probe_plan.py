@@ -67,10 +67,11 @@ def plan(
 def _gateway_probes(
     topology: Topology, asked: Asked, target: Cluster, observed: Mapping[str, ClusterObservation]
 ) -> Iterator[PlannedProbe]:
-    ports = expectations.needed_ports(topology, target)
+    ports = expectations.needed_ports(topology, target, expectations.mesh_port(asked))
     istiod = f"istiod.{asked.system_namespace}.svc"
     handshakes = {
         expectations.MESH_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), "", "istio"),
+        expectations.HBONE_PORT: ((ProbeKind.TLS, ProbeKind.TLS_NO_CERTIFICATE), "", "h2"),
         expectations.XDS_PORT: ((ProbeKind.TLS, ProbeKind.CSR_NO_TOKEN), istiod, "h2"),
         expectations.WEBHOOK_PORT: ((ProbeKind.TLS,), istiod, ""),
     }
@@ -124,7 +125,8 @@ def source_of(observed: ClusterObservation, asked: Asked) -> ProbeSource | None:
 
     The proxy's container of the client: it has the tools, and what its user sends is not redirected to Envoy. Else
     that of any other pod of the mesh; else the client itself without a sidecar, whose traffic isn't redirected either;
-    else istiod. Never the application's container beside a proxy: Envoy would answer in place of what is probed.
+    else istiod. Never the application's container beside a proxy, nor in a pod that a ztunnel captures: these would
+    answer in place of what is probed.
     """
     mine = {pod.name for pod in clients.client_pods(observed, asked)}
 
@@ -132,7 +134,7 @@ def source_of(observed: ClusterObservation, asked: Asked) -> ProbeSource | None:
         return pod.namespace == asked.sample_namespace and pod.name in mine
 
     def plain(pod: Pod) -> bool:
-        return of_client(pod) and not expectations.has_proxy(pod) and any(c.state == "running" for c in pod.containers)
+        return of_client(pod) and not expectations.in_mesh(pod) and any(c.state == "running" for c in pod.containers)
 
     usable = [
         pod

@@ -10,18 +10,21 @@ from urllib.request import getproxies, proxy_bypass
 from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
+from harness.base.cache import cache_directory
 from harness.base.command import CommandError, run
 from harness.base.container_engine import DOCKER, ContainerEngine
 from harness.base.errors import UserError
 from harness.clusters import preflight
 from harness.clusters.kind import Nodes, nodes_of
 from harness.machine.engine import Engine, ensure_engine
-from harness.machine.images import LocalImages, archive, hosts_toml, local_images, versions
+from harness.machine.images import LocalImages, archive, by_hand, hosts_toml, local_images, versions
 from harness.machine.images.registry import Registry
 from harness.mesh.settings import Images
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Environment
 from harness.model.step_log import StepLog
 from harness.runs.options import Options
+from harness.runs.options.ambient import require_version_for
 
 REGISTRY = "https://registry-1.docker.io/v2/"
 """Answers 401 to anybody; where it answers at all, images can be pulled."""
@@ -57,6 +60,11 @@ class Provisions:
         own = bool(self.node_image) and _sets_up_network(engine, self.node_image)
         return Nodes(image=self.node_image, own_network=own, hosts_toml=mirror, engine=engine)
 
+    @property
+    def gateway_api(self) -> Path | None:
+        """File with the definitions of the Kubernetes Gateway API, where it came with the images."""
+        return self.local.gateway_api if self.local else None
+
     def environment(self, *, existing: bool) -> Environment:
         """As it is recorded in the observation."""
         return Environment(
@@ -81,6 +89,7 @@ def provide(options: Options, log: StepLog) -> Provisions:
     if options.existing:
         return _from_registries(options, None)
     unpacked = archive.unpack(options.images.archive, log) if options.images.archive else None
+    _require_ztunnel(options, source)
     engine = ensure_engine(log, options.container_engine)
     _raise_first(preflight.check(needs(options, source)))
     if source == "registry":
@@ -92,6 +101,8 @@ def provide(options: Options, log: StepLog) -> Provisions:
             "leave --istio-version out, or use --images=registry where one answers",
         )
     local = archive.provide(unpacked, engine.client, log) if unpacked else local_images(log, engine.client)
+    if options.data_plane is DataPlane.AMBIENT and not local.has_ztunnel:
+        raise by_hand.absent()
     return Provisions(source, local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
 
 
@@ -99,7 +110,8 @@ def checks(options: Options) -> tuple[preflight.Check, ...]:
     """What --preflight shows: whether a run could be made; creates and installs nothing."""
     if options.images.archive:
         archive.read_list(options.images.archive)
-    return preflight.check(needs(options, _image_source(options)))
+    _require_ztunnel(options, source := _image_source(options))
+    return preflight.check(needs(options, source))
 
 
 def needs(options: Options, source: Images) -> preflight.Needs:
@@ -118,6 +130,12 @@ def needs(options: Options, source: Images) -> preflight.Needs:
 def short(version: str) -> str:
     """Major and minor of a version: 1.31 for 1.31.2 and for 1.31-alpha.1."""
     return ".".join(version.split("-", maxsplit=1)[0].split(".")[:2])
+
+
+def _require_ztunnel(options: Options, source: Images) -> None:
+    """See, before anything is built, that there is a ztunnel to make an image of; an archive has its own."""
+    if options.data_plane is DataPlane.AMBIENT and source == "local" and not by_hand.ztunnel(cache_directory()):
+        raise by_hand.absent()
 
 
 def _raise_first(found: tuple[preflight.Check, ...]) -> None:
@@ -161,6 +179,7 @@ def _from_registries(options: Options, engine: Engine | None) -> Provisions:
             f"{found} says {version}, and installs the charts of that version",
             f"put istioctl {options.istio_version} on PATH, or use --istio-version={version}",
         )
+    require_version_for(options.data_plane, version)
     helm = shutil.which("helm")
     return Provisions(
         "registry",

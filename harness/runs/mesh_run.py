@@ -92,7 +92,8 @@ class MeshRun:
                 for found in before.values():
                     require_unoccupied(found, self._settings)
         if self.options.keep:
-            kept_mesh.write(self.site.run.directory, self.topology, self.options.namespace, before)
+            given = self.options
+            kept_mesh.write(self.site.run.directory, self.topology, given.namespace, given.data_plane, before)
         try:
             for group in self._routed:
                 routes.add(group, self.log)
@@ -124,6 +125,7 @@ class MeshRun:
             run_id=self.site.run.id,
         )
         resolved = with_ingress(resolved, self.topology)
+        resolved = replace(resolved, data_plane=self.options.data_plane, gateway_api=given.gateway_api)
         return replace(resolved, experiments=bool(self.options.experiments), resilience=bool(self._scenarios))
 
     @cached_property
@@ -154,6 +156,7 @@ class MeshRun:
             cni_namespace=settings.cni_namespace,
             sample_namespace=settings.sample_namespace,
             cni=settings.cni,
+            data_plane=settings.data_plane,
             own_pki=self.options.pki is not None,
             trust_domain=self.topology.trust_domain,
             load_balancer=balancer.name if balancer else "the clusters' own",
@@ -166,9 +169,8 @@ class MeshRun:
     def _remove_kept(self, kubes: Mapping[str, KubeApi]) -> None:
         """Remove the mesh that was kept on these clusters, by an earlier run or in an earlier topology."""
         if kept := kept_mesh.read(self.site.run.directory):
-            earlier = replace(
-                self, topology=kept.topology, options=replace(self.options, namespace=kept.sample_namespace)
-            )
+            options = replace(self.options, namespace=kept.sample_namespace, data_plane=kept.data_plane)
+            earlier = replace(self, topology=kept.topology, options=options)
             earlier._removed(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)
 

@@ -3,7 +3,17 @@
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
-from harness.model import bystanders, ca, client_endpoints, clients, expectations, gateways, remotes, revisions
+from harness.model import (
+    bystanders,
+    ca,
+    captured,
+    client_endpoints,
+    clients,
+    expectations,
+    gateways,
+    remotes,
+    revisions,
+)
 from harness.model.certificate import CaSecret
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature, has_feature
@@ -76,6 +86,11 @@ def telling_control_planes(observation: Observation, evidence: Evidence, primary
     return planes
 
 
+def brought_in_by(observation: Observation) -> str:
+    """The requirement that judges whether the sample's pods are in the mesh."""
+    return "AMB-CAPTURE" if observation.asked.ambient else "WL-INJECTED"
+
+
 def lacking(observation: Observation, evidence: Evidence, by: str, reason: str) -> None:
     """Note that something can't be judged without the sample: blocked, and not applicable where nobody brought one."""
     if has_feature(observation, MeshFeature.SAMPLE):
@@ -88,7 +103,8 @@ def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> I
     """The proxy of each pod of a cluster that has one.
 
     Blocked by WL-INJECTED where it isn't ready, unknown where it is and was not read. On a mesh of others a pod that is
-    not ready, and that nothing needs, is left aside.
+    not ready, and that nothing needs, is left aside. Where ztunnels carry the traffic, also what each does for the
+    pods of its node.
     """
     observed = observation[cluster]
     read = {(proxy.namespace, proxy.pod): proxy for proxy in observed.proxies}
@@ -107,8 +123,25 @@ def proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> I
             evidence.fact(f"{name} is not ready, and stands beside what is judged")
         else:
             evidence.blocked("WL-INJECTED", f"{name}: its proxy is not ready: {container.reason or container.state}")
+    if observation.asked.ambient:
+        found |= bool(captured.captured_pods(observation, cluster))
+        yield from captured_proxies(observation, evidence, cluster)
     if not found:
-        lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+        lacking(observation, evidence, brought_in_by(observation), f"no pod on {cluster.name} has a proxy")
+
+
+def captured_proxies(observation: Observation, evidence: Evidence, cluster: Cluster) -> Iterator[captured.CapturedPod]:
+    """What a ztunnel does for each captured pod; blocked by AMB-ZTUNNEL where none is ready on its node."""
+    for _ in evidence.readable(observation, Subject.ZTUNNELS, among=(cluster,)):
+        yield from captured.views(observation, cluster)
+        for pod in captured.captured_pods(observation, cluster):
+            if captured.ztunnel_of(observation, cluster, pod) is not None:
+                continue
+            name = f"{cluster.name}: {pod.namespace}/{pod.name}"
+            if captured.has_ready_ztunnel(observation, cluster, pod):
+                evidence.unknown(f"{name}: the ztunnel of node {pod.node} was not observed")
+            else:
+                evidence.blocked("AMB-ZTUNNEL", f"{name}: no ztunnel is ready on node {pod.node}")
 
 
 def lost_clients(observation: Observation) -> tuple[str, ...]:
@@ -158,11 +191,15 @@ def cover(
 ) -> Iterator[Probe]:
     """The probes of one port of a cluster's gateways: every address, from every cluster that needs it.
 
-    The port is Envoy's (15443, 15012, 15017); a Service may have another one in front of it.
+    The port is Envoy's (15443, 15008, 15012, 15017); a Service may have another one in front of it.
     Blocked by GW-ADDRESS where the gateway has no address, by WL-PLACED where the source has no client to send from;
     unknown where a probe is missing.
     """
-    if port != expectations.MESH_PORT and sources and remotes.served_from_elsewhere(observation, target, port):
+    if (
+        port != expectations.mesh_port(observation.asked)
+        and sources
+        and remotes.served_from_elsewhere(observation, target, port)
+    ):
         evidence.fact(f"{target.name}: its remotes reach istiod by something outside of the clusters, not over {port}")
         return
     entrances = gateways.entrances(observation.topology, observation, target, port)

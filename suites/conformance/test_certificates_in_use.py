@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import ca, certificate_paths, discovery_names, expectations, x509
+from harness.model import ca, captured, certificate_paths, discovery_names, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
 from harness.model.cluster import ClusterObservation, Subject
 from harness.model.mesh_features import MeshFeature, has_feature
@@ -14,6 +14,7 @@ from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind
 from suites.conformance.common import answered, ca_secrets, cover, outcome, proxies, running_control_planes, timed_out
+from suites.conformance.held import judge_held
 from suites.conformance.standing_gateways import tls_ended_for_istiod
 
 AREA = "certificates"
@@ -48,9 +49,9 @@ def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
                 _expect_issuer(observation, evidence, observed, name, control_plane.serving_chain)
     for cluster, observed in evidence.readable(observation, Subject.PROXIES):
         if _has_ca(observation, cluster):
-            for proxy in observed.proxies:
+            for proxy in (*observed.proxies, *captured.views(observation, cluster)):
                 if proxy.chain:
-                    _expect_issuer(observation, evidence, observed, f"proxy {_pod(proxy)}", proxy.chain)
+                    _expect_issuer(observation, evidence, observed, proxy.title, proxy.chain)
     for cluster, observed in evidence.readable(observation, Subject.ROOT_CONFIG_MAP):
         if _has_ca(observation, cluster):
             _expect_published(observation, evidence, cluster, observed)
@@ -106,12 +107,12 @@ def _own_tls(observation: Observation, cluster: Cluster) -> bool:
 def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
     """Each workload's certificate leads through its control plane's intermediate to the root and names the workload.
 
-    This is the identity with which it meets workloads of other clusters. Examined of each proxy: the path to the root
-    at the time of observation, the intermediate in it, the one URI spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT, the
-    extended key usages for client and server, and that it does not outlive its issuer. That it begins before its issuer
-    is no fault: istiod dates certificates back by two minutes, for clocks that are behind. In a mesh that was there
-    before, the path must lead to a root that the workload's cluster trusts, over whatever CA, and the trust domain is
-    that of its control plane.
+    This is the identity with which it meets workloads of other clusters. Examined of each proxy, and of what a ztunnel
+    holds for the pods of its node: the path to the root at the time of observation, the intermediate in it, the one URI
+    spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/ACCOUNT, the extended key usages for client and server, and that it does not
+    outlive its issuer. That it begins before its issuer is no fault: istiod dates certificates back by two minutes, for
+    clocks that are behind. In a mesh that was there before, the path must lead to a root that the workload's cluster
+    trusts, over whatever CA, and the trust domain is that of its control plane.
 
     Source: Istio, "Identity and certificate management"; SPIFFE X.509-SVID; RFC 5280 section 6.1.
     """
@@ -129,6 +130,8 @@ def test_cert_workload(observation: Observation, evidence: Evidence) -> None:
             pod = owners.get((proxy.namespace, proxy.pod))
             if proxy.chain:
                 _judge_leaf(observation, evidence, cluster, proxy, account=pod.service_account if pod else "")
+            elif isinstance(proxy, captured.CapturedPod):
+                judge_held(evidence, cluster, proxy)
             elif pod and not pod.ready:
                 evidence.blocked(
                     "WL-INJECTED", f"{cluster.name}: {_pod(proxy)} is not ready, and has no certificate yet"
@@ -220,7 +223,7 @@ def _expect_issuer(
 
 
 def _judge_leaf(observation: Observation, evidence: Evidence, cluster: Cluster, proxy: Proxy, *, account: str) -> None:
-    leaf, name = proxy.chain[0], f"proxy {_pod(proxy)}"
+    leaf, name = proxy.chain[0], proxy.title
     found, secret = ca.found(observation), expectations.signing_ca(observation, cluster) or CaSecret(exists=False)
     roots: tuple[Certificate, ...] = (secret.root_cert,) if secret.root_cert else ()
     if found:

@@ -26,7 +26,7 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
     Source: chapter, "You have created an Istio Container Network Interface (CNI) resource"; Istio, "Install the Istio
     CNI node agent".
     """
-    if not observation.asked.cni:
+    if not (observation.asked.cni or observation.asked.ambient):
         evidence.skipped("the mesh does not use Istio's CNI plugin")
         return
     for cluster, observed in evidence.readable(observation, Subject.NODES, Subject.WORKLOADS, Subject.PODS):
@@ -44,8 +44,7 @@ def test_cp_cni_ready(observation: Observation, evidence: Evidence) -> None:
         covered = {pod.node for pod in plugin if pod.ready}
         bare = sorted(node.name for node in observed.nodes if node.schedulable and node.name not in covered)
         if observation.asked.mode == "verify-only":
-            sidecars = [pod for pod in observed.lasting_pods if pod.proxy and not pod.is_gateway]
-            hosts = {pod.node for pod in sidecars if not pod.container("istio-init")}
+            hosts = {pod.node for pod in observed.lasting_pods if expectations.relies_on_cni(pod)}
             for name in (name for name in bare if name not in hosts):
                 evidence.fact(f"{cluster.name}: node {name} has no CNI plugin, and no pod of the sample that needs it")
             bare = [name for name in bare if name in hosts]

@@ -5,6 +5,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import admission, certificate_paths, expectations, revisions
 from harness.model.cluster import InjectionWebhook, Subject
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.step import WAIT_FOR_CONTROL_PLANE, Outcome, Phase, Step
 from harness.model.topology import Cluster
@@ -45,7 +46,7 @@ def test_cp_ready(observation: Observation, evidence: Evidence) -> None:
                 _judge_wait(observation, evidence, cluster, ready)
 
 
-@requirement("CP-INJECTION-WEBHOOK", Level.SHOULD, area=AREA)
+@requirement("CP-INJECTION-WEBHOOK", Level.SHOULD, area=AREA, needs=(MeshFeature.SIDECARS,))
 def test_cp_injection_webhook(observation: Observation, evidence: Evidence) -> None:
     """The injection webhook trusts the control plane that it calls, and a pod comes back injected.
 

@@ -11,6 +11,7 @@ from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.proxy import EndpointSet, Proxy
 from harness.model.topology import Cluster
+from suites.conformance.common import brought_in_by
 
 AREA = "endpoints"
 
@@ -21,9 +22,10 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
 
     With --service it is that service, on every cluster on which it has ready pods. This is where discovery shows,
     before any request: an endpoint too few is a cluster that never answers, a pod address of another network one that
-    nothing routes. All endpoints must be healthy. Gateways that are known by a host name may show any of the addresses
-    it resolves to, here or where istiod runs. Where istiod reports clusters that were not named to the suite, endpoints
-    that belong to none of the named ones are taken for theirs.
+    nothing routes. Where ztunnels carry the traffic it is what the ztunnel of the client's node knows. All endpoints
+    must be healthy. Gateways that are known by a host name may show any of the addresses it resolves to, here or where
+    istiod runs. Where istiod reports clusters that were not named to the suite, endpoints that belong to none of the
+    named ones are taken for theirs.
 
     Source: chapter, network topologies; Istio, "Deployment models", network models.
     """
@@ -42,12 +44,14 @@ def test_ep_complete(observation: Observation, evidence: Evidence) -> None:
         elsewhere = {each for each in listed - allowed if ports and each.endswith(ports)}
         for target, wanted in known.items():
             by_name = target.network != client.network and _known_by_name(observation, target)
+            # istiod gives ztunnels one address of a network's gateways (Istio issue 56960).
+            any_of = by_name or (observation.asked.ambient and target.network != client.network)
             if by_name:
                 allowed |= elsewhere
             if wanted and not _has_no_share(observation, evidence, client, target, wanted & listed):
                 there = wanted | elsewhere if by_name else wanted
                 _judge_target(
-                    evidence, client, f"{name} on {target.name}", proxy, wanted=there, listed=listed, any_of=by_name
+                    evidence, client, f"{name} on {target.name}", proxy, wanted=there, listed=listed, any_of=any_of
                 )
         extra = _without_strangers(observation, evidence, client, sorted(listed - allowed))
         # With an address unknown on some cluster istiod falls back to pod addresses: extra ones follow from that.
@@ -61,7 +65,7 @@ def _expect_none(evidence: Evidence, client: Cluster, proxy: Proxy, field: str, 
     evidence.expect(
         not found,
         cluster=client,
-        object=f"proxy {proxy.namespace}/{proxy.pod}",
+        object=proxy.title,
         field=field,
         expected="none",
         found=", ".join(found) or "none",
@@ -106,7 +110,7 @@ def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
         evidence.expect(
             client_endpoints.fair(shares),
             cluster=client,
-            object=f"proxy {proxy.namespace}/{proxy.pod}",
+            object=proxy.title,
             field=f"endpoint weights of {requested.service(observation.asked).name}",
             expected="as the ready pods: " + ", ".join(f"{share.clusters} {share.pods}" for share in shares),
             found=", ".join(f"{share.clusters} {share.weight}" for share in shares),
@@ -115,7 +119,8 @@ def test_ep_weights(observation: Observation, evidence: Evidence) -> None:
 
 def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, Proxy, EndpointSet]]:
     """The proxies of all client pods with their endpoints of the service."""
-    for client, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES):
+    also = (Subject.ZTUNNELS,) if observation.asked.ambient else ()
+    for client, observed in evidence.readable(observation, Subject.PODS, Subject.PROXIES, *also):
         pods = clients.client_pods(observed, observation.asked)
         if not pods and observation.asked.service:
             evidence.not_applicable(f"{client.name}: there is no client pod")
@@ -128,16 +133,18 @@ def _clients(observation: Observation, evidence: Evidence) -> Iterator[tuple[Clu
             if proxy is not None:
                 none = EndpointSet(cluster="", endpoints=())
                 yield client, proxy, requested.endpoints(proxy, observation.asked) or none
+            elif observation.asked.ambient and expectations.is_captured(pod):
+                evidence.blocked("AMB-ZTUNNEL", f"{client.name}: no ztunnel of node {pod.node} told what it knows")
             elif container is None and observation.asked.service:
                 evidence.not_applicable(f"{client.name}: the client's pod has no sidecar")
             elif container is None or not container.ready:
-                evidence.blocked("WL-INJECTED", f"{client.name}: {pod.name} has no ready proxy")
+                evidence.blocked(brought_in_by(observation), f"{client.name}: {pod.name} has no ready proxy")
             else:
                 evidence.unknown(f"{client.name}: the proxy of {pod.name} was not observed")
 
 
 def _entrances(observation: Observation, target: Cluster) -> tuple[gateways.Entrance, ...]:
-    return gateways.entrances(observation.topology, observation, target)
+    return gateways.entrances(observation.topology, observation, target, expectations.mesh_port(observation.asked))
 
 
 def _known_by_name(observation: Observation, target: Cluster) -> bool:
@@ -207,7 +214,7 @@ def _judge_target(
     evidence.expect(
         bool(there) if any_of else there == wanted,
         cluster=client,
-        object=f"proxy {proxy.namespace}/{proxy.pod}",
+        object=proxy.title,
         field=f"endpoints of {where}",
         expected=(" or " if any_of else ", ").join(sorted(wanted)),
         found=", ".join(sorted(there)) or f"none of them, but {', '.join(sorted(listed)) or 'none at all'}",

@@ -63,7 +63,8 @@ def test_authz_identity(observation: Observation, evidence: Evidence) -> None:
 
     An AuthorizationPolicy on the echo server allows the identity of sleep and so denies every other one. Both callers
     request each other cluster's echo server, which stands nowhere else: without the policy both are answered (positive
-    control), with it one is answered and the other denied with status 403.
+    control), with it one is answered and the other denied with status 403. A ztunnel knows no requests: it refuses the
+    connection.
 
     Source: Istio, "AuthorizationPolicy", source.principals; "Istio identity".
     """
@@ -74,6 +75,10 @@ def test_authz_identity(observation: Observation, evidence: Evidence) -> None:
             for source, target in pairs(observation):
                 for exchange in between(evidence, exchanges, source, target):
                     if not _controlled(evidence, seen.control, exchange):
+                        continue
+                    if observation.asked.ambient and wanted == FORBIDDEN:
+                        refused = exchange.result is ProbeResult.REFUSED
+                        expect(evidence, exchange, refused, f"connection as {account}", "refused")
                         continue
                     from_there = set(exchange.answers) == {target.version} or wanted == FORBIDDEN
                     holds = exchange.result is ProbeResult.ANSWERED and exchange.status == wanted and from_there

@@ -50,11 +50,13 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "two OpenShift Container Platform clusters with external load balancer support".
     """
+    mesh = expectations.mesh_port(observation.asked)
     for cluster, _, services in standing(observation, evidence, Subject.SERVICES):
         for service in services or (None,):
             known = gateways.addresses(service) if service else ()
             if not (known or gateways.awaits_address(observation.topology, observation, cluster, service)):
-                known = tuple(row.address for row in gateways.reported(observation.topology, observation, cluster))
+                rows = gateways.reported(observation.topology, observation, cluster, mesh)
+                known = tuple(row.address for row in rows)
             names = [name for name in service.ingress if name not in known] if service else []
             found = f"none, type {service.type}" if service else "no such Service"
             evidence.expect(
@@ -71,10 +73,10 @@ def test_gw_address(observation: Observation, evidence: Evidence) -> None:
 
 def _judge_known_networks(observation: Observation, evidence: Evidence) -> None:
     """Judge that every control plane knows a gateway of each other network: the Service's label is what tells it."""
-    topology = observation.topology
+    topology, mesh = observation.topology, expectations.mesh_port(observation.asked)
     for primary, _ in evidence.readable(observation, Subject.CONTROL_PLANE, among=topology.primaries):
         for plane in telling_control_planes(observation, evidence, primary):
-            known = {row.network for row in plane.network_gateways if row.port}
+            known = {row.network for row in plane.network_gateways if gateways.at(row, mesh)}
             for network in topology.networks:
                 if network != primary.network:
                     evidence.expect(
@@ -91,14 +93,15 @@ def _judge_known_networks(observation: Observation, evidence: Evidence) -> None:
 def test_gw_reachable(observation: Observation, evidence: Evidence) -> None:
     """The gateway's ports answer on every address, from a pod of every cluster that needs them.
 
-    15443, or the port that its Service has in front of it, is needed from every other network, 15012 and 15017 from the
-    remotes of a primary (15017 is called by their API servers, and is tried from a pod all the same). What the runner
-    can reach says nothing about the clusters, so it is never asked.
+    15443 (15008 where ztunnels carry the traffic), or the port that its Service has in front of it, is needed from
+    every other network, 15012 and 15017 from the remotes of a primary (15017 is called by their API servers, and is
+    tried from a pod all the same). What the runner can reach says nothing about the clusters, so it is never asked.
 
     Source: chapter, "Gateways must be used to enable communication across network boundaries".
     """
+    mesh = expectations.mesh_port(observation.asked)
     for target, observed in available(observation, evidence, expectations.gateways(observation.topology)):
-        for port, sources in expectations.needed_ports(observation.topology, target).items():
+        for port, sources in expectations.needed_ports(observation.topology, target, mesh).items():
             for probe in cover(observation, evidence, ProbeKind.TCP, target=target, port=port, sources=sources):
                 evidence.expect(
                     answered(probe),
@@ -118,9 +121,11 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
     That the gateway's readiness port answers proves nothing about the way through it. Examined is the certificate that
     a pod of another network was shown at each address, with ALPN istio: its SPIFFE identity must be helloworld's and
     its path must lead to the root. With --service it is that service's, where pods of it with a sidecar stand behind.
+    Where ztunnels carry the traffic the gateway itself ends their tunnel on 15008, and the identity is its own.
 
     Source: chapter, expose-services.yaml; Istio, "Install Multi-Primary on different networks".
     """
+    mesh = expectations.mesh_port(observation.asked)
     for target, observed in available(
         observation,
         evidence,
@@ -130,8 +135,11 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
     ):
         identities = _identities(observation, target)
         roots = ca.trusted_for(observation, target)
-        if not identities and observation.asked.service:
+        if not identities and observation.asked.service and not observation.asked.ambient:
             evidence.skipped(_nobody(observation, target))
+            continue
+        if not identities and observation.asked.ambient:
+            evidence.blocked("GW-AVAILABLE", f"no pod is known behind the gateway's Service of {target.name}")
             continue
         if not identities:
             evidence.blocked("WL-INJECTED", f"no ready helloworld with a sidecar behind the gateway of {target.name}")
@@ -139,10 +147,8 @@ def test_gw_datapath(observation: Observation, evidence: Evidence) -> None:
         if not roots:
             evidence.blocked("CERT-SECRET", f"no root is known by which {target.name}'s certificates can be checked")
             continue
-        sources = expectations.needed_ports(observation.topology, target).get(expectations.MESH_PORT, ())
-        for probe in cover(
-            observation, evidence, ProbeKind.TLS, target=target, port=expectations.MESH_PORT, sources=sources
-        ):
+        sources = expectations.needed_ports(observation.topology, target, mesh).get(mesh, ())
+        for probe in cover(observation, evidence, ProbeKind.TLS, target=target, port=mesh, sources=sources):
             if answered(probe) and not probe.certificates:
                 evidence.unknown(f"{probe.source}: {probe.address}:{probe.port} answered, its certificate was not kept")
                 continue
@@ -169,11 +175,11 @@ def test_gw_hardened(observation: Observation, evidence: Evidence) -> None:
 
     Source: Istio, "Security best practices"; expose-services.yaml, expose-istiod.yaml.
     """
-    topology = observation.topology
+    topology, mesh = observation.topology, expectations.mesh_port(observation.asked)
     for target, _ in available(observation, evidence, expectations.gateways(topology)):
-        ports = expectations.needed_ports(topology, target)
+        ports = expectations.needed_ports(topology, target, mesh)
         for kind, port, by in (
-            (ProbeKind.TLS_NO_CERTIFICATE, expectations.MESH_PORT, "GW-DATAPATH"),
+            (ProbeKind.TLS_NO_CERTIFICATE, mesh, "GW-DATAPATH"),
             (ProbeKind.CSR_NO_TOKEN, expectations.XDS_PORT, "CERT-ISTIOD"),
         ):
             for probe in cover(observation, evidence, kind, target=target, port=port, sources=ports.get(port, ())):
@@ -196,8 +202,17 @@ def test_gw_hardened(observation: Observation, evidence: Evidence) -> None:
 
 
 def _identities(observation: Observation, target: Cluster) -> set[str]:
-    """Who may stand behind a gateway: the ready pods with a sidecar that requests are sent to, on its network."""
+    """Who may stand behind a gateway: the ready pods with a sidecar that requests are sent to, on its network.
+
+    Where ztunnels carry the traffic it is the gateway itself: it ends the outer one of two tunnels.
+    """
     asked = observation.asked
+    if asked.ambient:
+        return {
+            expectations.spiffe_id(ca.trust_domain(observation, target), pod.namespace, pod.service_account)
+            for service in gateways.services(observation[target], target.network)
+            for pod in gateways.pods(observation[target], service)
+        }
     return {
         expectations.spiffe_id(ca.trust_domain(observation, cluster), pod.namespace, pod.service_account)
         for cluster in observation.topology.clusters

@@ -15,7 +15,7 @@ from harness.model.topology import Cluster, Feature
 from suites.conformance.standing_gateways import available, tls_ended_for_istiod
 
 
-@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area="gateways")
+@requirement("GW-EXPOSE-SERVICES", Level.MUST, Feature.MULTI_NETWORK, area="gateways", needs=(MeshFeature.SIDECARS,))
 def test_gw_expose_services(observation: Observation, evidence: Evidence) -> None:
     """Each gateway's Envoy passes the mesh's services through on 15443.
 

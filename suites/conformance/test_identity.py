@@ -9,7 +9,13 @@ from harness.model.federation import federated
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane, Proxy
 from harness.model.topology import Cluster
-from suites.conformance.common import lacking, proxies, running_control_planes, telling_control_planes
+from suites.conformance.common import (
+    brought_in_by,
+    lacking,
+    proxies,
+    running_control_planes,
+    telling_control_planes,
+)
 
 AREA = "control plane"
 
@@ -29,10 +35,12 @@ def test_cp_version(observation: Observation, evidence: Evidence) -> None:
         planes = running_control_planes(observation, evidence, primary)
         found += [(primary, f"istiod {plane.pod}", plane.version) for plane in planes]
     for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS):
-        names = [(f"proxy {p.namespace}/{p.pod}", p.version) for p in proxies(observation, evidence, cluster)]
+        names = dict.fromkeys((p.versioned, p.version) for p in proxies(observation, evidence, cluster))
         found += [(cluster, name, version) for name, version in names]
     for cluster, name, version in found:
-        if not version:
+        if not version and name.startswith("ztunnel "):
+            evidence.fact(f"{cluster.name}: the image of {name} says no version (ISTIO_META_ISTIO_VERSION)")
+        elif not version:
             evidence.unknown(f"{cluster.name}: {name} did not say its version")
     found = [row for row in found if row[2]]
     if not found:
@@ -60,14 +68,16 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
         for cluster, _ in evidence.readable(observation, Subject.PROXIES, Subject.PODS, among=served):
             for proxy in proxies(observation, evidence, cluster):
                 serving = [plane for plane in planes if _serves(plane, cluster, proxy)]
+                if not proxy.version:
+                    continue  # CP-VERSION says so
                 if not serving:
-                    name = f"{cluster.name}: proxy {proxy.namespace}/{proxy.pod}"
+                    name = f"{cluster.name}: {proxy.versioned}"
                     evidence.fact(f"{name}: no control plane of {primary.name} serves it now, which XDS-SYNCED judges")
                 for plane in serving:
                     evidence.expect(
                         versions.is_supported(plane.version, proxy.version),
                         cluster=cluster,
-                        object=f"proxy {proxy.namespace}/{proxy.pod}",
+                        object=proxy.versioned,
                         field="version",
                         expected=f"that of istiod {plane.pod} ({plane.version}), or one minor version less",
                         found=proxy.version,
@@ -75,7 +85,7 @@ def test_cp_skew(observation: Observation, evidence: Evidence) -> None:
 
 
 def _serves(plane: ControlPlane, cluster: Cluster, proxy: Proxy) -> bool:
-    key = (f"{proxy.pod}.{proxy.namespace}", cluster.cluster_name)
+    key = (proxy.connection, cluster.cluster_name)
     return any((row.proxy, row.cluster_id) == key for row in plane.proxies)
 
 
@@ -110,7 +120,12 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
             found.setdefault(cluster.name, {}).setdefault(field, {}).update(values)
     for name, fields in found.items():
         if not any(fields.values()):
-            lacking(observation, evidence, "WL-INJECTED", f"no proxy and no configuration on {name} says who it is")
+            lacking(
+                observation,
+                evidence,
+                brought_in_by(observation),
+                f"no proxy and no configuration on {name} says who it is",
+            )
     install = observation.asked.mode == "install"
     wanted = {"mesh id": observation.topology.mesh_id, "trust domain": expectations.trust_domain(observation)}
     for field, asked in wanted.items():

@@ -11,11 +11,12 @@ from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import PeerIdentity, Request
-from suites.conformance.common import lost_clients, missing
+from suites.conformance.common import brought_in_by, lost_clients, missing
 from suites.conformance.sent import unasked
 
 AREA = "mtls"
-METRICS = "metrics"
+COUNTED = frozenset({"metrics", "ztunnel's access log"})
+"""Evidence that holds the requests of all callers together."""
 
 
 @requirement("MTLS-PEER", Level.EXTENDED, area=AREA, needs=(MeshFeature.SAMPLE,))
@@ -25,7 +26,8 @@ def test_mtls_peer(observation: Observation, evidence: Evidence) -> None:
     A client's configuration says what it means to do; what arrived only the destination's proxy knows. Examined is what
     the proxies of helloworld recorded of their callers: mutual TLS, and the SPIFFE identity of the client. Only the
     suite's own requests count. The access log tells them by their x-request-id; metrics count all callers together, so
-    that on a mesh that the suite did not install they must hold at least the answered requests with that identity.
+    that on a mesh that the suite did not install they must hold at least the answered requests with that identity. The
+    same holds for the access log of a ztunnel: it tells connections, and the identities that HBONE proved.
 
     Source: Istio, "Mutual TLS authentication"; SPIFFE X.509-SVID.
     """
@@ -68,7 +70,7 @@ def _judge_metrics(
     observation: Observation, evidence: Evidence, cluster: Cluster, peers: list[PeerIdentity], identities: set[str]
 ) -> list[PeerIdentity]:
     """Judge what metrics of a mesh that others use say of the suite's own requests; returns the other rows."""
-    counted = [peer for peer in peers if peer.evidence == METRICS]
+    counted = [peer for peer in peers if peer.evidence in COUNTED]
     for pod in sorted({peer.pod for peer in counted}):
         mine = sum(p.requests for p in counted if p.pod == pod and p.mutual_tls and p.principal in identities)
         sent = sum(request.instance == pod for request in _requests(observation))
@@ -76,11 +78,11 @@ def _judge_metrics(
             mine >= sent,
             cluster=cluster,
             object=f"Pod {observation.asked.sample_namespace}/{pod}",
-            field=f"callers in its {METRICS}",
+            field=f"callers in its {next(peer.evidence for peer in counted if peer.pod == pod)}",
             expected=f"at least {sent} requests over mutual TLS, {' or '.join(sorted(identities))}",
             found=f"{mine} of {sum(p.requests for p in counted if p.pod == pod)}",
         )
-    return [peer for peer in peers if peer.evidence != METRICS]
+    return [peer for peer in peers if peer.evidence not in COUNTED]
 
 
 def _unrecorded(
@@ -88,8 +90,9 @@ def _unrecorded(
 ) -> None:
     """Requests arrived that no proxy recorded: blocked where there is no proxy, unknown where none could be asked."""
     called = expectations.helloworld_pods(observation[cluster], observation.asked.sample_namespace)
-    if called and not any(map(expectations.has_proxy, called)):
-        evidence.blocked("WL-INJECTED", f"{cluster.name}: no helloworld pod has a proxy that could tell who called")
+    if called and not any(map(expectations.in_mesh, called)):
+        by = brought_in_by(observation)
+        evidence.blocked(by, f"{cluster.name}: no helloworld pod has a proxy that could tell who called")
     elif asked:
         for peer in asked:
             evidence.expect(

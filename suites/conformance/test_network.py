@@ -42,7 +42,8 @@ def test_net_label(observation: Observation, evidence: Evidence) -> None:
             expected=cluster.network,
             found=found,
         )
-        if not single and not has_feature(observation, MeshFeature.SAMPLE):
+        sidecars = has_feature(observation, MeshFeature.SIDECARS)
+        if sidecars and not single and not has_feature(observation, MeshFeature.SAMPLE):
             _judge_injected_network(observation, evidence, cluster)
 
 

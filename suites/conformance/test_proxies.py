@@ -5,13 +5,13 @@ from typing import Any
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
-from harness.model import bystanders, clients, expectations, policies, revisions
+from harness.model import bystanders, captured, clients, expectations, policies, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject
 from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.proxy import ProxySync
 from harness.model.topology import Cluster, Feature
-from suites.conformance.common import lacking, telling_control_planes
+from suites.conformance.common import brought_in_by, lacking, telling_control_planes
 
 AREA = "proxies"
 ALWAYS_SENT = ("CDS", "LDS")
@@ -31,7 +31,8 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
     has one): clusters, listeners, endpoints and routes SYNCED, none STALE or REJECTED; and what the proxy itself says
     that it refused. NOT SENT is as it should be where a proxy never asked for a type: gateways without HTTP routes ask
     for no routes and, with nothing behind them, for no endpoints. An istiod whose
-    debug interface is off lists no proxies: then only what the proxies say is judged.
+    debug interface is off lists no proxies: then only what the proxies say is judged. A ztunnel has a row as well, with
+    the workloads and services that it was sent.
 
     Source: Istio, "Debugging Envoy and Istiod", proxy-status.
     """
@@ -44,11 +45,14 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
         _judge_accepted(evidence, cluster, observed)
         if cluster.primary not in rows:
             continue
-        pods = [pod for pod in observed.lasting_pods if expectations.has_proxy(pod)]
+        pods = [pod for pod in observed.lasting_pods if _is_configured(observation, pod)]
         if not pods:
-            lacking(observation, evidence, "WL-INJECTED", f"no pod on {cluster.name} has a proxy")
+            lacking(observation, evidence, brought_in_by(observation), f"no pod on {cluster.name} has a proxy")
             _note_unused_remote(observation, evidence, cluster, rows[cluster.primary])
         for pod in pods:
+            if captured.is_ztunnel(pod) and not pod.ready:
+                evidence.blocked("AMB-ZTUNNEL", f"{cluster.name}: ztunnel {pod.name} is not ready")
+                continue
             if bystanders.waits_beside(observation, cluster, pod):
                 evidence.fact(f"{cluster.name}: {pod.namespace}/{pod.name} is not ready, and nothing judged needs it")
                 continue
@@ -58,8 +62,19 @@ def test_xds_synced(observation: Observation, evidence: Evidence) -> None:
                 for name, row in found
                 if (row.proxy, row.cluster_id) == (f"{pod.name}.{pod.namespace}", cluster.cluster_name)
             ]
-            types = (*ALWAYS_SENT, "EDS", "RDS") if _calls_others(observation, observed, pod) else ALWAYS_SENT
-            _judge_sync(evidence, cluster, pod, mine, types)
+            _judge_sync(evidence, cluster, pod, mine, _needed_types(observation, observed, pod))
+
+
+def _is_configured(observation: Observation, pod: Pod) -> bool:
+    """Whether a control plane must be seen to serve it: a proxy, and where they carry the traffic a ztunnel."""
+    return expectations.has_proxy(pod) or (observation.asked.ambient and captured.is_ztunnel(pod))
+
+
+def _needed_types(observation: Observation, observed: ClusterObservation, pod: Pod) -> tuple[str, ...]:
+    """The types that a pod's proxy must have been sent; a ztunnel asks for none of Envoy's."""
+    if captured.is_ztunnel(pod):
+        return ()
+    return (*ALWAYS_SENT, "EDS", "RDS") if _calls_others(observation, observed, pod) else ALWAYS_SENT
 
 
 def _judge_accepted(evidence: Evidence, cluster: Cluster, observed: ClusterObservation) -> None:
@@ -161,7 +176,7 @@ def _about_traffic(evidence: Evidence, configs: dict[str, dict[str, str]]) -> di
 def _judge_sync(
     evidence: Evidence, cluster: Cluster, pod: Pod, rows: list[tuple[str, ProxySync]], needed: tuple[str, ...]
 ) -> None:
-    name = f"proxy {pod.namespace}/{pod.name}"
+    name = f"{'ztunnel' if captured.is_ztunnel(pod) else 'proxy'} {pod.namespace}/{pod.name}"
     servers = sorted({server for server, _ in rows})
     connected = evidence.expect(
         servers == [cluster.primary],

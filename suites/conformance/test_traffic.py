@@ -110,7 +110,7 @@ def _report_early_errors(observation: Observation, evidence: Evidence, client: C
             evidence.fact(f"{client.name}: before the clusters had converged, of {timed.requests} requests: {told}")
 
 
-@requirement("TR-NO-RETRIES", Level.SHOULD, area=AREA, needs=(MeshFeature.SAMPLE,))
+@requirement("TR-NO-RETRIES", Level.SHOULD, area=AREA, needs=(MeshFeature.SIDECARS, MeshFeature.SAMPLE))
 def test_tr_no_retries(observation: Observation, evidence: Evidence) -> None:
     """No request had to be sent again by the client's proxy.
 

@@ -5,6 +5,7 @@ from harness.judge.judgement import Level
 from harness.judge.requirement import requirement
 from harness.model import expectations
 from harness.model.experiment import PAYLOAD_BYTES
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.traffic import ProbeResult
 from suites.conformance.exchanges import between, expect, expect_answer, made, pairs
@@ -44,7 +45,7 @@ def test_tr_payload(observation: Observation, evidence: Evidence) -> None:
                 expect(evidence, exchange, whole and by, "64 KiB", f"come back whole, by {target.version}")
 
 
-@requirement("TR-GRPC", Level.EXTENDED, area="traffic", experiment=True)
+@requirement("TR-GRPC", Level.EXTENDED, area="traffic", experiment=True, needs=(MeshFeature.SIDECARS,))
 def test_tr_grpc(observation: Observation, evidence: Evidence) -> None:
     """A gRPC service on all clusters answers from each of them, over one connection of the client.
 

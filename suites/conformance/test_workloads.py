@@ -82,7 +82,7 @@ def _judge_available(
     )
 
 
-@requirement("WL-INJECTED", Level.MUST, area=AREA, needs=(MeshFeature.SAMPLE,))
+@requirement("WL-INJECTED", Level.MUST, area=AREA, needs=(MeshFeature.SIDECARS, MeshFeature.SAMPLE))
 def test_wl_injected(observation: Observation, evidence: Evidence) -> None:
     """The sample namespace is labelled for injection, and every pod has a ready sidecar of its cluster and network.
 

@@ -58,7 +58,7 @@ def _refused(
     for service in gateways.serving(topology, observation, cluster):
         pods = gateways.pods(observed, service)
         held = [item for item in _of(primary) if policies.holds_for(observation, observed, item, pods)]
-        for port in expectations.needed_ports(topology, cluster):
+        for port in expectations.needed_ports(topology, cluster, expectations.mesh_port(observation.asked)):
             entrances = gateways.entrances(topology, observation, cluster, port)
             listener = next((entrance.listener for entrance in entrances), port)
             if items := authorization.refusing(held, listener, providers):

@@ -57,6 +57,7 @@ def _entry(detector: Detector) -> str:
     breaks = f"Can break everything from {detector.breaks} onward."
     notes += ["Has no symptom of its own." if detector.breaks is None else breaks]
     notes += ["Seen by its effect." if detector.effect else ""]
+    notes += [f"Only with --data-plane={detector.plane}." if detector.plane else ""]
     notes += ["Named only where no other cause explains the same." if detector.fallback else ""]
     text = fill(f"**{detector.title}.** {' '.join(detector.explanation.split())}", WIDTH, break_on_hyphens=False)
     told = fill(f"*{' '.join(filter(None, notes))}*", WIDTH, break_on_hyphens=False)

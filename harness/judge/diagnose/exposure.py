@@ -10,6 +10,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch
 from harness.model import expectations, gateways, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Pod, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.proxy import Proxy
 from harness.model.topology import Cluster
@@ -54,7 +55,7 @@ def installed(observation: Observation, primaries: tuple[Cluster, ...]) -> Itera
             yield cluster, observed
 
 
-@cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH")
+@cause("services-not-exposed", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-DATAPATH", plane=DataPlane.SIDECAR)
 def services_not_exposed(observation: Observation) -> Iterator[Found]:
     """The gateway does not expose the mesh's services.
 
@@ -127,7 +128,7 @@ def _closed(observation: Observation) -> Iterator[tuple[Cluster, tuple[Pod, ...]
             yield cluster, pods, meant
 
 
-@cause("gateway-selector", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-REACHABLE", "GW-DATAPATH")
+@cause("gateway-selector", Layer.GATEWAYS, "GW-EXPOSE-SERVICES", "GW-REACHABLE", "GW-DATAPATH", plane=DataPlane.SIDECAR)
 def gateway_selector(observation: Observation) -> Iterator[Found]:
     """The Gateway that exposes the services selects no gateway.
 

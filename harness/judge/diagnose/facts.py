@@ -93,12 +93,17 @@ def logged_by_control_planes(observed: ClusterObservation) -> Iterator[str]:
 
 
 def requests_logged(observation: Observation, *words: str) -> Iterator[str]:
-    """What proxies logged of requests that went wrong; only lines with one of these words, where any are given."""
+    """What proxies and ztunnels logged of what went wrong; only lines with one of these words, where any are given."""
     for observed in observation.clusters:
         for log in observed.logs:
             for line in log.lines:
                 if line.startswith("access ") and (not words or any(word in line for word in words)):
                     yield f"log {observed.name} {log.pod}: {line.removeprefix('access ')}"
+    for row in (observation.traffic.connections if observation.traffic else None) or ():
+        way = f"{row.direction} {row.source} → {row.destination} at {row.address}"
+        line = f"{row.ztunnel} on {row.cluster}: {row.count} × {way}: {row.error}"
+        if row.error and (not words or any(word in line for word in words)):
+            yield line
 
 
 def known_endpoints(observation: Observation) -> Iterator[str]:

@@ -18,12 +18,14 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, patch
 from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Service, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.step import Outcome, Phase
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
 
 CLOUD_PROVIDER_KIND = "cloud-provider-kind"
+_SIDECAR = DataPlane.SIDECAR
 
 
 @cause("gateway-no-address", Layer.GATEWAYS, "GW-ADDRESS")
@@ -36,8 +38,11 @@ def gateway_no_address(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.SERVICES, among=expectations.gateways(observation.topology)):
         service = expectations.gateway_service(observed)
-        if gateways.entrances(observation.topology, observation, cluster) or (service and gateways.addresses(service)):
+        mesh, known = expectations.mesh_port(observation.asked), service and gateways.addresses(service)
+        if known or gateways.entrances(observation.topology, observation, cluster, mesh):
             continue
+        if observation.asked.ambient and not observed.api_gateways:
+            continue  # istiod makes the Service of a Gateway, and that is what is missing
         if service is None:
             found, repair = "no such Service", install(observation, cluster)
         else:
@@ -87,7 +92,9 @@ def _balancer_steps(observation: Observation) -> Iterator[str]:
             yield f"{step.title}: {step.detail}"
 
 
-@cause("gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", "GW-ADDRESS", breaks=Layer.ENDPOINTS)
+@cause(
+    "gateway-unlabelled", Layer.GATEWAYS, "EP-COMPLETE", "GW-ADDRESS", breaks=Layer.ENDPOINTS, plane=DataPlane.SIDECAR
+)
 def gateway_unlabelled(observation: Observation) -> Iterator[Found]:
     """The gateway's Service does not say whose network's gateway it is.
 
@@ -126,8 +133,8 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
     """A port of the gateway can't be reached from another cluster.
 
     The gateway is up and has an address, yet a pod elsewhere gets no answer: a firewall, a security group, a network
-    policy or a load balancer that does not pass this port. 15443 carries services, 15012 configuration and
-    certificates, 15017 injection.
+    policy or a load balancer that does not pass this port. 15443 carries services, 15008 those of a mesh of ztunnels,
+    15012 configuration and certificates, 15017 injection.
     """
     for (target, port), probes in silent(observation, ProbeKind.TCP, lambda probe: (probe.target, probe.port)).items():
         if port not in _needed(observation, observation.topology[target]):
@@ -165,7 +172,7 @@ def gateway_filtered(observation: Observation) -> Iterator[Found]:
 def _needed(observation: Observation, target: Cluster) -> set[int]:
     """The ports at which clients reach what they need of a cluster's gateways."""
     topology = observation.topology
-    ports = expectations.needed_ports(topology, target)
+    ports = expectations.needed_ports(topology, target, expectations.mesh_port(observation.asked))
     return {found.port for port in ports for found in gateways.entrances(topology, observation, target, port)}
 
 

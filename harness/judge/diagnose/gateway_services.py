@@ -11,6 +11,7 @@ from harness.judge.diagnose.repair import kubectl, noted, patch
 from harness.model import expectations, gateways
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation, Pod, Service, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 from harness.model.traffic import Probe, ProbeKind, ProbeResult
@@ -32,7 +33,7 @@ def words(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-@cause("gateway-port-moved", Layer.GATEWAYS, "GW-REACHABLE", "GW-DATAPATH", "EP-COMPLETE")
+@cause("gateway-port-moved", Layer.GATEWAYS, "GW-REACHABLE", "GW-DATAPATH", "EP-COMPLETE", plane=DataPlane.SIDECAR)
 def gateway_port_moved(observation: Observation) -> Iterator[Found]:
     """The gateway's Service does not listen on the port that istiod announces.
 
@@ -143,7 +144,7 @@ def _shown(observation: Observation, cluster: Cluster) -> Iterator[str]:
             yield attempt(probe)
 
 
-@cause("gateway-tls-ended", Layer.GATEWAYS, "GW-DATAPATH", effect=True)
+@cause("gateway-tls-ended", Layer.GATEWAYS, "GW-DATAPATH", effect=True, plane=DataPlane.SIDECAR)
 def gateway_tls_ended(observation: Observation) -> Iterator[Found]:
     """Something before the gateway ends TLS.
 

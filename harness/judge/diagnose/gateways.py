@@ -19,6 +19,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, restart
 from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Container, Pod, Subject, Workload
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Role
 
@@ -51,6 +52,8 @@ def gateway_down(observation: Observation) -> Iterator[Found]:
     """
     for cluster, observed in read(observation, Subject.WORKLOADS, among=expectations.gateways(observation.topology)):
         deployment = expectations.gateway_workload(observed)
+        if observation.asked.ambient and not observed.api_gateways:
+            continue  # istiod makes it of a Gateway, and that is what is missing
         if deployment is None or deployment.desired == 0:
             scale = (
                 kubectl(observed, "-n", deployment.namespace, f"scale deployment/{deployment.name} --replicas=1")
@@ -127,7 +130,7 @@ def _uninjected(container: Container) -> bool:
     return container.image.rpartition("/")[2].partition(":")[0] == "auto"
 
 
-@cause("gateway-not-injected", Layer.GATEWAYS, "GW-AVAILABLE", effect=True)
+@cause("gateway-not-injected", Layer.GATEWAYS, "GW-AVAILABLE", effect=True, plane=DataPlane.SIDECAR)
 def gateway_not_injected(observation: Observation) -> Iterator[Found]:
     """The gateway's pod was not injected.
 

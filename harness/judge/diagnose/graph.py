@@ -139,7 +139,7 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
     Layer.GATEWAYS: ("GW-AVAILABLE", "GW-ADDRESS", "GW-EXPOSE-SERVICES", "GW-EXPOSE-ISTIOD", "GW-ISTIOD-PLAIN"),
     Layer.REMOTE_SECRETS: ("RS-PRESENT", "RS-SYNCED", "RS-HORIZON", "RS-VERIFIED"),
     Layer.NETWORK: ("NET-LABEL", "NET-DISTINCT"),
-    Layer.WORKLOADS: ("WL-PLACED", "WL-INJECTED"),
+    Layer.WORKLOADS: ("WL-PLACED", "WL-INJECTED", "AMB-ZTUNNEL", "AMB-CAPTURE"),
     # These read every proxy, gateways included.
     Layer.PROXIES: (
         "XDS-SYNCED",
@@ -149,12 +149,13 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "CERT-WORKLOAD",
         "CERT-HORIZON",
     ),
-    Layer.POLICIES: ("CONFIG-CONSISTENT",),
+    Layer.POLICIES: ("CONFIG-CONSISTENT", "AMB-SCOPE"),
     # Whatever is probed from a workload's pod needs that pod.
     Layer.ENDPOINTS: (
         "CERT-ISTIOD",
         "EP-COMPLETE",
         "EP-WEIGHTS",
+        "AMB-VIEW",
         "GW-REACHABLE",
         "GW-DATAPATH",
         "GW-HARDENED",
@@ -173,6 +174,8 @@ JUDGED_AT: dict[Layer, tuple[str, ...]] = {
         "TR-PAYLOAD",
         "TR-GRPC",
         "MTLS-PEER",
+        "AMB-HBONE",
+        "AMB-PLAINTEXT",
         "MTLS-STRICT",
         "AUTHZ-IDENTITY",
         # No experiment is made on a mesh whose loop does not pass.

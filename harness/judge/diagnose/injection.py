@@ -11,13 +11,14 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import install, kubectl, noted, patch, readdress, restart_control_plane
 from harness.model import admission, certificate_paths, expectations, revisions
 from harness.model.cluster import ClusterObservation, InjectionWebhook, Subject, WebhookRule
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
 _FAILED_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
 
 
-@cause("webhook-not-serving", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK")
+@cause("webhook-not-serving", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", plane=DataPlane.SIDECAR)
 def webhook_not_serving(observation: Observation) -> Iterator[Found]:
     """The Service behind the injection webhook leads to no control plane.
 
@@ -81,7 +82,7 @@ def _webhook_services(observation: Observation, observed: ClusterObservation) ->
                 yield namespace, name
 
 
-@cause("webhook-missing", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+@cause("webhook-missing", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True, plane=DataPlane.SIDECAR)
 def webhook_missing(observation: Observation) -> Iterator[Found]:
     """There is no injection webhook for the revision in use.
 
@@ -135,7 +136,7 @@ def _asks_for_none(observed: ClusterObservation, sample: str, revision: str, kno
     )
 
 
-@cause("webhook-untrusted", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+@cause("webhook-untrusted", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True, plane=DataPlane.SIDECAR)
 def webhook_untrusted(observation: Observation) -> Iterator[Found]:
     """The injection webhook does not trust the control plane it calls.
 
@@ -189,7 +190,7 @@ def injector_left(observation: Observation) -> Iterator[Found]:
                 yield _left(observed, "MutatingWebhookConfiguration", webhook, rule)
 
 
-@cause("validator-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", breaks=None)
+@cause("validator-left", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", breaks=None, plane=DataPlane.SIDECAR)
 def validator_left(observation: Observation) -> Iterator[Found]:
     """A validating webhook is left of a control plane that is gone.
 
@@ -219,7 +220,7 @@ def _left(observed: ClusterObservation, kind: str, webhook: InjectionWebhook, ru
     )
 
 
-@cause("injection-refused", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True)
+@cause("injection-refused", Layer.CONTROL_PLANE, "CP-INJECTION-WEBHOOK", effect=True, plane=DataPlane.SIDECAR)
 def injection_refused(observation: Observation) -> Iterator[Found]:
     """A pod is not injected.
 

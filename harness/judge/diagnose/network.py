@@ -8,6 +8,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted, restart, set_value
 from harness.model import expectations, gateways
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature
 from harness.model.traffic import Probe, ProbeKind
@@ -89,7 +90,7 @@ def _named_alike(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("network-value", Layer.NETWORK, "WL-INJECTED", "EP-COMPLETE")
+@cause("network-value", Layer.NETWORK, "WL-INJECTED", "EP-COMPLETE", plane=DataPlane.SIDECAR)
 def network_value(observation: Observation) -> Iterator[Found]:
     """Injection gives pods another network than the one that their cluster is on.
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from harness.judge.diagnose.graph import LAYERS, Layer
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 
 MODULES = (
     "api_servers",
+    "ambient",
     "workloads",
     "certificates",
     "certificate_profiles",
@@ -20,6 +22,7 @@ MODULES = (
     "refused_pods",
     "injection",
     "remotes",
+    "ambient_gateways",
     "gateway_services",
     "gateway_targets",
     "proxy_protocol",
@@ -91,6 +94,8 @@ class Detector:
     text: str
     """Title, blank line, explanation."""
     find: Find
+    plane: DataPlane | None = None
+    """It is about meshes whose traffic this carries, and no others; None for all."""
 
     @property
     def title(self) -> str:
@@ -110,6 +115,7 @@ def cause(
     breaks: Layer | str | None = "",
     effect: bool = False,
     fallback: bool = False,
+    plane: DataPlane | None = None,
 ) -> Callable[[Find], Detector]:
     """Declare a function to be the detector of a cause; its docstring is title and explanation.
 
@@ -120,12 +126,17 @@ def cause(
         breaks: the first layer it can take down, default its own; None where it has no symptom.
         effect: see `Detector.effect`.
         fallback: see `Detector.fallback`.
+        plane: see `Detector.plane`.
     """
 
     def declare(find: Find) -> Detector:
         reach = layer if breaks == "" else (Layer(breaks) if breaks else None)
         text = inspect.getdoc(find) or ""
-        return Detector(id, layer, frozenset(proves), reach, effect, fallback, text, find)
+
+        def where_concerned(observation: Observation) -> Iterable[Found]:
+            return find(observation) if plane in {None, observation.asked.data_plane} else ()
+
+        return Detector(id, layer, frozenset(proves), reach, effect, fallback, text, where_concerned, plane)
 
     return declare
 

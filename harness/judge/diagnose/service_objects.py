@@ -10,6 +10,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, noted
 from harness.model import clients, expectations, policies, requested
 from harness.model.cluster import ClusterObservation, ConfigObject, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Asked, Observation
 from harness.model.topology import Cluster
 
@@ -101,7 +102,7 @@ def service_entry(observation: Observation) -> Iterator[Found]:
                 yield shown(primary.name, observed, item, "spec.hosts", "no host of a Service", seen, *told)
 
 
-@cause("sidecar-scope", Layer.POLICIES, *_ENDPOINTS, *_TRAFFIC, breaks=Layer.ENDPOINTS)
+@cause("sidecar-scope", Layer.POLICIES, *_ENDPOINTS, *_TRAFFIC, breaks=Layer.ENDPOINTS, plane=DataPlane.SIDECAR)
 def sidecar_scope(observation: Observation) -> Iterator[Found]:
     """A Sidecar leaves helloworld out of what its clients know.
 

@@ -181,7 +181,7 @@ def half_broken(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("identity-lost", Layer.TRAFFIC, "MTLS-PEER", effect=True)
+@cause("identity-lost", Layer.TRAFFIC, "MTLS-PEER", "AMB-PLAINTEXT", effect=True)
 def identity_lost(observation: Observation) -> Iterator[Found]:
     """A destination sees no identity of its caller.
 

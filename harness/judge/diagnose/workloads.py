@@ -8,6 +8,7 @@ from harness.judge.diagnose.registry import Found, cause
 from harness.judge.diagnose.repair import kubectl, manifest, noted, patch, restart, set_value, steps
 from harness.model import clients, expectations, requested, revisions
 from harness.model.cluster import ClusterObservation, Pod, Subject, Workload
+from harness.model.data_plane import DataPlane
 from harness.model.further_versions import further_versions
 from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
@@ -62,7 +63,7 @@ def workload_misplaced(observation: Observation) -> Iterator[Found]:
                 )
 
 
-@cause("injection-off", Layer.WORKLOADS, "WL-INJECTED", "CP-INJECTION-WEBHOOK")
+@cause("injection-off", Layer.WORKLOADS, "WL-INJECTED", "CP-INJECTION-WEBHOOK", plane=DataPlane.SIDECAR)
 def injection_off(observation: Observation) -> Iterator[Found]:
     """The sample namespace is not labelled for injection.
 
@@ -90,7 +91,7 @@ def injection_off(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("sidecar-missing", Layer.WORKLOADS, "WL-INJECTED", effect=True)
+@cause("sidecar-missing", Layer.WORKLOADS, "WL-INJECTED", effect=True, plane=DataPlane.SIDECAR)
 def sidecar_missing(observation: Observation) -> Iterator[Found]:
     """A pod has no sidecar.
 
@@ -135,7 +136,7 @@ def _inject(observed: ClusterObservation, pod: Pod, key: str) -> str:
     return patch(observed, f"deployment/{name}", [{"op": "remove", "path": path}], namespace=pod.namespace)
 
 
-@cause("cni-not-enabled", Layer.WORKLOADS, "WL-INJECTED")
+@cause("cni-not-enabled", Layer.WORKLOADS, "WL-INJECTED", plane=DataPlane.SIDECAR)
 def cni_not_enabled(observation: Observation) -> Iterator[Found]:
     """Pods redirect their traffic themselves although Istio's CNI plugin is there.
 
@@ -160,7 +161,7 @@ def cni_not_enabled(observation: Observation) -> Iterator[Found]:
             )
 
 
-@cause("sidecar-not-ready", Layer.WORKLOADS, "WL-INJECTED", effect=True)
+@cause("sidecar-not-ready", Layer.WORKLOADS, "WL-INJECTED", effect=True, plane=DataPlane.SIDECAR)
 def sidecar_not_ready(observation: Observation) -> Iterator[Found]:
     """A sidecar does not become ready.
 

@@ -1,6 +1,7 @@
-"""`python -m harness.machine.images [archive FILE]`: builds every image, and writes all into one file if asked to.
+"""`python -m harness.machine.images [archive FILE | ztunnel BINARY]`: builds every image.
 
-A line for each thing that is waited for.
+`archive` writes all into one file. `ztunnel` adds an image of a ztunnel that was built by hand, for it is in no package
+registry. A line for each thing that is waited for.
 """
 
 import argparse
@@ -10,13 +11,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base.cache import in_use
+from harness.base.cache import cache_directory, in_use
 from harness.base.container_engine import ENGINES
 from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.machine.engine import ensure_engine
 from harness.machine.images.archive_list import described
 from harness.machine.images.archive_writing import write
+from harness.machine.images.by_hand import keep_ztunnel
 from harness.machine.images.local import LocalImages, local_images
 from harness.model.step_log import Begun, Event, StepLog, Waiting
 
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--container-engine", choices=("auto", *ENGINES), default=wanted)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("archive", help="write all into one file").add_argument("file", type=Path)
+    commands.add_parser("ztunnel", help="add a ztunnel that was built by hand").add_argument("binary", type=Path)
     given = parser.parse_args(arguments)
     begun = time.monotonic()
 
@@ -45,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = StepLog(tell)
     try:
         with locked(in_use(), shared=True):
+            if given.command == "ztunnel":
+                keep_ztunnel(given.binary, cache_directory())
             engine = ensure_engine(log, given.container_engine)
             images = local_images(log, engine.client)
-            lines = described(write(given.file, images, log)) if given.command else _places(images)
+            lines = described(write(given.file, images, log)) if given.command == "archive" else _places(images)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 4

@@ -13,7 +13,7 @@ from harness.base.cache import cache_directory, digest_of, entry, require_space,
 from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.base.locks import locked
-from harness.machine.images.archive_list import LIST, METALLB, TOOLS, ArchiveList, blob, damaged, parsed
+from harness.machine.images.archive_list import GATEWAY_API, LIST, METALLB, TOOLS, ArchiveList, blob, damaged, parsed
 from harness.machine.images.layers import CHUNK, Layer, docker_members
 from harness.machine.images.local import LocalImages, Tools
 from harness.machine.images.node import load, loaded
@@ -104,8 +104,10 @@ def provide(unpacked: Unpacked, engine: ContainerEngine, log: StepLog, cache: Pa
             push_stored(registry, _stored(unpacked))
             step.note(f"{len(known.images)} images of suite {known.suite.commit or known.suite.version}")
     tools = Tools(**{name: unpacked.directory / "tools" / name for name in TOOLS})
-    manifest = unpacked.directory / METALLB
-    return LocalImages(known.node_image, registry, known.images, tools, manifest, known.versions, built=False)
+    manifest, gateway_api = unpacked.directory / METALLB, unpacked.directory / GATEWAY_API
+    return LocalImages(
+        known.node_image, registry, known.images, tools, manifest, gateway_api, known.versions, built=False
+    )
 
 
 @contextmanager

@@ -18,11 +18,13 @@ from harness.model.observation import SuiteVersion
 LIST = "eastwest-archive.json"
 """Name of the list in the archive."""
 METALLB = "metallb-native.yaml"
-SCHEMA_VERSION = 1
+GATEWAY_API = "gateway-api.yaml"
+SCHEMA_VERSION = 2
 PLATFORM = "linux/amd64"
 TOOLS = tuple(field.name for field in fields(Tools))
 PATHS = re.compile(
-    rf"oci-layout|index\.json|blobs/sha256/[0-9a-f]{{64}}|tools/({'|'.join(TOOLS)})|{re.escape(METALLB)}"
+    rf"oci-layout|index\.json|blobs/sha256/[0-9a-f]{{64}}|tools/({'|'.join(TOOLS)})"
+    rf"|{re.escape(METALLB)}|{re.escape(GATEWAY_API)}"
     r"|wheels/[A-Za-z0-9_][A-Za-z0-9_.+-]*\.whl"
 )
 """Everything else that a list may name; no path leads out of the directory it is unpacked into."""
@@ -69,6 +71,7 @@ class ArchiveList(Model):
             *map(blob, (self.node_manifest, *self.images.values())),
             *(f"tools/{name}" for name in TOOLS),
             METALLB,
+            GATEWAY_API,
         }
         if absent := sorted(needed - set(self.files)):
             raise ValueError(f"it does not name {absent[0]}")
@@ -163,5 +166,5 @@ def described(known: ArchiveList) -> Iterator[str]:
     yield f"{known.node_manifest}  {known.node_image}"
     yield from (f"{digest}  {reference}" for reference, digest in sorted(known.images.items()))
     for path, file in known.files.items():
-        if path == METALLB or Path(path).parent.name in ("tools", "wheels"):
+        if path in (METALLB, GATEWAY_API) or Path(path).parent.name in ("tools", "wheels"):
             yield f"sha256:{file.sha256}  {path}"

@@ -23,6 +23,7 @@ from harness.base.command import CommandError, run
 from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
 from harness.machine.images.archive_list import (
+    GATEWAY_API,
     LIST,
     METALLB,
     PLATFORM,
@@ -114,6 +115,7 @@ def _gathered(images: LocalImages, scratch: Path) -> tuple[ArchiveList, dict[str
         "oci-layout": _bytes(OCI_LAYOUT),
         "index.json": _bytes(index),
         METALLB: _file(images.metallb_manifest),
+        GATEWAY_API: _file(images.gateway_api),
         **{f"tools/{name}": _file(getattr(images.tools, name)) for name in TOOLS},
         **{f"wheels/{file.name}": _file(file) for file in _wheels(scratch / "wheels")},
         **blobs,

@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.base.cache import cache_directory, digest_of_files, locked, require_space, shown
+from harness.base.cache import cache_directory, digest_of, digest_of_files, locked, require_space, shown
 from harness.base.command import CommandError
 from harness.base.container_engine import ContainerEngine
 from harness.base.errors import UserError
-from harness.machine.images import versions
+from harness.machine.images import by_hand, versions
 from harness.machine.images.layers import Image, Layer, docker_archive
 from harness.machine.images.node import build_node_image, load, loaded
 from harness.machine.images.programs import GO_MODULES, build_programs, go_command, programs_path
-from harness.machine.images.recipes import Ingredients, registry_images
+from harness.machine.images.recipes import Ingredients, istio_references, registry_images
 from harness.machine.images.registry import Registry, push, running_registry, serves, start_registry
 from harness.machine.images.rootfs import BASE, NODE, build_rootfs, require_debootstrap
 from harness.machine.images.wheels import ENVOY, unpacked
@@ -52,10 +52,17 @@ class LocalImages:
     tools: Tools
     metallb_manifest: Path
     """MetalLB's own manifest for layer 2."""
+    gateway_api: Path
+    """The definitions of the Kubernetes Gateway API."""
     versions: Mapping[str, str]
     """What went in: name to version."""
     built: bool
     """Something was built in this call; False: all came from the cache."""
+
+    @property
+    def has_ztunnel(self) -> bool:
+        """Whether ztunnel is among them."""
+        return istio_references("ztunnel")[0] in self.images
 
 
 def local_images(log: StepLog, engine: ContainerEngine, cache: Path | None = None) -> LocalImages:
@@ -75,7 +82,7 @@ def local_images(log: StepLog, engine: ContainerEngine, cache: Path | None = Non
         log.step(Phase.IMAGES, "Provide images built from packages") as step,
         locked(cache / "images.lock", lambda: step.waiting("another run that builds them")),
     ):
-        index = cache / "images" / f"{_inputs_digest()}.json"
+        index = cache / "images" / f"{_inputs_digest(by_hand.ztunnel(cache))}.json"
         if (ready := _from_cache(index, engine, cache)) is not None:
             step.skip(f"all in {shown(cache)}")
             return ready
@@ -96,8 +103,9 @@ def pinned_versions() -> dict[str, str]:
     }
 
 
-def _inputs_digest() -> str:
-    return digest_of_files(Path(__file__).parent, exclude=("__pycache__", "__main__.py", *ARCHIVE_FILES))
+def _inputs_digest(ztunnel: Path | None) -> str:
+    own = digest_of_files(Path(__file__).parent, exclude=("__pycache__", "__main__.py", *ARCHIVE_FILES))
+    return digest_of(own, ztunnel.parent.name) if ztunnel else own
 
 
 def _from_cache(index: Path, engine: ContainerEngine, cache: Path) -> LocalImages | None:
@@ -106,16 +114,18 @@ def _from_cache(index: Path, engine: ContainerEngine, cache: Path) -> LocalImage
         return None
     known = json.loads(index.read_text())
     tools = Tools(**{name: Path(path) for name, path in known["tools"].items()})
-    manifest = Path(known["metallb_manifest"])
+    manifest, gateway_api = Path(known["metallb_manifest"]), Path(known["gateway_api"])
     registry = running_registry(engine, cache)
     node_image: str = known["node_image"]
-    whole = all(path.exists() for path in (*vars(tools).values(), manifest)) and _is_there(engine, node_image)
-    if not whole:
+    files = (*vars(tools).values(), manifest, gateway_api)
+    if not (all(path.exists() for path in files) and _is_there(engine, node_image)):
         return None
     registry = registry or start_registry(engine, node_image, cache)
     if not serves(registry, known["images"]):
         return None
-    return LocalImages(node_image, registry, known["images"], tools, manifest, pinned_versions(), built=False)
+    return LocalImages(
+        node_image, registry, known["images"], tools, manifest, gateway_api, pinned_versions(), built=False
+    )
 
 
 def _is_there(engine: ContainerEngine, image: str) -> bool:
@@ -135,7 +145,7 @@ def _build(engine: ContainerEngine, cache: Path, index: Path, step: OpenStep) ->
         packages_built = pool.submit(_build_packages, cache, step)
         (base, node, envoy), programs = packages_built.result(), programs_built.result()
     (cache / "layers").mkdir(exist_ok=True)
-    have = Ingredients(cache, base, programs, envoy)
+    have = Ingredients(cache, base, programs, envoy, by_hand.ztunnel(cache))
     step.waiting("the node image")
     image = build_node_image(have, node)
     if not loaded(engine, image.references[0], image.layers):
@@ -144,9 +154,16 @@ def _build(engine: ContainerEngine, cache: Path, index: Path, step: OpenStep) ->
     step.waiting("images for the registry")
     registry = start_registry(engine, image.references[0], cache)
     served = registry_images(have)
-    tools, manifest = _tools(programs, cache), programs["metallb"] / "metallb-native.yaml"
-    digests = push(registry, served)
-    result = LocalImages(image.references[0], registry, digests, tools, manifest, pinned_versions(), built)
+    result = LocalImages(
+        image.references[0],
+        registry,
+        push(registry, served),
+        _tools(programs, cache),
+        have.program("metallb", "metallb-native.yaml"),
+        have.program("istio", "gateway-api.yaml"),
+        pinned_versions(),
+        built,
+    )
     _remember(index, result)
     _prune(cache / "layers", [image, *served])
     return result
@@ -166,6 +183,7 @@ def _remember(index: Path, images: LocalImages) -> None:
         "images": dict(images.images),
         "tools": {name: str(path) for name, path in asdict(images.tools).items()},
         "metallb_manifest": str(images.metallb_manifest),
+        "gateway_api": str(images.gateway_api),
     }
     index.parent.mkdir(exist_ok=True)
     unfinished = index.with_suffix(".unfinished")

@@ -31,7 +31,10 @@ class GoModule:
     variables: Mapping[str, str] = field(default_factory=dict)
     """String variables set by the linker, by their full name."""
     data: tuple[tuple[str, str], ...] = ()
-    """Files that are kept beside the programs: module path, and path inside that module."""
+    """Files that are kept beside the programs: module path, and path inside that module.
+
+    Of a directory the YAML files in it are kept as one, named after the module.
+    """
 
 
 def _kubernetes_variables(version: str) -> dict[str, str]:
@@ -69,7 +72,10 @@ GO_MODULES = (
         "istio",
         ("tool",),
         _istio_variables(),
-        data=(("istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"),),
+        data=(
+            ("istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"),
+            ("sigs.k8s.io/gateway-api", "config/crd/standard"),
+        ),
     ),
     GoModule("metallb", ("tool",), data=(("go.universe.tf/metallb", "config/manifests/metallb-native.yaml"),)),
     GoModule("helm", ("tool",), {"helm.sh/helm/v3/internal/version.version": versions.HELM}),
@@ -179,7 +185,15 @@ def _build(go: Path, module: GoModule, directory: Path, step: OpenStep, label: s
             "see that a Go module proxy and its checksum database can be reached (go env GOPROXY GOSUMDB)",
         )
     for path, file in module.data:
-        shutil.copyfile(_module_directory(go, module, path) / file, directory / Path(file).name)
+        _keep(_module_directory(go, module, path) / file, path, directory)
+
+
+def _keep(source: Path, module: str, directory: Path) -> None:
+    if source.is_dir():
+        texts = [file.read_text() for file in sorted(source.glob("*.yaml"))]
+        (directory / f"{Path(module).name}.yaml").write_text("\n---\n".join(texts))
+    else:
+        shutil.copyfile(source, directory / source.name)
 
 
 def _module_directory(go: Path, module: GoModule, path: str) -> Path:

@@ -28,6 +28,8 @@ class Ingredients:
     """Go module name, as in modules/, to the directory of its programs."""
     envoy: Path
     """The envoy program."""
+    ztunnel: Path | None = None
+    """The ztunnel program, where someone has given it."""
 
     def program(self, module: str, name: str) -> Path:
         """Path of a program, or of a file that its module ships."""
@@ -70,7 +72,9 @@ def node_images(have: Ingredients) -> list[Image]:
 
 def registry_images(have: Ingredients) -> list[Image]:
     """What the registry serves: the mesh, its load balancer and the sample workloads."""
-    istio = (istiod_image(have), proxy_image(have), cni_image(have))
+    istio = [istiod_image(have), proxy_image(have), cni_image(have)]
+    if have.ztunnel:
+        istio.append(ztunnel_image(have, have.ztunnel))
     return [*istio, *metallb_images(have), *sample_images(have)]
 
 
@@ -88,10 +92,8 @@ def istiod_image(have: Ingredients) -> Image:
 
 def proxy_image(have: Ingredients) -> Image:
     """The proxy, laid out as upstream's."""
-    bootstrap = LayerFile(
-        "/var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
-        source=have.program("istio", "envoy_bootstrap.json"),
-    )
+    template = upstream_bootstrap(have.program("istio", "envoy_bootstrap.json").read_text())
+    bootstrap = LayerFile("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", content=template.encode())
     program = executable("/usr/local/bin/pilot-agent", have.program("istio", "pilot-agent"))
     # Envoy has a layer to itself: it stays when Istio changes.
     envoy = have.layer(executable("/usr/local/bin/envoy", have.envoy))
@@ -104,6 +106,15 @@ def proxy_image(have: Ingredients) -> Image:
     )
 
 
+def upstream_bootstrap(template: str) -> str:
+    """The proxy's bootstrap template without Istio's discovery of workloads, which upstream Envoy does not have. Pure.
+
+    Nothing else turns it off for a waypoint, and the east-west gateway of an ambient mesh is one (Istio,
+    pkg/bootstrap/config.go).
+    """
+    return template.replace("{{- if .metadata_discovery }}", "{{- if false }}")
+
+
 def cni_image(have: Ingredients) -> Image:
     """The CNI plugin with its installer, laid out as upstream's."""
     plugin = executable("/opt/cni/bin/istio-cni", have.program("istio", "istio-cni"))
@@ -114,6 +125,17 @@ def cni_image(have: Ingredients) -> Image:
         command=("/usr/local/bin/install-cni",),
         environment={"PATH": f"{PATH}:/opt/cni/bin"},
         directory="/opt/cni/bin",
+    )
+
+
+def ztunnel_image(have: Ingredients, program: Path) -> Image:
+    """ztunnel, laid out as upstream's."""
+    return Image(
+        istio_references("ztunnel"),
+        (have.base, have.layer(executable("/usr/local/bin/ztunnel", program))),
+        entrypoint=("/usr/local/bin/ztunnel",),
+        environment={"PATH": PATH},
+        directory="/",
     )
 
 

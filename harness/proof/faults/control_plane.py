@@ -27,7 +27,7 @@ from harness.proof.faults.edit import (
     with_mesh,
     workloads,
 )
-from harness.proof.faults.fault import MN, MP, PR, Consequence, Fault, both
+from harness.proof.faults.fault import EVERY_PLANE, MN, MP, PR, Consequence, Fault, both
 from harness.proof.faults.reissue import reissue
 from harness.proof.faults.remotes import WORKLOADS_DOWN, injection_path
 from harness.proof.faults.toy_certificates import Shape
@@ -233,6 +233,7 @@ FAULTS: tuple[Fault, ...] = (
         _cni_uncovered,
         "cni-uncovered-node",
         frozenset({"CP-CNI-READY"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.cni_uncovered_node,
     ),

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.experiments import IDS, unfit
+from harness.model.data_plane import DataPlane
 from harness.model.experiment import Experiments
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
 from harness.proof.live.live_mesh import Act
 
 EXPERIMENTS = tuple(sorted(IDS))
+EVERY_PLANE = frozenset(DataPlane)
 Where = Callable[[Topology], bool]
 Mutate = Callable[[Observation], Observation]
 
@@ -82,10 +84,16 @@ class Fault:
     """At least one of these must fail too."""
     consequences: tuple[Consequence, ...] = ()
     where: Where = everywhere
+    planes: frozenset[DataPlane] = frozenset({DataPlane.SIDECAR})
+    """What may carry the traffic of a mesh in which it can be made."""
     live: bool = False
     """It is also to be made on live clusters."""
     act: Act | None = None
     """How it is made on live clusters."""
+
+    def concerns(self, observation: Observation) -> bool:
+        """Whether it can be made in such a mesh: of its topology, and of what carries its traffic."""
+        return self.where(observation.topology) and observation.asked.data_plane in self.planes
 
     def mutated(self, observation: Observation) -> Observation:
         """The observation with the fault in it, its experiments as they were.

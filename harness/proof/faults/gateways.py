@@ -26,7 +26,7 @@ from harness.proof.faults.edit import (
     with_namespace,
     workloads,
 )
-from harness.proof.faults.fault import MN, PR, SN, Consequence, Fault, either
+from harness.proof.faults.fault import EVERY_PLANE, MN, PR, SN, Consequence, Fault, either
 
 
 def _gateway(observation: Observation) -> Cluster:
@@ -273,6 +273,7 @@ FAULTS: tuple[Fault, ...] = (
         _packets_lost,
         "packets-lost",
         frozenset({"NET-PACKETS"}),
+        planes=EVERY_PLANE,
         live=True,
         act=network.packets_lost,
     ),

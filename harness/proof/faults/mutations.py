@@ -1,6 +1,7 @@
 """The registry of all faults."""
 
 from harness.proof.faults import (
+    ambient,
     certificates,
     control_plane,
     experiments,
@@ -32,6 +33,7 @@ def faults() -> dict[str, Fault]:
         exposure,
         remote_secrets,
         workloads,
+        ambient,
         policies,
         experiments,
         reported,

@@ -15,7 +15,7 @@ from harness.proof.faults.acts import remote_secrets as acts
 from harness.proof.faults.certificates import NO_SHARES, SHARES
 from harness.proof.faults.control_plane import SILENT
 from harness.proof.faults.edit import each, east, edit, on, probes, west
-from harness.proof.faults.fault import MN, MP, PR, SN, Consequence, Fault, both
+from harness.proof.faults.fault import EVERY_PLANE, MN, MP, PR, SN, Consequence, Fault, both
 from harness.proof.faults.policies import reset_behind_gateway
 
 
@@ -215,6 +215,7 @@ FAULTS: tuple[Fault, ...] = (
         "secret-revoked",
         frozenset({"RS-USABLE"}),
         consequences=(Consequence((_KEPT,), NOT_TOLD),),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.revoked,
     ),
@@ -224,6 +225,7 @@ FAULTS: tuple[Fault, ...] = (
         _allowed(lambda permission: False),  # noqa: ARG005 - whatever it is
         "secret-powerless",
         frozenset({"RS-USABLE"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.powerless,
     ),
@@ -233,6 +235,7 @@ FAULTS: tuple[Fault, ...] = (
         _allowed(lambda permission: True),  # noqa: ARG005 - whatever it is
         "secret-powerful",
         frozenset({"RS-LEAST"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.powerful,
     ),

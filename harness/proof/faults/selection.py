@@ -4,18 +4,25 @@ from collections.abc import Collection, Mapping
 
 from harness.base.errors import UserError
 from harness.experiments import IDS
+from harness.model.data_plane import DataPlane
 from harness.model.topology import Topology
 from harness.proof.faults.fault import Fault
 from harness.proof.live.whole import AFTER_REMOVAL, NEVER_LIVE
 
 
-def select(known: Mapping[str, Fault], topology: Topology, wanted: Collection[str] = ()) -> tuple[Fault, ...]:
+def select(
+    known: Mapping[str, Fault],
+    topology: Topology,
+    wanted: Collection[str] = (),
+    plane: DataPlane = DataPlane.SIDECAR,
+) -> tuple[Fault, ...]:
     """The faults that are made on live clusters in a topology; those that need the mesh to be removed come last.
 
     Args:
         known: every fault by its id.
         topology: where.
         wanted: ids; all where empty.
+        plane: what carries the traffic.
 
     Raises:
         UserError: an id is not that of a fault which can be made on live clusters.
@@ -28,7 +35,9 @@ def select(known: Mapping[str, Fault], topology: Topology, wanted: Collection[st
                 f"choose among: {', '.join(fault.id for fault in known.values() if fault.act)}",
             )
     live = [
-        fault for fault in known.values() if fault.act and fault.where(topology) and (not wanted or fault.id in wanted)
+        fault
+        for fault in known.values()
+        if fault.act and plane in fault.planes and fault.where(topology) and (not wanted or fault.id in wanted)
     ]
     return tuple(sorted(live, key=removes))
 

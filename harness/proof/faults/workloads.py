@@ -10,7 +10,7 @@ from harness.proof.faults.acts import workloads as acts
 from harness.proof.faults.certificates import NO_SHARES, SHARES
 from harness.proof.faults.control_plane import SILENT
 from harness.proof.faults.edit import each, east, on, pods, west
-from harness.proof.faults.fault import MN, MP, Consequence, Fault
+from harness.proof.faults.fault import EVERY_PLANE, MN, MP, Consequence, Fault
 from harness.proof.faults.policies import reset_behind_gateway
 from harness.proof.faults.requests import Answers
 
@@ -276,6 +276,7 @@ FAULTS: tuple[Fault, ...] = (
         _left_behind,
         "left-behind",
         frozenset({"CLEAN"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.left_behind,
     ),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from harness.mesh import distributions
 from harness.mesh.distributions import Distribution
+from harness.model.data_plane import DataPlane
 from harness.model.topology import CHAPTER_MODELS, ControlPlaneModel, NetworkModel
 from harness.runs.options import values
 from harness.runs.options.option import Option
@@ -46,6 +47,16 @@ class MeshOptions:
             repeatable=True,
             paths=True,
             page="topology-files.md",
+        ),
+    ]
+    data_plane: Annotated[
+        DataPlane,
+        Option(
+            "what carries the traffic of workloads: sidecar or ambient; ambient needs --topology=multi-primary",
+            lambda option, given: DataPlane(values.one_of(*DataPlane)(option, given)),
+            default=DataPlane.SIDECAR.value,
+            values="NAME",
+            page="ambient.md",
         ),
     ]
     distribution: Annotated[

@@ -5,10 +5,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.base.errors import UserError
+from harness.experiments import WITHOUT_SIDECARS
 from harness.judge.requirement import Requirement
+from harness.model.data_plane import DataPlane
 from harness.model.resilience import SCENARIOS
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.runs.options import exclusions
+from harness.runs.options.ambient import require_ambient_known
 from harness.runs.options.option import Given
 from harness.runs.options.sections import OPTIONS, AllOptions
 
@@ -53,8 +56,9 @@ class Options(AllOptions):
 
     @property
     def experiments(self) -> frozenset[str]:
-        """The requirements whose experiments are made: those that are judged."""
-        return frozenset(row.id for row in self.judged if row.experiment)
+        """The requirements whose experiments are made: those that are judged, and can be made in such a mesh."""
+        found = frozenset(row.id for row in self.judged if row.experiment)
+        return found & WITHOUT_SIDECARS if self.data_plane is DataPlane.AMBIENT else found
 
     @property
     def played(self) -> frozenset[str]:
@@ -79,8 +83,10 @@ def parse(raw: Callable[[str], Given], catalogue: Mapping[str, Requirement]) -> 
     exclusions.require_same_clusters(given, topologies)
     exclusions.require_resilience_known(given, topologies)
     distribution = exclusions.with_installer(given.distribution, given.installer)
+    version = given.istio_version or distribution.istio_version
+    require_ambient_known(given, topologies, version)
     own: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(AllOptions)}
-    own |= {"distribution": distribution, "istio_version": given.istio_version or distribution.istio_version}
+    own |= {"distribution": distribution, "istio_version": version}
     return Options(**own, catalogue=catalogue, topologies=topologies)
 
 

@@ -9,9 +9,11 @@ from harness.base.parallel import in_order
 from harness.kube.inventory import Entry, Inventory, Kind
 from harness.machine.images import versions
 from harness.mesh import procedure, removal
-from harness.mesh.context import Mesh
+from harness.mesh.context import Mesh, title_of
 from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.external import with_ingress
+from harness.mesh.gateway_api import install_gateway_api
+from harness.mesh.gateway_api import shell as gateway_api_commands
 from harness.mesh.pki import Pki
 from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
@@ -63,10 +65,17 @@ def plan(topology: Topology, options: Options, *, experiments: bool = True) -> P
         removal.remove(mesh, {name: Inventory(name, _standing(settings)) for name in kubes})
     for failed in recorder.failed:
         raise UserError(f"{failed.title}: this can't be planned.", failed.detail, "correct the distribution")
+    for step in recorder.steps:
+        if step.title == title_of(install_gateway_api):
+            step.actions.append(Lines(gateway_api_commands(f'{settings.cli} --context="{_context(kubes, step)}"')))
     steps = [_certificates(topology, options.pki)]
     steps += sorted(recorder.steps[:formed], key=lambda step: _ORDER.index(step.phase))
     steps += _requests(topology, settings, kubes)
     return Plan(topology, settings, _variables(options, kubes), (*steps, *recorder.steps[formed:]))
+
+
+def _context(kubes: Mapping[str, PlannedKube], step: PlannedStep) -> str:
+    return kubes[str(step.cluster)].access.context
 
 
 def _settings(options: Options, *, experiments: bool) -> MeshSettings:
@@ -79,7 +88,7 @@ def _settings(options: Options, *, experiments: bool) -> MeshSettings:
         timeout_scale=options.timeout_scale,
     )
     wanted = experiments and bool(options.experiments)
-    return replace(resolved, experiments=wanted, resilience=options.resilience)
+    return replace(resolved, experiments=wanted, resilience=options.resilience, data_plane=options.data_plane)
 
 
 def _standing(settings: MeshSettings) -> dict[tuple[str, str, str], Entry]:

@@ -15,9 +15,11 @@ OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${CERTS}")
 
 
 _READY = {
+    "Gateway.gateway.networking.k8s.io": "condition=Programmed",
     "CustomResourceDefinition": "condition=Established",
     "Istio": "condition=Ready",
     "IstioCNI": "condition=Ready",
+    "ZTunnel": "condition=Ready",
     "Subscription": "jsonpath='{.status.installedCSV}'",
 }
 """Kind → what `kubectl wait` waits for."""
@@ -261,7 +263,8 @@ class Wait:
             address = f'address "{self.on.context}" {self.namespace} {self.name}'
             return f"wait_until {self.seconds:.0f} {address}\n{self.saved[2:-1]}=$({address})"
         if self.kind in ("Deployment", "DaemonSet"):
-            return f"{self.on.kubectl(cli)} rollout status{where} {target}{until}"
+            # istiod makes some of them, a moment after it was told to.
+            return f"{wait} --for=create {target}{until}\n{self.on.kubectl(cli)} rollout status{where} {target}{until}"
         if self.kind == "MutatingWebhookConfiguration":
             return f'wait_until {self.seconds:.0f} has_ca "{self.on.context}" {self.name}'
         there = f"{wait} --for=create {target}{until}"

@@ -13,6 +13,7 @@ from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult
 from suites.catalogue import catalogue
 from suites.selftest.conformance import (
+    test_ambient,
     test_certificates,
     test_control_plane,
     test_experiments,
@@ -20,7 +21,7 @@ from suites.selftest.conformance import (
     test_gateways_exposure,
     test_traffic,
 )
-from suites.selftest.support.breakage import last, verdicts
+from suites.selftest.support.breakage import concerns, last, verdicts
 from suites.selftest.support.good import TOPOLOGIES, good
 
 MODULES = (
@@ -45,7 +46,7 @@ def test_good_passes(name: str, installer: str) -> None:
     """Every requirement holds on a good mesh."""
     observation = good(TOPOLOGIES[name], installer)
     for row in catalogue().values():
-        if row.applies_to(observation.topology):
+        if concerns(row, observation):
             judgement = judge(row, observation)
             assert judgement.verdict is Verdict.PASS, judgement.explanation
 
@@ -61,7 +62,8 @@ def test_good_passes_verify_only(good_observations: Mapping[str, Observation]) -
 
 def test_each_is_killed(good_observations: Mapping[str, Observation]) -> None:
     """For every requirement that is judged there is a breakage, in a topology that is tried."""
-    killed = {
+    killed = {breakage.requirement for breakage in test_ambient.BREAKAGES}
+    killed |= {
         breakage.requirement
         for breakage in chain.from_iterable(module.BREAKAGES for module in MODULES)
         if any(breakage.applies_to(observation.topology) for observation in good_observations.values())

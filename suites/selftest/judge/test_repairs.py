@@ -69,7 +69,7 @@ def test_repairs_of_every_fault_can_be_pasted(name: str, installer: str) -> None
     observation = _whole(good(TOPOLOGIES[name], installer))
     repairs: dict[str, None] = {}
     for fault in faults().values():
-        if fault.mutate and fault.where(observation.topology):
+        if fault.mutate and fault.concerns(observation):
             broken = fault.apply(observation)
             for repair in _every(broken):
                 _check(repair, broken)

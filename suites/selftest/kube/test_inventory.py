@@ -12,6 +12,7 @@ from harness.kube.inventory import Entry, Inventory, Kind
 from harness.mesh import kept_mesh, ownership
 from harness.mesh.gone import still_there
 from harness.mesh.settings import MeshSettings
+from harness.model.data_plane import DataPlane
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from suites.selftest.support.fake_kube import FakeKube
 
@@ -157,9 +158,10 @@ def test_an_inventory_is_kept_with_what_it_lacks(tmp_path: Path) -> None:
     labelled = Entry(NAMESPACE, "", "sample", "1", labels={"team": "a"}, annotations={"note": "b"})
     before = _inventory_of(_entry(CONFIG_MAP, "a", "default"), labelled, unread={"Secret": "timed out"})
     topology = preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI)
-    kept_mesh.write(tmp_path, topology, "sample", {"east": before})
+    kept_mesh.write(tmp_path, topology, "sample", DataPlane.AMBIENT, {"east": before})
     kept = kept_mesh.read(tmp_path)
     assert kept
+    assert kept.data_plane is DataPlane.AMBIENT
     assert kept.before == {"east": before}
     found = kept.before["east"].entries[labelled.key]
     assert (found.labels, found.annotations) == (labelled.labels, labelled.annotations)

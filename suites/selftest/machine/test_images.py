@@ -182,6 +182,15 @@ def test_references_are_full_and_unique(tmp_path: Path) -> None:
     assert f"quay.io/metallb/speaker:{versions.METALLB}" in references
 
 
+def test_the_bootstrap_asks_for_nothing_that_upstream_envoy_lacks() -> None:
+    """Of the parts that a condition turns on, the discovery of workloads alone is left out, both times."""
+    template = (
+        "[{{- if .metadata_discovery }} a {{- end }}, {{- if .otlp }} b {{- end }}] {{- if .metadata_discovery }}"
+    )
+    written = recipes.upstream_bootstrap(template)
+    assert written == "[{{- if false }} a {{- end }}, {{- if .otlp }} b {{- end }}] {{- if false }}"
+
+
 def test_proxies_have_what_upstreams_have(tmp_path: Path) -> None:
     images = {image.references[0]: image for image in recipes.registry_images(ingredients(tmp_path))}
     proxy = images[f"{versions.ISTIO_HUB}/proxyv2:{versions.ISTIO}"]

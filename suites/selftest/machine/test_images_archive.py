@@ -84,14 +84,17 @@ def images(tmp_path: Path, registry: Registry, node: Image, monkeypatch: pytest.
         (tmp_path / "tools" / name).write_text(f"I am {name}")
     manifest = tmp_path / "metallb.yaml"
     manifest.write_text("kind: Namespace")
+    gateway_api = tmp_path / "definitions.yaml"
+    gateway_api.write_text("kind: CustomResourceDefinition")
     shared = write_layer(tmp_path / "layers", [LayerFile("/hello", content=b"hello")])
     served = [
         Image(("quay.io/a/b:v1", "docker.io/c/d:v2"), (shared,), entrypoint=("/hello",)),
         Image(("quay.io/e/f:v1",), (shared, *node.layers)),
     ]
     tools = Tools(**{name: tmp_path / "tools" / name for name in TOOLS})
+    digests = push(registry, served)
     return LocalImages(
-        "eastwest/node:v1", registry, push(registry, served), tools, manifest, pinned_versions(), built=False
+        "eastwest/node:v1", registry, digests, tools, manifest, gateway_api, pinned_versions(), built=False
     )
 
 
@@ -147,6 +150,7 @@ def test_what_was_written_is_served_where_it_is_opened(
     assert first.tools.helm.read_text() == "I am helm"
     assert first.tools.helm.stat().st_mode & 0o111
     assert first.metallb_manifest.read_text() == "kind: Namespace"
+    assert first.gateway_api.read_text() == "kind: CustomResourceDefinition"
     log = StepLog()
     assert opened(log) == first
     assert [step.outcome for step in log.steps] == ["skipped", "skipped"]
@@ -243,8 +247,8 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_another_schema_version_platform_or_pin_is_refused(file: Path) -> None:
-    with pytest.raises(UserError, match="schema 2, and schema 1 is understood"):
-        archive.read_list(with_list(file, schema_version=2))
+    with pytest.raises(UserError, match="schema 3, and schema 2 is understood"):
+        archive.read_list(with_list(file, schema_version=3))
     with pytest.raises(UserError, match="programs for linux/arm64"):
         archive.read_list(with_list(file, platform="linux/arm64"))
     with pytest.raises(UserError, match=r"it holds istio 1\.2\.3"):
@@ -255,7 +259,7 @@ def test_another_schema_version_platform_or_pin_is_refused(file: Path) -> None:
 
 
 def test_a_list_that_is_none_is_damage() -> None:
-    for content in (b"", b"[]", b'{"schema_version": 1}', b"\xff"):
+    for content in (b"", b"[]", b'{"schema_version": 2}', b"\xff"):
         with pytest.raises(UserError, match="damaged"):
             parsed(content, "a.tar")
     assert "properties" in ArchiveList.model_json_schema()

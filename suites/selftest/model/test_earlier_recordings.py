@@ -8,6 +8,7 @@ from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
 from harness.model.observation import load
 from suites.catalogue import catalogue
+from suites.selftest.support.breakage import concerns
 
 EARLIER = Path(__file__).parents[1] / "recorded" / "earlier"
 NAMES = sorted(path.name for path in EARLIER.glob("*.json.gz"))
@@ -22,7 +23,7 @@ def test_there_are_some() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_good_mesh_recorded_earlier_is_still_good(name: str) -> None:
     observation = load(EARLIER / name)
-    rows = (row for row in catalogue().values() if row.applies_to(observation.topology))
+    rows = (row for row in catalogue().values() if concerns(row, observation))
     verdicts = {row.id: judge(row, observation).verdict for row in rows}
     assert {row for row, verdict in verdicts.items() if verdict is not Verdict.PASS} <= NOT_OBSERVED
     assert {verdicts[row] for row in NOT_OBSERVED} <= {Verdict.SKIPPED, Verdict.PASS}

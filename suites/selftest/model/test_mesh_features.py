@@ -6,6 +6,7 @@ import pytest
 
 from harness.model import expectations
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.mesh_features import MeshFeature, has_feature
 from harness.model.observation import Observation
 from harness.model.topology import Feature
@@ -52,7 +53,18 @@ def _unread(observed: ClusterObservation, subject: Subject) -> Mapping[str, obje
     return {"readings": (*kept, Reading(subject=subject, outcome=ReadOutcome.FORBIDDEN))}
 
 
-@pytest.mark.parametrize("feature", MeshFeature)
+def test_what_carries_the_traffic_was_asked_for(foreign: dict[str, Observation]) -> None:
+    """On a mesh of either kind: an installed one has sidecars or ztunnels, and not both."""
+    observation = next(iter(foreign.values()))
+    for mode in ("install", "verify-only"):
+        for plane in DataPlane:
+            asked = observation.asked.model_copy(update={"mode": mode, "data_plane": plane})
+            found = observation.model_copy(update={"asked": asked})
+            assert has_feature(found, MeshFeature.AMBIENT) is (plane is DataPlane.AMBIENT)
+            assert has_feature(found, MeshFeature.SIDECARS) is (plane is DataPlane.SIDECAR)
+
+
+@pytest.mark.parametrize("feature", [each for each in MeshFeature if each in WITHOUT])
 def test_absent_only_where_it_was_looked_for(feature: MeshFeature, foreign: dict[str, Observation]) -> None:
     """What was read and is nowhere is absent; what was not read counts as present, as does all of an installed mesh."""
     subject, change = WITHOUT[feature]

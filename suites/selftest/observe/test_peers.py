@@ -46,8 +46,8 @@ def test_each_destination_of_a_shared_mesh_has_its_own_evidence(monkeypatch: pyt
         )
         for name, text in {"logs": log, "counts": "text", "neither": "text"}.items()
     )
-    found, _ = peers.peers(destinations, {"logs", "counts"}, {}, lambda: 1.0, 1.0, request_id="ew-1", shared=True)
-    assert [(row.destination, row.evidence, row.requests) for row in found or ()] == [
+    found = peers.peers(destinations, {"logs", "counts"}, {}, lambda: 1.0, 1.0, request_id="ew-1", shared=True)
+    assert [(row.destination, row.evidence, row.requests) for row in found.peers or ()] == [
         ("logs", "access log", 1),
         ("counts", "metrics", 3),
     ]
@@ -77,9 +77,9 @@ def test_a_proxy_that_recorded_nobody_is_told_from_one_that_cannot_be_asked(monk
         )
         for name, texts in clusters.items()
     )
-    found, reason = peers.peers(destinations, set(clusters), {}, lambda: 1.0, 1.0, request_id="ew-1", shared=False)
-    assert [(row.destination, row.requests) for row in found or ()] == [("told", 2), ("late", 2), ("nobody", 0)]
-    assert not reason
+    found = peers.peers(destinations, set(clusters), {}, lambda: 1.0, 1.0, request_id="ew-1", shared=False)
+    assert [(row.destination, row.requests) for row in found.peers or ()] == [("told", 2), ("late", 2), ("nobody", 0)]
+    assert not found.missing
 
 
 def test_callers_of_metrics() -> None:

@@ -8,11 +8,13 @@ import pytest
 from harness.judge.diagnose import diagnose
 from harness.judge.diagnose.registry import detectors
 from harness.judge.judgement import Verdict
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
 from suites.catalogue import catalogue
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.good_experiments import good_experiments
 from suites.selftest.support.judgements import judged
 
@@ -42,7 +44,7 @@ def _whole(observation: Observation) -> Observation:
 
 
 def _applying(topologies: Iterable[Topology]) -> list[tuple[Fault, str]]:
-    mutable = [fault for fault in faults().values() if fault.mutate]
+    mutable = [fault for fault in faults().values() if fault.mutate and DataPlane.SIDECAR in fault.planes]
     return [(fault, topology.name) for topology in topologies for fault in mutable if fault.where(topology)]
 
 
@@ -51,7 +53,10 @@ def _applying(topologies: Iterable[Topology]) -> list[tuple[Fault, str]]:
 )
 def test_fault_is_caught(fault: Fault, topology: str, good_observations: Mapping[str, Observation]) -> None:
     """Exactly what is declared fails or is blocked, and the fault's cause is the only one named."""
-    good = _whole(good_observations[topology])
+    _assert_caught(fault, _whole(good_observations[topology]))
+
+
+def _assert_caught(fault: Fault, good: Observation) -> None:
     broken = fault.apply(good)
     judgements = judged(broken)
     verdicts = {judgement.id: judgement.verdict for judgement in judgements}
@@ -70,6 +75,15 @@ def test_fault_is_caught(fault: Fault, topology: str, good_observations: Mapping
     for cause in causes:
         assert all((cause.title, cause.object, cause.field, cause.expected, cause.found, cause.repair))
         assert len(cause.evidence) <= 6
+
+
+OF_AMBIENT = [fault for fault in faults().values() if DataPlane.AMBIENT in fault.planes and fault.mutate]
+
+
+@pytest.mark.parametrize("fault", OF_AMBIENT, ids=lambda fault: fault.id)
+def test_fault_of_ambient_is_caught(fault: Fault) -> None:
+    """So it is on a mesh of ztunnels."""
+    _assert_caught(fault, ambient())
 
 
 def _pairs(topology: Topology) -> list[tuple[Fault, Fault]]:

@@ -149,7 +149,8 @@ def test_not_applicable_is_listed_and_not_counted(healthy: TopologyResult) -> No
     lacks.not_applicable("needs an operator")
     row = Requirement("CP-OPERATED", M, "control plane", frozenset(), False, "Title.", lambda *_: None)
     judgement = judge(row, None, lacks)
-    result = healthy.model_copy(update={"not_applicable": lacking([*healthy.judgements, judgement])})
+    also = (*healthy.not_applicable, *lacking([judgement]))
+    result = healthy.model_copy(update={"not_applicable": also})
 
     report = conformance.build([result], run_info())
 

@@ -2,16 +2,20 @@
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.base.errors import UserError
+from harness.model.data_plane import DataPlane
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.options.page import OTHERS, page
+from suites.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
+AMBIENT = {"data-plane": "ambient", "topology": "multi-primary"}
 BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -65,6 +69,17 @@ def test_without_anything_all_defaults_hold() -> None:
     assert (found.plan, found.pki, found.distribution.name) == ("", None, "istio")
 
 
+def test_sidecars_are_the_default() -> None:
+    assert _parsed().data_plane is DataPlane.SIDECAR
+    assert _parsed(**AMBIENT).data_plane is DataPlane.AMBIENT
+
+
+def test_experiments_that_look_into_sidecars_are_not_made_without_them() -> None:
+    made = replace(_parsed(**AMBIENT), catalogue=catalogue()).experiments
+    assert made == {"TR-TCP", "TR-PAYLOAD", "IDEMPOTENT"}
+    assert made < replace(_parsed(), catalogue=catalogue()).experiments
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -86,6 +101,16 @@ def test_without_anything_all_defaults_hold() -> None:
         ({"images": "local", "node-image": "x"}, "--node-image can't be used with --images=local"),
         ({"images": "archive:f", "contexts": "a,b"}, "--images=archive and --contexts exclude"),
         ({"installer": "sail"}, "--installer=sail can't be used"),
+        ({"data-plane": "waypoint"}, "--data-plane=waypoint is not known"),
+        (AMBIENT | {"resilience": True}, "--data-plane=ambient and --resilience exclude each other"),
+        (
+            {"data-plane": "ambient", "verify-only": True, "contexts": "a,b"},
+            "--data-plane=ambient and --verify-only exclude each other",
+        ),
+        ({"data-plane": "ambient"}, "--data-plane=ambient can't be used with primary-remote-multi-network"),
+        (AMBIENT | {"network": "single"}, "--data-plane=ambient can't be used with multi-primary-single-network"),
+        (AMBIENT | {"topology": "external"}, "--data-plane=ambient can't be used with external-multi-network"),
+        (AMBIENT | {"istio-version": "1.27.9"}, "--data-plane=ambient can't be used with Istio 1.27.9"),
     ],
 )
 def test_what_can_not_be_used_is_refused(given: dict[str, Any], said: str) -> None:

@@ -127,6 +127,26 @@ def test_every_plan_can_be_printed(topology: str, network: str, distribution: st
     subprocess.run(["bash", "-n"], input=script(planned), text=True, check=True)
 
 
+@pytest.mark.parametrize("distribution", ["istio", "sail"])
+def test_an_ambient_mesh_is_planned(distribution: str) -> None:
+    """With the definitions of the Gateway API by their address, and istiod's Gateway apart from Istio's own."""
+    planned = _plan(topology="multi-primary", data_plane="ambient", distribution=distribution)
+    printed = script(planned)
+    subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
+    assert "get crd gateways.gateway.networking.k8s.io || " in printed
+    assert (
+        "wait --namespace=istio-system --for=condition=Programmed gateway.gateway.networking.k8s.io/istio-east"
+        in printed
+    )
+    assert "istio.io/dataplane-mode=ambient" in printed
+    assert "injected " not in printed.partition("cleanup() {")[2]
+    titles = [step.title for step in planned.steps if step.cluster == "east"]
+    definitions = titles.index("Install the definitions of the Kubernetes Gateway API")
+    assert (
+        definitions < titles.index("Install Istio on the primary cluster") < titles.index("Create a ZTunnel resource")
+    )
+
+
 def test_the_script_tries_injection_with_the_pod_of_a_run() -> None:
     """One that a namespace with Pod Security "Restricted" admits."""
     pod = script(_plan()).partition("<<EOF | grep 'name: istio-proxy'\n")[2].partition("\nEOF")[0]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.judge.judgement import Judgement, Verdict
-from harness.judge.requirement import judge
+from harness.judge.requirement import Requirement, judge
 from harness.model import expectations
 from harness.model.base import Model
 from harness.model.certificate import Certificate
 from harness.model.cluster import ClusterObservation
+from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster, Feature, Topology
 from harness.model.traffic import Probe
@@ -49,9 +50,14 @@ class Breakage:
 
 
 def verdicts(observation: Observation) -> dict[str, Verdict]:
-    """The verdict on every requirement that applies."""
-    applicable = [row for row in catalogue().values() if row.applies_to(observation.topology)]
-    return {row.id: judge(row, observation).verdict for row in applicable}
+    """The verdict on every requirement that applies to the topology and to what carries the traffic."""
+    return {row.id: judge(row, observation).verdict for row in catalogue().values() if concerns(row, observation)}
+
+
+def concerns(row: Requirement, observation: Observation) -> bool:
+    """Whether a requirement is about such a mesh: of its topology, and of sidecars or of ztunnels."""
+    planes = {MeshFeature.SIDECARS.value, MeshFeature.AMBIENT.value}
+    return row.applies_to(observation.topology) and row.lacks(observation) not in planes
 
 
 def judged(id: str, observation: Observation) -> Judgement:  # noqa: A002 - the catalogue's word

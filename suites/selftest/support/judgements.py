@@ -4,11 +4,12 @@ from harness.judge.judgement import Finding, Judgement, Level, Verdict
 from harness.judge.requirement import judge
 from harness.model.observation import Observation
 from suites.catalogue import catalogue
+from suites.selftest.support.breakage import concerns
 
 
 def judged(observation: Observation) -> tuple[Judgement, ...]:
-    """Verdicts on a mesh by every requirement that applies."""
-    return tuple(judge(row, observation) for row in catalogue().values() if row.applies_to(observation.topology))
+    """Verdicts on a mesh by every requirement that applies to its topology and to what carries its traffic."""
+    return tuple(judge(row, observation) for row in catalogue().values() if concerns(row, observation))
 
 
 def failed(*ids: str) -> tuple[Judgement, ...]:
