@@ -67,12 +67,9 @@ class Kube(PodConnections, Watching):
         return self._dynamic.resources.get(api_version=api_version, kind=kind)
 
     def serves(self, api_version: str, kind: str) -> bool:
-        """Whether the API server knows this kind."""
-        try:
-            self._resource(api_version, kind)
-        except ResourceNotFoundError:
-            return False
-        return True
+        """Whether the API server knows this kind, now: what it knew before may have been removed since."""
+        listed = self.read(f"/{'apis' if '/' in api_version else 'api'}/{api_version}") or {}
+        return any(found["kind"] == kind for found in listed.get("resources") or ())
 
     def apply(self, manifest: Object) -> Object:
         """Server-side apply; returns the object as it then is.
