@@ -87,9 +87,10 @@ _OLM = """\
   namespaces and its roles; whatever else of the bundle is in no namespace; the definitions; OLM's record of the
   operator; and, where the run has made them, the OperatorGroup with its roles, and the namespace.
 
-Tried live on kind clusters with OLM 0.46, a catalogue of two versions, and an operator built from Sail's source: both of the
-chapter's topologies, `Automatic` and `Manual`, a namespace of its own and one that is shared, a pinned `starting_csv`, an upgrade
-by channel, kept clusters used again, and a channel that the catalogue lacks. All were conformant, CLEAN among them.
+Tried live on kind clusters with OLM 0.46, a catalogue of two versions, and an operator built from Sail's source: both
+of the chapter's topologies, an ambient mesh, `Automatic` and `Manual`, a namespace of its own and one that is shared,
+a pinned `starting_csv`, an upgrade by channel, kept clusters used again, and a channel that the catalogue lacks. All
+meshes were conformant, CLEAN among them.
 
 Not tried on OpenShift:
 

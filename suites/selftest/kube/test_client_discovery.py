@@ -17,7 +17,7 @@ def test_a_kind_is_served_for_as_long_as_its_definition_is_there(
     """What was known before says nothing: an operator may have been removed since."""
     kube = Kube(ClusterAccess("east", "a", tmp_path / "config", "https://192.0.2.1:6443"))
     answers: dict[str, Any] = {"/apis/sailoperator.io/v1": SERVED, "/api/v1": {"resources": [{"kind": "Pod"}]}}
-    monkeypatch.setattr(kube, "read", lambda path: answers.get(path))
+    monkeypatch.setattr(kube, "read", answers.get)
     assert kube.serves("sailoperator.io/v1", "Istio")
     assert kube.serves("v1", "Pod")
     assert not kube.serves("sailoperator.io/v1", "ZTunnel")
