@@ -16,7 +16,14 @@ from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+from tenacity import (
+    retry,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+)
 from urllib3.exceptions import ProtocolError
 
 from harness.base import command as programs
@@ -94,16 +101,22 @@ class Kube(PodConnections, Watching):
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         """Create an object; with `dry_run` the API server does all but store it.
 
+        What stores nothing, a dry run or a review, is asked again when the connection breaks.
+
         Raises:
             ApiException: as the API server refused it; status 409 where it exists.
         """
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         options = {"dry_run": "All"} if dry_run else {}
         namespace = manifest["metadata"].get("namespace")
-        created = resource.create(
-            body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, serialize=False, **options
-        )
-        return _parsed(created)
+
+        def create() -> Any:
+            return resource.create(
+                body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, serialize=False, **options
+            )
+
+        stores = not dry_run and not manifest["kind"].endswith("Review")
+        return _parsed(create() if stores else _despite_a_bad_line(create))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None where it, or its kind, does not exist."""
@@ -219,12 +232,15 @@ class Kube(PodConnections, Watching):
 
     def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
         """Change an object with a JSON merge patch; None takes a field away."""
-        changed = self._resource(api_version, kind).patch(
-            body=change,
-            name=name,
-            namespace=namespace,
-            content_type="application/merge-patch+json",
-            serialize=False,
+        resource = self._resource(api_version, kind)
+        changed = _despite_a_bad_line(
+            lambda: resource.patch(
+                body=change,
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                serialize=False,
+            )
         )
         return _parsed(changed)
 
@@ -271,6 +287,11 @@ def _passing(failed: BaseException) -> bool:
         unserved = failed.status == HTTPStatus.INTERNAL_SERVER_ERROR and "failed calling webhook" in str(failed.body)
         return unserved or failed.status in (409, 429, 503, 504)
     return isinstance(failed, ProtocolError)
+
+
+@retry(retry=retry_if_exception_type(ProtocolError), stop=stop_after_attempt(4), reraise=True)
+def _despite_a_bad_line(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 @retry(

@@ -3,15 +3,16 @@
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import yaml
 from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.stream import portforward, stream
-from kubernetes.stream.ws_client import ERROR_CHANNEL
+from kubernetes.stream.ws_client import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL
+from tenacity import retry, retry_if_exception, stop_after_attempt
 from websocket import WebSocketException
 
 from harness.base.parallel import LOOK_SECONDS, check_interrupted
@@ -50,14 +51,12 @@ class PodConnections:
         with self._session(namespace, pod, container, command, timeout, stdin=bool(stdin)) as session:
             if stdin:
                 session.write_stdin(stdin)
-            deadline = time.monotonic() + timeout
-            while session.is_open() and (left := deadline - time.monotonic()) > 0:
-                session.run_forever(timeout=min(LOOK_SECONDS, left))
-                check_interrupted()
-            if session.is_open():
+            *_, ended = "", *_updates(session, timeout)
+            if not ended and session.is_open():
                 raise TransportError(f"{pod}/{container}: the command did not end within {timeout:.0f} s")
-            status = exit_status(session.read_channel(ERROR_CHANNEL))
-            return ExecResult(status, session.read_stdout() or "", session.read_stderr() or "")
+            return ExecResult(
+                exit_status(ended), _received(session, STDOUT_CHANNEL), _received(session, STDERR_CHANNEL)
+            )
 
     def exec_lines(
         self, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float
@@ -75,13 +74,11 @@ class PodConnections:
             TransportError: the connection could not be made, or broke before the command ended.
         """
         with self._session(namespace, pod, container, command, timeout, stderr=False) as session:
-            deadline, rest = time.monotonic() + timeout, ""
-            while session.is_open() and time.monotonic() < deadline:
-                check_interrupted()
-                session.update(timeout=LOOK_SECONDS)
-                *lines, rest = (rest + (session.read_stdout(timeout=0) or "")).split("\n")
+            rest = ended = ""
+            for ended in _updates(session, timeout):  # noqa: B007 - the last one counts
+                *lines, rest = (rest + _received(session, STDOUT_CHANNEL)).split("\n")
                 yield from lines
-            exit_status(session.read_channel(ERROR_CHANNEL, timeout=0))
+            exit_status(ended)
 
     @contextmanager
     def _session(
@@ -98,8 +95,9 @@ class PodConnections:
         """A command that runs in a container; what breaks within is raised as a TransportError that names it."""
         # stream() swaps a method of the client it is given while it runs: a client of its own for each call.
         core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
-        try:
-            session = stream(
+
+        def connect() -> Any:
+            return stream(
                 core.connect_get_namespaced_pod_exec,
                 pod,
                 namespace,
@@ -112,6 +110,9 @@ class PodConnections:
                 _preload_content=False,
                 _request_timeout=timeout,
             )
+
+        try:
+            session = _connected(connect)
             try:
                 yield session
             finally:
@@ -128,7 +129,8 @@ class PodConnections:
         """
         core = client.CoreV1Api(client.ApiClient(self.access.api.configuration))
         try:
-            forwarded = portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
+            connect = core.connect_get_namespaced_pod_portforward
+            forwarded = _connected(lambda: portforward(connect, pod, namespace, ports=str(port)))
             opened = forwarded.socket(port)
         except (ApiException, WebSocketException, OSError) as broken:
             raise TransportError(f"{pod}:{port}: {_reason(broken)}", _status(broken)) from None
@@ -137,6 +139,45 @@ class PodConnections:
             yield opened
         finally:
             opened.close()
+
+
+def _updates(session: Any, timeout: float) -> Iterator[str]:
+    """Each time that something may have come: what the API server says at the command's end, empty before.
+
+    That is the last message of a connection. Whether it is closed properly then is of no interest: behind a bad line it
+    often is not. Over without such a message when the connection or the time has ended first.
+
+    Raises:
+        WebSocketException, OSError: the connection broke before.
+    """
+    deadline, ended = time.monotonic() + timeout, ""
+    while not ended and session.is_open() and (left := deadline - time.monotonic()) > 0:
+        check_interrupted()
+        try:
+            session.update(timeout=min(LOOK_SECONDS, left))
+        except (WebSocketException, OSError):
+            ended = _received(session, ERROR_CHANNEL)
+            if not ended:
+                raise
+        ended = ended or _received(session, ERROR_CHANNEL)
+        yield ended
+
+
+def _received(session: Any, channel: int) -> str:
+    """What has come on a channel; what came stays also when the connection is broken by now."""
+    with suppress(WebSocketException, OSError):
+        return str(session.read_channel(channel, timeout=0) or "")
+    return ""
+
+
+def _never_made(failed: BaseException) -> bool:
+    """A connection that broke before the API server had answered."""
+    return isinstance(failed, ApiException) and not failed.status and not _status(failed)
+
+
+@retry(retry=retry_if_exception(_never_made), stop=stop_after_attempt(3), reraise=True)
+def _connected(connect: Callable[[], Any]) -> Any:
+    return connect()
 
 
 def exit_status(answer: str) -> int:

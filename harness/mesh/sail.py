@@ -13,8 +13,10 @@ from harness.mesh.context import Mesh
 from harness.mesh.distributions.istio_versions import minor_of
 from harness.mesh.namespaces import ensure_namespace
 from harness.mesh.pull_secret import ensure_pull_secret
-from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings
+from harness.mesh.settings import AVAILABLE_SECONDS, CONTROL_PLANE_SECONDS, MeshSettings, merged
 from harness.mesh.values import AMBIENT_PROFILE, image_values, primary_values, remote_values, ztunnel_values
+from harness.model.ca import ROOT_KEY
+from harness.model.ca import SECRET as CA_SECRET
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
@@ -54,6 +56,8 @@ class Sail:
         """Create the Istio resource of a primary, on the host of its control plane where that is another cluster."""
         values, settings = primary_values(mesh.topology, cluster, mesh.settings), mesh.settings
         on = mesh.topology.home_of(cluster)
+        if cluster.host:
+            values = merged(values, _validated_by(mesh.kube(on), settings))
         profile = "empty" if cluster.host else AMBIENT_PROFILE if settings.ambient else settings.resource_profile
         api, version = _versions(mesh, on, "Istio")
         mesh.apply(on, istio_resource(api, version, settings, values, profile=profile))
@@ -141,6 +145,20 @@ def choose_version(offered: Sequence[str], settings: MeshSettings) -> str:
         f"it offers {', '.join(offered)}",
         "choose one of them with --istio-version, or an operator that offers it",
     )
+
+
+def _validated_by(kube: KubeApi, settings: MeshSettings) -> dict[str, Any]:
+    """What makes the API server trust a control plane outside of the mesh, which validates Istio's configuration.
+
+    For an Istio resource called default the operator makes a default validator, a webhook that leads to this istiod.
+    istiod gives its validator a CA, but writes to its config cluster only, which is another. Without one the API server
+    refuses Istio's configuration as soon as the operator reconciles the resource. Source: Istio, chart base,
+    defaultrevision-validatingwebhookconfiguration.yaml; Sail operator, pkg/reconcile/istiod.go.
+    """
+    secret = kube.get("v1", "Secret", CA_SECRET, settings.system_namespace)
+    if secret is None:
+        raise StepError(f"{kube.name} has no Secret {CA_SECRET}, whose root the API server is to trust")
+    return {"base": {"validationCABundle": secret["data"][ROOT_KEY]}}
 
 
 def istio_resource(

@@ -21,6 +21,7 @@ from harness.model.reading import Subject
 from harness.model.topology import Cluster
 
 SECRET = "cacerts"  # noqa: S105 - a name
+ROOT_KEY = "root-cert.pem"
 SELF_SIGNED_SECRET = "istio-ca-secret"  # noqa: S105 - a name
 _ISTIO_GENERATED = "istio-generated"
 _KUBERNETES_SIGNER = "k8s.io/"

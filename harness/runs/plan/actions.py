@@ -10,7 +10,7 @@ import yaml
 
 from harness.kube.api import Object
 
-OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${CERTS}")
+OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${ROOT_", "${CERTS}")
 """How the variables begin that the script sets; whatever else looks like a variable is meant as it stands."""
 
 
@@ -130,6 +130,23 @@ class Secret:
         create = [f"{kubectl} create secret generic {self.name} {where} --type={self.type}"]
         create += [f"--from-file={quoted(f'{key}={file}')}" for key, file in self.files]
         return f"{kubectl} get secret {self.name} {where} || " + " \\\n  ".join(create)
+
+
+@dataclass(frozen=True)
+class SaveKey:
+    """A key of a secret is read into a variable, base64-encoded as it is there."""
+
+    on: ScriptCluster
+    secret: str
+    namespace: str
+    key: str
+    variable: str
+
+    def shell(self, cli: str) -> str:
+        """`get` with a path."""
+        path = self.key.replace(".", "\\.")
+        read = f"get secret {self.secret} --namespace={self.namespace} --output=jsonpath='{{.data.{path}}}'"
+        return f"{self.variable}=$({self.on.kubectl(cli)} {read})"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from harness.kube.api import ExecResult, KubeApi, Object, TransportError
 from harness.mesh.gateway_api import API_VERSION as GATEWAY_API
 from harness.mesh.gateway_api import GATEWAYS
 from harness.mesh.settings import MeshSettings
+from harness.model.ca import ROOT_KEY
+from harness.model.ca import SECRET as CA_SECRET
 from harness.model.step import Outcome, Phase, Step
 from harness.model.step_log import Begun, Event, OpenStep
 from harness.model.topology import Cluster
@@ -28,6 +30,7 @@ from harness.runs.plan.actions import (
     Injected,
     Merge,
     RunProgram,
+    SaveKey,
     ScriptCluster,
     Secret,
     Wait,
@@ -144,7 +147,14 @@ class PlannedKube(KubeApi):
         return False
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """Nothing is there, as far as is known; whether the Gateway API is, the script itself finds out."""
+        """Nothing is there, as far as is known, but the CA's secret, which the procedure has made.
+
+        Whether the Gateway API is there, the script itself finds out.
+        """
+        if kind == "Secret" and name == CA_SECRET:
+            saved = SaveKey(self._on, name, str(namespace), ROOT_KEY, f"ROOT_{self.variable}")
+            self._record(saved)
+            return {"data": {ROOT_KEY: f"${{{saved.variable}}}"}}
         established = {"conditions": [{"type": "Established", "status": "True"}]}
         return {"metadata": {"name": name}, "status": established} if name == GATEWAYS else None
 

@@ -42,3 +42,27 @@ def test_what_ends_by_itself_is_tried_again(failure: Exception, monkeypatch: pyt
 def test_anything_else_is_told_at_once(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiException):
         _applied([failure], monkeypatch)
+
+
+def _created(kind: str, dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What is created where the connection breaks once."""
+    failures: list[Exception] = [ProtocolError("Connection aborted.")]
+
+    def create(**_: object) -> object:
+        if failures:
+            raise failures.pop()
+        return SimpleNamespace(data='{"status": {"allowed": true}}')
+
+    monkeypatch.setattr(Kube, "_resource", lambda *_: SimpleNamespace(create=create))
+    manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}}
+    return Kube(ClusterAccess("east", "a", Path("config"), "")).create(manifest, dry_run=dry_run)
+
+
+@pytest.mark.parametrize(("kind", "dry_run"), [("SelfSubjectAccessReview", False), ("Pod", True)])
+def test_what_stores_nothing_is_asked_again(kind: str, dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _created(kind, dry_run, monkeypatch) == {"status": {"allowed": True}}
+
+
+def test_what_may_have_been_created_is_not_created_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProtocolError):
+        _created("Namespace", False, monkeypatch)

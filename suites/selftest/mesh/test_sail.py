@@ -1,5 +1,6 @@
 """The Sail operator: its resources as they are rendered, how it arrives and leaves, and why it is not ready."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,16 @@ def test_resources_are_written_in_the_version_that_is_served(
         "namespace": "istio-system",
         "values": primary_values(MP, EAST, mesh.settings),
     }
+
+
+def test_the_default_validator_of_an_external_control_plane_is_trusted() -> None:
+    """Its istiod gives no CA to the validator on its own cluster: the root comes with the resource."""
+    outside = preset(ControlPlaneModel.EXTERNAL, NetworkModel.MULTI)
+    cacerts = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cacerts", "namespace": "istio-system"}}
+    kube = OperatorKube(definition("Istio", "v1"), cacerts | {"data": {"root-cert.pem": "cm9vdA=="}})
+    mesh = replace(mesh_of(kube), topology=outside, kubes={"control": kube})
+    sail.Sail().install_primary(mesh, outside["east"])
+    assert kube.objects["Istio", "", "default"]["spec"]["values"]["base"] == {"validationCABundle": "cm9vdA=="}
 
 
 def test_the_chapters_resource_letter_by_letter() -> None:

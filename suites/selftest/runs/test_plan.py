@@ -147,6 +147,15 @@ def test_an_ambient_mesh_is_planned(distribution: str) -> None:
     )
 
 
+def test_the_script_reads_the_root_that_an_external_control_planes_cluster_is_to_trust() -> None:
+    """It is known only when cacerts is there."""
+    printed = script(_plan(topology="external", network="multi", distribution="sail"))
+    subprocess.run(["bash", "-n"], input=printed, text=True, check=True)
+    assert "ROOT_CONTROL=$(kubectl" in printed
+    assert "--output=jsonpath='{.data.root-cert\\.pem}')" in printed
+    assert "validationCABundle: ${ROOT_CONTROL}" in printed
+
+
 def test_the_script_tries_injection_with_the_pod_of_a_run() -> None:
     """One that a namespace with Pod Security "Restricted" admits."""
     pod = script(_plan()).partition("<<EOF | grep 'name: istio-proxy'\n")[2].partition("\nEOF")[0]
