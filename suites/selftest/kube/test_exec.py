@@ -30,7 +30,7 @@ class PlayedSession:
         """Until the last message."""
         return bool(self._messages)
 
-    def update(self, timeout: float = 0) -> None:
+    def update(self, timeout: float = 0) -> None:  # noqa: ARG002 - the client's signature
         """Receive the next message."""
         if not self._messages:
             return
@@ -41,7 +41,7 @@ class PlayedSession:
         if self._messages and isinstance(self._messages[0], Exception):
             raise self._messages[0]  # what came and the break are seen at one look
 
-    def read_channel(self, channel: int, timeout: float = 0) -> str:
+    def read_channel(self, channel: int, timeout: float = 0) -> str:  # noqa: ARG002 - as before
         """As the client's: looks for more where nothing has come."""
         if channel not in self._channels:
             self.update()
@@ -85,7 +85,7 @@ def test_the_end_of_a_command_counts_and_not_that_of_its_connection(
 def test_a_connection_that_ends_before_the_command_is_lost(
     end: tuple[Exception, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TransportError, match="ended before the command did|socket is already closed"):
+    with pytest.raises(TransportError, match=r"ended before the command did|socket is already closed"):
         _run(_kube(monkeypatch, [(STDOUT_CHANNEL, "he"), *end]))
 
 
