@@ -34,12 +34,15 @@ class PlayedSession:
         """Receive the next message."""
         if not self._messages:
             return
-        if isinstance(self._messages[0], Exception):
-            raise self._messages[0]
-        channel, text = self._messages.pop(0)
+        first = self._messages[0]
+        if isinstance(first, Exception):
+            raise first
+        del self._messages[0]
+        channel, text = first
         self._channels[channel] = self._channels.get(channel, "") + text
-        if self._messages and isinstance(self._messages[0], Exception):
-            raise self._messages[0]  # what came and the break are seen at one look
+        following = next(iter(self._messages), None)
+        if isinstance(following, Exception):
+            raise following  # what came and the break are seen at one look
 
     def read_channel(self, channel: int, timeout: float = 0) -> str:  # noqa: ARG002 - as before
         """As the client's: looks for more where nothing has come."""
