@@ -21,6 +21,7 @@ from harness.model.traffic import HostStats
 from harness.proof.faults.edit import with_config
 from suites.catalogue import catalogue
 from suites.selftest.model.test_policies import policy
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.breakage import judged, on
 from suites.selftest.support.foreign import foreign
 
@@ -33,7 +34,11 @@ COUNT = 21
 @pytest.fixture
 def seen(good_observations: Mapping[str, Observation]) -> Observation:
     """A recorded mesh on which the service was asked, and each endpoint answered."""
-    good = foreign(good_observations[SEVERAL])
+    return _asked(good_observations[SEVERAL])
+
+
+def _asked(observation: Observation) -> Observation:
+    good = foreign(observation)
     asked = good.asked.model_copy(update={"service": SERVICE, "client": CLIENT})
     base = good.model_copy(update={"asked": asked, "traffic": None})
     sequences = []
@@ -84,6 +89,19 @@ def test_no_other_requirement_fails_for_want_of_the_sample(seen: Observation) ->
 
 
 _FINE = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
+
+
+def test_ztunnels_tell_it_as_well() -> None:
+    """In their access logs, which may be off."""
+    asked = _asked(ambient().model_copy(update={"experiments": None, "cleanup": None, "steps": ()}))
+    rows = [row for row in catalogue().values() if row.applies_to(asked.topology) and not row.experiment]
+    assert not {row.id: judge(row, asked).explanation for row in rows if judge(row, asked).verdict not in _FINE}
+    for id in ("TR-REACH", "TR-NO-ERRORS", "EP-COMPLETE", "EP-WEIGHTS", "AMB-SCOPE", "AMB-VIEW"):  # noqa: A001
+        assert judged(id, asked).verdict is Verdict.PASS, id
+    one_sided = _first(asked, hosts=_hosts(asked, {"requests": COUNT}, {"requests": 0}))
+    assert judged("TR-REACH", one_sided).verdict is Verdict.FAIL
+    off = _first(asked, hosts=(), hosts_read=False)
+    assert judged("TR-REACH", off).verdict is Verdict.SKIPPED
 
 
 def test_a_cluster_that_did_not_answer(seen: Observation) -> None:
