@@ -16,8 +16,8 @@ TCP, PAYLOAD, GRPC = "TR-TCP", "TR-PAYLOAD", "TR-GRPC"
 STRICT, AUTHORIZATION, RERUN = "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
 IDS = frozenset({TCP, PAYLOAD, GRPC, STRICT, AUTHORIZATION, RERUN})
 """The requirements that an experiment is made for."""
-WITHOUT_SIDECARS = frozenset({TCP, PAYLOAD, RERUN})
-"""Those that can be made in an ambient mesh. The others look into sidecars, or need balancing within a connection."""
+WITHOUT_SIDECARS = IDS - {GRPC}
+"""Those that can be made in an ambient mesh: the other one needs balancing within a connection."""
 Seen = TypeVar("Seen")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.base.parallel import in_parallel
 from harness.experiments.exchange import Sender, send_with_client, send_with_curl
-from harness.experiments.policy import applied
+from harness.experiments.policy import InForce, applied
 from harness.experiments.testbed import Testbed
 from harness.model import expectations
 from harness.model.experiment import ECHO, HTTP_PORT, AuthorizationExperiment, Exchange
@@ -30,9 +30,7 @@ def make(testbed: Testbed) -> AuthorizationExperiment:
     }
     destinations = [(cluster, testbed.pods[cluster.name, ECHO]) for cluster in testbed.clusters]
     with (
-        applied(
-            testbed, "AuthorizationPolicy", NAME, spec, destinations=destinations, in_force=enforces_policy
-        ) as policy,
+        applied(testbed, "AuthorizationPolicy", NAME, spec, destinations=destinations, in_force=IN_FORCE) as policy,
         testbed.step(f"{title} under the policy"),
     ):
         exchanges = _requests(testbed)
@@ -47,6 +45,9 @@ def enforces_policy(chains: list[Any]) -> bool:
     Istio names Envoy's RBAC rules `ns[NAMESPACE]-policy[NAME]-rule[N]`.
     """
     return f"policy[{NAME}]" in json.dumps(chains)
+
+
+IN_FORCE = InForce(in_sidecar=enforces_policy, in_ztunnel=NAME)
 
 
 def _requests(testbed: Testbed) -> tuple[Exchange, ...]:

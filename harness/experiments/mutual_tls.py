@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.base.parallel import in_parallel
 from harness.experiments.exchange import Sender, send_with_curl
-from harness.experiments.policy import applied
+from harness.experiments.policy import InForce, applied
 from harness.experiments.testbed import Testbed, ready_pods
 from harness.model import expectations
 from harness.model.experiment import PLAIN, Exchange, StrictExperiment
@@ -13,6 +13,8 @@ from harness.model.topology import Cluster
 from harness.observe import traffic
 
 NAME = "eastwest-strict"
+CONVERTED = "istio_converted_static_strict"
+"""What istiod makes of STRICT for ztunnels: a policy against whoever has no identity (pilot, ambient's policies)."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class PlaintextTarget:
 
 def make(testbed: Testbed) -> StrictExperiment:
     """Send plaintext to each pod of helloworld, before and under STRICT; then the loop."""
-    with testbed.step("Request in plaintext from a pod without a sidecar (positive control)"):
+    with testbed.step("Request in plaintext from a pod that is no part of the mesh (positive control)"):
         destinations = _destinations(testbed)
         control = _plaintext(testbed, destinations)
     spec = {"mtls": {"mode": "STRICT"}}
     pods = [(destination.cluster, destination.pod) for destination in destinations]
-    with applied(testbed, "PeerAuthentication", NAME, spec, destinations=pods, in_force=refuses_plaintext) as policy:
-        with testbed.step("Request in plaintext from a pod without a sidecar under STRICT"):
+    with applied(testbed, "PeerAuthentication", NAME, spec, destinations=pods, in_force=IN_FORCE) as policy:
+        with testbed.step("Request in plaintext from a pod that is no part of the mesh under STRICT"):
             plaintext = _plaintext(testbed, destinations)
         with testbed.step("Send the loop under STRICT"):
             seen = {observed.name: observed for observed in testbed.observation.clusters}
@@ -56,6 +58,9 @@ def refuses_plaintext(chains: list[Any]) -> bool:
         if (match := chain.get("filter_chain_match") or {}).get("destination_port") == expectations.HELLOWORLD_PORT
     ]
     return bool(transports) and set(transports) == {"tls"}
+
+
+IN_FORCE = InForce(in_sidecar=refuses_plaintext, in_ztunnel=CONVERTED)
 
 
 def _destinations(testbed: Testbed) -> list[PlaintextTarget]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from harness.base.errors import StepError
@@ -12,11 +13,27 @@ from harness.kube.api import Object
 from harness.mesh.context import environment_faults
 from harness.model.experiment import Policy
 from harness.model.topology import Cluster
+from harness.model.ztunnel import Ztunnel
 
 API_VERSION = "security.istio.io/v1"
 LISTENERS = "config_dump?resource=dynamic_listeners&name_regex=virtualInbound"
-InForce = Callable[[list[Any]], bool]
-"""Whether a policy is in force, told from a sidecar's inbound filter chains."""
+
+
+@dataclass(frozen=True)
+class InForce:
+    """How it is told that a policy is in force at a pod."""
+
+    in_sidecar: Callable[[list[Any]], bool]
+    """Told from the inbound filter chains of the pod's sidecar."""
+    in_ztunnel: str
+    """The name under which the ztunnel of the pod's node has it."""
+
+    def at(self, testbed: Testbed, cluster: Cluster, pod: str) -> bool:
+        """Whether it is, as far as the proxy can be asked."""
+        if testbed.mesh.settings.ambient:
+            ztunnel = testbed.ztunnel(cluster, pod)
+            return ztunnel is not None and self.in_ztunnel in enforced(ztunnel, testbed.namespace, pod)
+        return self.in_sidecar(active_chains(testbed.ask(cluster, pod, LISTENERS)))
 
 
 @contextmanager
@@ -71,14 +88,22 @@ def active_chains(listeners: Any) -> list[Any]:
     ]
 
 
+def enforced(ztunnel: Ztunnel, namespace: str, pod: str) -> set[str]:
+    """The names of the policies that a ztunnel enforces for a pod: those that select it, and that it has. Pure."""
+    return {
+        policy.rpartition(":")[2]
+        for workload in ztunnel.workloads
+        if (workload.namespace, workload.name) == (namespace, pod)
+        for policy in workload.policies
+    }
+
+
 def _awaited(testbed: Testbed, manifest: Object, destinations: list[tuple[Cluster, str]], in_force: InForce) -> Policy:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     began = time.monotonic()
     with testbed.step(f"Wait until the destinations' proxies have {kind} {name}") as opened:
         pending = testbed.await_proxies(
-            dict.fromkeys(
-                destinations, lambda cluster, pod: in_force(active_chains(testbed.ask(cluster, pod, LISTENERS)))
-            )
+            dict.fromkeys(destinations, lambda cluster, pod: in_force.at(testbed, cluster, pod))
         )
         if pending:
             opened.note(f"not after {time.monotonic() - began:.0f} s: {', '.join(pending)}")

@@ -11,14 +11,17 @@ from harness.base.waiting import WaitError, wait_until
 from harness.kube.api import KubeApi, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
+from harness.model import captured
 from harness.model.expectations import SLEEP
 from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
+from harness.model.ztunnel import Ztunnel
 from harness.observe import envoy
 from harness.observe.proxies import admin, clusters_in
+from harness.observe.ztunnels import read_ztunnel
 
 READY_SECONDS = 60.0
 """For pods that were deployed before the mesh was observed."""
@@ -76,6 +79,17 @@ class Testbed:
         except TransportError:
             return None
 
+    def ztunnel(self, cluster: Cluster, pod: str) -> Ztunnel | None:
+        """What the ztunnel of a pod's node says; None where there is none, or it can't be asked."""
+        kube = self.mesh.kube(cluster)
+        node = ((kube.get("v1", "Pod", pod, self.namespace) or {}).get("spec") or {}).get("nodeName")
+        ztunnels = captured.ztunnel_pods(self.observation, cluster)
+        found = next((each for each in ztunnels if node and each.node == node), None)
+        try:
+            return read_ztunnel(kube, found, (self.namespace,), self.seconds(ASK_SECONDS)) if found else None
+        except TransportError:
+            return None
+
     def await_proxies(self, waiting: Mapping[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> tuple[str, ...]:
         """Ask every one of these pods' proxies until each is as it should be, or the time is over.
 
@@ -117,18 +131,10 @@ def set_up(mesh: Mesh, observation: Observation) -> Testbed:
     for found in in_parallel(of_cluster, mesh.topology.clusters):
         pods |= found
     testbed = Testbed(mesh, observation, pods)
-    if mesh.settings.ambient:  # there are no proxies that could be asked
-        return testbed
     with testbed.step("Wait until the clients' proxies know the echo servers of the other clusters") as opened:
         pending = testbed.await_proxies(
             {
-                (source, testbed.pods[source.name, app]): lambda cluster, pod: (
-                    not unknown_versions(
-                        testbed.ask(cluster, pod, clusters_in(testbed.namespace)),
-                        testbed.namespace,
-                        [other.version for other in testbed.clusters],
-                    )
-                )
+                (source, testbed.pods[source.name, app]): lambda cluster, pod: not _unknown(testbed, cluster, pod)
                 for source in testbed.clusters
                 for app in (ECHO, SLEEP)
             }
@@ -136,6 +142,28 @@ def set_up(mesh: Mesh, observation: Observation) -> Testbed:
         if pending:
             opened.note(f"not known after {testbed.seconds(PROPAGATION_SECONDS):.0f} s to {', '.join(pending)}")
     return testbed
+
+
+def _unknown(testbed: Testbed, cluster: Cluster, pod: str) -> list[str]:
+    versions = [other.version for other in testbed.clusters]
+    if testbed.mesh.settings.ambient:
+        return unknown_to_ztunnel(testbed.ztunnel(cluster, pod), versions)
+    return unknown_versions(testbed.ask(cluster, pod, clusters_in(testbed.namespace)), testbed.namespace, versions)
+
+
+def unknown_to_ztunnel(ztunnel: Ztunnel | None, versions: Sequence[str]) -> list[str]:
+    """The versions of the echo server of which a ztunnel has no endpoint yet. Pure.
+
+    Args:
+        ztunnel: what it says of the sample namespace; None where it can't be asked.
+        versions: those that there are.
+    """
+    known = {
+        service.name
+        for service in (ztunnel.services if ztunnel else ())
+        if ztunnel and any(captured.endpoint_at(ztunnel, each, HTTP_PORT) for each in service.endpoints)
+    }
+    return [version for version in versions if f"{ECHO}-{version}" not in known]
 
 
 def unknown_versions(clusters: Any, namespace: str, versions: Sequence[str]) -> list[str]:

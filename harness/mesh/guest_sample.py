@@ -51,13 +51,13 @@ def deploy(mesh: Mesh, labels: Labels) -> None:
 
 def _deploy(mesh: Mesh, cluster: Cluster, labels: SampleLabels) -> None:
     mesh = replace(mesh, adapt=adapting(mesh.kube(cluster), mesh.settings, labels.pod))
-    if create_namespace(mesh, cluster, labels) and await_sidecars(mesh, cluster, labels):
+    if create_namespace(mesh, cluster, labels) and (mesh.settings.ambient or await_sidecars(mesh, cluster, labels)):
         workloads.deploy_sample(mesh, cluster)
 
 
 @step(Phase.WORKLOADS)
 def create_namespace(mesh: Mesh, cluster: Cluster, opened: OpenStep, labels: SampleLabels) -> bool:
-    """Create a namespace for the sample, labelled as this mesh injects sidecars."""
+    """Create a namespace for the sample, labelled as this mesh takes workloads in."""
     name = mesh.settings.sample_namespace
     manifest: Object = {
         "apiVersion": "v1",

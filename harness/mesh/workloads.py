@@ -107,7 +107,7 @@ def deploy_sleep(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
 
 @step(Phase.WORKLOADS)
 def deploy_experiments(mesh: Mesh, cluster: Cluster, _opened: OpenStep) -> None:
-    """Deploy what the experiments need: an echo server, and a client without a sidecar."""
+    """Deploy what the experiments need: an echo server, and a client that is no part of the mesh."""
     namespace, image = mesh.settings.sample_namespace, mesh.settings.echo_image
     image = image.format(version=mesh.settings.istio_version or "latest")
     for other in mesh.topology.clusters:

@@ -10,7 +10,7 @@ LABEL = "eastwest/experiment"
 ECHO = "echo"
 """Istio's echo server, in the cluster's version on every cluster; also the name of its service account."""
 PLAIN = "plain"
-"""A client without a sidecar."""
+"""A client that is no part of the mesh."""
 TCP_PORT, GRPC_PORT, HTTP_PORT = 9090, 7070, 8080
 PAYLOAD_BYTES = 65536
 """Of one message that goes out and comes back: more than a packet or a buffer on the way holds."""
@@ -58,7 +58,7 @@ class Policy(Model):
 
 
 class StrictExperiment(Model):
-    """Plaintext from a pod without a sidecar, before and under STRICT."""
+    """Plaintext from a pod that is no part of the mesh, before and under STRICT."""
 
     control: tuple[Exchange, ...]
     """The same requests without the policy: one for each pod of helloworld that is reached without a gateway."""

@@ -11,6 +11,7 @@ from harness.model.cluster import ClusterObservation, InjectionWebhook, Pod, Wor
 from harness.model.observation import Observation
 from harness.model.proxy import ControlPlane
 from harness.model.topology import Cluster
+from harness.model.ztunnel import Ztunnel
 
 DEFAULT = "default"
 INJECTION_LABEL = "istio-injection"
@@ -33,7 +34,8 @@ def serving(observed: ClusterObservation, sample_namespace: str) -> str:
 
     Decided as the API server does, by the selectors of the injection webhooks. Where these were not recorded or none of
     them selects the sample, Istio's rules for its own webhooks decide: `istio-injection` wins over `istio.io/rev`, the
-    namespace over the pod. Without any label it is the default revision, where there is one.
+    namespace over the pod. Without any label it is the revision that ztunnels follow, or the default one, where
+    there is one.
     """
     namespace = labels_of(observed, sample_namespace)
     pod = pod_labels(observed, sample_namespace)
@@ -45,7 +47,15 @@ def serving(observed: ClusterObservation, sample_namespace: str) -> str:
         return of_tag(observed, label)
     tagged = of_tag(observed, DEFAULT)
     known = {config.revision for config in observed.mesh_config} or {hook.revision for hook in observed.webhooks}
+    if followed := next((each for each in map(_followed, observed.ztunnels) if each in known), ""):
+        return followed
     return tagged if tagged != DEFAULT or DEFAULT in known or not known else max(known)
+
+
+def _followed(ztunnel: Ztunnel) -> str:
+    """The revision of the control plane that a ztunnel is configured with, as its Service is called."""
+    name = ztunnel.connected_to.rpartition("://")[2].partition(".")[0]
+    return DEFAULT if name == "istiod" else name.removeprefix("istiod-")
 
 
 def asks_for_nothing(observation: Observation, cluster: Cluster) -> bool:

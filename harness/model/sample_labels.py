@@ -1,4 +1,4 @@
-"""The labels with which a new namespace, and the pods in it, get sidecars on a mesh that is there. Pure."""
+"""The labels with which a new namespace, and the pods in it, become a part of a mesh that is there. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,6 +7,8 @@ from typing import Any
 
 from harness.model import revisions
 from harness.model.cluster import ClusterObservation
+from harness.model.data_plane import DataPlane
+from harness.model.expectations import MODE_LABEL
 from harness.model.revisions import DEFAULT, INJECT_LABEL, INJECTION_LABEL, REVISION_LABEL
 
 _ABSENT = ""
@@ -19,7 +21,7 @@ class SampleLabels:
     """What a namespace and its pods must carry."""
 
     revision: str
-    """The control plane that then injects."""
+    """The control plane that then serves it."""
     namespace: Mapping[str, str] = field(default_factory=dict)
     pod: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,7 +41,7 @@ def sample_labels(observed: ClusterObservation, primary: ClusterObservation, nam
     Source: Istio, "Installing the Sidecar"; "Global Mesh Options", discoverySelectors.
     """
     revision = _preferred(observed)
-    required = {key: value for config in primary.mesh_config for key, value in _discovered(config.mesh).items()}
+    required = _required(primary)
     candidates = list(_candidates(observed, revision))
     for wanted in (revision, None):
         for namespace, pod in candidates:
@@ -49,6 +51,22 @@ def sample_labels(observed: ClusterObservation, primary: ClusterObservation, nam
                 return SampleLabels(hooks[0].revision, {**required, **namespace}, pod)
     own = {INJECTION_LABEL: "enabled"} if revision == DEFAULT else {REVISION_LABEL: revision}
     return SampleLabels(revision, {**required, **own})
+
+
+def ambient_labels(primary: ClusterObservation) -> SampleLabels:
+    """The labels with which ztunnel carries the traffic of a namespace, those of discoverySelectors among them.
+
+    Args:
+        primary: the cluster whose control plane serves it.
+
+    Source: Istio, "Add workloads to an ambient mesh"; "Global Mesh Options", discoverySelectors.
+    """
+    required = _required(primary)
+    return SampleLabels(revisions.serving(primary, _ABSENT), {**required, MODE_LABEL: DataPlane.AMBIENT.value})
+
+
+def _required(primary: ClusterObservation) -> dict[str, str]:
+    return {key: value for config in primary.mesh_config for key, value in _discovered(config.mesh).items()}
 
 
 def _preferred(observed: ClusterObservation) -> str:

@@ -49,7 +49,7 @@ class ServiceRequest(Model):
 
 
 class ServiceSequence(Model):
-    """The requests of one client, with the counters of its proxy before and after."""
+    """The requests of one client, with what its proxy counted meanwhile."""
 
     client: str
     """Name of the cluster of the client."""
@@ -64,7 +64,7 @@ class ServiceSequence(Model):
     hosts: tuple[HostStats, ...] = ()
     """By endpoint of the service."""
     hosts_read: bool = False
-    """Whether the proxy's counters were read before and after."""
+    """Whether the proxy's counters were read before and after, or the ztunnel's access log told the connections."""
     transport_error: str = ""
     """Set where the exec itself broke: never a verdict on the mesh."""
 

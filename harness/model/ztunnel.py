@@ -36,6 +36,8 @@ class ZtunnelWorkload(Model):
     """How many pods it stands for."""
     node: str = ""
     service_account: str = ""
+    policies: tuple[str, ...] = ()
+    """Those that select it, and that the ztunnel has: `NAMESPACE:NAME`. Of STRICT istiod makes such a policy."""
 
 
 class ZtunnelEndpoint(Model):

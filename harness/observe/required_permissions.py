@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from harness.model.permissions import Permission
-from harness.observe.istio_objects import CONFIG_KINDS, ROUTE_KINDS, SAIL_KINDS
+from harness.observe.istio_objects import API_GATEWAYS, CONFIG_KINDS, ROUTE_KINDS, SAIL_KINDS
 
 NAME = "eastwest-verify-only"
 SAMPLE_NAME = "eastwest-deploy-sample"
@@ -62,16 +62,17 @@ NEEDED: tuple[Wanted, ...] = (
     *_of("pods", "list", "control planes, gateways, workloads", required=True),
     *_of("services", "list", "gateways and their addresses", required=True),
     *_of("services", "list", "gateways in other namespaces", everywhere=True),
+    *_of("pods", "list", "ztunnels in other namespaces", everywhere=True),
     *_of("deployments", "list", "control planes, gateways, workloads", "apps", required=True),
     *_of("configmaps", "list", "the mesh's configuration", required=True),
     *_of("pods/exec", "get create", "requests from sleep; what proxies say of themselves", required=True),
     *_of("configmaps", "get", "the root certificate that workloads trust"),
     *_of("daemonsets", "list", "the CNI plugin", "apps"),
-    *_of("daemonsets", "list", "the CNI plugin in other namespaces", "apps", everywhere=True),
+    *_of("daemonsets", "list", "the CNI plugin and ztunnel in other namespaces", "apps", everywhere=True),
     *_of("endpointslices", "list", "what stands behind services", "discovery.k8s.io"),
     *_of("events", "list", "why something is not ready"),
     *_of("pods/log", "get", "who called, as the destination saw it; errors of the control plane"),
-    *_of("pods/portforward", "get create", "the control plane's certificate"),
+    *_of("pods/portforward", "get create", "the control plane's certificate; what ztunnels say of themselves"),
     *_of("pods", "create", "injection, by a server-side dry run: no pod is made"),
     *_of("secrets", "get list", "cacerts and remote secrets; keys and tokens are not kept"),
     *_of("nodes", "list", "zones, readiness, addresses", everywhere=True),
@@ -91,7 +92,7 @@ NEEDED: tuple[Wanted, ...] = (
     ),
     *(
         wanted
-        for group, _, kind, plural in (*CONFIG_KINDS, *ROUTE_KINDS, *SAIL_KINDS)
+        for group, _, kind, plural in (*CONFIG_KINDS, *ROUTE_KINDS, *API_GATEWAYS, *SAIL_KINDS)
         for wanted in _of(plural, "list", kind, group, everywhere=True)
     ),
 )

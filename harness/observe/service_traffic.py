@@ -1,6 +1,7 @@
-"""Sends a few GET requests, or TCP connections, to a service of somebody's own, and reads who answered from Envoy."""
+"""Sends a few GET requests, or TCP connections, to a service of somebody's own, and reads from proxies who answered."""
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from harness.model.cluster import ClusterObservation, Pod
 from harness.model.observation import Asked
 from harness.model.service import OwnService, ServiceProtocol, ServiceRequest, ServiceSequence, ServiceTraffic
 from harness.model.topology import Topology
-from harness.observe import envoy
+from harness.model.traffic import HostStats
+from harness.observe import envoy, ztunnel_service
 from harness.observe.proxies import host_counters, no_program
 from harness.observe.reading import explain
 from harness.observe.sequence import new_request_id
@@ -94,8 +96,8 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
     pod = next((pod for pod in clients.client_pods(observed, asked) if pod.ready), None)
     if pod is None:
         return ServiceSequence(client=name, prevented="there is no ready client pod")
-    if not expectations.has_proxy(pod):
-        return ServiceSequence(client=name, pod=pod.name, prevented="the client's pod has no sidecar")
+    if reason := _outside(pod, asked):
+        return ServiceSequence(client=name, pod=pod.name, prevented=reason)
     try:
         sender = _find_program(kube, pod, protocol)
     except TransportError as failed:
@@ -104,14 +106,19 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
         what = "curl" if protocol is ServiceProtocol.TCP else "curl or wget"
         return ServiceSequence(client=name, pod=pod.name, prevented=f"no container of {pod.name} has {what}")
     started, request_id = datetime.now(UTC), new_request_id()
-    before = _counters(sender, service, scale)
+    began, before = time.monotonic(), None if asked.ambient else _counters(sender, service, scale)
     found: tuple[ServiceRequest, ...] = ()
     error = ""
     try:
         found = _requests(sender, service, protocol, cap, request_id)
     except TransportError as failed:
         error = explain(failed)
-    after = _counters(sender, service, scale)
+    if asked.ambient:
+        ztunnel = ztunnel_service.source(name, kube, observed, pod)
+        since = lambda: time.monotonic() - began  # noqa: E731
+        hosts = ztunnel_service.hosts(ztunnel, pod, service, found, since) if ztunnel else None
+    else:
+        hosts = _difference(before, _counters(sender, service, scale))
     return ServiceSequence(
         client=name,
         pod=pod.name,
@@ -119,10 +126,17 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
         command=f"{sender.program} {_url(service, protocol)}",
         started=started,
         requests=_with_flags(sender, found, request_id),
-        hosts=envoy.host_stats(before, after) if before is not None and after is not None else (),
-        hosts_read=before is not None and after is not None,
+        hosts=hosts or (),
+        hosts_read=hosts is not None,
         transport_error=error,
     )
+
+
+def _outside(pod: Pod, asked: Asked) -> str:
+    """Why a client's requests don't go through the mesh; empty where they do."""
+    if asked.ambient:
+        return "" if expectations.is_captured(pod) else "no ztunnel carries the traffic of the client's pod"
+    return "" if expectations.has_proxy(pod) else "the client's pod has no sidecar"
 
 
 def _find_program(kube: KubeApi, pod: Pod, protocol: ServiceProtocol) -> _Sender | None:
@@ -158,7 +172,9 @@ def _requests(
         return tuple(found for _ in range(cap) for found in tcp_requests(_exec(sender, connect, 20).stdout))
     # A part of the URL that is never sent makes curl repeat the request without a shell.
     limits = ("--noproxy", "*", "--max-time", str(REQUEST_SECONDS))
-    command = ("curl", "-s", *limits, "-w", _FORMAT, "-i", "-H", header, f"{url}#[1-{cap}]")
+    # Each on a connection of its own: a ztunnel leads connections, and knows no requests.
+    headers = ("-H", header, "-H", "Connection: close")
+    command = ("curl", "-s", *limits, "-w", _FORMAT, "-i", *headers, f"{url}#[1-{cap}]")
     return http_requests(_exec(sender, command, cap * REQUEST_SECONDS + 20).stdout)
 
 
@@ -229,6 +245,10 @@ def _url(service: OwnService, protocol: ServiceProtocol) -> str:
 
 def _exec(sender: _Sender, command: Sequence[str], timeout: float) -> ExecResult:
     return sender.kube.exec(sender.pod.namespace, sender.pod.name, sender.container, command, timeout=timeout)
+
+
+def _difference(before: envoy.Counters | None, after: envoy.Counters | None) -> tuple[HostStats, ...] | None:
+    return envoy.host_stats(before, after) if before is not None and after is not None else None
 
 
 def _counters(sender: _Sender, service: OwnService, scale: float) -> envoy.Counters | None:

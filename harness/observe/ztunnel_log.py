@@ -26,8 +26,8 @@ _COMPLETE = "connection complete"
 _FAILED = "connection failed"
 _MOST_LINES = 20000
 """Of one log; one that is longer since the first request is not counted."""
-_LOOKS = 4
-_PAUSE = 1.0
+LOOKS = 4
+PAUSE = 1.0
 _FIELD = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S+)')
 Fields = Mapping[str, str]
 
@@ -62,8 +62,8 @@ def collect(
     """
     if not found:
         return None, "no ztunnel runs whose access log could be read"
-    for _ in range(_LOOKS):
-        texts = in_parallel(lambda source: _read(source, since()), found)
+    for _ in range(LOOKS):
+        texts = in_parallel(lambda source: read(source, since()), found)
         rows = tuple(
             row
             for source, text in zip(found, texts, strict=True)
@@ -71,7 +71,7 @@ def collect(
         )
         if set(answered) <= {row.destination for row in rows if row.direction == "inbound"}:
             break
-        pause(_PAUSE)
+        pause(PAUSE)
     unread = [source.pod.name for source, text in zip(found, texts, strict=True) if text is None]
     if unread:
         return None, f"the access log of {', '.join(unread)} could not be read, or is too long to be counted"
@@ -80,7 +80,8 @@ def collect(
     return rows, ""
 
 
-def _read(source: Source, since: float) -> str | None:
+def read(source: Source, since: float) -> str | None:
+    """The access log of the last seconds; None where it could not be read, or is too long to be counted."""
     pod = source.pod
     try:
         text = source.kube.logs(pod.namespace, pod.name, PROXY, lines=_MOST_LINES, since=since)

@@ -97,6 +97,7 @@ def ztunnel(pod: Pod, dump: Json, namespaces: Collection[str]) -> Ztunnel:
     """
     config = dump.get("config") or {}
     services = tuple(_service(raw) for raw in dump.get("services") or () if raw["namespace"] in namespaces)
+    policies = {f"{raw['namespace']}/{raw['name']}" for raw in dump.get("policies") or ()}
     needed = {endpoint.uid for service in services for endpoint in service.endpoints}
     return Ztunnel(
         pod=pod.name,
@@ -109,7 +110,7 @@ def ztunnel(pod: Pod, dump: Json, namespaces: Collection[str]) -> Ztunnel:
         certificates=tuple(_certificates(dump.get("certificates") or (), namespaces)),
         workloads=tuple(
             found
-            for found in map(_workload, dump.get("workloads") or ())
+            for found in (_workload(raw, policies) for raw in dump.get("workloads") or ())
             if found.namespace in namespaces or found.uid in needed or found.uid.startswith(_GATEWAY)
         ),
         services=services,
@@ -146,7 +147,7 @@ def _pem(encoded: str) -> bytes:
         return b""
 
 
-def _workload(raw: Json) -> ZtunnelWorkload:
+def _workload(raw: Json, policies: Collection[str]) -> ZtunnelWorkload:
     gateway = raw.get("networkGateway") or {}
     return ZtunnelWorkload(
         uid=_plain(raw.get("uid") or ""),
@@ -162,6 +163,8 @@ def _workload(raw: Json) -> ZtunnelWorkload:
         capacity=int(raw.get("capacity", 1)),
         node=raw.get("node") or "",
         service_account=raw.get("serviceAccount") or "",
+        # The reference may come before the policy, which is passed over until then.
+        policies=tuple(_plain(name) for name in raw.get("authorizationPolicies") or () if name in policies),
     )
 
 

@@ -24,7 +24,7 @@ from harness.mesh.settings import MeshSettings
 from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
-from harness.model.sample_labels import sample_labels
+from harness.model.sample_labels import ambient_labels, sample_labels
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
@@ -111,7 +111,9 @@ def deployed(
     mesh = Mesh(topology, kubes, _settings(seen, options, run_id, experiments=bool(wanted)), log)
     by_name = {observed.name: observed for observed in seen}
     labels = {
-        cluster.name: sample_labels(by_name[cluster.name], by_name[cluster.primary], options.namespace)
+        cluster.name: ambient_labels(by_name[cluster.primary])
+        if mesh.settings.ambient
+        else sample_labels(by_name[cluster.name], by_name[cluster.primary], options.namespace)
         for cluster in topology.clusters
     }
     with log.step(Phase.ENVIRONMENT, "Plan what is created and sent") as step:
@@ -168,7 +170,7 @@ def _settings(seen: Sequence[ClusterObservation], options: Options, run_id: str,
         run_id=run_id,
     )
     images: dict[str, Any] = {f"{name}_image": image for name, image in options.sample_images.items()}
-    return replace(settings, experiments=experiments, **images)
+    return replace(settings, experiments=experiments, data_plane=options.data_plane, **images)
 
 
 def _version(seen: Sequence[ClusterObservation]) -> str:

@@ -169,7 +169,7 @@ class MeshRun:
     def _remove_kept(self, kubes: Mapping[str, KubeApi]) -> None:
         """Remove the mesh that was kept on these clusters, by an earlier run or in an earlier topology."""
         if kept := kept_mesh.read(self.site.run.directory):
-            options = replace(self.options, namespace=kept.sample_namespace, data_plane=kept.data_plane)
+            options = replace(self.options, namespace=kept.sample_namespace, given_data_plane=kept.data_plane)
             earlier = replace(self, topology=kept.topology, options=options)
             earlier._removed(kubes, kept.before)
             kept_mesh.forget(self.site.run.directory)

@@ -23,13 +23,14 @@ from harness.kube.api import KubeApi, explain_silence
 from harness.kube.client import Kube
 from harness.machine.suite_version import suite_version
 from harness.model.cluster import ClusterObservation, Subject
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.permissions import Permission
 from harness.model.revisions import serving
 from harness.model.step import Phase
 from harness.model.step_log import StepLog
 from harness.model.topology import Topology
-from harness.observe import discovery, observe, required_permissions
+from harness.observe import data_plane, discovery, observe, required_permissions
 from harness.observe.cluster import read_cluster
 from harness.observe.discovery import Names
 from harness.observe.observer import CONNECT_SECONDS
@@ -67,7 +68,10 @@ def discover(kubes: Mapping[str, KubeApi], options: Options) -> Topology:
         UserError: a permission is missing, or the clusters form no mesh.
     """
     _require_permissions(kubes, options)
-    return discovery.topology(_read(kubes, options), _names(options))
+    seen = _read(kubes, options)
+    found = discovery.topology(seen, _names(options))
+    data_plane.require_known(found, data_plane.data_plane(seen, options.namespace, options.given_data_plane))
+    return found
 
 
 def placed(options: Options, run_id: str) -> Options:
@@ -196,6 +200,8 @@ def verify(
     options = placed(options, run_id)
     _note_permissions(kubes, options, log)
     seen = _read(kubes, options)
+    plane = data_plane.data_plane(seen, options.namespace, options.given_data_plane)
+    options = replace(options, given_data_plane=plane)
     asked = _asked(topology, options, seen)
 
     def observed() -> Observation:
@@ -244,6 +250,7 @@ def _asked(topology: Topology, options: Options, seen: Sequence[ClusterObservati
         cni_namespace=options.distribution.namespaces.cni,
         sample_namespace=options.namespace,
         cni=discovery.cni(seen),
+        data_plane=options.data_plane,
         trust_domain=topology.trust_domain,
         load_balancer="the clusters' own",
         distribution=options.distribution.name,
@@ -264,6 +271,7 @@ def _read(kubes: Mapping[str, KubeApi], options: Options) -> list[ClusterObserva
         cni_namespace=options.distribution.namespaces.cni,
         sample_namespace=options.namespace,
         cni=False,
+        data_plane=DataPlane.AMBIENT,  # so that ztunnels are found in whatever namespace
         load_balancer="",
         images="registry",
     )

@@ -1,4 +1,4 @@
-"""TR-REACH and TR-NO-ERRORS for a service of somebody's own: who answered is told by the client's Envoy."""
+"""TR-REACH and TR-NO-ERRORS for a service of somebody's own: who answered is told by the client's proxy."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +26,11 @@ def judge_reach(observation: Observation, evidence: Evidence, service: OwnServic
     if _nobody_sent(observation):
         evidence.skipped(f"no request was sent to {service}")
     for client, sequence in _sequences(observation, evidence):
+        if not sequence.hosts_read and observation.asked.ambient:
+            evidence.skipped(
+                f"{client.name}: the access log of the ztunnel does not tell where {sequence.pod} was led to"
+            )
+            continue
         if not sequence.hosts_read:
             evidence.unknown(f"{client.name}: the counters of {sequence.pod}'s proxy were not read")
             continue

@@ -73,12 +73,15 @@ def test_amb_hbone(observation: Observation, evidence: Evidence) -> None:
     istiod makes the gateway from a Gateway of the class istio-east-west. It gives a network's gateway to ztunnels only
     if that has a listener with protocol HBONE that ends TLS, and the label of its network. Examined are the Gateway,
     its condition Programmed, the port of its Service and, in the access logs of the clients' ztunnels, that requests
-    which another network answered went to its gateway through HBONE.
+    which another network answered went to its gateway through HBONE. With --service TR-REACH tells the latter.
 
     Source: Istio, pilot, ambient's networks; ztunnel, src/proxy/outbound.rs, double HBONE.
     """
     for cluster, observed in evidence.readable(observation, Subject.API_GATEWAYS, Subject.SERVICES):
         _judge_gateway(observation, evidence, cluster, observed)
+    if observation.asked.service:
+        evidence.fact("by which ways requests reach the service TR-REACH tells")
+        return
     for client, target, answers in _crossing(observation, evidence):
         rows = [row for row in _connections(observation, client) if _through_gateway(observation, row, target)]
         over = sum(row.count for row in rows if row.hbone and not row.error)

@@ -19,8 +19,9 @@ def test_mtls_strict(observation: Observation, evidence: Evidence) -> None:
     """Under STRICT plaintext is refused on every cluster, and the loop still passes.
 
     A PeerAuthentication with mode STRICT stands in the sample namespace of every cluster with a control plane, for
-    control planes read policies nowhere else. A pod without a sidecar then requests helloworld's pods in plaintext. The
-    same request must have been answered before (positive control): what never worked proves nothing when it fails.
+    control planes read policies nowhere else. A pod that is no part of the mesh then requests helloworld's pods in
+    plaintext: by sidecars and by ztunnels it must be refused. The same request must have been answered before (positive
+    control): what never worked proves nothing when it fails.
 
     Source: Istio, "PeerAuthentication"; "Mutual TLS Migration".
     """

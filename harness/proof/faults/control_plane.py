@@ -224,6 +224,7 @@ FAULTS: tuple[Fault, ...] = (
             Consequence(("CP-INJECTION-WEBHOOK",), "the webhook's Service has no endpoint"),
             Consequence(("GW-HARDENED",), SILENT, PR),
         ),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.control_plane_down,
     ),

@@ -10,7 +10,7 @@ from harness.proof.faults import configuration
 from harness.proof.faults.acts import experiments as acts
 from harness.proof.faults.acts import policies
 from harness.proof.faults.edit import west, with_config
-from harness.proof.faults.fault import Fault
+from harness.proof.faults.fault import EVERY_PLANE, Fault
 
 Change = Callable[[Exchange], Exchange]
 
@@ -152,6 +152,7 @@ FAULTS: tuple[Fault, ...] = (
         _plaintext,
         "plaintext-accepted",
         frozenset({"MTLS-STRICT"}),
+        planes=EVERY_PLANE,
         live=True,
         act=policies.plaintext_accepted,
     ),
@@ -161,6 +162,7 @@ FAULTS: tuple[Fault, ...] = (
         _authz_missing,
         "authz-missing",
         frozenset({"AUTHZ-IDENTITY"}),
+        planes=EVERY_PLANE,
         live=True,
         act=acts.authz_missing,
     ),
@@ -170,5 +172,6 @@ FAULTS: tuple[Fault, ...] = (
         _not_idempotent,
         "not-idempotent",
         frozenset({"IDEMPOTENT"}),
+        planes=EVERY_PLANE,
     ),
 )

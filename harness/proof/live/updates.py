@@ -9,18 +9,23 @@ from harness.model import expectations
 from harness.model.topology import Cluster
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.waits import ask, await_each
+from harness.proof.live.ztunnel_waits import Known, known
 
 QUIET_SECONDS = 1.0
 """Istio, pilot/pkg/features, PILOT_DEBOUNCE_AFTER: a change is sent once nothing has followed it for 100 ms."""
 DRAIN_SECONDS = 45.0
 """Istio, ProxyConfig, drainDuration."""
 _COUNTERS = "stats?format=json&filter=_manager.[cl]ds.update_success"
+Received = list[int] | Known
+"""What tells that proxies have received something; ztunnels count nothing, and are asked what they know."""
 _DRAINING = "stats?format=json&filter=listener_manager.total_.*_draining"
 
 
 @contextmanager
 def pushed(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[None]:
     """Make a change that sends proxies an update without effect; wait until they have received it.
+
+    An update without effect does not show in ztunnels: there only time is given to it.
 
     Raises:
         StepError: they don't in time, or receive updates without end.
@@ -31,7 +36,8 @@ def pushed(live: LiveMesh, change: AbstractContextManager[None]) -> Iterator[Non
         return "no update was received" if _updates(live, cluster) == before[cluster] else ""
 
     with change:
-        await_each(live, before, "Wait until proxies have received an update", pending)
+        if not live.mesh.settings.ambient:
+            await_each(live, before, "Wait until proxies have received an update", pending)
         await_quiet(live)
         yield
 
@@ -55,7 +61,7 @@ def await_quiet(live: LiveMesh) -> None:
     Raises:
         StepError: they receive updates without end.
     """
-    received = dict[Cluster, tuple[list[int], float]]()
+    received = dict[Cluster, tuple[Received, float]]()
 
     def pending(cluster: Cluster) -> str:
         found, now = _updates(live, cluster), time.monotonic()
@@ -71,10 +77,14 @@ def await_quiet(live: LiveMesh) -> None:
 def await_drained(live: LiveMesh) -> None:
     """Wait until proxies receive no updates, and helloworld's have drained the connections of former configurations.
 
+    A ztunnel ends connections that a policy forbids, and no others.
+
     Raises:
         StepError: they receive updates without end, or connections are not drained in time.
     """
     await_quiet(live)
+    if live.mesh.settings.ambient:
+        return
 
     def pending(cluster: Cluster) -> str:
         answers = ask(live, cluster, live.mesh.settings.sample_namespace, expectations.HELLOWORLD, _DRAINING)
@@ -86,13 +96,15 @@ def await_drained(live: LiveMesh) -> None:
     )
 
 
-def _updates(live: LiveMesh, cluster: Cluster) -> list[int]:
-    """The updates that each proxy of a cluster's client, server and gateway has received.
+def _updates(live: LiveMesh, cluster: Cluster) -> Received:
+    """The updates that each proxy of a cluster's client, server and gateway has received; what its ztunnels know.
 
     Raises:
         TransportError: one can't be asked.
     """
     settings = live.mesh.settings
+    if settings.ambient:
+        return known(live, cluster)
     apps = [(settings.sample_namespace, expectations.SLEEP), (settings.sample_namespace, expectations.HELLOWORLD)]
     if live.mesh.topology.has_gateway(cluster):
         apps.append((settings.system_namespace, expectations.GATEWAY))

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from harness.base.errors import UserError
+from harness.model.data_plane import DataPlane
 from harness.model.topology import Topology
 from harness.proof.variants.acts import (
+    ambient,
     certificates,
     clusters,
     control_planes,
@@ -17,7 +19,18 @@ from harness.proof.variants.acts import (
 )
 from harness.proof.variants.variant import Variant
 
-AREAS = (policies, routing, mesh_settings, services, workloads, clusters, gateways, control_planes, certificates)
+AREAS = (
+    policies,
+    routing,
+    mesh_settings,
+    services,
+    workloads,
+    clusters,
+    gateways,
+    control_planes,
+    certificates,
+    ambient,
+)
 VARIANTS: tuple[Variant, ...] = tuple(variant for area in AREAS for variant in area.VARIANTS)
 
 
@@ -33,13 +46,19 @@ def variants() -> dict[str, Variant]:
     return found
 
 
-def select(known: Mapping[str, Variant], topology: Topology, wanted: Collection[str] = ()) -> tuple[Variant, ...]:
+def select(
+    known: Mapping[str, Variant],
+    topology: Topology,
+    wanted: Collection[str] = (),
+    plane: DataPlane = DataPlane.SIDECAR,
+) -> tuple[Variant, ...]:
     """The variants that are made in a topology.
 
     Args:
         known: every variant by its id.
         topology: where.
         wanted: ids; all where empty.
+        plane: what carries the traffic.
 
     Raises:
         UserError: there is no variant of an id.
@@ -52,5 +71,7 @@ def select(known: Mapping[str, Variant], topology: Topology, wanted: Collection[
                 f"choose among: {', '.join(known)}",
             )
     return tuple(
-        variant for variant in known.values() if variant.where(topology) and (not wanted or variant.id in wanted)
+        variant
+        for variant in known.values()
+        if plane in variant.planes and variant.where(topology) and (not wanted or variant.id in wanted)
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.model.data_plane import DataPlane
 from harness.model.topology import Topology
 from harness.proof.live.live_mesh import Act
 
@@ -21,3 +22,5 @@ class Variant:
     """The topologies in which it can be made."""
     reported: frozenset[str] = frozenset()
     """Requirements that may be skipped because of the change, with a reason. All others must still be judged."""
+    planes: frozenset[DataPlane] = frozenset({DataPlane.SIDECAR})
+    """What may carry the traffic of a mesh in which it can be made."""

@@ -23,15 +23,14 @@ def require_ambient_known(given: AllOptions, topologies: Iterable[Topology], ist
     Raises:
         UserError: it can't.
     """
-    if given.data_plane is not DataPlane.AMBIENT:
+    if given.given_data_plane is not DataPlane.AMBIENT or given.verify_only:  # a mesh that is there shows what it is
         return
-    for name, is_given in (("resilience", given.resilience), ("verify-only", given.verify_only)):
-        if is_given:
-            raise UserError(
-                f"--data-plane=ambient and --{name} exclude each other.",
-                f"--{name} knows the proxies of sidecars only",
-                f"leave --{name} out, or use --data-plane=sidecar",
-            )
+    if given.resilience:
+        raise UserError(
+            "--data-plane=ambient and --resilience exclude each other.",
+            "--resilience knows the proxies of sidecars only",
+            "leave --resilience out, or use --data-plane=sidecar",
+        )
     for topology in topologies:
         if topology.remotes or topology.hosts or len(topology.networks) < len(topology.clusters):
             raise UserError(
@@ -40,7 +39,7 @@ def require_ambient_known(given: AllOptions, topologies: Iterable[Topology], ist
                 "use --topology=multi-primary --network=multi, or a file with such a topology",
             )
     if istio_version:
-        require_version_for(given.data_plane, istio_version)
+        require_version_for(given.given_data_plane, istio_version)
 
 
 def require_version_for(data_plane: DataPlane, istio_version: str) -> None:

@@ -10,8 +10,13 @@ from harness.mesh.distributions import Distribution
 from harness.model.data_plane import DataPlane
 from harness.model.topology import CHAPTER_MODELS, ControlPlaneModel, NetworkModel
 from harness.runs.options import values
-from harness.runs.options.option import Option
+from harness.runs.options.option import Given, Option
 from harness.runs.options.values import Images
+
+
+def _data_plane(option: str, given: Given) -> DataPlane | None:
+    value = values.one_of(*DataPlane, or_none=True)(option, given)
+    return DataPlane(value) if value else None
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,14 @@ class MeshOptions:
             page="topology-files.md",
         ),
     ]
-    data_plane: Annotated[
-        DataPlane,
+    given_data_plane: Annotated[
+        DataPlane | None,
         Option(
-            "what carries the traffic of workloads: sidecar or ambient; ambient needs --topology=multi-primary",
-            lambda option, given: DataPlane(values.one_of(*DataPlane)(option, given)),
-            default=DataPlane.SIDECAR.value,
+            "what carries the traffic of workloads: sidecar or ambient, which needs --topology=multi-primary; default "
+            "sidecar, with --verify-only what is found",
+            _data_plane,
             values="NAME",
+            name="data-plane",
             page="ambient.md",
         ),
     ]

@@ -31,6 +31,11 @@ class Options(AllOptions):
         return bool(self.contexts)
 
     @property
+    def data_plane(self) -> DataPlane:
+        """What carries the traffic of workloads."""
+        return self.given_data_plane or DataPlane.SIDECAR
+
+    @property
     def partial(self) -> bool:
         """Whether a part of the catalogue is left out on purpose."""
         return bool(self.requirements or self.areas or self.levels or self.skipped)

@@ -7,15 +7,19 @@ import pytest
 from harness.judge.judgement import Verdict
 from harness.model import captured, expectations, gateways
 from harness.model.cluster import Condition
+from harness.model.experiment import ECHO
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
+from harness.model.traffic import ProbeResult
 from harness.model.ztunnel import Ztunnel, ZtunnelConnections
+from suites.selftest.conformance.test_experiments import ANSWERED, authorized, plaintext
 from suites.selftest.support.ambient import ambient, with_ztunnels
 from suites.selftest.support.breakage import Breakage, check, edit, judged, last, on, verdicts
 from suites.selftest.support.good import TOPOLOGIES, good
 
 MADE_UP = with_ztunnels(good(TOPOLOGIES[preset(ControlPlaneModel.MULTI_PRIMARY, NetworkModel.MULTI).name]))
-"""With experiments that are not made on live meshes yet."""
+"""With every experiment."""
+REFUSED = {"result": ProbeResult.REFUSED, "status": 0, "answers": {}}
 SIDECARS_ONLY = {"WL-INJECTED", "CP-INJECTION-WEBHOOK", "GW-EXPOSE-SERVICES", "TR-NO-RETRIES", "TR-GRPC"}
 
 
@@ -101,6 +105,9 @@ BREAKAGES = [
     Breakage("AMB-HBONE", "listener", lambda o: _gateway(o, listeners=())),
     Breakage("AMB-HBONE", "around", lambda o: _rows(o, _around_the_gateway)),
     Breakage("AMB-PLAINTEXT", "plain", lambda o: _rows(o, _plain)),
+    Breakage("AUTHZ-IDENTITY", "let-in", lambda o: authorized(o, ECHO, **ANSWERED)),
+    Breakage("AUTHZ-IDENTITY", "kept-out", lambda o: authorized(o, "sleep", **REFUSED)),
+    Breakage("MTLS-STRICT", "let-in", lambda o: plaintext(o, **ANSWERED)),
 ]
 
 

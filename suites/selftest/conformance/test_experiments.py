@@ -66,7 +66,8 @@ def _strict(observation: Observation, **update: object) -> Observation:
     return experiments_are(observation, strict=strict.model_copy(update=update))
 
 
-def _plaintext(observation: Observation, **update: object) -> Observation:
+def plaintext(observation: Observation, **update: object) -> Observation:
+    """Replace what came of plaintext to the last cluster under STRICT."""
     strict, target = _seen(observation).strict, last(observation.topology).name
     assert strict
     return _strict(observation, plaintext=edit(strict.plaintext, lambda e: e.target == target, **update))
@@ -86,7 +87,8 @@ def _loop_broken(observation: Observation) -> Observation:
     return _strict(observation, loop=tuple(broken))
 
 
-def _authorization(observation: Observation, account: str, **update: object) -> Observation:
+def authorized(observation: Observation, account: str, **update: object) -> Observation:
+    """Replace what came of a caller's requests to the last cluster under the policy."""
     seen, target = _seen(observation).authorization, last(observation.topology).name
     assert isinstance(seen, AuthorizationExperiment)
     exchanges = edit(seen.exchanges, lambda e: (e.account, e.target) == (account, target), **update)
@@ -140,10 +142,10 @@ BREAKAGES = (
         "unavailable",
         lambda o: _grpc(o, lambda _: {"result": ProbeResult.REFUSED, "answers": {}, "detail": "code = Unavailable"}),
     ),
-    Breakage("MTLS-STRICT", "plaintext-accepted", lambda o: _plaintext(o, **ANSWERED)),
+    Breakage("MTLS-STRICT", "plaintext-accepted", lambda o: plaintext(o, **ANSWERED)),
     Breakage("MTLS-STRICT", "loop-broken", _loop_broken),
-    Breakage("AUTHZ-IDENTITY", "not-enforced", lambda o: _authorization(o, ECHO, **ANSWERED)),
-    Breakage("AUTHZ-IDENTITY", "identity-lost", lambda o: _authorization(o, "sleep", status=403, answers={})),
+    Breakage("AUTHZ-IDENTITY", "not-enforced", lambda o: authorized(o, ECHO, **ANSWERED)),
+    Breakage("AUTHZ-IDENTITY", "identity-lost", lambda o: authorized(o, "sleep", status=403, answers={})),
     Breakage("IDEMPOTENT", "new-ca", _new_ca),
     Breakage("IDEMPOTENT", "changed", _changed),
     Breakage("IDEMPOTENT", "step-failed", lambda o: _rerun(o, failed_steps=("west: Install Istio: refused",))),

@@ -33,7 +33,12 @@ COUNT = 21
 @pytest.fixture
 def seen(good_observations: Mapping[str, Observation]) -> Observation:
     """A recorded mesh on which the service was asked, and each endpoint answered."""
-    good = foreign(good_observations[SEVERAL])
+    return asking(good_observations[SEVERAL])
+
+
+def asking(observation: Observation) -> Observation:
+    """A mesh on which the service was asked, and each endpoint answered."""
+    good = foreign(observation)
     asked = good.asked.model_copy(update={"service": SERVICE, "client": CLIENT})
     base = good.model_copy(update={"asked": asked, "traffic": None})
     sequences = []
@@ -57,7 +62,7 @@ def seen(good_observations: Mapping[str, Observation]) -> Observation:
     return base.model_copy(update={"service_traffic": sent})
 
 
-def _first(observation: Observation, **fields: object) -> Observation:
+def first_client(observation: Observation, **fields: object) -> Observation:
     """The first client's sequence with other fields."""
     assert observation.service_traffic
     first, *rest = observation.service_traffic.sequences
@@ -65,7 +70,7 @@ def _first(observation: Observation, **fields: object) -> Observation:
     return observation.model_copy(update={"service_traffic": sent})
 
 
-def _hosts(observation: Observation, *changes: Mapping[str, object]) -> tuple[HostStats, ...]:
+def hosts_of(observation: Observation, *changes: Mapping[str, object]) -> tuple[HostStats, ...]:
     assert observation.service_traffic
     hosts = observation.service_traffic.sequences[0].hosts
     return tuple(host.model_copy(update=change) for host, change in zip(hosts, changes, strict=True))
@@ -79,15 +84,15 @@ def test_answers_of_every_cluster(seen: Observation) -> None:
 
 def test_no_other_requirement_fails_for_want_of_the_sample(seen: Observation) -> None:
     rows = [row for row in catalogue().values() if row.applies_to(seen.topology) and not row.experiment]
-    bad = {row.id: judge(row, seen).explanation for row in rows if judge(row, seen).verdict not in _FINE}
+    bad = {row.id: judge(row, seen).explanation for row in rows if judge(row, seen).verdict not in FINE}
     assert not bad
 
 
-_FINE = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
+FINE = {Verdict.PASS, Verdict.SKIPPED, Verdict.NOT_APPLICABLE}
 
 
 def test_a_cluster_that_did_not_answer(seen: Observation) -> None:
-    reach = judged("TR-REACH", _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 0})))
+    reach = judged("TR-REACH", first_client(seen, hosts=hosts_of(seen, {"requests": COUNT}, {"requests": 0})))
     assert reach.verdict is Verdict.FAIL
     (finding,) = reach.findings
     assert "west" in finding.field
@@ -95,14 +100,14 @@ def test_a_cluster_that_did_not_answer(seen: Observation) -> None:
 
 def test_a_status_that_the_service_gives_is_an_answer(seen: Observation) -> None:
     failing = (ServiceRequest(status=500),) * COUNT
-    own = _first(seen, requests=failing, hosts=_hosts(seen, {"errors": 10}, {"errors": COUNT - 10}))
+    own = first_client(seen, requests=failing, hosts=hosts_of(seen, {"errors": 10}, {"errors": COUNT - 10}))
     assert judged("TR-NO-ERRORS", own).verdict is Verdict.PASS
     assert judged("TR-REACH", own).verdict is Verdict.PASS
 
 
 def test_what_a_proxy_replies_is_an_error(seen: Observation) -> None:
     failing = (ServiceRequest(status=503, error="a proxy replied 503: response flag UH"),) * COUNT
-    broken = _first(seen, requests=failing, hosts=_hosts(seen, {"requests": 0}, {"requests": 0}))
+    broken = first_client(seen, requests=failing, hosts=hosts_of(seen, {"requests": 0}, {"requests": 0}))
     errors = judged("TR-NO-ERRORS", broken)
     assert errors.verdict is Verdict.FAIL
     assert "21 × a proxy replied 503: response flag UH" in errors.explanation
@@ -113,14 +118,14 @@ def test_what_reached_no_endpoint_is_an_error_whatever_the_status(seen: Observat
     """A client with wget sees neither the body nor a header of an error."""
     refused = (ServiceRequest(status=503),) * COUNT
     errors = judged(
-        "TR-NO-ERRORS", _first(seen, requests=refused, hosts=_hosts(seen, {"requests": 0}, {"requests": 0}))
+        "TR-NO-ERRORS", first_client(seen, requests=refused, hosts=hosts_of(seen, {"requests": 0}, {"requests": 0}))
     )
     assert errors.verdict is Verdict.FAIL
     assert "the client's proxy replied itself" in errors.explanation
 
 
 def test_requests_of_others_do_not_count(seen: Observation) -> None:
-    busy = _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 3}))
+    busy = first_client(seen, hosts=hosts_of(seen, {"requests": COUNT}, {"requests": 3}))
     reach = judged("TR-REACH", busy)
     assert reach.verdict is Verdict.SKIPPED
     assert "others' requests" in reach.explanation
@@ -143,17 +148,17 @@ def test_a_route_to_nowhere_is_an_error(seen: Observation) -> None:
     """The client's proxy replies 503 itself: no setting explains that nobody answered."""
     route = {"route": [{"destination": {"host": "nowhere.example.com"}}]}
     routes = policy("VirtualService", SERVICE.namespace, hosts=[SERVICE.name], http=[route])
-    silent = _hosts(seen, {"requests": 0}, {"requests": 0})
+    silent = hosts_of(seen, {"requests": 0}, {"requests": 0})
     broken = with_config(seen, seen.topology.primaries, routes)
-    refused = _first(broken, requests=(ServiceRequest(status=503),) * COUNT, hosts=silent)
+    refused = first_client(broken, requests=(ServiceRequest(status=503),) * COUNT, hosts=silent)
     assert judged("TR-NO-ERRORS", refused).verdict is Verdict.FAIL
     assert judged("TR-REACH", refused).verdict is Verdict.FAIL
-    elsewhere = _first(broken, hosts=silent)
+    elsewhere = first_client(broken, hosts=silent)
     assert judged("TR-NO-ERRORS", elsewhere).verdict is Verdict.PASS
 
 
 def test_a_cluster_that_gives_only_errors_which_are_sent_again_did_not_answer(seen: Observation) -> None:
-    again = _first(seen, hosts=_hosts(seen, {"requests": COUNT}, {"requests": 11, "errors": 11}))
+    again = first_client(seen, hosts=hosts_of(seen, {"requests": COUNT}, {"requests": 11, "errors": 11}))
     reach = judged("TR-REACH", again)
     assert reach.verdict is Verdict.FAIL
     assert "west" in reach.findings[0].field
@@ -212,30 +217,30 @@ def _rule(observation: Observation, policy: Mapping[str, object], host: str = FU
 
 def _one_sided(observation: Observation, **of_far: object) -> Observation:
     """All requests of the first client went to its own cluster."""
-    return _first(observation, hosts=_hosts(observation, {"requests": COUNT}, {"requests": 0, **of_far}))
+    return first_client(observation, hosts=hosts_of(observation, {"requests": COUNT}, {"requests": 0, **of_far}))
 
 
 def test_endpoints_that_stand_by_for_failover_need_not_answer(seen: Observation) -> None:
     near = {"requests": COUNT, "priority": 0, "healthy": True}
     far = {"requests": 0, "priority": 1, "healthy": True}
-    waiting = judged("TR-REACH", _first(seen, hosts=_hosts(seen, near, far)))
+    waiting = judged("TR-REACH", first_client(seen, hosts=hosts_of(seen, near, far)))
     assert waiting.verdict is Verdict.PASS
     assert any("stand by for failover" in fact for fact in waiting.facts)
-    ejected = judged("TR-REACH", _first(seen, hosts=_hosts(seen, near, {**far, "healthy": False})))
+    ejected = judged("TR-REACH", first_client(seen, hosts=hosts_of(seen, near, {**far, "healthy": False})))
     assert ejected.verdict is Verdict.FAIL
 
 
 def test_endpoints_of_one_priority_must_answer(seen: Observation) -> None:
     same = {"priority": 0, "healthy": True}
-    hosts = _hosts(seen, {"requests": COUNT, **same}, {"requests": 0, **same})
-    assert judged("TR-REACH", _first(seen, hosts=hosts)).verdict is Verdict.FAIL
+    hosts = hosts_of(seen, {"requests": COUNT, **same}, {"requests": 0, **same})
+    assert judged("TR-REACH", first_client(seen, hosts=hosts)).verdict is Verdict.FAIL
 
 
 def test_standing_by_for_what_is_down_is_no_excuse(seen: Observation) -> None:
     """Failover would have to take place: those of the second priority are asked now."""
     near = {"requests": COUNT, "priority": 0, "healthy": False}
-    hosts = _hosts(seen, near, {"requests": 0, "priority": 1, "healthy": True})
-    assert judged("TR-REACH", _first(seen, hosts=hosts)).verdict is Verdict.FAIL
+    hosts = hosts_of(seen, near, {"requests": 0, "priority": 1, "healthy": True})
+    assert judged("TR-REACH", first_client(seen, hosts=hosts)).verdict is Verdict.FAIL
 
 
 HASH = {"loadBalancer": {"consistentHash": {"useSourceIp": True}}}
@@ -257,14 +262,14 @@ def test_a_rule_for_another_host_explains_nothing(seen: Observation) -> None:
 def test_hashing_does_not_explain_endpoints_that_are_not_there(seen: Observation) -> None:
     assert seen.service_traffic
     near = seen.service_traffic.sequences[0].hosts[:1]
-    assert judged("TR-REACH", _rule(_first(seen, hosts=near), HASH)).verdict is Verdict.FAIL
+    assert judged("TR-REACH", _rule(first_client(seen, hosts=near), HASH)).verdict is Verdict.FAIL
 
 
 def test_a_locality_without_a_share_is_given_no_endpoints(seen: Observation) -> None:
     assert seen.service_traffic
-    hosts = _hosts(seen, {"requests": COUNT}, {"requests": 0})[:1]
+    hosts = hosts_of(seen, {"requests": COUNT}, {"requests": 0})[:1]
     places = {"enabled": True, "distribute": [{"from": "a/*", "to": {"a/*": 100}}]}
-    shared = _rule(_first(seen, hosts=hosts), {"loadBalancer": {"localityLbSetting": places}})
+    shared = _rule(first_client(seen, hosts=hosts), {"loadBalancer": {"localityLbSetting": places}})
     assert judged("TR-REACH", shared).verdict is Verdict.PASS
     assert any("may be given no share" in each.reason for each in judged("TR-REACH", shared).reservations)
 

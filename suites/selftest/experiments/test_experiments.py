@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,15 +11,21 @@ import pytest
 
 from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
-from harness.experiments.testbed import Testbed, unknown_versions
+from harness.experiments import testbed as testbed_module
+from harness.experiments.testbed import Testbed, unknown_to_ztunnel, unknown_versions
 from harness.kube.api import Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
+from harness.model import captured
+from harness.model.cluster import Pod
+from harness.model.data_plane import DataPlane
 from harness.model.experiment import LABEL
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
+from harness.model.ztunnel import Ztunnel
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.fake_kube import FakeKube
 
 PRIMARY_REMOTE = preset(ControlPlaneModel.PRIMARY_REMOTE, NetworkModel.MULTI, 3)
@@ -95,6 +102,61 @@ def test_unknown_versions() -> None:
     assert unknown_versions(None, "sample", ["v1", "v2"]) == ["v1", "v2"]
 
 
+TAKES_TLS = policy.InForce(in_sidecar=bool, in_ztunnel="allow")
+
+
+@pytest.mark.parametrize(
+    ("policies", "pending"),
+    [(("sample:allow",), ()), (("sample:other",), ("east: echo-v1-1",)), ((), ("east: echo-v1-1",))],
+)
+def test_a_ztunnel_tells_whether_a_policy_is_in_force(
+    policies: tuple[str, ...], pending: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the node of the pod that is called: it is asked until it has the policy, and applies it to the pod."""
+    seen, east = ambient(), ambient().topology.clusters[0]
+    (asked,) = captured.ztunnel_pods(seen, east)
+    kubes = {cluster.name: FakeKube(cluster.name) for cluster in seen.topology.clusters}
+    place = {"name": "echo-v1-1", "namespace": "sample"}
+    kubes["east"].apply({"kind": "Pod", "metadata": place, "spec": {"nodeName": asked.node}})
+    settings = replace(SETTINGS, data_plane=DataPlane.AMBIENT, timeout_scale=0.01)
+    testbed = Testbed(Mesh(seen.topology, kubes, settings, StepLog()), seen, {})
+
+    def read(_kube: FakeKube, pod: Pod, *_: object) -> Ztunnel:
+        assert pod == asked
+        ztunnel = seen[east].ztunnels[0]
+        workload = ztunnel.workloads[0].model_copy(update={**place, "policies": policies})
+        return ztunnel.model_copy(update={"workloads": (workload,)})
+
+    monkeypatch.setattr(testbed_module, "read_ztunnel", read)
+    destinations = [(east, "echo-v1-1")]
+    with policy.applied(
+        testbed, "AuthorizationPolicy", "allow", {}, destinations=destinations, in_force=TAKES_TLS
+    ) as applied:
+        assert applied.pending == pending
+
+
+def test_no_ztunnel_no_policy() -> None:
+    """A pod on a node without one, or one that is gone, is waited for, and named."""
+    seen = ambient()
+    kubes = {cluster.name: FakeKube(cluster.name) for cluster in seen.topology.clusters}
+    testbed = Testbed(Mesh(seen.topology, kubes, SETTINGS, StepLog()), seen, {})
+    east = seen.topology.clusters[0]
+    assert testbed.ztunnel(east, "gone") is None
+    kubes["east"].apply({"kind": "Pod", "metadata": {"name": "new", "namespace": "sample"}, "spec": {"nodeName": "n9"}})
+    assert testbed.ztunnel(east, "new") is None
+
+
+def test_unknown_to_ztunnel() -> None:
+    """A version is known to a ztunnel when its Service has an endpoint that leads somewhere."""
+    seen = ambient()
+    ztunnel = seen.clusters[0].ztunnels[0]
+    assert not unknown_to_ztunnel(ztunnel, ["v1", "v2"])
+    assert unknown_to_ztunnel(ztunnel, ["v1", "v3"]) == ["v3"]
+    local = tuple(each for each in ztunnel.workloads if not each.gateway)
+    assert unknown_to_ztunnel(ztunnel.model_copy(update={"workloads": local}), ["v1", "v2"]) == ["v2"]
+    assert unknown_to_ztunnel(None, ["v1"]) == ["v1"]
+
+
 def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a remote's policies are read is its primary; whatever breaks, nothing stays."""
     kubes = _kubes()
@@ -105,7 +167,7 @@ def test_policies_stand_on_primaries_and_are_withdrawn(monkeypatch: pytest.Monke
     def make() -> None:
         east = PRIMARY_REMOTE.clusters[0]
         with policy.applied(
-            testbed, "PeerAuthentication", "strict", {}, destinations=[(east, "pod")], in_force=bool
+            testbed, "PeerAuthentication", "strict", {}, destinations=[(east, "pod")], in_force=TAKES_TLS
         ) as applied:
             assert applied.clusters == ("east",)
             assert not applied.pending

@@ -12,6 +12,7 @@ from harness.model.cluster import ClusterObservation, DryRun, InjectionWebhook, 
 from harness.model.label_selector import selects
 from harness.model.observation import Observation
 from harness.proof.faults.edit import edit, on
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.breakage import first, verdicts
 from suites.selftest.support.judgements import judged
 
@@ -184,3 +185,16 @@ def test_a_mesh_configuration_that_is_no_yaml_fails_and_is_named(good_observatio
     cause = diagnose(broken, judged(broken))[0]
     assert (cause.id, cause.object, cause.field) == ("mesh-config-unreadable", "ConfigMap istio-system/istio", "mesh")
     assert "line 16" in cause.found
+
+
+@pytest.mark.parametrize(
+    ("service", "serving"),
+    [("istiod-1-31", "1-31"), ("istiod", "1-32"), ("istiod-gone", "1-32"), ("other.example.com", "1-32")],
+)
+def test_without_injection_it_is_the_revision_that_ztunnels_follow(service: str, serving: str) -> None:
+    """As far as there is one of that name; else the newest, where none is the default."""
+    east = ambient()["east"]
+    configs = tuple(east.mesh_config[0].model_copy(update={"revision": name}) for name in ("1-31", "1-32"))
+    ztunnels = edit(east.ztunnels, lambda _: True, connected_to=f"https://{service}.istio-system.svc:15012")
+    seen = east.model_copy(update={"mesh_config": configs, "ztunnels": ztunnels, "webhooks": ()})
+    assert revisions.serving(seen, "sample") == serving

@@ -7,7 +7,7 @@ import pytest
 
 from harness.model.cluster import ClusterObservation, InjectionWebhook, MeshConfig, WebhookRule
 from harness.model.observation import Observation
-from harness.model.sample_labels import sample_labels
+from harness.model.sample_labels import ambient_labels, sample_labels
 
 SEVERAL = "multi-primary-multi-network"
 NAME = "eastwest-sample-1"
@@ -88,6 +88,13 @@ def test_a_namespace_is_one_that_istiod_discovers(good_observations: Mapping[str
         good_observations[SEVERAL], "default", _hook("default", BY_DISCOVERY), discoverySelectors=selectors
     )
     assert sample_labels(observed, observed, NAME).namespace == {"team": "mesh", "istio-injection": "enabled"}
+
+
+def test_ztunnels_take_in_a_namespace_that_istiod_discovers(good_observations: Mapping[str, Observation]) -> None:
+    observed = _seen(good_observations[SEVERAL], "1-31", discoverySelectors=[{"matchLabels": {"team": "mesh"}}])
+    found = ambient_labels(observed)
+    assert (found.revision, found.pod) == ("1-31", {})
+    assert found.namespace == {"team": "mesh", "istio.io/dataplane-mode": "ambient"}
 
 
 def test_a_recorded_mesh(good_observations: Mapping[str, Observation]) -> None:

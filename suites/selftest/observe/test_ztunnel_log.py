@@ -97,7 +97,7 @@ def _source(*texts: str | None) -> ztunnel_log.Source:
 
 @pytest.fixture
 def collect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
-    monkeypatch.setattr(ztunnel_log, "_PAUSE", 0.0)
+    monkeypatch.setattr(ztunnel_log, "PAUSE", 0.0)
     yield lambda *sources: ztunnel_log.collect(sources, lambda: 1.0, ("sample",), {"helloworld-v1-1"})
 
 

@@ -98,7 +98,7 @@ def _dump() -> dict[str, Any]:
     return {
         "workloads": copy.deepcopy(WORKLOADS),
         "services": copy.deepcopy(SERVICES),
-        "policies": [],
+        "policies": [{"name": "allow", "namespace": "sample", "scope": "WorkloadSelector", "action": "Allow"}],
         "stagedServices": {},
         "staticConfig": {"workloads": [], "policies": [], "services": []},
         "version": {"version": "abc", "gitRevision": "abc", "istioVersion": "1.31.0", "cryptoProvider": "tls-ring"},
@@ -174,6 +174,14 @@ def test_workloads_of_long_names_are_told_apart() -> None:
     near, far = _told(dump).workloads
     assert near.uid != far.uid
     assert "redacted" not in near.uid
+
+
+def test_a_policy_counts_once_the_ztunnel_has_it() -> None:
+    """References and policies come apart; one whose policy has not come yet is passed over."""
+    dump = _dump()
+    dump["workloads"][0]["authorizationPolicies"] = ["sample/allow", "istio-system/istio_converted_static_strict"]
+    near, far = _told(dump).workloads
+    assert (near.policies, far.policies) == (("sample:allow",), ())
 
 
 def test_a_gateway_of_ipv6_or_by_name_is_read() -> None:

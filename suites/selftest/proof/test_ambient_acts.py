@@ -12,7 +12,7 @@ from harness.model.data_plane import DataPlane
 from harness.model.topology import Cluster
 from harness.proof.faults.acts import ambient as acts
 from harness.proof.faults.mutations import faults
-from harness.proof.live import waits, ztunnel_waits
+from harness.proof.live import updates, waits, ztunnel_waits
 from harness.proof.live.changes import Reference
 from harness.proof.live.live_mesh import Act, LiveMesh
 from suites.selftest.support.ambient import ambient
@@ -105,3 +105,23 @@ def test_a_change_is_felt_by_ztunnels(monkeypatch: pytest.MonkeyPatch) -> None:
     with ztunnel_waits.felt_by_ztunnels(live, (live.east,), nullcontext()):
         assert len(asked) == 3
     assert len(asked) == 5
+
+
+def test_quiet_is_when_ztunnels_know_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count no updates, and an update without effect is not waited for: there is no Envoy to be asked."""
+    live, _ = _live()
+    one, other = frozenset({("ztunnel-0", "network2", "172.18.255.240", 1)}), frozenset[Any]()
+    told, asked = {"east": [one, other, one], "west": [one]}, list[str]()
+
+    def known(_: LiveMesh, cluster: Cluster) -> frozenset[Any]:
+        asked.append(cluster.name)
+        left = told[cluster.name]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(updates, "known", known)
+    monkeypatch.setattr(updates, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(waits, "_PAUSE", 0.01)
+    updates.await_drained(live)
+    assert asked.count("east") > 3
+    with updates.pushed(live, nullcontext()):
+        pass

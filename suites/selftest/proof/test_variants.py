@@ -17,6 +17,7 @@ from harness.judge.diagnose.cause import Cause
 from harness.judge.judgement import Finding, Judgement, Level, Reservation, Verdict
 from harness.mesh import pki
 from harness.mesh.pki import Authority, CaFiles, Pki
+from harness.model.data_plane import DataPlane
 from harness.model.observation import Observation
 from harness.model.topology import CHAPTER_MODELS, ControlPlaneModel, NetworkModel, preset
 from harness.model.x509 import key_matches
@@ -96,7 +97,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     ("variant", "topology"),
-    [(each.id, topology.name) for each in variants().values() for topology in PRESETS if each.where(topology)],
+    [(each.id, topology.name) for topology in PRESETS for each in select(variants(), topology)],
 )
 def test_what_a_variant_touches_is_put_back(
     variant: str, topology: str, made_observations: Mapping[str, Observation]
@@ -176,7 +177,9 @@ def test_variants_are_chosen_by_topology_and_id() -> None:
     single, multi = (
         preset(ControlPlaneModel.MULTI_PRIMARY, network) for network in (NetworkModel.SINGLE, NetworkModel.MULTI)
     )
-    assert len(select(variants(), multi)) == len(variants())
+    own = {variant.id for variant in variants().values() if DataPlane.SIDECAR not in variant.planes}
+    assert {variant.id for variant in select(variants(), multi)} == variants().keys() - own
+    assert own < {variant.id for variant in select(variants(), multi, plane=DataPlane.AMBIENT)} < variants().keys()
     assert "gateway-port" not in {variant.id for variant in select(variants(), single)}
     assert [variant.id for variant in select(variants(), multi, {"failover"})] == ["failover"]
     with pytest.raises(UserError, match="--variant=no-such"):

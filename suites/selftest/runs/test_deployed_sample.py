@@ -20,6 +20,8 @@ from harness.runs import deployed_sample, verify_only
 from harness.runs.options import OPTIONS, Options, parse
 from suites.catalogue import catalogue
 from suites.selftest.mesh.test_guest_sample import Cluster
+from suites.selftest.observe.test_data_plane import without_sample
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.good import TOPOLOGIES, good
 
 TOPOLOGY = TOPOLOGIES["multi-primary-multi-network"]
@@ -93,10 +95,15 @@ def test_without_the_option_nothing_is_asked() -> None:
     verify_only.require_sample((), _options(**{"deploy-sample": False}), "r1")
 
 
-def _verify(monkeypatch: pytest.MonkeyPatch, observe: Any, log: StepLog) -> Observation:
+EXPERIMENTS = frozenset({"TR-TCP", "TR-PAYLOAD", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY"})
+
+
+def _verify(
+    monkeypatch: pytest.MonkeyPatch, observe: Any, log: StepLog, experiments: frozenset[str] = EXPERIMENTS
+) -> Observation:
     def experiment(_mesh: object, *, pki: object, wanted: frozenset[str], **_more: object) -> None:
         assert pki is None
-        assert wanted == {"TR-TCP", "TR-PAYLOAD", "TR-GRPC", "MTLS-STRICT", "AUTHZ-IDENTITY"}
+        assert wanted == experiments
 
     monkeypatch.setattr(verify_only, "observe", observe)
     monkeypatch.setattr(deployed_sample, "experiment", experiment)
@@ -130,8 +137,27 @@ def test_the_sample_is_there_while_it_is_observed_and_gone_afterwards(monkeypatc
     assert "requests from each cluster's client" in planned.detail
     order = [step.title for step in log.steps]
     assert order.index(planned.title) < order.index(
-        "Create a namespace for the sample, labelled as this mesh injects sidecars"
+        "Create a namespace for the sample, labelled as this mesh takes workloads in"
     )
+
+
+def test_in_a_mesh_of_ztunnels_the_sample_is_taken_in_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its namespace is labelled for ambient, its Services are global, and nobody waits for an injector."""
+    bare = [without_sample(seen) for seen in ambient().clusters]
+
+    def observe(_topology: object, kubes: Mapping[str, Reviewed], asked: Asked, **_more: Any) -> Observation:
+        assert asked.ambient
+        for kube in kubes.values():
+            assert (
+                kube.objects["Namespace", "", NAMESPACE]["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
+            )
+            assert kube.objects["Service", NAMESPACE, "helloworld"]["metadata"]["labels"]["istio.io/global"] == "true"
+        return ambient().model_copy(update={"asked": asked})
+
+    monkeypatch.setattr(verify_only, "_read", lambda *_: bare)
+    log = StepLog()
+    _verify(monkeypatch, observe, log, experiments=EXPERIMENTS - {"TR-GRPC"})
+    assert not [step for step in log.steps if "sidecar" in step.title]
 
 
 @pytest.mark.parametrize("failed", [KeyboardInterrupt, RuntimeError])

@@ -114,7 +114,7 @@ def test_order_is_the_chapters() -> None:
 def test_experiments_are_planned_where_a_run_makes_them() -> None:
     options = replace(_options(topology="primary-remote"), catalogue=catalogue())
     titles = {step.title for step in plan(options.topologies[0], options).steps}
-    assert "Deploy what the experiments need: an echo server, and a client without a sidecar" in titles
+    assert "Deploy what the experiments need: an echo server, and a client that is no part of the mesh" in titles
 
 
 @pytest.mark.parametrize("network", ["multi", "single"])

@@ -22,6 +22,7 @@ from harness.observe import required_permissions
 from harness.observe.required_permissions import Wanted
 from harness.runs import verify_only
 from harness.runs.options import OPTIONS, Options, parse
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.fake_kube import FakeKube
 from suites.selftest.support.good import TOPOLOGIES, good
 
@@ -119,12 +120,41 @@ def test_what_is_optional_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -
     assert seen["asked"].cni
 
 
+def test_ztunnels_are_found_and_need_not_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on as one of an ambient mesh; an option that says otherwise ends it before anything happens."""
+    found, seen = ambient(), dict[str, Any]()
+    read = lambda kube, asked, *_: SimpleNamespace(observed=_told(asked, found)[kube.name])  # noqa: E731
+
+    def observe(topology: object, kubes: object, asked: Asked, **_: Any) -> Observation:
+        seen.update(asked=asked)
+        return found
+
+    monkeypatch.setattr(verify_only, "read_cluster", read)
+    monkeypatch.setattr(verify_only, "observe", observe)
+    assert verify_only.expect(_options()).networks == found.topology.networks
+    with pytest.raises(UserError, match="--data-plane=sidecar contradicts the mesh"):
+        verify_only.expect(_options(data_plane="sidecar"))
+    environment, started = Environment(platform="existing"), datetime.now(UTC)
+    verify_only.verify(
+        found.topology, _accesses(), _options(), environment=environment, run_id="run", started=started, log=StepLog()
+    )
+    assert seen["asked"].ambient
+
+
+def _told(asked: Asked, found: Observation) -> Observation:
+    """Ztunnels outside of the mesh's namespaces are read where ambient is asked for."""
+    assert asked.ambient
+    return found
+
+
 def test_every_permission_is_asked_for_where_it_is_needed() -> None:
     kube = ReviewingKube(_accesses()[0])
     assert not verify_only.lacking(kube, ("istio-system", "sample"))
     dry_run = {"verb": "create", "resource": "pods", "namespace": "sample"}
     assert dry_run in kube.asked
     assert {"verb": "list", "resource": "nodes"} in kube.asked
+    assert {"verb": "list", "resource": "pods"} in kube.asked
+    assert {"verb": "list", "resource": "gateways", "group": "gateway.networking.k8s.io"} in kube.asked
     assert {"verb": "create", "resource": "pods", "subresource": "exec", "namespace": "sample"} in kube.asked
 
 

@@ -5,7 +5,7 @@ import json
 from harness.kube.api import Object
 from harness.model import expectations
 from harness.proof.faults.acts.policies import SECURITY
-from harness.proof.faults.fault import everywhere
+from harness.proof.faults.fault import EVERY_PLANE, everywhere
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.variants.acts.common import adds, east, manifest
 from harness.proof.variants.variant import Variant
@@ -90,6 +90,7 @@ VARIANTS = (
         "traffic between the clusters is mTLS already",
         adds(_strict_sample),
         everywhere,
+        planes=EVERY_PLANE,
     ),
     Variant(
         "permissive",
@@ -97,6 +98,7 @@ VARIANTS = (
         "it is the default",
         adds(_permissive),
         everywhere,
+        planes=EVERY_PLANE,
     ),
     Variant(
         "port-without-mtls",
@@ -111,6 +113,7 @@ VARIANTS = (
         "the identity of the clients names that namespace, on every cluster",
         adds(_allow_sample),
         everywhere,
+        planes=EVERY_PLANE,
     ),
     Variant(
         "deny-elsewhere",
@@ -118,6 +121,7 @@ VARIANTS = (
         "a policy without rules denies everything, but to the pods it selects only",
         adds(_deny_elsewhere, east),
         everywhere,
+        planes=EVERY_PLANE,
     ),
     Variant(
         "request-authentication",

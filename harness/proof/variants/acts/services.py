@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from harness.kube.api import Object
 from harness.mesh import manifests
 from harness.model import expectations
-from harness.proof.faults.fault import everywhere
+from harness.proof.faults.fault import EVERY_PLANE, everywhere
 from harness.proof.live.changes import changed, existing, present
 from harness.proof.live.live_mesh import Act, LiveMesh
 from harness.proof.live.updates import await_quiet, quiet
@@ -152,6 +152,7 @@ VARIANTS = (
         "the modes warn and audit refuse no pod",
         pod_security,
         everywhere,
+        planes=EVERY_PLANE,
     ),
     Variant(
         "second-service",
