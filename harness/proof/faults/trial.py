@@ -147,6 +147,8 @@ def _notice(fault: Fault, declared: Collection[str], certain: Collection[str], j
             return Notice.COLLATERAL
         case Verdict.FAIL:
             return Notice.FAILED
+        case Verdict.NOT_APPLICABLE if judgement.id not in fault.must_fail:
+            return None  # a consequence for sidecars, where ztunnels carry the traffic
         case Verdict.BLOCKED:
             return Notice.MISSED if judgement.id in fault.must_fail else Notice.BLOCKED
         case _:

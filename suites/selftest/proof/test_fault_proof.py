@@ -100,6 +100,15 @@ def test_anything_else_is_said_plainly(row: str, verdict: Verdict, notice: Notic
     assert row in trial.explanations
 
 
+def test_a_consequence_that_another_data_plane_does_not_have_is_not_missed() -> None:
+    """What must fail is, whatever the verdict."""
+    fault = _fault()
+    trial = _compared(fault, {**_as_declared(fault), "TR-REACH": Verdict.NOT_APPLICABLE})
+    assert (trial.result, "TR-REACH" in trial.notices) == (TrialResult.CAUGHT, False)
+    trial = _compared(fault, {**_as_declared(fault), "CP-REMOTE-PROFILE": Verdict.NOT_APPLICABLE})
+    assert trial.problems == (f"{Notice.MISSED}: CP-REMOTE-PROFILE",)
+
+
 @pytest.mark.parametrize("row", ["CERT-CHAIN", "TR-REACH"])
 def test_what_could_not_be_judged_is_the_suites_failure(row: str) -> None:
     fault = _fault()
