@@ -14,8 +14,7 @@ from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, pr
 from harness.proof.faults.fault import Fault
 from harness.proof.faults.mutations import faults
 from suites.catalogue import catalogue
-from suites.selftest.support import good as made_up
-from suites.selftest.support.ambient import ambient, with_ztunnels
+from suites.selftest.support.ambient import ambient
 from suites.selftest.support.good_experiments import good_experiments
 from suites.selftest.support.judgements import judged
 
@@ -83,13 +82,8 @@ OF_AMBIENT = [fault for fault in faults().values() if DataPlane.AMBIENT in fault
 
 @pytest.mark.parametrize("fault", OF_AMBIENT, ids=lambda fault: fault.id)
 def test_fault_of_ambient_is_caught(fault: Fault) -> None:
-    """So it is on a mesh of ztunnels; that of the recording has not seen every experiment."""
-    seen = ambient()
-    tried = bool(seen.experiments and seen.experiments.strict) or not fault.must_fail & {
-        "MTLS-STRICT",
-        "AUTHZ-IDENTITY",
-    }
-    _assert_caught(fault, seen if tried else with_ztunnels(made_up.good(made_up.TOPOLOGIES[seen.topology.name])))
+    """So it is on a mesh of ztunnels."""
+    _assert_caught(fault, ambient())
 
 
 def _pairs(topology: Topology) -> list[tuple[Fault, Fault]]:
