@@ -12,8 +12,8 @@ from harness.kube.api import KubeApi, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
 from harness.model import captured
-from harness.model.expectations import SLEEP
-from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
+from harness.model.expectations import SLEEP, spread_over
+from harness.model.experiment import ECHO, GRPC_PORT, HTTP_PORT, LABEL, PLAIN, TCP_PORT
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
@@ -25,8 +25,8 @@ from harness.observe.ztunnels import read_ztunnel
 
 READY_SECONDS = 60.0
 """For pods that were deployed before the mesh was observed."""
-PROPAGATION_SECONDS = 10.0
-"""For configuration to reach a proxy: istiod takes a second."""
+PROPAGATION_SECONDS = 20.0
+"""For configuration to reach a proxy: istiod takes a second, on an overloaded machine several."""
 ASK_SECONDS = 15.0
 _KINDS = (
     ("apps/v1", "Deployment"),
@@ -148,7 +148,8 @@ def _unknown(testbed: Testbed, cluster: Cluster, pod: str) -> list[str]:
     versions = [other.version for other in testbed.clusters]
     if testbed.mesh.settings.ambient:
         return unknown_to_ztunnel(testbed.ztunnel(cluster, pod), versions)
-    return unknown_versions(testbed.ask(cluster, pod, clusters_in(testbed.namespace)), testbed.namespace, versions)
+    told = testbed.ask(cluster, pod, clusters_in(testbed.namespace))
+    return unknown_services(told, testbed.namespace, versions, len(spread_over(testbed.mesh.topology, cluster)))
 
 
 def unknown_to_ztunnel(ztunnel: Ztunnel | None, versions: Sequence[str]) -> list[str]:
@@ -166,21 +167,22 @@ def unknown_to_ztunnel(ztunnel: Ztunnel | None, versions: Sequence[str]) -> list
     return [version for version in versions if f"{ECHO}-{version}" not in known]
 
 
-def unknown_versions(clusters: Any, namespace: str, versions: Sequence[str]) -> list[str]:
-    """The versions of the echo server of which a proxy has no endpoint yet. Pure.
+def unknown_services(clusters: Any, namespace: str, versions: Sequence[str], places: int) -> list[str]:
+    """The Services of the echo servers that a proxy does not know, or not everywhere, yet. Pure.
 
     Args:
         clusters: the answer of Envoy's `clusters?format=json`.
         namespace: the sample namespace.
-        versions: those that there are.
+        versions: those that there are, each with a Service.
+        places: endpoints, at least, of the Service that all versions have in common: it arrives apart from theirs.
     """
-    return [
-        version
-        for version in versions
-        if not all(
-            envoy.host_counters(clusters, port, f"{ECHO}-{version}.{namespace}.svc.") for port in (TCP_PORT, HTTP_PORT)
-        )
-    ]
+
+    def endpoints(name: str, port: int) -> int:
+        return len(envoy.host_counters(clusters, port, f"{name}.{namespace}.svc."))
+
+    of_one = [f"{ECHO}-{version}" for version in versions]
+    unknown = [name for name in of_one if not all(endpoints(name, port) for port in (TCP_PORT, HTTP_PORT))]
+    return [*unknown, *([] if endpoints(ECHO, GRPC_PORT) >= places else [ECHO])]
 
 
 def take_down(mesh: Mesh) -> None:

@@ -12,7 +12,7 @@ import pytest
 from harness.base.errors import StepError
 from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments import testbed as testbed_module
-from harness.experiments.testbed import Testbed, unknown_to_ztunnel, unknown_versions
+from harness.experiments.testbed import Testbed, unknown_services, unknown_to_ztunnel
 from harness.kube.api import Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
@@ -92,14 +92,19 @@ def test_enforces_policy() -> None:
     assert not authorization.enforces_policy([])
 
 
-def test_unknown_versions() -> None:
-    """A version is known when both ports of its Service have an endpoint."""
-    address = {"socket_address": {"address": "10.0.0.1", "port_value": 15443}}
-    names = [f"outbound|{port}||echo-v2.sample.svc.cluster.local" for port in (9090, 8080)]
-    statuses = [{"name": name, "host_statuses": [{"address": address}]} for name in names]
-    assert not unknown_versions({"cluster_statuses": statuses}, "sample", ["v2"])
-    assert unknown_versions({"cluster_statuses": statuses[:1]}, "sample", ["v2"]) == ["v2"]
-    assert unknown_versions(None, "sample", ["v1", "v2"]) == ["v1", "v2"]
+def _listed(port: int, service: str, *addresses: str) -> dict[str, Any]:
+    hosts = [{"address": {"socket_address": {"address": each, "port_value": port}}} for each in addresses]
+    return {"name": f"outbound|{port}||{service}.sample.svc.cluster.local", "host_statuses": hosts}
+
+
+def test_unknown_services() -> None:
+    """One of a version is known when both ports have an endpoint, and that of all when it has one in every place."""
+    of_v2 = [_listed(port, "echo-v2", "10.0.0.1") for port in (9090, 8080)]
+    here, everywhere = _listed(7070, "echo", "10.0.0.1"), _listed(7070, "echo", "10.0.0.1", "10.1.0.1")
+    assert not unknown_services({"cluster_statuses": [*of_v2, everywhere]}, "sample", ["v2"], 2)
+    assert unknown_services({"cluster_statuses": [*of_v2, here]}, "sample", ["v2"], 2) == ["echo"]
+    assert unknown_services({"cluster_statuses": [of_v2[0], everywhere]}, "sample", ["v2"], 2) == ["echo-v2"]
+    assert unknown_services(None, "sample", ["v1", "v2"], 2) == ["echo-v1", "echo-v2", "echo"]
 
 
 TAKES_TLS = policy.InForce(in_sidecar=bool, in_ztunnel="allow")
