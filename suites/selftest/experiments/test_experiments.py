@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 
 from harness.base.errors import StepError
-from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
+from harness.experiments import authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments.testbed import Testbed, unknown_versions
 from harness.kube.api import Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
 from harness.mesh.settings import MeshSettings
-from harness.model.experiment import LABEL
+from harness.model.experiment import LABEL, RERUN, TCP
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
