@@ -5,7 +5,7 @@ before them (`token:`, `Bearer`, `client-key-data:`). Every model is made throug
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -68,9 +68,8 @@ _of_usual = lru_cache(maxsize=8192)(_without_secrets)
 """An observation has the same names and labels thousands of times, and each certificate dozens of times."""
 
 
-@cache
-def _is_mapping(kind: type) -> bool:
-    return issubclass(kind, Mapping)
+_is_mapping: Callable[[Any], bool] = cache(lambda kind: issubclass(kind, Mapping))
+"""Of the type of a value: there are few types."""
 
 
 def redact(text: str, limit: int = 400) -> str:
