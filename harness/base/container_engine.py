@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.command import CommandError, run
+from harness.base.errors import UserError
 
 PODMAN_CONFIGURATION = Path("/run/eastwest/containers.conf")
 """Of Podman, where the suite has written one (`harness/machine/engine`)."""
@@ -71,6 +72,8 @@ DOCKER = ContainerEngine(
 )
 PODMAN = ContainerEngine("podman", version_field=".Version.Version", root_field=".Store.GraphRoot")
 ENGINES = {engine.name: engine for engine in (DOCKER, PODMAN)}
+CHOICES = ("auto", *ENGINES)
+"""What --container-engine takes."""
 
 
 def answering() -> tuple[ContainerEngine, ...]:
@@ -83,5 +86,14 @@ def choose(name: str) -> ContainerEngine:
 
     Args:
         name: docker or podman; auto for the first that answers, and Docker where none does.
+
+    Raises:
+        UserError: it is none of these.
     """
+    if name not in CHOICES:
+        raise UserError(
+            f"--container-engine={name} is not known.",
+            f"the values it takes are: {', '.join(CHOICES)}",
+            "correct --container-engine (or EASTWEST_CONTAINER_ENGINE)",
+        )
     return ENGINES.get(name) or next((engine for engine in ENGINES.values() if engine.version()), DOCKER)

@@ -5,8 +5,8 @@ before them (`token:`, `Bearer`, `client-key-data:`). Every model is made throug
 """
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 HIDDEN = "[redacted]"
@@ -31,6 +31,8 @@ _FORMS = re.compile(
     ),
     re.DOTALL,
 )
+_LONG = re.compile(rf"[A-Za-z0-9+/_=-]{{{_LINE}}}")
+"""A long text without this and without marks contains none of the forms."""
 _MIXED = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=.*\d)")
 """Base64 has all three; fingerprints, digests and names of Kubernetes don't."""
 
@@ -42,17 +44,17 @@ _UNQUOTED = re.compile(rf"((?:{_NAMES})\s*[:=]\s*)(?=\S*\d|\S{{24}})[^\s\"',;\[]
 """Without quotes a value must look like one: "token: Unauthorized" says what went wrong."""
 _TELLING = re.compile(rf"(?:^|[-_.])(?:{_NAMES})$", re.IGNORECASE)
 
-_PLAIN = frozenset({bool, int, float, type(None)})
-"""Most of what is no text. To ask whether it is a mapping takes much longer."""
+PLAIN = frozenset({bool, int, float, type(None)})
+"""Most of what is no text, and holds none. To ask whether it is a mapping takes much longer."""
 
 
 def without_secrets(text: str) -> str:
     """The text, each private key, token and password in it replaced by `[redacted]`."""
-    return _of_short(text) if len(text) < _LINE else _without_secrets(text)
+    return _of_usual(text) if len(text) < _USUAL else _without_secrets(text)
 
 
 def _without_secrets(text: str) -> str:
-    if len(text) >= _LINE or _MARKS.search(text):
+    if _MARKS.search(text) or (len(text) >= _LINE and _LONG.search(text)):
         text = _FORMS.sub(_form, text)
     if _NAME_MARKS.search(text.lower()):
         text = _BEARER.sub(HIDDEN, text)
@@ -60,8 +62,14 @@ def _without_secrets(text: str) -> str:
     return text
 
 
-_of_short = lru_cache(maxsize=8192)(_without_secrets)
-"""An observation has the same names and labels thousands of times."""
+_USUAL = 4096
+"""Characters that most texts have less of, certificates among them."""
+_of_usual = lru_cache(maxsize=8192)(_without_secrets)
+"""An observation has the same names and labels thousands of times, and each certificate dozens of times."""
+
+
+_is_mapping: Callable[[Any], bool] = cache(lambda kind: issubclass(kind, Mapping))
+"""Of the type of a value: there are few types."""
 
 
 def redact(text: str, limit: int = 400) -> str:
@@ -78,10 +86,10 @@ def redacted(value: Any) -> Any:
     """
     kind = type(value)
     if kind is str:  # a member of an enumeration stays what it is
-        return without_secrets(value)
+        return _of_usual(value) if len(value) < _USUAL else _without_secrets(value)
     if kind is list or kind is tuple:
-        return kind(map(redacted, value))
-    if kind not in _PLAIN and isinstance(value, Mapping):
+        return kind(map(redacted, value)) if value else value
+    if kind not in PLAIN and _is_mapping(kind):
         return {redacted(key): _member(value, key) for key in value}
     return value
 

@@ -1,7 +1,7 @@
 """Clusters made with kind, side by side."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubernetes.client import ApiException
@@ -14,7 +14,7 @@ from harness.base.parallel import in_parallel
 from harness.clusters import containers, node_network, ranges
 from harness.clusters.kind_config import CONTROL_PLANE, explain, kind_config
 from harness.clusters.leftovers import remove_clusters
-from harness.clusters.run_record import ClusterRecord, Run, RunRecord, kind_name, reserve, update_cluster
+from harness.clusters.run_record import ClusterRecord, Run, add_images, kind_name, reserve, update_cluster
 from harness.kube.access import ClusterAccess
 from harness.kube.api import Object, condition
 from harness.kube.client import Kube
@@ -42,6 +42,8 @@ class Nodes:
     hosts_toml: str = ""
     """containerd's configuration of where images come from; empty for each image's own registry."""
     engine: ContainerEngine = DOCKER
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Reference to digest of the images that they pull from the suite's own registry."""
 
     @property
     def connected_here(self) -> bool:
@@ -54,7 +56,14 @@ def nodes_of(images: LocalImages | None) -> Nodes:
     if images is None:
         return Nodes()
     mirror, engine = hosts_toml(images.registry), images.registry.engine
-    return Nodes(images.tools.kind, images.node_image, own_network=True, hosts_toml=mirror, engine=engine)
+    return Nodes(
+        images.tools.kind,
+        images.node_image,
+        own_network=True,
+        hosts_toml=mirror,
+        engine=engine,
+        images=images.images,
+    )
 
 
 def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
@@ -74,6 +83,7 @@ def create(names: Sequence[str], *, run: Run, nodes: Nodes, log: StepLog) -> tup
     """
     _names_free(run, names, nodes.engine)
     reserved = reserve(run, tuple(names), nodes.image, _taken(nodes.engine), nodes.count, engine=nodes.engine.name)
+    add_images(run, nodes.images)
     mounts = _write_hosts(run, nodes)
     try:
         return tuple(in_parallel(lambda cluster: _create(cluster, run, nodes, mounts, log), reserved))
@@ -91,6 +101,7 @@ def adopt(run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
     Raises:
         UserError: a node does not run, has another address, or its API server does not answer.
     """
+    add_images(run, nodes.images)
     record = run.record
 
     def check(cluster: ClusterRecord) -> ClusterAccess:
@@ -107,22 +118,6 @@ def adopt(run: Run, nodes: Nodes, log: StepLog) -> tuple[ClusterAccess, ...]:
             return access
 
     return tuple(in_parallel(check, record.clusters))
-
-
-def fits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balancer: str) -> bool:
-    """Whether a kept run has the clusters that are wanted: pure.
-
-    Args:
-        record: of the kept run.
-        names: the topology's names.
-        nodes: what the clusters' nodes are to be made of.
-        load_balancer: as --load-balancer has it; auto takes what is there.
-    """
-    return (
-        tuple(cluster.name for cluster in record.clusters) == tuple(names)
-        and (record.node_image, record.nodes, record.engine) == (nodes.image, nodes.count, nodes.engine.name)
-        and load_balancer in ("auto", record.load_balancer)
-    )
 
 
 def unchanged(cluster: ClusterRecord, addresses: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,6 +59,8 @@ class RunRecord(Model):
     load_balancer: str = ""
     engine: str = "docker"
     """Name of the container engine."""
+    images: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
+    """Reference → digest of the images that the suite has offered to the nodes: they may hold them."""
     clusters: tuple[ClusterRecord, ...] = ()
 
     @property
@@ -229,6 +231,11 @@ def reserve(
         )
 
     return tuple(cluster for cluster in run.update(change).clusters if cluster.name in names)
+
+
+def add_images(run: Run, images: Mapping[str, str]) -> None:
+    """Write down which images the nodes are offered, by reference their digests, beside those of before."""
+    run.update(lambda record, _: record.model_copy(update={"images": {**record.images, **images}}))
 
 
 def update_cluster(run: Run, name: str, **values: object) -> None:

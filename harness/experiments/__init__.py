@@ -8,16 +8,10 @@ from harness.experiments import authorization, echo, mutual_tls, rerun
 from harness.experiments.testbed import set_up, take_down
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
-from harness.model.experiment import Experiments
+from harness.model.experiment import AUTHORIZATION, GRPC, IDS, PAYLOAD, RERUN, STRICT, TCP, Experiments
 from harness.model.observation import Observation
 from harness.observe.reading import explain
 
-TCP, PAYLOAD, GRPC = "TR-TCP", "TR-PAYLOAD", "TR-GRPC"
-STRICT, AUTHORIZATION, RERUN = "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
-IDS = frozenset({TCP, PAYLOAD, GRPC, STRICT, AUTHORIZATION, RERUN})
-"""The requirements that an experiment is made for."""
-WITHOUT_SIDECARS = IDS - {GRPC}
-"""Those that can be made in an ambient mesh: the other one needs balancing within a connection."""
 Seen = TypeVar("Seen")
 
 

@@ -66,6 +66,8 @@ class Evidence:
             observing: the conditions while the mesh was observed; None where they were not measured.
             forming: the same while it was formed.
         """
+        if not (self._timed or self._waited):
+            return
         then = f"while the mesh was formed: {forming.strain}" if forming and forming.strain else ""
         now = observing.strain if observing else ""
         self._set_aside(self._timed, now)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from harness.base.redaction import redacted
+from harness.base.redaction import PLAIN, redacted
 
 
 def described(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -45,7 +45,8 @@ class Model(BaseModel):
         # One call for a model, and not one for each of its fields: an observation has ten thousand.
         fields = self.__dict__
         for name, value in fields.items():
-            fields[name] = redacted(value)
+            if type(value) not in PLAIN:
+                fields[name] = redacted(value)
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:

@@ -5,6 +5,12 @@ from typing import Any
 from harness.model.base import Model
 from harness.model.traffic import ProbeResult, Sequence
 
+TCP, PAYLOAD, GRPC = "TR-TCP", "TR-PAYLOAD", "TR-GRPC"
+STRICT, AUTHORIZATION, RERUN = "MTLS-STRICT", "AUTHZ-IDENTITY", "IDEMPOTENT"
+IDS = frozenset({TCP, PAYLOAD, GRPC, STRICT, AUTHORIZATION, RERUN})
+"""The requirements that an experiment is made for."""
+WITHOUT_SIDECARS = IDS - {GRPC}
+"""Those that can be made in an ambient mesh: the other one needs balancing within a connection."""
 LABEL = "eastwest/experiment"
 """On everything that is there for experiments only; what bears it is no part of the sample that is observed."""
 ECHO = "echo"

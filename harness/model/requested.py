@@ -1,5 +1,7 @@
 """What the suite's requests are sent to: the service that --service names, else the sample's helloworld. Pure."""
 
+from functools import cache
+
 from harness.model import gateways
 from harness.model.cluster import ClusterObservation, Pod, Service
 from harness.model.expectations import CLUSTER_DOMAIN, HELLOWORLD, HELLOWORLD_PORT
@@ -10,7 +12,12 @@ from harness.model.service import OwnService
 
 def service(asked: Asked) -> OwnService:
     """The service by name, namespace and port."""
-    return asked.service or OwnService(name=HELLOWORLD, namespace=asked.sample_namespace, port=HELLOWORLD_PORT)
+    return asked.service or _helloworld(asked.sample_namespace)
+
+
+@cache
+def _helloworld(namespace: str) -> OwnService:
+    return OwnService(name=HELLOWORLD, namespace=namespace, port=HELLOWORLD_PORT)
 
 
 def found(observed: ClusterObservation, asked: Asked) -> Service | None:

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
-from harness.experiments import RERUN, echo, experiment
+from harness.experiments import echo, experiment
 from harness.kube import inventory
 from harness.kube.api import KubeApi, explain_silence
 from harness.kube.inventory import Inventory
@@ -23,6 +23,7 @@ from harness.mesh.resolve import resolve
 from harness.mesh.settings import MeshSettings
 from harness.model import expectations, odds
 from harness.model.cluster import ClusterObservation
+from harness.model.experiment import RERUN
 from harness.model.observation import Observation
 from harness.model.sample_labels import ambient_labels, sample_labels
 from harness.model.step import Phase

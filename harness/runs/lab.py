@@ -11,6 +11,7 @@ from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.clusters import existing, kind, leftovers, load_balancer
 from harness.clusters import run_record as runs
+from harness.clusters.kept_clusters import misfit
 from harness.mesh import kept_mesh, pki
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
@@ -191,10 +192,15 @@ class Lab:
             with log.step(Phase.ENVIRONMENT, "Look for what earlier runs left") as step:
                 step.skip("; ".join(map(str, found)) + ": remove it with make clean")
         wanted = self._options.load_balancer
-        reuse = (lambda record: kind.fits(record, names, nodes, wanted)) if self._options.reuse else None
+        reuse = (lambda record: not misfit(record, names, nodes, wanted)) if self._options.reuse else None
+        kept = tuple(record for record in runs.records() if record.kept) if reuse else ()
         self._run = run = self._stack.enter_context(runs.begin(reuse=reuse))
         balancer = load_balancer.choose(wanted, run, self._provided.local)
         there = bool(run.record.clusters)
+        if kept and not there:
+            with log.step(Phase.CLUSTERS, "Look for kept clusters that fit") as step:
+                why = (f"run {record.id}: {misfit(record, names, nodes, wanted) or 'in use'}" for record in kept)
+                step.skip("; ".join(why) + ": made anew")
         accesses = kind.adopt(run, nodes, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         try:
             balancer.start(accesses, log)

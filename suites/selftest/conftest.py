@@ -7,9 +7,14 @@ from collections.abc import Mapping
 import pytest
 
 from harness.model.observation import Observation
+from harness.runs.options.option import PREFIX
 from suites.selftest.support.foreign import foreign
 from suites.selftest.support.good import TOPOLOGIES, good
 from suites.selftest.support.recordings import NAMES, recorded
+
+# What the user has set is for runs, not for these tests and the sessions and processes that they begin: before any is.
+for variable in [name for name in os.environ if name.startswith(PREFIX)]:
+    del os.environ[variable]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.cache import cache_directory, in_use
-from harness.base.container_engine import ENGINES
+from harness.base.container_engine import CHOICES
 from harness.base.errors import UserError
 from harness.base.locks import locked
 from harness.machine.engine import ensure_engine
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build, and print where everything is. Returns the exit status: 0, or 4 where the environment cannot work."""
     parser = argparse.ArgumentParser(prog="python -m harness.machine.images", description=__doc__)
     wanted = os.environ.get("EASTWEST_CONTAINER_ENGINE", "auto")
-    parser.add_argument("--container-engine", choices=("auto", *ENGINES), default=wanted)
+    parser.add_argument("--container-engine", default=wanted, metavar="NAME", help=", ".join(CHOICES))
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("archive", help="write all into one file").add_argument("file", type=Path)
     commands.add_parser("ztunnel", help="add a ztunnel that was built by hand").add_argument("binary", type=Path)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from harness.experiments import IDS, unfit
+from harness.experiments import unfit
 from harness.model.data_plane import DataPlane
-from harness.model.experiment import Experiments
+from harness.model.experiment import IDS, Experiments
 from harness.model.observation import Observation
 from harness.model.topology import Feature, Topology
 from harness.proof.live.live_mesh import Act

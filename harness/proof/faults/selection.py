@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from harness.base.errors import UserError
-from harness.experiments import IDS
 from harness.model.data_plane import DataPlane
+from harness.model.experiment import IDS
 from harness.model.topology import Topology
 from harness.proof.faults.fault import Fault
 from harness.proof.live.whole import AFTER_REMOVAL, NEVER_LIVE

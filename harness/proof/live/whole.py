@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterable
 
 from harness.base.waiting import wait_until
-from harness.experiments import IDS
 from harness.judge.judgement import Judgement, Verdict
 from harness.judge.requirement import Requirement, judge
 from harness.model import expectations
+from harness.model.experiment import IDS
 from harness.model.observation import Observation
 from harness.model.step_log import OpenStep
 

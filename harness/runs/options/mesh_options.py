@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from harness.base.container_engine import CHOICES
 from harness.mesh import distributions
 from harness.mesh.distributions import Distribution
 from harness.model.data_plane import DataPlane
@@ -141,7 +142,7 @@ class ClusterOptions:
         Literal["auto", "docker", "podman"],
         Option(
             "what kind clusters run in: docker, podman, or auto, which is the first of them that answers",
-            values.one_of("auto", "docker", "podman"),
+            values.one_of(*CHOICES),
             default="auto",
             values="NAME",
             page="podman.md",

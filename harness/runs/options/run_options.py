@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.base.errors import UserError
-from harness.experiments import WITHOUT_SIDECARS
 from harness.judge.requirement import Requirement
 from harness.model.data_plane import DataPlane
+from harness.model.experiment import WITHOUT_SIDECARS
 from harness.model.resilience import SCENARIOS
 from harness.model.topology import ControlPlaneModel, NetworkModel, Topology, preset
 from harness.runs.options import exclusions

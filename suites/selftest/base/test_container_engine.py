@@ -7,6 +7,7 @@ import pytest
 
 from harness.base import container_engine
 from harness.base.container_engine import DOCKER, PODMAN, choose
+from harness.base.errors import UserError
 
 Programs = Callable[..., None]
 DOCKER_ANSWERS = '[ "$3" = "{{.ServerVersion}}" ] && echo 28.2.2'
@@ -51,6 +52,15 @@ def test_one_that_is_named_is_used_even_if_another_answers(programs: Programs) -
     assert choose("podman") is PODMAN
     assert PODMAN.version() is None
     assert "podman" in PODMAN.why_not()
+
+
+def test_one_that_is_not_known_is_refused() -> None:
+    with pytest.raises(UserError, match="--container-engine=dokcer is not known") as refused:
+        choose("dokcer")
+    assert str(refused.value).splitlines()[1:] == [
+        "  why: the values it takes are: auto, docker, podman",
+        "  fix: correct --container-engine (or EASTWEST_CONTAINER_ENGINE)",
+    ]
 
 
 def test_why_it_does_not_answer(programs: Programs) -> None:

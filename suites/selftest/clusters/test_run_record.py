@@ -11,7 +11,8 @@ from harness.base.command import CommandError
 from harness.base.container_engine import DOCKER, PODMAN, ContainerEngine
 from harness.base.errors import UserError
 from harness.clusters import containers, kind, leftovers
-from harness.clusters.run_record import Run, RunRecord, begin, records, reserve, runs_directory
+from harness.clusters.kept_clusters import misfit
+from harness.clusters.run_record import Run, RunRecord, add_images, begin, records, reserve, runs_directory
 from harness.model.step_log import StepLog
 
 
@@ -105,7 +106,7 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
         run.keep()
 
     def fits(record: RunRecord) -> bool:
-        return kind.fits(record, ("east", "west"), kind.Nodes(image="image"), "auto")
+        return not misfit(record, ("east", "west"), kind.Nodes(image="image"), "auto")
 
     with begin(reuse=fits) as first, begin(reuse=fits) as second:
         assert first.id == "a"
@@ -114,24 +115,45 @@ def test_reuse_takes_a_kept_run_that_fits_once() -> None:
         assert not second.record.clusters
 
 
+NODES = kind.Nodes(image="image")
+BOTH = ("east", "west")
+
+
 @pytest.mark.parametrize(
-    ("names", "nodes", "balancer", "fits"),
+    ("names", "nodes", "balancer", "why"),
     [
-        (("east", "west"), kind.Nodes(image="image"), "auto", True),
-        (("east", "west"), kind.Nodes(image="image"), "metallb", True),
-        (("east",), kind.Nodes(image="image"), "metallb", False),
-        (("east", "west"), kind.Nodes(image="other"), "metallb", False),
-        (("east", "west"), kind.Nodes(image="image", count=2), "metallb", False),
-        (("east", "west"), kind.Nodes(image="image", engine=PODMAN), "metallb", False),
-        (("east", "west"), kind.Nodes(image="image"), "cloud-provider-kind", False),
+        (BOTH, NODES, "auto", ""),
+        (BOTH, NODES, "metallb", ""),
+        (("east",), NODES, "metallb", "its clusters are east, west"),
+        (BOTH, kind.Nodes(image="other"), "metallb", "its nodes were made from image"),
+        (BOTH, kind.Nodes(image="image", count=2), "metallb", "its clusters have 1 nodes each"),
+        (BOTH, kind.Nodes(image="image", engine=PODMAN), "metallb", "its nodes run in docker"),
+        (BOTH, NODES, "cloud-provider-kind", "its load balancer is metallb"),
+        (BOTH, kind.Nodes(image="image", images={"a/pilot:1": "sha256:1", "a/new:1": "sha256:3"}), "auto", ""),
+        (
+            BOTH,
+            kind.Nodes(image="image", images={"a/pilot:1": "sha256:2"}),
+            "auto",
+            "its nodes may hold an image as it was before it was built anew: a/pilot:1",
+        ),
     ],
 )
-def test_what_fits(names: tuple[str, ...], nodes: kind.Nodes, balancer: str, fits: bool) -> None:
-    """Another size, node image or load balancer is not what was asked for."""
+def test_what_fits(names: tuple[str, ...], nodes: kind.Nodes, balancer: str, why: str) -> None:
+    """Another size, node image or load balancer is not what was asked for, nor is an image's former content."""
     with begin("a") as run:
-        reserve(run, ("east", "west"), "image", ())
+        reserve(run, BOTH, "image", ())
+        add_images(run, {"a/pilot:1": "sha256:1"})
         record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb"}))
-    assert kind.fits(record, names, nodes, balancer) is fits
+    assert misfit(record, names, nodes, balancer) == why
+
+
+def test_images_are_remembered_from_one_use_to_the_next() -> None:
+    """What nodes were offered in any of them, they may hold."""
+    with begin("a") as run:
+        reserve(run, BOTH, "image", ())
+        add_images(run, {"a/pilot:1": "sha256:1"})
+        add_images(run, {"a/new:1": "sha256:3"})
+        assert run.record.images == {"a/pilot:1": "sha256:1", "a/new:1": "sha256:3"}
 
 
 def test_damaged_record() -> None:

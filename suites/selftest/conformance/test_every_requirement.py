@@ -5,10 +5,10 @@ from itertools import chain
 
 import pytest
 
-from harness.experiments import IDS
 from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
 from harness.model.cluster import ClusterObservation, Reading, ReadOutcome, Subject
+from harness.model.experiment import IDS
 from harness.model.observation import Observation
 from harness.model.traffic import Probe, ProbeResult
 from suites.catalogue import catalogue

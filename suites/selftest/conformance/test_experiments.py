@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from harness.experiments import IDS
 from harness.judge.diagnose import diagnose
 from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
 from harness.model.experiment import (
     ECHO,
+    IDS,
     PAYLOAD_BYTES,
     AuthorizationExperiment,
     Exchange,

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from harness.base.errors import StepError
-from harness.experiments import RERUN, TCP, authorization, echo, experiment, mutual_tls, policy, rerun, unfit
+from harness.experiments import authorization, echo, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments import testbed as testbed_module
 from harness.experiments.testbed import Testbed, unknown_services, unknown_to_ztunnel
 from harness.kube.api import Object
@@ -20,7 +20,7 @@ from harness.mesh.settings import MeshSettings
 from harness.model import captured
 from harness.model.cluster import Pod
 from harness.model.data_plane import DataPlane
-from harness.model.experiment import LABEL
+from harness.model.experiment import LABEL, RERUN, TCP
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset

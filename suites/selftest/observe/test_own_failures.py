@@ -10,14 +10,14 @@ import pytest
 import yaml
 from urllib3.exceptions import MaxRetryError
 
-from harness.experiments import IDS, unfit
+from harness.experiments import unfit
 from harness.judge.judgement import Verdict
 from harness.judge.requirement import judge
 from harness.kube.access import ClusterAccess
 from harness.kube.api import ExecResult, KubeApi, TransportError
 from harness.kube.client import Kube
 from harness.model.cluster import Pod, Reading, ReadOutcome, Subject
-from harness.model.experiment import Experiments
+from harness.model.experiment import IDS, Experiments
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.traffic import ProbeKind, ProbeResult

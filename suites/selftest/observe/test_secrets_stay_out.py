@@ -46,6 +46,16 @@ def test_each_kind_of_secret_is_known(planted: str) -> None:
     assert found_in(str(UserError(planted, planted, planted))) == []
 
 
+@pytest.mark.parametrize("words", [0, 10, 1000])
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
+def test_each_is_known_in_texts_of_any_length(planted: str, words: int) -> None:
+    """Short texts, usual ones and long ones are looked through in different ways; each is asked twice."""
+    for _ in range(2):
+        said = without_secrets(f"{'word ' * words}{planted}{' word' * words}")
+        assert found_in(said) == []
+        assert HIDDEN in said
+
+
 @pytest.mark.parametrize(
     "text",
     [

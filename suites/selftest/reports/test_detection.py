@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness.experiments import IDS
 from harness.judge.diagnose import diagnose
+from harness.model.experiment import IDS
 from harness.model.observation import Observation
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
 from harness.proof.faults.mutations import faults

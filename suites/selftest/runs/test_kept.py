@@ -41,6 +41,15 @@ def test_the_mesh_that_was_observed_last_is_kept(arguments: tuple[str, ...], sta
     assert "--keep left the mesh in place" in (staged.directory / "output" / "report.json").read_text()
 
 
+def test_why_kept_clusters_are_not_used_is_told(staged: Staged) -> None:
+    """Others are made, and those that were kept stay."""
+    assert ended(staged.begin("", "--requirement=NET-LABEL", "--keep")) == 0, staged.said
+    (kept,) = staged.records
+    assert ended(staged.begin("", "--requirement=NET-LABEL", "--reuse", "--nodes=2")) == 0, staged.said
+    assert f"run {kept.parent.name}: its clusters have 1 nodes each: made anew" in " ".join(staged.said.split())
+    assert staged.records == [kept]
+
+
 def test_the_page_of_clusters_that_the_suite_made() -> None:
     given = {"network": "single", "images": "local", "nodes": "3", "container_engine": "podman"}
     page = markdown(_kept(topology="primary-remote", **given))

@@ -2,13 +2,17 @@
 
 import importlib
 
+from harness.judge.diagnose.registry import detectors
 from reports.html.page import templates
 from suites.catalogue import every_requirement
 from suites.selftest.support.recordings import recorded
 
-for name in ("pytest", "allure_pytest.plugin", "fixtures.lab", "fixtures.reporting", "fixtures.unjudged"):
+OWN = ("fixtures.command_line", "fixtures.lab", "fixtures.reporting", "fixtures.unjudged")
+
+for name in ("pytest", "allure_pytest.plugin", "xdist.plugin", *OWN):
     importlib.import_module(name)
 every_requirement()
+detectors()
 recorded("primary-remote-multi-network")
 for template in templates().list_templates(extensions=["j2"]):
     templates().get_template(template)
