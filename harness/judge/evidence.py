@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from harness.judge.judgement import Finding, Reservation, Verdict
+from harness.judge.placement import place
 from harness.model.cluster import ClusterObservation, ReadOutcome, Subject
 from harness.model.conditions import Conditions
 from harness.model.observation import Observation
@@ -39,7 +40,7 @@ class Evidence:
 
         Args:
             holds: whether it is as it must be.
-            cluster: where; empty where it concerns the mesh as a whole.
+            cluster: where, or whose control plane's object it is; empty where it concerns the mesh as a whole.
             object: see `Finding`.
             field: see `Finding`.
             expected: see `Finding`.
@@ -49,6 +50,8 @@ class Evidence:
             waited: the same of something that had to become ready while the mesh was formed, and to stay so.
         """
         name = cluster if isinstance(cluster, str) else cluster.name
+        if isinstance(cluster, Cluster):
+            name = place(cluster, object)
         if holds:
             where = f"{name}: " if name else ""
             self.fact(f"{where}{object} {field}: {found}")

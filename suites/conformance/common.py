@@ -71,9 +71,9 @@ def running_control_planes(observation: Observation, evidence: Evidence, primary
     if planes := revisions.control_planes(observation, primary):
         return planes
     if any(pod.ready for pod in expectations.istiod_pods(observation[primary])):
-        evidence.unknown(f"{primary.name}: istiod runs, and was not observed")
+        evidence.unknown(f"{observation.topology.home_of(primary).name}: istiod runs, and was not observed")
     else:
-        evidence.blocked("CP-READY", f"no control plane runs on {primary.name}")
+        evidence.blocked("CP-READY", f"no control plane runs on {observation.topology.home_of(primary).name}")
     return ()
 
 

@@ -81,7 +81,7 @@ def test_cert_root_shared(observation: Observation, evidence: Evidence) -> None:
     for name, root in roots.items():
         evidence.expect(
             root.sha256 == shared.sha256,
-            cluster=name,
+            cluster=observation.topology[name],
             object=f"{ca_object(observation)} root-cert.pem",
             field="SHA-256 fingerprint",
             expected=f"{shared.sha256} (as on {first})",

@@ -135,10 +135,10 @@ def test_cp_identity(observation: Observation, evidence: Evidence) -> None:
         elif field == "mesh id" and federated(observation):
             _expect_own_mesh_ids(observation, evidence, seen)
         else:
-            _expect_values(evidence, field, seen, asked if install or not seen else seen[0][2])
+            _expect_values(observation, evidence, field, seen, asked if install or not seen else seen[0][2])
     for cluster in observation.topology.clusters:
-        names = found.get(cluster.name, {}).get("cluster name", {})
-        _expect_values(evidence, "cluster name", [(cluster.name, w, v) for w, v in names.items()], cluster.cluster_name)
+        names = [(cluster.name, *row) for row in found.get(cluster.name, {}).get("cluster name", {}).items()]
+        _expect_values(observation, evidence, "cluster name", names, cluster.cluster_name)
 
 
 def _expect_aliases(observation: Observation, evidence: Evidence, domains: list[tuple[str, str, str]]) -> None:
@@ -147,7 +147,12 @@ def _expect_aliases(observation: Observation, evidence: Evidence, domains: list[
         accepted = ca.accepted_everywhere(observation, domain)
         wanted = "one that every control plane accepts (trustDomain, trustDomainAliases, caCertificates)"
         evidence.expect(
-            accepted, cluster=cluster, object=where, field="trust domain", expected=wanted, found=domain or "none"
+            accepted,
+            cluster=observation.topology[cluster],
+            object=where,
+            field="trust domain",
+            expected=wanted,
+            found=domain or "none",
         )
 
 
@@ -158,7 +163,7 @@ def _expect_own_mesh_ids(observation: Observation, evidence: Evidence, values: l
         own = [row for row in values if row[0] in served]
         for _, _, value in own[:1]:
             evidence.fact(f"{primary.name}: mesh id {value}; it may have one of its own, as it has a trust domain")
-            _expect_values(evidence, "mesh id", own, value)
+            _expect_values(observation, evidence, "mesh id", own, value)
 
 
 def _injected_identity(observed: ClusterObservation) -> dict[str, dict[str, str]]:
@@ -200,8 +205,15 @@ def _configured_identity(observation: Observation, observed: ClusterObservation)
     }
 
 
-def _expect_values(evidence: Evidence, field: str, values: list[tuple[str, str, str]], wanted: str) -> None:
+def _expect_values(
+    observation: Observation, evidence: Evidence, field: str, values: list[tuple[str, str, str]], wanted: str
+) -> None:
     for cluster, where, value in values:
         evidence.expect(
-            value == wanted, cluster=cluster, object=where, field=field, expected=wanted, found=value or "none"
+            value == wanted,
+            cluster=observation.topology[cluster],
+            object=where,
+            field=field,
+            expected=wanted,
+            found=value or "none",
         )

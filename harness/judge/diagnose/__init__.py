@@ -1,6 +1,5 @@
 """From an observation to causes: which object is at fault, and what repairs it. Pure."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from harness.judge.diagnose.facts import few, requests_logged
 from harness.judge.diagnose.graph import Layer, LayerNode, judged_at, upstream
 from harness.judge.diagnose.registry import Detector, Found, detectors
 from harness.judge.judgement import Judgement, Verdict
+from harness.judge.placement import of_control_plane
 from harness.model.observation import Observation
 from harness.model.step import Outcome
 from harness.model.topology import Topology
@@ -17,9 +17,6 @@ from harness.model.topology import Topology
 BROKEN = frozenset({Verdict.FAIL, Verdict.BLOCKED})
 UNEXPLAINED = "unexplained"
 STEP_FAILED = "step-failed"
-_OF_CONTROL_PLANE = re.compile(
-    r"((Deployment|Pod) \S+/istiod|Secret \S+/cacerts|ConfigMap \S+/istio(?!-ca-))(?=$|[-: ])"
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def candidates(observation: Observation) -> tuple[Candidate, ...]:
 def placed(observation: Observation, found: Found) -> Found:
     """With the cluster on which the object stands: what is a primary's control plane may be outside of the mesh."""
     primary = observation.topology[found.cluster] if found.cluster else None
-    if primary is None or not primary.host or not _OF_CONTROL_PLANE.match(found.object):
+    if primary is None or not primary.host or not of_control_plane(found.object):
         return found
     return replace(found, cluster=primary.host, felt_at=found.felt_at or primary.name)
 

@@ -8,7 +8,7 @@ from harness.kube.api import KubeApi
 from harness.mesh.context import Mesh
 from harness.mesh.pki import Pki
 from harness.model.observation import Observation
-from harness.model.topology import Cluster
+from harness.model.topology import Cluster, Role
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class LiveMesh:
     def server(self) -> Cluster:
         """The cluster on which that primary's istiod runs, in the mesh or outside."""
         return self.mesh.topology.control_plane_of(self.west)
+
+    def gateway_namespace(self, cluster: Cluster) -> str:
+        """Where a cluster's east-west gateway stands: outside of the mesh apart from the control plane."""
+        settings = self.mesh.settings
+        return settings.ingress_namespace if cluster.role is Role.EXTERNAL else settings.system_namespace
 
     def kube(self, cluster: Cluster) -> KubeApi:
         """The API server of a cluster."""

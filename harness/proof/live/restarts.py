@@ -78,9 +78,8 @@ def run_istiod_as(live: LiveMesh, primary: Cluster, change: Object, *, ready: bo
 
 def restart_gateways(live: LiveMesh, clusters: Iterable[Cluster]) -> None:
     """Restart the east-west gateways of these clusters."""
-    system = live.mesh.settings.system_namespace
     having = [cluster for cluster in clusters if live.mesh.topology.has_gateway(cluster)]
-    in_parallel(lambda cluster: restart(live, cluster, system, GATEWAY), having)
+    in_parallel(lambda cluster: restart(live, cluster, live.gateway_namespace(cluster), GATEWAY), having)
 
 
 def restart_sample(live: LiveMesh, clusters: Iterable[Cluster], *, ready: bool = True) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 import pytest
 
 from harness.judge.diagnose import diagnose
-from harness.model.observation import Observation
+from harness.model.observation import Observation, load
 from harness.proof.faults.mutations import faults
 from suites.selftest.support.good import TOPOLOGIES, good
 from suites.selftest.support.judgements import judged
+from suites.selftest.support.recordings import RECORDED
 
 OBJECTS = {
     "control-plane-down": "Deployment istio-system/istiod",
@@ -22,6 +23,11 @@ OBJECTS = {
     "gateway-down": "Deployment istio-system/istio-eastwestgateway",
 }
 """Fault → the object of its cause."""
+PROVEN_BY = {
+    "external-istiod-scaled-down": "CP-READY",
+    "key-mismatch": "CERT-KEY-MATCH",
+    "external-off": "CP-EXTERNAL",
+}
 
 
 @pytest.mark.parametrize("installer", ["istioctl", "sail"])
@@ -46,3 +52,32 @@ def test_the_config_clusters_address_is_mended_there(good_observations: Mapping[
     assert cause.expected.endswith("the gateway of control")
     assert f"--context {broken['east'].context} " in cause.repair
     assert f"global.remotePilotAddress={broken['control'].services[-1].ingress[0]}" in cause.repair
+
+
+@pytest.mark.parametrize("fault", PROVEN_BY)
+def test_findings_name_the_cluster_of_the_object(fault: str) -> None:
+    """As its cause does: nobody looks for it where it is not."""
+    broken = faults()[fault].apply(good(TOPOLOGIES["external-multi-network"]))
+    judgements = judged(broken)
+    (cause,) = diagnose(broken, judgements)
+    proof = next(each for each in judgements if each.id == PROVEN_BY[fault])
+    assert {proof.findings[0].cluster, cause.cluster} == {"control"}
+
+
+def test_remote_secrets_stand_on_the_config_cluster() -> None:
+    """That is where istiod looks for them."""
+    broken = faults()["secret-missing"].apply(good(TOPOLOGIES["external-multi-network"]))
+    judgements = judged(broken)
+    (cause,) = diagnose(broken, judgements)
+    proof = next(each for each in judgements if each.id == "RS-PRESENT")
+    assert {proof.findings[0].cluster, cause.cluster} == {"east"}
+
+
+def test_what_was_recorded_names_the_cluster_of_the_control_plane() -> None:
+    """In what passes and in what is blocked, too."""
+    seen = load(RECORDED / "faults" / "external-istiod-scaled-down.json.gz")
+    found = {each.id: each for each in judged(seen)}
+    said = [line for each in found.values() for line in (*each.facts, *each.explanation.splitlines())]
+    own = re.compile(r"(\w+): (?:(?:Deployment|Pod) \S+/istiod|Secret \S+/cacerts|ConfigMap istio-system/istio)")
+    assert {match[1] for match in map(own.match, said) if match} == {"control", "west"}  # a remote has a cacerts, too
+    assert "no control plane runs on control" in found["CERT-ISTIOD"].explanation

@@ -32,6 +32,7 @@ from suites.selftest.support.live_mesh import SAMPLE, SYSTEM, live_mesh, made_ob
 
 PRESETS = tuple(preset(planes, network) for planes in ControlPlaneModel for network in NetworkModel)
 BY_OBJECTS = (
+    "gateway-down",
     "gateway-no-address",
     "gateway-unlabelled",
     "services-not-exposed",
@@ -85,6 +86,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "await_true", lambda *_: None)
     monkeypatch.setattr(waits, "endpoints", lambda *_: frozenset())
     monkeypatch.setattr(waits, "connected", lambda *_: frozenset())
+    monkeypatch.setattr(gateways, "await_rollout", lambda *_: None)
     monkeypatch.setattr(gateways, "await_addresses", lambda *_: None)
     monkeypatch.setattr(remote_secrets, "await_drained", lambda *_: None)
     monkeypatch.setattr(gateways, "restart_gateways", lambda *_: None)

@@ -12,6 +12,7 @@ import yaml
 from harness.kube.api import KubeApi, Object
 from harness.mesh import manifests
 from harness.mesh.context import Mesh
+from harness.mesh.external import with_ingress
 from harness.mesh.pki import CaFiles, Pki
 from harness.mesh.remote_secrets import READER
 from harness.mesh.settings import MeshSettings
@@ -53,9 +54,9 @@ def _istiod() -> Object:
 
 
 @cache
-def objects(cluster: str, network: str, version: str) -> list[Object]:
-    """What an act may touch, as it stands on a cluster; whoever changes it takes a copy."""
-    service = manifests.render("east-west-gateway-service", namespace=SYSTEM, network=network)[0]
+def objects(cluster: str, network: str, version: str, gateway: str) -> list[Object]:
+    """What an act may touch, as it stands on a cluster, its gateway in a namespace; whoever changes it takes a copy."""
+    service = manifests.render("east-west-gateway-service", namespace=gateway, network=network)[0]
     for port, number in zip(service["spec"]["ports"], range(30000, 30010), strict=False):
         port["nodePort"] = number
     service["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}
@@ -77,7 +78,7 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
     ]
     return [
         service,
-        *manifests.render("east-west-gateway", namespace=SYSTEM, network=network),
+        *manifests.render("east-west-gateway", namespace=gateway, network=network),
         _istiod(),
         *manifests.render("expose-services", namespace=SYSTEM),
         *manifests.render("expose-istiod", namespace=SYSTEM),
@@ -124,8 +125,10 @@ def objects(cluster: str, network: str, version: str) -> list[Object]:
 def live_mesh(observation: Observation) -> tuple[LiveMesh, Mapping[str, FakeKube]]:
     """A mesh of API servers that keep objects, with the API servers by the clusters' names."""
     topology = observation.topology
-    kubes = {c.name: FakeKube(c.name, *objects(c.name, c.network, c.version)) for c in topology.every}
-    mesh = Mesh(topology, cast(Mapping[str, KubeApi], kubes), SETTINGS, StepLog())
+    hosts, settings = {host.name for host in topology.hosts}, with_ingress(SETTINGS, topology)
+    gateways = {c.name: settings.ingress_namespace if c.name in hosts else SYSTEM for c in topology.every}
+    kubes = {c.name: FakeKube(c.name, *objects(c.name, c.network, c.version, gateways[c.name])) for c in topology.every}
+    mesh = Mesh(topology, cast(Mapping[str, KubeApi], kubes), settings, StepLog())
     return LiveMesh(mesh, Pki({c.name: ca_files(c.name) for c in topology.clusters}), observation), kubes
 
 

@@ -28,14 +28,15 @@ SERVICES, ISTIOD = "cross-network-gateway", "istiod-gateway"
 @contextmanager
 def gateway_down(live: LiveMesh) -> Iterator[None]:
     """Scale the last gateway's Deployment to 0."""
-    cluster, system = _gateway(live), live.mesh.settings.system_namespace
-    deployment = Reference("apps/v1", "Deployment", NAME, system)
+    cluster = _gateway(live)
+    namespace = live.gateway_namespace(cluster)
+    deployment = Reference("apps/v1", "Deployment", NAME, namespace)
     try:
         with changed(live, cluster, deployment, {"spec": {"replicas": 0}}):
-            await_rollout(live, cluster, system, NAME)
+            await_rollout(live, cluster, namespace, NAME)
             yield
     finally:
-        await_rollout(live, cluster, system, NAME)
+        await_rollout(live, cluster, namespace, NAME)
 
 
 @contextmanager
@@ -47,7 +48,8 @@ def gateway_no_address(live: LiveMesh) -> Iterator[None]:
     control plane through it, connections that stand end: a cloud's load balancer goes with the Service, while MetalLB's
     lets them go on.
     """
-    cluster, reference = _gateway(live), gateway_service(live)
+    cluster = _gateway(live)
+    reference = gateway_service(live, cluster)
     before = existing(live, cluster, reference)
     former, ports = addresses(before), before["spec"]["ports"]
     bare = [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
@@ -59,7 +61,7 @@ def gateway_no_address(live: LiveMesh) -> Iterator[None]:
         hidden = _hidden(live, cluster, {"spec": {"type": "ClusterIP", "ports": bare}})
         change = felt(live, _neighbours(live, cluster), hidden)
         if live.mesh.topology.serves_remotes(cluster):
-            change = cut_off(live, cluster, _disconnected(live, cluster, change))
+            change = cut_off(live, live.signer, _disconnected(live, cluster, change))
         mending.enter_context(change)
         yield
 
@@ -74,7 +76,7 @@ def _disconnected(live: LiveMesh, cluster: Cluster, change: AbstractContextManag
 
 @contextmanager
 def _hidden(live: LiveMesh, cluster: Cluster, change: Object) -> Iterator[None]:
-    with changed(live, cluster, gateway_service(live), change):
+    with changed(live, cluster, gateway_service(live, cluster), change):
         await_addresses(live, cluster, [])
         for primary in {neighbour.primary for neighbour in _neighbours(live, cluster)}:
             restart_istiod(live, live.mesh.topology[primary])
@@ -85,7 +87,7 @@ def gateway_unlabelled(live: LiveMesh) -> AbstractContextManager[None]:
     """Take the network label from the last gateway's Service."""
     cluster = _gateway(live)
     change = {"metadata": {"labels": {expectations.NETWORK_LABEL: None}}}
-    return felt(live, _neighbours(live, cluster), changed(live, cluster, gateway_service(live), change))
+    return felt(live, _neighbours(live, cluster), changed(live, cluster, gateway_service(live, cluster), change))
 
 
 def filtered(port: int) -> Act:
@@ -93,9 +95,7 @@ def filtered(port: int) -> Act:
 
     def act(live: LiveMesh) -> AbstractContextManager[None]:
         cluster = live.west if port == expectations.MESH_PORT else live.server
-        settings = live.mesh.settings
-        namespace = settings.ingress_namespace if cluster.role is Role.EXTERNAL else settings.system_namespace
-        pods = ready_pods(live.kube(cluster), namespace, NAME)
+        pods = ready_pods(live.kube(cluster), live.gateway_namespace(cluster), NAME)
         packets = to_pods([pod["status"]["podIP"] for pod in pods], port)
         change = dropped(live, cluster, "FORWARD", *packets)
         return cut_off(live, live.signer, change) if port == expectations.XDS_PORT else change
@@ -150,13 +150,15 @@ def _gateway(live: LiveMesh) -> Cluster:
 
 
 def _neighbours(live: LiveMesh, cluster: Cluster) -> list[Cluster]:
-    """The clusters that need this gateway for traffic."""
+    """The clusters that need this gateway for traffic: none needs one outside of the mesh for it."""
+    if cluster.role is Role.EXTERNAL:
+        return []
     return [other for other in live.mesh.topology.others(cluster) if other.network != cluster.network]
 
 
-def gateway_service(live: LiveMesh) -> Reference:
+def gateway_service(live: LiveMesh, cluster: Cluster) -> Reference:
     """The Service of a cluster's east-west gateway."""
-    return Reference("v1", "Service", NAME, live.mesh.settings.system_namespace)
+    return Reference("v1", "Service", NAME, live.gateway_namespace(cluster))
 
 
 def _exposed(live: LiveMesh, name: str) -> Reference:
@@ -177,15 +179,15 @@ def await_addresses(live: LiveMesh, cluster: Cluster, wanted: list[str]) -> None
 
     with live.mesh.log.step(Phase.FAULTS, title, cluster.name) as opened, environment_faults():
         timeout = ADDRESS_SECONDS * live.mesh.settings.timeout_scale
-        live.kube(cluster).wait(*gateway_service(live), pending=pending, timeout=timeout, step=opened)
+        live.kube(cluster).wait(*gateway_service(live, cluster), pending=pending, timeout=timeout, step=opened)
 
 
 def await_listening(live: LiveMesh, cluster: Cluster, *, wanted: bool, port: int = expectations.MESH_PORT) -> None:
     """Wait until a gateway's Envoy listens on a port, by default 15443, or does not."""
-    system = live.mesh.settings.system_namespace
+    namespace = live.gateway_namespace(cluster)
 
     def pending() -> str:
-        answers = [envoy.listeners(answer) for answer in ask(live, cluster, system, NAME, LISTENERS)]
+        answers = [envoy.listeners(answer) for answer in ask(live, cluster, namespace, NAME, LISTENERS)]
         if not answers:
             raise StepError(f"no gateway is ready on {cluster.name}")
         there = [any(found.port == port for found in listeners) for listeners in answers]

@@ -11,6 +11,7 @@ from harness.mesh.gateways import NAME as GATEWAY
 from harness.mesh.gateways import address_pending, addresses
 from harness.model import expectations
 from harness.proof.faults.acts.control_plane import NOWHERE, cluster_name_taken, environment
+from harness.proof.faults.acts.gateways import gateway_service
 from harness.proof.live.changes import Reference, bare, changed, delete, existing, present, undo
 from harness.proof.live.live_mesh import LiveMesh
 from harness.proof.live.restarts import ISTIOD, await_connected, restart_gateways, restart_sample, run_istiod_as
@@ -147,54 +148,53 @@ def discovery_address(live: LiveMesh) -> Iterator[None]:
 
 
 def _cut(live: LiveMesh) -> None:
-    """End the connections of the remotes' proxies, which go through the primary's gateway."""
-    restart_gateways(live, (live.signer,))
+    """End the connections of the remotes' proxies, which go through the gateway beside their control plane."""
+    restart_gateways(live, (live.server,))
 
 
 @contextmanager
 def discovery_address_stale(live: LiveMesh) -> Iterator[None]:
-    """Create the primary's gateway Service again, so that it gets another address; nobody has the former one.
+    """Create the Service of the control plane's gateway again, with another address; nobody has the former one.
 
     The connections through it end before it has the new one: a cloud's load balancer goes with the Service, while
     MetalLB's lets connections that stand go on.
     """
-    primary, system = live.signer, live.mesh.settings.system_namespace
-    reference = Reference("v1", "Service", GATEWAY, system)
-    before = existing(live, primary, reference)
+    place, reference = live.server, gateway_service(live, live.server)
+    before = existing(live, place, reference)
     former = addresses(before)[0]
     again = {**bare(before), "spec": {key: before["spec"][key] for key in ("type", "selector")}}
     again["spec"]["ports"] = [{key: each[key] for key in ("name", "port")} for each in before["spec"]["ports"]]
-    placeholder = {**again, "metadata": {"name": PLACEHOLDER, "namespace": system}}
+    placeholder = {**again, "metadata": {"name": PLACEHOLDER, "namespace": reference.namespace}}
     placeholder["spec"] = {**again["spec"], "selector": NOWHERE, "loadBalancerIP": former}
     try:
-        delete(live, primary, reference)
+        delete(live, place, reference)
         _cut(live)
         # Load balancers hand freed addresses out again: somebody else has to ask for it first.
-        with present(live, primary, placeholder):
+        with present(live, place, placeholder):
             _await_address(live, PLACEHOLDER)
             _create(live, again)
             _await_address(live, GATEWAY)
         yield
     finally:
-        delete(live, primary, reference)
+        delete(live, place, reference)
         _create(live, {**again, "spec": {**again["spec"], "loadBalancerIP": former}})
         _await_address(live, GATEWAY)
         _require_address(live, former)
-        await_connected(live, primary)
+        await_connected(live, live.signer)
 
 
 def _create(live: LiveMesh, manifest: Object) -> None:
     with environment_faults():
-        live.kube(live.signer).create(manifest)
+        live.kube(live.server).create(manifest)
 
 
 def _await_address(live: LiveMesh, name: str) -> None:
-    kube, system = live.kube(live.signer), live.mesh.settings.system_namespace
+    kube, namespace = live.kube(live.server), live.gateway_namespace(live.server)
     await_true(
         live,
-        live.signer,
+        live.server,
         f"Wait until Service {name} has an address",
-        lambda: address_pending(kube.get("v1", "Service", name, system)),
+        lambda: address_pending(kube.get("v1", "Service", name, namespace)),
         _ADDRESS_SECONDS,
     )
 
@@ -205,7 +205,6 @@ def _require_address(live: LiveMesh, former: str) -> None:
     Raises:
         StepError: it has another, and the remote has to be installed again.
     """
-    reference = Reference("v1", "Service", GATEWAY, live.mesh.settings.system_namespace)
-    found = addresses(existing(live, live.signer, reference))
+    found = addresses(existing(live, live.server, gateway_service(live, live.server)))
     if found != [former]:
-        raise StepError(f"the gateway of {live.signer.name} had the address {former}, and now has {', '.join(found)}")
+        raise StepError(f"the gateway of {live.server.name} had the address {former}, and now has {', '.join(found)}")

@@ -109,7 +109,7 @@ def in_regions(live: LiveMesh) -> Iterator[None]:
 @contextmanager
 def gateway_selects_others(live: LiveMesh) -> Iterator[None]:
     """Let the Service of West's gateway lead 15443 to istiod's webhook."""
-    service = gateways.gateway_service(live)
+    service = gateways.gateway_service(live, live.west)
     before = existing(live, live.west, service)["spec"]
     selector = {**dict.fromkeys(before["selector"]), "app": ISTIOD}
     ports = [
@@ -189,7 +189,7 @@ def gateway_left_out(live: LiveMesh) -> AbstractContextManager[None]:
 
 def gateway_port_moved(live: LiveMesh) -> AbstractContextManager[None]:
     """Move the port 15443 of West's gateway to 443."""
-    service = gateways.gateway_service(live)
+    service = gateways.gateway_service(live, live.west)
     ports = [
         {**port, "port": 443, "targetPort": expectations.MESH_PORT} if port["port"] == expectations.MESH_PORT else port
         for port in existing(live, live.west, service)["spec"]["ports"]

@@ -34,7 +34,7 @@ def narrow_hosts(live: LiveMesh) -> AbstractContextManager[None]:
 
 def gateway_port(live: LiveMesh) -> AbstractContextManager[None]:
     """Move the gateway's port 15443 to 443, and label its Service with that port."""
-    service = gateway_service(live)
+    service = gateway_service(live, live.west)
     ports = [_moved(port) for port in existing(live, live.west, service)["spec"]["ports"]]
     change = {"metadata": {"labels": {PORT_LABEL: str(PORT)}}, "spec": {"ports": ports}}
     return felt(live, _clients(live), changed(live, live.west, service, change))
@@ -47,7 +47,7 @@ def external_ips(live: LiveMesh) -> Iterator[None]:
     Raises:
         StepError: the suite has not made the cluster.
     """
-    service, cluster = gateway_service(live), live.west
+    service, cluster = gateway_service(live, live.west), live.west
     made_here(live, cluster)
     before = existing(live, cluster, service)
     former = addresses(before)
@@ -94,7 +94,7 @@ def renamed_gateway(live: LiveMesh, namespace: str = "") -> Iterator[None]:
     with _beside(live, SECOND, namespace):
         idle = changed(live, live.west, _deployment(live), {"spec": {"replicas": 0}})
         with (
-            felt(live, _clients(live), changed(live, live.west, gateway_service(live), unlabelled)),
+            felt(live, _clients(live), changed(live, live.west, gateway_service(live, live.west), unlabelled)),
             _rolled(live, idle),
         ):
             yield
