@@ -5,7 +5,7 @@ import copy
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, cached_property
 from http import HTTPStatus
 from math import ceil
@@ -16,21 +16,12 @@ from kubernetes import client
 from kubernetes.client import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
-from tenacity import (
-    retry,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_exponential,
-)
-from urllib3.exceptions import ProtocolError
 
 from harness.base import command as programs
-from harness.base.waiting import pause
 from harness.kube.access import ClusterAccess
 from harness.kube.api import READ_TIMEOUT, REQUEST_TIMEOUT, Object
 from harness.kube.exec import PodConnections
+from harness.kube.retries import despite_a_bad_line, patiently
 from harness.kube.watching import Watching
 
 FIELD_MANAGER = "eastwest"
@@ -86,7 +77,7 @@ class Kube(PodConnections, Watching):
         """
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         metadata = manifest["metadata"]
-        applied = _patiently(
+        applied = patiently(
             lambda: resource.server_side_apply(
                 body=manifest,
                 name=metadata["name"],
@@ -116,7 +107,7 @@ class Kube(PodConnections, Watching):
             )
 
         stores = not dry_run and not manifest["kind"].endswith("Review")
-        return _parsed(create() if stores else _despite_a_bad_line(create))
+        return _parsed(create() if stores else despite_a_bad_line(create))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None where it, or its kind, does not exist."""
@@ -233,7 +224,7 @@ class Kube(PodConnections, Watching):
     def merge(self, api_version: str, kind: str, name: str, change: Object, namespace: str | None = None) -> Object:
         """Change an object with a JSON merge patch; None takes a field away."""
         resource = self._resource(api_version, kind)
-        changed = _despite_a_bad_line(
+        changed = despite_a_bad_line(
             lambda: resource.patch(
                 body=change,
                 name=name,
@@ -279,27 +270,3 @@ class Kube(PodConnections, Watching):
 def _parsed(answer: Any) -> Object:
     """The object in an answer that the client was told not to turn into its own classes: those are slow to make."""
     return cast(Object, json.loads(answer.data))
-
-
-def _passing(failed: BaseException) -> bool:
-    """What ends by itself: a webhook without endpoints, a kind just being established, a conflict, a broken line."""
-    if isinstance(failed, ApiException):
-        unserved = failed.status == HTTPStatus.INTERNAL_SERVER_ERROR and "failed calling webhook" in str(failed.body)
-        return unserved or failed.status in (409, 429, 503, 504)
-    return isinstance(failed, ProtocolError)
-
-
-@retry(retry=retry_if_exception_type(ProtocolError), stop=stop_after_attempt(4), reraise=True)
-def _despite_a_bad_line(call: Callable[[], Any]) -> Any:
-    return call()
-
-
-@retry(
-    retry=retry_if_exception(_passing),
-    stop=stop_after_delay(20),
-    wait=wait_exponential(multiplier=0.1, max=2),
-    sleep=pause,
-    reraise=True,
-)
-def _patiently(call: Callable[[], Any]) -> Any:
-    return call()

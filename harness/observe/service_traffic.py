@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -106,19 +106,14 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
         what = "curl" if protocol is ServiceProtocol.TCP else "curl or wget"
         return ServiceSequence(client=name, pod=pod.name, prevented=f"no container of {pod.name} has {what}")
     started, request_id = datetime.now(UTC), new_request_id()
-    began, before = time.monotonic(), None if asked.ambient else _counters(sender, service, scale)
+    reached = _watch_endpoints(name, sender, asked, observed, scale)
     found: tuple[ServiceRequest, ...] = ()
     error = ""
     try:
         found = _requests(sender, service, protocol, cap, request_id)
     except TransportError as failed:
         error = explain(failed)
-    if asked.ambient:
-        ztunnel = ztunnel_service.source(name, kube, observed, pod)
-        since = lambda: time.monotonic() - began  # noqa: E731
-        hosts = ztunnel_service.hosts(ztunnel, pod, service, found, since) if ztunnel else None
-    else:
-        hosts = _difference(before, _counters(sender, service, scale))
+    hosts = reached(found)
     return ServiceSequence(
         client=name,
         pod=pod.name,
@@ -130,6 +125,21 @@ def _send(  # noqa: PLR0917 - private, and called beside its definition
         hosts_read=hosts is not None,
         transport_error=error,
     )
+
+
+def _watch_endpoints(
+    name: str, sender: _Sender, asked: Asked, observed: ClusterObservation, scale: float
+) -> Callable[[Sequence[ServiceRequest]], tuple[HostStats, ...] | None]:
+    """What tells, after the requests, which endpoints they went to; None where that could not be read."""
+    service = asked.service
+    assert service is not None  # noqa: S101
+    if not asked.ambient:
+        before = _counters(sender, service, scale)
+        return lambda _sent: _difference(before, _counters(sender, service, scale))
+    ztunnel, began = ztunnel_service.source(name, sender.kube, observed, sender.pod), time.monotonic()
+    if ztunnel is None:
+        return lambda _sent: None
+    return lambda sent: ztunnel_service.hosts(ztunnel, sender.pod, service, sent, lambda: time.monotonic() - began)
 
 
 def _outside(pod: Pod, asked: Asked) -> str:

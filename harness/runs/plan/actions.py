@@ -17,9 +17,7 @@ OWN_VARIABLES = ("${CTX_", "${DISCOVERY_ADDRESS_", "${API_SERVER_", "${ROOT_", "
 _READY = {
     "Gateway.gateway.networking.k8s.io": "condition=Programmed",
     "CustomResourceDefinition": "condition=Established",
-    "Istio": "condition=Ready",
-    "IstioCNI": "condition=Ready",
-    "ZTunnel": "condition=Ready",
+    **dict.fromkeys(("Istio", "IstioCNI", "ZTunnel"), "condition=Ready"),
     "Subscription": "jsonpath='{.status.installedCSV}'",
 }
 """Kind → what `kubectl wait` waits for."""
