@@ -17,7 +17,7 @@ from harness.base.errors import UserError
 from harness.clusters import preflight
 from harness.clusters.kind import Nodes, nodes_of
 from harness.machine.engine import Engine, ensure_engine
-from harness.machine.images import LocalImages, archive, by_hand, hosts_toml, local_images, versions
+from harness.machine.images import LocalImages, archive, by_hand, helm_program, hosts_toml, local_images, versions
 from harness.machine.images.registry import Registry
 from harness.mesh.settings import Images
 from harness.model.data_plane import DataPlane
@@ -103,7 +103,8 @@ def provide(options: Options, log: StepLog) -> Provisions:
     local = archive.provide(unpacked, engine.client, log) if unpacked else local_images(log, engine.client)
     if options.data_plane is DataPlane.AMBIENT and not local.has_ztunnel:
         raise by_hand.absent()
-    return Provisions(source, local, local.tools.istioctl, versions.ISTIO, engine, helm=local.tools.helm)
+    helm = helm_program(log) if source == "local" and options.distribution.needs_helm else _on_path("helm")
+    return Provisions(source, local, local.tools.istioctl, versions.ISTIO, engine, helm=helm)
 
 
 def checks(options: Options) -> tuple[preflight.Check, ...]:
@@ -119,10 +120,9 @@ def needs(options: Options, source: Images) -> preflight.Needs:
     if options.verify_only:
         return preflight.Needs(clusters=0)
     clusters = 0 if options.existing else max(len(topology.every) for topology in options.topologies)
-    if source != "registry":  # programs come with the images
-        return preflight.Needs(clusters, options.nodes, engine=options.container_engine)
-    tools = ["istioctl", *(() if options.existing else ("kind",))]
-    if options.distribution.needs_helm:
+    # kind and istioctl come with the images; Helm only where it can be built.
+    tools = [] if source != "registry" else ["istioctl"] if options.existing else ["istioctl", "kind"]
+    if options.distribution.needs_helm and source != "local":
         tools.append("helm")
     return preflight.Needs(clusters, options.nodes, tuple(tools), engine=options.container_engine)
 
@@ -180,17 +180,21 @@ def _from_registries(options: Options, engine: Engine | None) -> Provisions:
             f"put istioctl {options.istio_version} on PATH, or use --istio-version={version}",
         )
     require_version_for(options.data_plane, version)
-    helm = shutil.which("helm")
     return Provisions(
         "registry",
         None,
         Path(found),
         version,
         engine,
-        helm=Path(helm) if helm else None,
+        helm=_on_path("helm"),
         node_image=options.node_image,
         registry_mirror=options.registry_mirror,
     )
+
+
+def _on_path(program: str) -> Path | None:
+    found = shutil.which(program)
+    return Path(found) if found else None
 
 
 def _sets_up_network(engine: ContainerEngine, node_image: str) -> bool:

@@ -38,7 +38,7 @@ def api_server(directory: Path) -> Iterator[ClusterAccess]:
     (directory / "tokens").chmod(0o600)
     etcd = f"http://127.0.0.1:{etcd_port}"
     commands: tuple[list[str | Path], ...] = (
-        [_program("etcd", "server"), *_etcd(directory, etcd, f"http://127.0.0.1:{peer_port}")],
+        [_program("shared", "etcd"), *_etcd(directory, etcd, f"http://127.0.0.1:{peer_port}")],
         [_linked(directory, "kube-apiserver"), *_apiserver(directory, etcd, port)],
     )
     with ExitStack() as running:
@@ -89,7 +89,7 @@ def _program(module: str, name: str) -> Path:
 def _linked(directory: Path, name: str) -> Path:
     """The Kubernetes program under the name of one of its components."""
     link = directory / name
-    link.symlink_to(_program("kubernetes", "kubernetes"))
+    link.symlink_to(_program("shared", "kubernetes"))
     return link
 
 

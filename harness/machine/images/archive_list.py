@@ -19,7 +19,7 @@ LIST = "eastwest-archive.json"
 """Name of the list in the archive."""
 METALLB = "metallb-native.yaml"
 GATEWAY_API = "gateway-api.yaml"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PLATFORM = "linux/amd64"
 TOOLS = tuple(field.name for field in fields(Tools))
 PATHS = re.compile(

@@ -15,7 +15,7 @@ from harness.base.errors import UserError
 from harness.machine.images import by_hand, versions
 from harness.machine.images.layers import Image, Layer, docker_archive
 from harness.machine.images.node import build_node_image, load, loaded
-from harness.machine.images.programs import GO_MODULES, build_programs, go_command, programs_path
+from harness.machine.images.programs import GO_MODULES, HELM, build_programs, go_command, programs_path
 from harness.machine.images.recipes import Ingredients, istio_references, registry_images
 from harness.machine.images.registry import Registry, push, running_registry, serves, start_registry
 from harness.machine.images.rootfs import BASE, NODE, build_rootfs, require_debootstrap
@@ -36,7 +36,6 @@ class Tools:
     kind: Path
     kubectl: Path
     istioctl: Path
-    helm: Path
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,22 @@ def local_images(log: StepLog, engine: ContainerEngine, cache: Path | None = Non
         return images
 
 
+def helm_program(log: StepLog, cache: Path | None = None) -> Path:
+    """Helm, built if it is not in the cache. Only an operator that arrives as a chart needs it.
+
+    Raises:
+        UserError: it could not be built.
+    """
+    cache = cache or cache_directory()
+    with (
+        log.step(Phase.IMAGES, "Provide Helm") as step,
+        locked(cache / "images.lock", lambda: step.waiting("another run that builds images")),
+    ):
+        return build_programs(cache, step, (HELM,))[HELM.name] / "helm"
+
+
 def pinned_versions() -> dict[str, str]:
-    """What the images are made of: name to version."""
+    """What the images, and programs beside them, are made of: name to version."""
     return {
         **versions.MODULES,
         "istio": versions.ISTIO,
@@ -160,7 +173,7 @@ def _build(engine: ContainerEngine, cache: Path, index: Path, step: OpenStep) ->
         push(registry, served),
         _tools(programs, cache),
         have.program("metallb", "metallb-native.yaml"),
-        have.program("istio", "gateway-api.yaml"),
+        have.program("shared", "gateway-api.yaml"),
         pinned_versions(),
         built,
     )
@@ -219,13 +232,9 @@ def _build_packages(cache: Path, step: OpenStep) -> tuple[Layer, Layer, Path]:
 
 
 def _tools(programs: Mapping[str, Path], cache: Path) -> Tools:
-    kubectl = cache / "tools" / programs["kubernetes"].name / "kubectl"
+    shared = programs["shared"]
+    kubectl = cache / "tools" / shared.name / "kubectl"
     if not kubectl.exists():
         kubectl.parent.mkdir(parents=True, exist_ok=True)
-        kubectl.symlink_to(programs["kubernetes"] / "kubernetes")
-    return Tools(
-        kind=programs["kind"] / "kind",
-        kubectl=kubectl,
-        istioctl=programs["istio"] / "istioctl",
-        helm=programs["helm"] / "helm",
-    )
+        kubectl.symlink_to(shared / "kubernetes")
+    return Tools(shared / "kind", kubectl, shared / "istioctl")

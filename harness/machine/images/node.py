@@ -75,9 +75,9 @@ def node_files(have: Ingredients) -> Iterator[LayerFile]:
     """Programs, configuration and units of a node."""
     for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
         yield executable(f"/usr/local/bin/{name}", have.program("containerd", name))
-    yield executable("/usr/local/bin/coredns", have.program("coredns", "coredns"))
+    yield executable("/usr/local/bin/coredns", have.program("shared", "coredns"))
     for name in CNI_PLUGINS:
-        yield executable(f"/opt/cni/bin/{name}", have.program("cni", name))
+        yield executable(f"/opt/cni/bin/{name}", have.program("shared", name))
     for name in ("kubelet", "kubeadm", "kubectl"):
         yield LayerFile(f"/usr/bin/{name}", link="/usr/local/bin/kubernetes", mode=0o777)
     yield LayerFile("/kind/version", content=versions.KUBERNETES.encode())

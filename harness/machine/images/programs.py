@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,8 @@ class GoModule:
     name: str
     targets: tuple[str, ...]
     """Arguments of `go build`: `tool` for the tools of go.mod, or packages."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """String variables set by the linker, by their full name."""
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """String variables set by the linker: pattern of the programs they are set in → full name → value."""
     data: tuple[tuple[str, str], ...] = ()
     """Files that are kept beside the programs: module path, and path inside that module.
 
@@ -60,39 +60,54 @@ def _istio_variables() -> dict[str, str]:
     return {f"istio.io/istio/pkg/version.{name}": value for name, value in values.items()}
 
 
-GO_MODULES = (
-    GoModule("samples", ("./helloworld", "./pause")),
-    GoModule("kubernetes", (".",), _kubernetes_variables(versions.KUBERNETES)),
-    GoModule("containerd", ("tool",), {"github.com/containerd/containerd/v2/version.Version": versions.CONTAINERD}),
-    GoModule("etcd", ("tool",)),
-    GoModule("coredns", (".",)),
-    GoModule("cni", ("tool",)),
-    GoModule("kind", ("tool",)),
-    GoModule(
-        "istio",
-        ("tool",),
-        _istio_variables(),
-        data=(
-            ("istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"),
-            ("sigs.k8s.io/gateway-api", "config/crd/standard"),
-        ),
+SAMPLES = GoModule("samples", ("./helloworld", "./pause"))
+"""Needs nothing but the standard library."""
+SHARED = GoModule(
+    "shared",
+    ("./kubernetes", "./coredns", "./etcd", "tool"),
+    {
+        "eastwest.invalid/images/shared/kubernetes": _kubernetes_variables(versions.KUBERNETES),
+        "istio.io/istio/...": _istio_variables(),
+    },
+    data=(
+        ("istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"),
+        ("sigs.k8s.io/gateway-api", "config/crd/standard"),
     ),
-    GoModule("metallb", ("tool",), data=(("go.universe.tf/metallb", "config/manifests/metallb-native.yaml"),)),
-    GoModule("helm", ("tool",), {"helm.sh/helm/v3/internal/version.version": versions.HELM}),
 )
-"""In the order in which they are built: what a node needs first."""
+"""Programs with many libraries in common, Kubernetes' above all. One go.mod selects one version of each library, the
+newest that any of the programs asks for, so that it is compiled once. Istio's stay those of its own go.mod."""
+CONTAINERD = GoModule(
+    "containerd",
+    ("tool",),
+    {
+        "github.com/containerd/containerd/v2/cmd/...": {
+            "github.com/containerd/containerd/v2/version.Version": versions.CONTAINERD
+        }
+    },
+)
+"""Apart, since it asks for newer libraries than Istio's go.mod, and would raise Istio's."""
+METALLB = GoModule("metallb", ("tool",), data=(("go.universe.tf/metallb", "config/manifests/metallb-native.yaml"),))
+"""Apart, since its sources do not compile with the libraries of Istio's Kubernetes."""
+GO_MODULES = (SAMPLES, SHARED, CONTAINERD, METALLB)
+"""What images are made of, in the order in which they are built."""
+HELM = GoModule(
+    "helm", ("tool",), {"helm.sh/helm/v3/cmd/helm": {"helm.sh/helm/v3/internal/version.version": versions.HELM}}
+)
+"""For the chart of an operator; in no image."""
 
 
 def programs_path(module: GoModule, cache: Path) -> Path:
     """Where a module's programs are kept; the name says what they are made from."""
-    variables = "\n".join(f"{name}={value}" for name, value in sorted(module.variables.items()))
+    sources, arguments = digest_of_files(MODULES_DIRECTORY / module.name), "\n".join(build_arguments(module))
     data = "\n".join(" ".join(file) for file in module.data)
-    key = digest_of(digest_of_files(MODULES_DIRECTORY / module.name), " ".join(module.targets), variables, data)
-    return cache / "programs" / f"{module.name}-{key}"
+    return cache / "programs" / f"{module.name}-{digest_of(sources, arguments, data)}"
 
 
-def build_programs(cache: Path, step: OpenStep) -> dict[str, Path]:
+def build_programs(cache: Path, step: OpenStep, modules: Sequence[GoModule] = GO_MODULES) -> dict[str, Path]:
     """Build every module that is not in the cache, two at a time: one waits for the network or links meanwhile.
+
+    The samples come first and alone. With them the standard library is compiled, which two builds that begin
+    together would both compile.
 
     Returns:
         Module name to the directory with its programs.
@@ -100,8 +115,8 @@ def build_programs(cache: Path, step: OpenStep) -> dict[str, Path]:
     Raises:
         UserError: there is no Go, or a module could not be built.
     """
-    paths = {module.name: programs_path(module, cache) for module in GO_MODULES}
-    missing = [module for module in GO_MODULES if not paths[module.name].exists()]
+    paths = {module.name: programs_path(module, cache) for module in modules}
+    missing = [module for module in modules if not paths[module.name].exists()]
     if not missing:
         return paths
     go = go_command(cache, step)
@@ -111,8 +126,10 @@ def build_programs(cache: Path, step: OpenStep) -> dict[str, Path]:
         label = f"go build {module.name} ({next(begun)} of {len(missing)})"
         entry(paths[module.name], lambda directory: _build(go, module, directory, step, label))
 
+    if SAMPLES in missing:
+        build(SAMPLES)
     with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(build, module) for module in missing]
+        futures = [pool.submit(build, module) for module in missing if module is not SAMPLES]
         try:
             for future in futures:
                 future.result()
@@ -130,12 +147,12 @@ def go_command(cache: Path, step: OpenStep) -> Path:
     """
     probe = ["go", "list", "-m"]
     try:
-        run(probe, cwd=MODULES_DIRECTORY / "kubernetes", env=go_environment(os.environ), timeout=300)
+        run(probe, cwd=MODULES_DIRECTORY / SHARED.name, env=go_environment(os.environ), timeout=300)
     except CommandError as failed:
         try:
             return unpacked(GO, cache, step) / "bin" / "go"
         except UserError as absent:
-            wanted = required_go((MODULES_DIRECTORY / "kubernetes" / "go.mod").read_text())
+            wanted = required_go((MODULES_DIRECTORY / SHARED.name / "go.mod").read_text())
             raise UserError(
                 "Images cannot be built on this machine",
                 f"there is no Go {wanted} or newer ({(failed.output.strip().splitlines() or ['none found'])[-1]})",
@@ -160,9 +177,18 @@ def linker_flags(variables: Mapping[str, str]) -> str:
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in variables.items())])
 
 
+def build_arguments(module: GoModule) -> list[str]:
+    """Arguments of `go build` that decide what a module's programs are: flags, then what is built. Pure.
+
+    The compiler's are the same for every module: packages are compiled once for all that have them in the same version.
+    """
+    of_linker = [f"-ldflags={pattern}={linker_flags(values)}" for pattern, values in module.variables.items()]
+    # The linker would drop the debug information.
+    return ["-gcflags=all=-dwarf=false", f"-ldflags={linker_flags({})}", *of_linker, *module.targets]
+
+
 def _build(go: Path, module: GoModule, directory: Path, step: OpenStep, label: str) -> None:
-    flags = ["-v", "-ldflags", linker_flags(module.variables), "-o", f"{directory}/"]
-    command = [str(go), "build", *flags, *module.targets]
+    command = [str(go), "build", "-v", "-o", f"{directory}/", *build_arguments(module)]
     step.waiting(label)
     told, compiled, tail = time.monotonic(), 0, [""]
     with subprocess.Popen(

@@ -43,7 +43,7 @@ class Ingredients:
 def kubernetes_layer(have: Ingredients) -> Layer:
     """The one Kubernetes program, and a link to it for each name it goes by."""
     links = [LayerFile(f"/usr/local/bin/{name}", link="kubernetes", mode=0o777) for name in KUBERNETES_COMPONENTS]
-    return have.layer(executable("/usr/local/bin/kubernetes", have.program("kubernetes", "kubernetes")), *links)
+    return have.layer(executable("/usr/local/bin/kubernetes", have.program("shared", "kubernetes")), *links)
 
 
 def node_images(have: Ingredients) -> list[Image]:
@@ -59,8 +59,8 @@ def node_images(have: Ingredients) -> list[Image]:
         )
         for name in KUBERNETES_COMPONENTS
     ]
-    etcd = have.layer(executable("/usr/local/bin/etcd", have.program("etcd", "server")))
-    coredns = have.layer(executable("/coredns", have.program("coredns", "coredns")))
+    etcd = have.layer(executable("/usr/local/bin/etcd", have.program("shared", "etcd")))
+    coredns = have.layer(executable("/coredns", have.program("shared", "coredns")))
     pause = have.layer(executable("/pause", have.program("samples", "pause")))
     return [
         *images,
@@ -80,7 +80,7 @@ def registry_images(have: Ingredients) -> list[Image]:
 
 def istiod_image(have: Ingredients) -> Image:
     """The control plane, laid out as upstream's."""
-    program = executable("/usr/local/bin/pilot-discovery", have.program("istio", "pilot-discovery"))
+    program = executable("/usr/local/bin/pilot-discovery", have.program("shared", "pilot-discovery"))
     return Image(
         istio_references("pilot"),
         (have.base, have.layer(program, *account_files("istio-proxy", ISTIO_PROXY_USER))),
@@ -92,9 +92,9 @@ def istiod_image(have: Ingredients) -> Image:
 
 def proxy_image(have: Ingredients) -> Image:
     """The proxy, laid out as upstream's."""
-    template = upstream_bootstrap(have.program("istio", "envoy_bootstrap.json").read_text())
+    template = upstream_bootstrap(have.program("shared", "envoy_bootstrap.json").read_text())
     bootstrap = LayerFile("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", content=template.encode())
-    program = executable("/usr/local/bin/pilot-agent", have.program("istio", "pilot-agent"))
+    program = executable("/usr/local/bin/pilot-agent", have.program("shared", "pilot-agent"))
     # Envoy has a layer to itself: it stays when Istio changes.
     envoy = have.layer(executable("/usr/local/bin/envoy", have.envoy))
     return Image(
@@ -117,8 +117,8 @@ def upstream_bootstrap(template: str) -> str:
 
 def cni_image(have: Ingredients) -> Image:
     """The CNI plugin with its installer, laid out as upstream's."""
-    plugin = executable("/opt/cni/bin/istio-cni", have.program("istio", "istio-cni"))
-    installer = executable("/usr/local/bin/install-cni", have.program("istio", "install-cni"))
+    plugin = executable("/opt/cni/bin/istio-cni", have.program("shared", "istio-cni"))
+    installer = executable("/usr/local/bin/install-cni", have.program("shared", "install-cni"))
     return Image(
         istio_references("install-cni"),
         (have.base, have.layer(plugin, installer)),
@@ -161,8 +161,8 @@ def sample_images(have: Ingredients) -> list[Image]:
     helloworld = have.layer(executable("/usr/local/bin/helloworld", have.program("samples", "helloworld")))
     curl = have.layer(*account_files("curl_user", 100))
     echo = have.layer(
-        executable("/usr/local/bin/server", have.program("istio", "server")),
-        executable("/usr/local/bin/client", have.program("istio", "client")),
+        executable("/usr/local/bin/server", have.program("shared", "server")),
+        executable("/usr/local/bin/client", have.program("shared", "client")),
     )
     return [
         *(

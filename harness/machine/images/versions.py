@@ -1,8 +1,8 @@
 """The pins: every version that goes into an image, in one place.
 
 The Go modules' versions stand again in modules/*/go.mod, where the Go command reads them; a self-test holds the two
-together. To move one: `go get PATH@VERSION` in its directory under modules/ (for Kubernetes its `replace` lines as
-well), and the version here.
+together. To move one: `go get PATH@VERSION` in the directory under modules/ that builds it (for Kubernetes its
+`replace` lines as well), and the version here.
 """
 
 from collections.abc import Mapping

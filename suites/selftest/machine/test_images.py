@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import command
 from harness.base.errors import UserError
 from harness.machine.images import local, node, programs, recipes, rootfs, versions
 from harness.machine.images.layers import (
@@ -85,14 +86,15 @@ def test_references_are_split(reference: str, expected: tuple[str, str, str]) ->
 
 def test_the_pins_are_those_of_the_go_modules() -> None:
     required: dict[str, str] = {}
-    for file in programs.MODULES_DIRECTORY.glob("*/go.mod"):
-        required |= dict(re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)", file.read_text(), re.MULTILINE))
+    # shared is the last: others need some of what it builds, in other versions.
+    for file in sorted(programs.MODULES_DIRECTORY.glob("*/go.mod")):
+        required |= _required(file)
         assert (file.with_name("go.sum").exists()) == ("require" in file.read_text())
     assert {path: required.get(path) for path in versions.MODULES} == dict(versions.MODULES)
 
 
 def test_every_module_that_is_built_exists_and_every_directory_is_built() -> None:
-    built = {module.name for module in programs.GO_MODULES}
+    built = {module.name for module in (*programs.GO_MODULES, programs.HELM)}
     assert built == {path.name for path in programs.MODULES_DIRECTORY.iterdir() if path.is_dir()}
 
 
@@ -105,13 +107,47 @@ def test_go_keeps_every_check_on() -> None:
 
 def test_linker_flags_set_versions() -> None:
     assert programs.linker_flags({"a/b.c": "1"}) == "-s -w -X a/b.c=1"
-    istio = next(module for module in programs.GO_MODULES if module.name == "istio")
-    assert istio.variables["istio.io/istio/pkg/version.buildVersion"] == versions.ISTIO
+    arguments = programs.build_arguments(programs.SHARED)
+    (istio,) = [argument for argument in arguments if argument.startswith("-ldflags=istio.io/istio/...=-s -w -X ")]
+    assert f"-X istio.io/istio/pkg/version.buildVersion={versions.ISTIO}" in istio
+    assert arguments.index("-ldflags=-s -w") < arguments.index(istio), "of those that match the last is taken"
+
+
+def test_the_compiler_is_called_alike_for_every_module() -> None:
+    """A package that was compiled with other flags would be compiled again."""
+    modules = (*programs.GO_MODULES, programs.HELM)
+    flags = {
+        tuple(argument for argument in programs.build_arguments(module) if argument.startswith("-gcflags"))
+        for module in modules
+    }
+    assert len(flags) == 1
+
+
+def test_istio_has_the_libraries_of_its_own_go_mod() -> None:
+    """All but those of Kubernetes, which are of one release."""
+    path = programs.MODULES_DIRECTORY / "shared"
+    try:
+        places = command.run(["go", "env", "GOMODCACHE"], cwd=path).strip()
+    except command.CommandError:
+        pytest.skip("there is no Go")
+    own = Path(places) / f"cache/download/istio.io/istio/@v/{versions.ISTIO_MODULE}.mod"
+    if not own.exists():
+        pytest.skip("Istio's sources are there only after images were built")
+    wanted, ours = _required(own), _required(path / "go.mod")
+    differ = {name for name in wanted.keys() & ours.keys() if wanted[name] != ours[name]}
+    assert {name for name in differ if not name.startswith("k8s.io/")} == set()
+    minors = {ours[name].rpartition(".")[0] for name in differ} | {wanted[name].rpartition(".")[0] for name in differ}
+    assert minors == {"v0." + versions.KUBERNETES.split(".")[1]}
+    assert "istio.io/istio" in ours
+
+
+def _required(go_mod: Path) -> dict[str, str]:
+    return dict(re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)", go_mod.read_text(), re.MULTILINE))
 
 
 def test_programs_have_another_place_when_their_sources_or_versions_change(tmp_path: Path) -> None:
     module = programs.GO_MODULES[0]
-    other = programs.GoModule(module.name, module.targets, {"x": "y"})
+    other = programs.GoModule(module.name, module.targets, {"./...": {"x": "y"}})
     assert programs.programs_path(module, tmp_path) == programs.programs_path(module, tmp_path)
     assert programs.programs_path(module, tmp_path) != programs.programs_path(other, tmp_path)
 
@@ -145,12 +181,9 @@ def ingredients(directory: Path) -> recipes.Ingredients:
     """Every program there is to be, with its own name as content."""
     names = {
         "samples": ("helloworld", "pause"),
-        "kubernetes": ("kubernetes",),
         "containerd": ("containerd", "containerd-shim-runc-v2", "ctr"),
-        "etcd": ("server",),
-        "coredns": ("coredns",),
-        "cni": node.CNI_PLUGINS,
-        "istio": (
+        "shared": (
+            "kubernetes", "etcd", "coredns", *node.CNI_PLUGINS,
             "pilot-discovery", "pilot-agent", "istio-cni", "install-cni", "server", "client", "envoy_bootstrap.json",
         ),
         "metallb": ("controller", "speaker"),

@@ -14,7 +14,16 @@ from harness.base import container_engine
 from harness.base.container_engine import DOCKER
 from harness.base.errors import UserError
 from harness.machine.images import archive, archive_writing
-from harness.machine.images.archive_list import LIST, TOOLS, ArchiveList, described, parsed, require_platform, written
+from harness.machine.images.archive_list import (
+    LIST,
+    SCHEMA_VERSION,
+    TOOLS,
+    ArchiveList,
+    described,
+    parsed,
+    require_platform,
+    written,
+)
 from harness.machine.images.layers import Image, LayerFile, config_json, docker_archive, write_layer, write_tar
 from harness.machine.images.local import LocalImages, Tools, pinned_versions
 from harness.machine.images.registry import Registry, push, serves
@@ -147,8 +156,8 @@ def test_what_was_written_is_served_where_it_is_opened(
     assert (first.node_image, first.images, first.versions) == (images.node_image, images.images, images.versions)
     assert serves(registry, images.images)
     assert next(iter(loads[0])).content == config_json(node)
-    assert first.tools.helm.read_text() == "I am helm"
-    assert first.tools.helm.stat().st_mode & 0o111
+    assert first.tools.kind.read_text() == "I am kind"
+    assert first.tools.kind.stat().st_mode & 0o111
     assert first.metallb_manifest.read_text() == "kind: Namespace"
     assert first.gateway_api.read_text() == "kind: CustomResourceDefinition"
     log = StepLog()
@@ -196,19 +205,19 @@ def test_nothing_half_written_is_left(file: Path, images: LocalImages, monkeypat
 
 
 def changed(name: str, content: bytes) -> bytes | None:
-    return content.replace(b"helm", b"evil") if name == "tools/helm" else content
+    return content.replace(b"kind", b"evil") if name == "tools/kind" else content
 
 
 def grown(name: str, content: bytes) -> bytes | None:
-    return content + b"!" if name == "tools/helm" else content
+    return content + b"!" if name == "tools/kind" else content
 
 
 def shortened(name: str, content: bytes) -> bytes | None:
-    return None if name == "tools/helm" else content
+    return None if name == "tools/kind" else content
 
 
 def renamed(name: str, content: bytes) -> bytes | None:
-    return content.replace(b'"tools/helm"', b'"../../helm"') if name == LIST else content
+    return content.replace(b'"tools/kind"', b'"../../kind"') if name == LIST else content
 
 
 def listless(name: str, content: bytes) -> bytes | None:
@@ -218,10 +227,10 @@ def listless(name: str, content: bytes) -> bytes | None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (changed, "tools/helm does not have the digest"),
-        (grown, "tools/helm is not as its list says"),
-        (shortened, "it ends before tools/helm"),
-        (renamed, "it names '../../helm'"),
+        (changed, "tools/kind does not have the digest"),
+        (grown, "tools/kind is not as its list says"),
+        (shortened, "it ends before tools/kind"),
+        (renamed, "it names '../../kind'"),
         (listless, "is no archive of images"),
     ],
 )
@@ -247,8 +256,8 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_another_schema_version_platform_or_pin_is_refused(file: Path) -> None:
-    with pytest.raises(UserError, match="schema 3, and schema 2 is understood"):
-        archive.read_list(with_list(file, schema_version=3))
+    with pytest.raises(UserError, match=f"schema 1, and schema {SCHEMA_VERSION} is understood"):
+        archive.read_list(with_list(file, schema_version=1))
     with pytest.raises(UserError, match="programs for linux/arm64"):
         archive.read_list(with_list(file, platform="linux/arm64"))
     with pytest.raises(UserError, match=r"it holds istio 1\.2\.3"):
@@ -259,7 +268,7 @@ def test_another_schema_version_platform_or_pin_is_refused(file: Path) -> None:
 
 
 def test_a_list_that_is_none_is_damage() -> None:
-    for content in (b"", b"[]", b'{"schema_version": 2}', b"\xff"):
+    for content in (b"", b"[]", f'{{"schema_version": {SCHEMA_VERSION}}}'.encode(), b"\xff"):
         with pytest.raises(UserError, match="damaged"):
             parsed(content, "a.tar")
     assert "properties" in ArchiveList.model_json_schema()

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UserError
+from harness.mesh.settings import Images
 from harness.model.data_plane import DataPlane
+from harness.runs.environment import needs
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.options.page import OTHERS, page
 from suites.catalogue import catalogue
@@ -119,3 +121,20 @@ def test_calls_of_one_connection_are_not_made_without_sidecars() -> None:
 def test_what_can_not_be_used_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         _parsed(**given)
+
+
+@pytest.mark.parametrize(
+    ("source", "distribution", "programs"),
+    [
+        ("registry", "istio", ("istioctl", "kind")),
+        ("registry", "sail", ("istioctl", "kind", "helm")),
+        ("local", "sail", ()),
+        ("archive", "istio", ()),
+        ("archive", "sail", ("helm",)),
+    ],
+)
+def test_programs_that_do_not_come_with_the_images_must_be_on_path(
+    source: Images, distribution: str, programs: tuple[str, ...]
+) -> None:
+    """Helm is built only for a chart, and in no archive."""
+    assert needs(_parsed(distribution=distribution), source).tools == programs
