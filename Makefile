@@ -63,7 +63,7 @@ test-browser: $(VENV)/ready ## Test the HTML report in Chromium, which is instal
 	    echo "  fix: install it (Debian: apt-get install chromium)"; exit 4; }
 	$(PYTEST) suites/selftest/browser -n auto $(ARGS)
 
-test-api: $(VENV)/ready ## Test the operator's resources on a real API server, from the programs of `make images`
+test-api: $(VENV)/ready ## Test the programs of `make images`, and the operator's resources on their API server
 	$(PYTEST) suites/apiserver $(ARGS)
 
 check: $(VENV)/ready ## Lint, check who imports what, and type-check

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 import subprocess
 import tarfile
 import tomllib
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.base import command
 from harness.base.errors import UserError
 from harness.machine.images import local, node, programs, recipes, rootfs, versions
 from harness.machine.images.layers import (
@@ -26,6 +24,7 @@ from harness.machine.images.layers import (
     write_layer,
     write_oci_archive,
 )
+from suites.selftest.support.go_mod import required as required_by
 
 
 def test_a_layer_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
@@ -88,7 +87,7 @@ def test_the_pins_are_those_of_the_go_modules() -> None:
     required: dict[str, str] = {}
     # shared is the last: others need some of what it builds, in other versions.
     for file in sorted(programs.MODULES_DIRECTORY.glob("*/go.mod")):
-        required |= _required(file)
+        required |= required_by(file)
         assert (file.with_name("go.sum").exists()) == ("require" in file.read_text())
     assert {path: required.get(path) for path in versions.MODULES} == dict(versions.MODULES)
 
@@ -121,28 +120,6 @@ def test_the_compiler_is_called_alike_for_every_module() -> None:
         for module in modules
     }
     assert len(flags) == 1
-
-
-def test_istio_has_the_libraries_of_its_own_go_mod() -> None:
-    """All but those of Kubernetes, which are of one release."""
-    path = programs.MODULES_DIRECTORY / "shared"
-    try:
-        places = command.run(["go", "env", "GOMODCACHE"], cwd=path).strip()
-    except command.CommandError:
-        pytest.skip("there is no Go")
-    own = Path(places) / f"cache/download/istio.io/istio/@v/{versions.ISTIO_MODULE}.mod"
-    if not own.exists():
-        pytest.skip("Istio's sources are there only after images were built")
-    wanted, ours = _required(own), _required(path / "go.mod")
-    differ = {name for name in wanted.keys() & ours.keys() if wanted[name] != ours[name]}
-    assert {name for name in differ if not name.startswith("k8s.io/")} == set()
-    minors = {ours[name].rpartition(".")[0] for name in differ} | {wanted[name].rpartition(".")[0] for name in differ}
-    assert minors == {"v0." + versions.KUBERNETES.split(".")[1]}
-    assert "istio.io/istio" in ours
-
-
-def _required(go_mod: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)", go_mod.read_text(), re.MULTILINE))
 
 
 def test_programs_have_another_place_when_their_sources_or_versions_change(tmp_path: Path) -> None:
