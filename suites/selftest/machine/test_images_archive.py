@@ -28,7 +28,6 @@ from harness.machine.images.layers import Image, LayerFile, config_json, docker_
 from harness.machine.images.local import LocalImages, Tools, pinned_versions
 from harness.machine.images.registry import Registry, push, serves
 from harness.model.step_log import StepLog
-from harness.proof import disconnected
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.options.values import Images
 from suites.selftest.machine.test_registry import FakeRegistry
@@ -283,23 +282,3 @@ def test_the_option_names_the_file() -> None:
             options(value)
     with pytest.raises(UserError, match="exclude each other"):
         options("archive:x", contexts="a,b")
-
-
-def test_a_disconnected_run_takes_nothing_of_the_caller_along() -> None:
-    environment = {"HTTPS_PROXY": "http://proxy", "DOCKER_HOST": "tcp://x", "TERM": "xterm", "EASTWEST_REQUESTS": "10"}
-    assert disconnected.bare_environment(Path("/fresh"), environment) == {
-        "TERM": "xterm",
-        "EASTWEST_REQUESTS": "10",
-        "EASTWEST_CONTAINER_ENGINE": "docker",
-        "HOME": "/fresh",
-        "PATH": disconnected.SYSTEM_PATH,
-    }
-    command = disconnected.pytest_command(Path("/python"), Path("/a.tar"), ["--keep"])
-    assert command == ["/python", "-m", "pytest", "--topology=primary-remote", "--images=archive:/a.tar", "--keep"]
-
-
-def test_a_network_that_is_there_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disconnected, "ADDRESSES", ())
-    monkeypatch.setattr(disconnected, "HOSTS", ("localhost",))
-    with pytest.raises(UserError, match="localhost is resolved"):
-        disconnected.require_cut()
