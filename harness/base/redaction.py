@@ -86,7 +86,7 @@ def redacted(value: Any) -> Any:
     """
     kind = type(value)
     if kind is str:  # a member of an enumeration stays what it is
-        return _of_usual(value) if len(value) < _USUAL else _without_secrets(value)
+        return without_secrets(value)
     if kind is list or kind is tuple:
         return kind(map(redacted, value)) if value else value
     if kind not in PLAIN and _is_mapping(kind):

@@ -30,11 +30,11 @@ def _misfits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balance
         yield f"its nodes were made from {record.node_image or 'the image of kind itself'}"
     if load_balancer not in ("auto", record.load_balancer):
         yield f"its load balancer is {record.load_balancer}"
-    if anew := _built_anew(record, nodes):
-        yield f"its nodes may hold an image as it was before it was built anew: {anew}"
+    if image := _rebuilt(record, nodes):
+        yield f"its nodes may hold an image as it was before it was built anew: {image}"
 
 
-def _built_anew(record: RunRecord, nodes: Nodes) -> str:
+def _rebuilt(record: RunRecord, nodes: Nodes) -> str:
     """The first image that a node may hold under the same reference with another content; a node never asks again."""
     changed = (name for name, digest in sorted(nodes.images.items()) if record.images.get(name, digest) != digest)
     return next(changed, "")

@@ -4,6 +4,7 @@ Source: Operator Lifecycle Manager, "Subscription", "InstallPlan", "ClusterServi
 "Operator subscription condition types".
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from harness.kube.api import KubeApi, Object
@@ -58,17 +59,8 @@ def approve(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, opened: Ope
     Raises:
         StepError: OLM made none in time; says why in OLM's words.
     """
-    kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, INSTALL_SECONDS)
-    seen = kube.wait(
-        API,
-        "Subscription",
-        operator.package,
-        operator.namespace,
-        pending=lambda found: approval_pending(found, mesh.settings.cli),
-        timeout=timeout,
-        step=opened,
-        explain=lambda: _why(kube, operator),
-    )
+    kube = mesh.kube(cluster)
+    seen = _await_subscription(mesh, cluster, operator, opened, approval_pending)
     if seen is None or not _needs_approval(seen):
         return
     plan = kube.get(API, "InstallPlan", plan_name(seen), operator.namespace)
@@ -109,19 +101,30 @@ def await_installed(mesh: Mesh, cluster: Cluster, operator: OlmSubscription, ope
         StepError: the time is over; says why in OLM's words.
     """
     kube, timeout = mesh.kube(cluster), mesh.deadline(cluster, INSTALL_SECONDS)
-    seen = kube.wait(
+    seen = _await_subscription(mesh, cluster, operator, opened, subscription_pending)
+    if installed := status_of(seen).get("installedCSV"):
+        opened.note(str(installed))
+        kube.wait(API, CSV, installed, operator.namespace, pending=csv_pending, timeout=timeout, step=opened)
+
+
+def _await_subscription(
+    mesh: Mesh,
+    cluster: Cluster,
+    operator: OlmSubscription,
+    opened: OpenStep,
+    pending: Callable[[Object | None, str], str],
+) -> Object | None:
+    kube = mesh.kube(cluster)
+    return kube.wait(
         API,
         "Subscription",
         operator.package,
         operator.namespace,
-        pending=lambda found: subscription_pending(found, mesh.settings.cli),
-        timeout=timeout,
+        pending=lambda found: pending(found, mesh.settings.cli),
+        timeout=mesh.deadline(cluster, INSTALL_SECONDS),
         step=opened,
         explain=lambda: _why(kube, operator),
     )
-    if installed := status_of(seen).get("installedCSV"):
-        opened.note(str(installed))
-        kube.wait(API, CSV, installed, operator.namespace, pending=csv_pending, timeout=timeout, step=opened)
 
 
 def approval_pending(seen: Object | None, cli: str) -> str:

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from kubernetes.client import ApiException
 
 from harness.kube.api import KubeApi
-from harness.model.cluster import Pod
 from harness.model.ztunnel import ZtunnelConnections
 from harness.observe import ztunnel_log
 from suites.selftest.support.ambient import ambient
+from suites.selftest.support.ztunnel_source import ztunnel_source
 
 SLEEP = "spiffe://cluster.local/ns/sample/sa/sleep"
 INBOUND = (
@@ -81,20 +80,6 @@ def test_the_callers_of_those_that_were_called() -> None:
     assert ztunnel_log.callers(rows, {"west": {"helloworld-v1-1"}}) == ()
 
 
-def _source(*texts: str | None) -> ztunnel_log.Source:
-    """A ztunnel with this log, read again and again; None: it may not be read."""
-    left = list(texts)
-
-    def logs(*_: object, **__: object) -> str:
-        text = left.pop(0) if len(left) > 1 else left[0]
-        if text is None:
-            raise ApiException(status=403)
-        return text
-
-    pod = cast(Pod, SimpleNamespace(namespace="istio-system", name="ztunnel-1"))
-    return ztunnel_log.Source("east", cast(KubeApi, SimpleNamespace(logs=logs)), pod)
-
-
 @pytest.fixture
 def collect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
     monkeypatch.setattr(ztunnel_log, "PAUSE", 0.0)
@@ -102,7 +87,7 @@ def collect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
 
 
 def test_what_is_logged_a_moment_later_is_waited_for(collect: Callable[..., object]) -> None:
-    assert collect(_source("", INBOUND)) == (_rows(INBOUND), "")
+    assert collect(ztunnel_source("", INBOUND)) == (_rows(INBOUND), "")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +95,7 @@ def test_what_is_logged_a_moment_later_is_waited_for(collect: Callable[..., obje
     [((None,), "could not be read"), (("\n" * 20000,), "too long"), (("started",), "may be off")],
 )
 def test_without_evidence_it_is_said_why(texts: tuple[str | None], why: str, collect: Callable[..., object]) -> None:
-    found = collect(_source(*texts))
+    found = collect(ztunnel_source(*texts))
     assert isinstance(found, tuple)
     assert found[0] is None
     assert why in found[1]

@@ -1,18 +1,15 @@
 """Where a client of somebody's own service was led to, as its node's ztunnel logged it."""
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from kubernetes.client import ApiException
 
 from harness.kube.api import ExecResult, KubeApi
-from harness.model.cluster import Pod
 from harness.model.service import OwnService, ServiceProtocol, ServiceRequest
 from harness.observe import service_traffic, ztunnel_service
-from harness.observe.ztunnel_log import Source
 from suites.selftest.support.ambient import ambient
+from suites.selftest.support.ztunnel_source import ztunnel_source
 
 SERVICE = OwnService(name="helloworld", namespace="sample", port=5000)
 EAST = ambient()["east"]
@@ -35,17 +32,7 @@ OTHERS = (_line("10.1.0.2:15008", source="web-1"), _line("10.1.0.2:15008", servi
 
 
 def _hosts(*texts: str | None, requests: Sequence[ServiceRequest]) -> ztunnel_service.Hosts | None:
-    left = list(texts)
-
-    def logs(*_: object, **__: object) -> str:
-        text = left.pop(0) if len(left) > 1 else left[0]
-        if text is None:
-            raise ApiException(status=403)
-        return text
-
-    pod = cast(Pod, SimpleNamespace(namespace="kube-system", name="ztunnel-1"))
-    ztunnel = Source("east", cast(KubeApi, SimpleNamespace(logs=logs)), pod)
-    return ztunnel_service.hosts(ztunnel, CLIENT, SERVICE, requests, lambda: 1.0)
+    return ztunnel_service.hosts(ztunnel_source(*texts), CLIENT, SERVICE, requests, lambda: 1.0)
 
 
 @pytest.fixture(autouse=True)
