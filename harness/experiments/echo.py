@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from harness.base.parallel import in_parallel
+from harness.base.waiting import WaitError, wait_until
 from harness.experiments.exchange import Sender, send_payload, send_with_client
-from harness.experiments.testbed import Testbed
+from harness.experiments.testbed import PROPAGATION_SECONDS, Testbed
 from harness.model import odds
+from harness.model.expectations import unanswered, versions_apart
 from harness.model.experiment import ECHO, GRPC_PORT, PAYLOAD_BYTES, TCP_PORT, Exchange
 from harness.model.topology import Cluster
 
@@ -40,16 +42,39 @@ def _to_every_other(
 
 def grpc(testbed: Testbed) -> tuple[Exchange, ...]:
     """Call, from every cluster over one connection, the gRPC service whose pods are on all clusters."""
-    count = calls(len(testbed.clusters))
+    _await_grpc(testbed)
     with testbed.step("Call a gRPC service on all clusters") as opened:
-        opened.note(f"{count} calls over one connection")
-        url = f"grpc://{ECHO}.{testbed.namespace}:{GRPC_PORT}"
-        return tuple(
-            in_parallel(
-                lambda cluster: send_with_client(testbed, Sender(cluster, ECHO, ECHO), None, url, count),
-                testbed.clusters,
-            )
-        )
+        opened.note(f"{calls(len(testbed.clusters))} calls over one connection")
+        return tuple(in_parallel(partial(_call_grpc, testbed), testbed.clusters))
+
+
+def _await_grpc(testbed: Testbed) -> None:
+    """Call until every cluster has answered, or the time is over: what is judged is sent afterwards.
+
+    That a proxy tells an endpoint is not enough. Seen with Envoy 1.39: for up to a second nothing is sent to a new one.
+    """
+
+    def one(cluster: Cluster) -> str:
+        apart = versions_apart(testbed.mesh.topology, cluster)
+
+        def pending() -> str:
+            missing = unanswered(apart, _call_grpc(testbed, cluster).answers)
+            return f"{cluster.name}: no answer of {', '.join(missing)}" if missing else ""
+
+        try:
+            wait_until(pending, testbed.seconds(PROPAGATION_SECONDS))
+        except WaitError as expired:
+            return expired.last
+        return ""
+
+    with testbed.step("Time until gRPC calls reach every cluster") as opened:
+        if late := "; ".join(filter(None, in_parallel(one, testbed.clusters))):
+            opened.note(f"after {testbed.seconds(PROPAGATION_SECONDS):.0f} s {late}")
+
+
+def _call_grpc(testbed: Testbed, cluster: Cluster) -> Exchange:
+    url = f"grpc://{ECHO}.{testbed.namespace}:{GRPC_PORT}"
+    return send_with_client(testbed, Sender(cluster, ECHO, ECHO), None, url, calls(len(testbed.clusters)))
 
 
 def calls(clusters: int) -> int:

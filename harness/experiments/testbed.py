@@ -12,8 +12,8 @@ from harness.kube.api import KubeApi, Object, TransportError, condition
 from harness.mesh.context import Mesh, environment_faults
 from harness.mesh.readiness import await_deployment
 from harness.model import captured
-from harness.model.expectations import SLEEP, spread_over
-from harness.model.experiment import ECHO, GRPC_PORT, HTTP_PORT, LABEL, PLAIN, TCP_PORT
+from harness.model.expectations import SLEEP
+from harness.model.experiment import ECHO, HTTP_PORT, LABEL, PLAIN, TCP_PORT
 from harness.model.observation import Observation
 from harness.model.step import Phase
 from harness.model.step_log import OpenStep
@@ -149,7 +149,7 @@ def _unknown(testbed: Testbed, cluster: Cluster, pod: str) -> list[str]:
     if testbed.mesh.settings.ambient:
         return unknown_to_ztunnel(testbed.ztunnel(cluster, pod), versions)
     told = testbed.ask(cluster, pod, clusters_in(testbed.namespace))
-    return unknown_services(told, testbed.namespace, versions, len(spread_over(testbed.mesh.topology, cluster)))
+    return unknown_services(told, testbed.namespace, versions)
 
 
 def unknown_to_ztunnel(ztunnel: Ztunnel | None, versions: Sequence[str]) -> list[str]:
@@ -167,22 +167,20 @@ def unknown_to_ztunnel(ztunnel: Ztunnel | None, versions: Sequence[str]) -> list
     return [version for version in versions if f"{ECHO}-{version}" not in known]
 
 
-def unknown_services(clusters: Any, namespace: str, versions: Sequence[str], places: int) -> list[str]:
-    """The Services of the echo servers that a proxy does not know, or not everywhere, yet. Pure.
+def unknown_services(clusters: Any, namespace: str, versions: Sequence[str]) -> list[str]:
+    """The Services of the echo servers, one for each version, that a proxy has no endpoint of yet. Pure.
 
     Args:
         clusters: the answer of Envoy's `clusters?format=json`.
         namespace: the sample namespace.
-        versions: those that there are, each with a Service.
-        places: endpoints, at least, of the Service that all versions have in common: it arrives apart from theirs.
+        versions: those that there are.
     """
 
-    def endpoints(name: str, port: int) -> int:
-        return len(envoy.host_counters(clusters, port, f"{name}.{namespace}.svc."))
+    def known(name: str) -> bool:
+        service = f"{name}.{namespace}.svc."
+        return all(envoy.host_counters(clusters, port, service) for port in (TCP_PORT, HTTP_PORT))
 
-    of_one = [f"{ECHO}-{version}" for version in versions]
-    unknown = [name for name in of_one if not all(endpoints(name, port) for port in (TCP_PORT, HTTP_PORT))]
-    return [*unknown, *([] if endpoints(ECHO, GRPC_PORT) >= places else [ECHO])]
+    return [name for version in versions if not known(name := f"{ECHO}-{version}")]
 
 
 def take_down(mesh: Mesh) -> None:
