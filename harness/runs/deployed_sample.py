@@ -111,8 +111,10 @@ def deployed(
     wanted = options.experiments - {RERUN}
     mesh = Mesh(topology, kubes, _settings(seen, options, run_id, experiments=bool(wanted)), log)
     by_name = {observed.name: observed for observed in seen}
+    primaries = [by_name[primary.name] for primary in topology.primaries]
+    services = guest_sample.service_labels(mesh.settings)
     labels = {
-        cluster.name: ambient_labels(by_name[cluster.primary])
+        cluster.name: ambient_labels(by_name[cluster.primary], primaries, options.namespace, services)
         if mesh.settings.ambient
         else sample_labels(by_name[cluster.name], by_name[cluster.primary], options.namespace)
         for cluster in topology.clusters
