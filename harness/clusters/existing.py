@@ -14,8 +14,10 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.kube import kubeconfig
 from harness.kube.access import ClusterAccess
-from harness.kube.api import explain_api_error, metadata
+from harness.kube.api import metadata, unanswered
 from harness.kube.client import Kube
+
+_QUESTION = "which cluster it is"
 
 
 def take(
@@ -112,13 +114,12 @@ def _identity(access: ClusterAccess) -> str:
     except ApiException as refused:
         if refused.status == 403:  # noqa: PLR2004
             return str(access.api.configuration.host)
-        raise _no_answer(access, explain_api_error(refused), "log in again, or correct its kubeconfig") from None
+        raise unanswered(access.context, _QUESTION, refused) from None
     except HTTPError as failed:
-        reason = getattr(failed, "reason", None) or failed
-        raise _no_answer(access, f"{access.api.configuration.host}: {reason}", "see that it can be reached") from None
+        raise unanswered(access.context, _QUESTION, failed) from None
     except (ConfigException, OSError, ValueError) as failed:
-        raise _no_answer(access, str(failed), f"try: kubectl --context {access.context} version") from None
-
-
-def _no_answer(access: ClusterAccess, why: str, fix: str) -> UserError:
-    return UserError(f"The API server of the context {access.context} does not answer.", why, fix)
+        raise UserError(
+            f"The API server of the context {access.context} can't be asked.",
+            str(failed),
+            f"try: kubectl --context {access.context} version",
+        ) from None

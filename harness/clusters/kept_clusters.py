@@ -31,7 +31,7 @@ def _misfits(record: RunRecord, names: Sequence[str], nodes: Nodes, load_balance
     if load_balancer not in ("auto", record.load_balancer):
         yield f"its load balancer is {record.load_balancer}"
     if image := _rebuilt(record, nodes):
-        yield f"its nodes may hold an image as it was before it was built anew: {image}"
+        yield f"image {image} was rebuilt since, and its nodes may still have the former one"
 
 
 def _rebuilt(record: RunRecord, nodes: Nodes) -> str:

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from kubernetes.client import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
+from harness.base.errors import UserError
 from harness.kube.access import ClusterAccess
 from harness.model.step_log import OpenStep
 
@@ -186,7 +188,32 @@ def explain_api_error(refused: ApiException) -> str:
 
 def explain_silence(failed: ApiException | HTTPError) -> str:
     """What an API server said, or why it said nothing, in one line."""
-    return explain_api_error(failed) if isinstance(failed, ApiException) else str(failed)
+    if isinstance(failed, MaxRetryError) and failed.reason and failed.pool:
+        said = f"{failed.pool.host}:{failed.pool.port}: {failed.reason}"
+    else:
+        said = explain_api_error(failed) if isinstance(failed, ApiException) else str(failed)
+    return " ".join(said.split())
+
+
+def unanswered(context: str, question: str, failed: ApiException | HTTPError, refused: str = "") -> UserError:
+    """The error of a question without which a run can't begin, and which an API server did not answer.
+
+    Args:
+        context: the kubeconfig context of the cluster.
+        question: what was asked, to follow "it can't be found out".
+        failed: what came of it.
+        refused: what to do where the API server answers, with something else; default to look at its own checks.
+    """
+    status = failed.status if isinstance(failed, ApiException) else None
+    if status == HTTPStatus.UNAUTHORIZED:
+        fix = "log in again, or correct its kubeconfig"
+    elif status:
+        fix = refused or f"see which of its checks fails: kubectl --context {context} get --raw '/readyz?verbose'"
+    else:
+        fix = f"see that it can be reached from here: kubectl --context {context} version"
+    says = f"answers {status}" if status else "does not answer"
+    what = f"The API server of the context {context} {says}: it can't be found out {question}."
+    return UserError(what, explain_silence(failed), fix)
 
 
 def metadata(seen: Mapping[str, Any]) -> Object:

@@ -50,7 +50,8 @@ def deploy(mesh: Mesh, labels: Labels) -> None:
 
 
 def _deploy(mesh: Mesh, cluster: Cluster, labels: SampleLabels) -> None:
-    mesh = replace(mesh, adapt=adapting(mesh.kube(cluster), mesh.settings, labels.pod))
+    settings = replace(mesh.settings, global_labels=labels.service)
+    mesh = replace(mesh, settings=settings, adapt=adapting(mesh.kube(cluster), settings, labels.pod))
     if create_namespace(mesh, cluster, labels) and (mesh.settings.ambient or await_sidecars(mesh, cluster, labels)):
         workloads.deploy_sample(mesh, cluster)
 
@@ -70,8 +71,8 @@ def create_namespace(mesh: Mesh, cluster: Cluster, opened: OpenStep, labels: Sam
         if refused.status != CONFLICT:
             raise
         raise StepError(f"namespace {name} exists already, and is left alone") from None
-    shown = [*labels.namespace.items(), *((f"pods: {key}", value) for key, value in labels.pod.items())]
-    told = ", ".join(f"{key}={value}" for key, value in shown) or "no label needed"
+    shown = [("", labels.namespace), ("pods: ", labels.pod), ("Services: ", labels.service)]
+    told = ", ".join(f"{of}{key}={value}" for of, found in shown for key, value in found.items()) or "no label needed"
     opened.note(f"{name}: {told} (revision {labels.revision})")
     ensure_pull_secret(mesh, cluster, name)
     return True
@@ -118,6 +119,16 @@ def confined(spec: Mapping[str, Any], user: Mapping[str, int]) -> dict[str, Any]
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **user},
         "containers": [{**container, "securityContext": own} for container in spec["containers"]],
     }
+
+
+def service_labels(settings: MeshSettings) -> tuple[dict[str, str], ...]:
+    """The labels that each kind of the sample's Services has of its own."""
+    place = {"namespace": settings.sample_namespace}
+    services = [
+        *manifests.render("helloworld-service", **place),
+        *manifests.render("echo-service", version="", **place),
+    ]
+    return tuple(service["metadata"]["labels"] for service in services)
 
 
 def object_count(settings: MeshSettings, topology: Topology, cluster: Cluster) -> int:

@@ -10,7 +10,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import UserError
-from harness.kube.api import KubeApi, Object, explain_silence
+from harness.kube.api import KubeApi, Object, unanswered
 from harness.mesh.distributions.model import OlmSubscription
 from harness.mesh.olm import API, CSV, GROUPS_API, status_of
 from harness.mesh.sail import API_GROUP
@@ -117,11 +117,9 @@ def _packages(kube: KubeApi, operator: OlmSubscription) -> list[Object]:
             PACKAGES_API, "PackageManifest", operator.source_namespace, label_selector=f"catalog={operator.source}"
         )
     except (ApiException, HTTPError) as failed:
-        raise UserError(
-            f"The packages of OLM's catalogues on {kube.name} can't be read.",
-            explain_silence(failed),
-            "see that OLM's packageserver runs, and that the user of that context may list PackageManifests",
-        ) from None
+        refused = "see that OLM's packageserver runs, and that the user of that context may list PackageManifests"
+        question = "which packages OLM's catalogues have there"
+        raise unanswered(kube.access.context, question, failed, refused) from None
     return [
         package for package in found if status_of(package).get("catalogSourceNamespace") == operator.source_namespace
     ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from harness.mesh.distributions.istio_versions import IstioVersion, facts
 from harness.mesh.distributions.model import ApiVersion, Installer, Operator, Platform, PullSecret
 from harness.model.data_plane import DataPlane
+from harness.model.expectations import GLOBAL_LABEL
 
 CONTROL_PLANE_SECONDS = 180.0
 """Chapter: `oc wait --for condition=Ready istio/default --timeout=3m`."""
@@ -140,6 +141,8 @@ class MeshSettings:
     sleep_image: str = "docker.io/curlimages/curl:8.16.0"
     echo_image: str = "docker.io/istio/app:{version}"
     """`{version}` stands for Istio's."""
+    global_labels: Mapping[str, str] = field(default_factory=lambda: {GLOBAL_LABEL: "true"})
+    """Of the sample's Services in an ambient mesh: by these they have endpoints in other clusters."""
     experiments: bool = False
     """Whether what experiments need is deployed with the sample."""
     resilience: bool = False

@@ -17,8 +17,6 @@ from harness.model.step_log import OpenStep
 from harness.model.topology import Cluster
 
 DATA_PLANE_LABEL = "istio.io/dataplane-mode"
-GLOBAL_LABEL = "istio.io/global"
-"""Of a Service that has endpoints in other clusters of an ambient mesh."""
 PUBLISHED = ("v1", "v2")
 """The versions of helloworld that there are images of."""
 
@@ -147,7 +145,7 @@ def _apply_service(mesh: Mesh, cluster: Cluster, name: str, **values: str) -> No
     """Apply a Service that other clusters are to reach: an ambient mesh must be told so."""
     for service in manifests.render(name, namespace=mesh.settings.sample_namespace, **values):
         if mesh.settings.ambient:
-            service["metadata"]["labels"][GLOBAL_LABEL] = "true"
+            service["metadata"]["labels"].update(mesh.settings.global_labels)
         mesh.apply(cluster, service)
 
 

@@ -19,6 +19,18 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     )
 
 
+def asked_for(selector: Mapping[str, Any]) -> dict[str, str]:
+    """The labels with which an object is selected, as far as labels can do that.
+
+    Of `In` the first value, of `Exists` the value `true`. What `NotIn` and `DoesNotExist` rule out is not looked at:
+    whether the selector then matches, `selects` tells.
+    """
+    expressions = selector.get("matchExpressions") or ()
+    needed = (each for each in expressions if each["operator"] in {"In", "Exists"})
+    found = {each["key"]: next(iter(each.get("values") or ()), "true") for each in needed}
+    return {str(key): str(value) for key, value in {**found, **(selector.get("matchLabels") or {})}.items()}
+
+
 def discovered(meshes: Collection[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
     """Whether a control plane sees a namespace with these labels, by its mesh configuration; without selectors it does.
 

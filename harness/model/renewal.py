@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from harness.model import ca, captured, certificate_paths, expectations, x509
 from harness.model.certificate import CaSecret, Certificate
-from harness.model.cluster import ClusterObservation
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
 
@@ -38,15 +37,14 @@ def span(period: timedelta) -> str:
     return f"{hours:.0f} hours" if abs(hours) < 48 else f"{round(hours / 24, 1):g} days"  # noqa: PLR2004
 
 
-def in_use(observation: Observation, observed: ClusterObservation) -> Iterator[Certificate]:
-    """The CA certificates that a cluster was found to use.
+def in_use(observation: Observation, cluster: Cluster) -> Iterator[tuple[str, Certificate]]:
+    """The CA certificates that a cluster was found to use, each with the name of the cluster where it was found.
 
-    Those above the certificates of its proxies and control planes; a root that nothing leads to only where the run gave
-    it. A CA that is being replaced is left out, see `replaced`.
+    Those above the certificates of its control planes, wherever these run, and of its proxies; a root that nothing
+    leads to only where the run gave it. A CA that is being replaced is left out, see `replaced`.
     """
-    cluster = observation.topology[observed.name]
     former = {cert.sha256 for cert in replaced(observation, cluster)}
-    return (cert for cert in _above(observation, observed) if cert.sha256 not in former)
+    return ((place, cert) for place, cert in _above(observation, cluster) if cert.sha256 not in former)
 
 
 def replaced(observation: Observation, cluster: Cluster) -> tuple[Certificate, ...]:
@@ -75,14 +73,18 @@ def _comes_from(chain: tuple[Certificate, ...], authority: Certificate) -> bool:
     return x509.signed_by(chain[0], authority) and (not issuers or authority.sha256 in issuers)
 
 
-def _above(observation: Observation, observed: ClusterObservation) -> Iterator[Certificate]:
-    holders = (*observed.proxies, *captured.views(observation, observation.topology[observed.name]))
-    chains = [(proxy.chain, proxy.roots) for proxy in holders]
-    chains += [(plane.serving_chain, observed.root_config_map or ()) for plane in observed.control_planes]
-    for chain, roots in chains:
+def _above(observation: Observation, cluster: Cluster) -> Iterator[tuple[str, Certificate]]:
+    observed, home = observation[cluster], observation.topology.home_of(cluster).name
+    published = observed.root_config_map or ()
+    holders = (*observed.proxies, *captured.views(observation, cluster))
+    # Control planes first: a CA stands where it signs, and there it is renewed.
+    chains = [(home, plane.serving_chain, published) for plane in observed.control_planes]
+    chains += [(cluster.name, proxy.chain, proxy.roots) for proxy in holders]
+    for place, chain, roots in chains:
         if ca.found(observation):
-            yield from (cert for path in certificate_paths.paths(chain, roots) for cert in path[1:])
+            yield from ((place, cert) for path in certificate_paths.paths(chain, roots) for cert in path[1:])
         else:
-            yield from (*chain[1:], *roots)
+            yield from ((place, cert) for cert in chain[1:])
+            yield from ((cluster.name, root) for root in roots)
     if not ca.found(observation):
-        yield from observed.root_config_map or ()
+        yield from ((cluster.name, cert) for cert in published)

@@ -1,14 +1,14 @@
 """The labels with which a new namespace, and the pods in it, become a part of a mesh that is there. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.model import revisions
+from harness.model import label_selector, revisions, scopes
 from harness.model.cluster import ClusterObservation
 from harness.model.data_plane import DataPlane
-from harness.model.expectations import MODE_LABEL
+from harness.model.expectations import GLOBAL_LABEL, MODE_LABEL
 from harness.model.revisions import DEFAULT, INJECT_LABEL, INJECTION_LABEL, REVISION_LABEL
 
 _ABSENT = ""
@@ -18,12 +18,28 @@ _NAME_LABEL = "kubernetes.io/metadata.name"
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """What a namespace and its pods must carry."""
+    """What a namespace, and what is in it, must carry."""
 
     revision: str
     """The control plane that then serves it."""
     namespace: Mapping[str, str] = field(default_factory=dict)
     pod: Mapping[str, str] = field(default_factory=dict)
+    service: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _GlobalLabels:
+    """With these a Service is one of all clusters."""
+
+    namespace: Mapping[str, str] = field(default_factory=dict)
+    service: Mapping[str, str] = field(default_factory=dict)
+
+    def and_of(self, other: "_GlobalLabels") -> "_GlobalLabels":
+        """Both; where they differ the other's."""
+        return _GlobalLabels({**self.namespace, **other.namespace}, {**self.service, **other.service})
+
+
+_OF_PROFILE_AMBIENT = _GlobalLabels(service={GLOBAL_LABEL: "true"})
 
 
 def sample_labels(observed: ClusterObservation, primary: ClusterObservation, name: str) -> SampleLabels:
@@ -53,16 +69,56 @@ def sample_labels(observed: ClusterObservation, primary: ClusterObservation, nam
     return SampleLabels(revision, {**required, **own})
 
 
-def ambient_labels(primary: ClusterObservation) -> SampleLabels:
-    """The labels with which ztunnel carries the traffic of a namespace, those of discoverySelectors among them.
+def ambient_labels(
+    primary: ClusterObservation,
+    primaries: Sequence[ClusterObservation],
+    name: str,
+    services: Sequence[Mapping[str, str]],
+) -> SampleLabels:
+    """The labels with which ztunnel carries a namespace's traffic, and its Services are those of all clusters.
+
+    Those of discoverySelectors are among them. Services are labelled `istio.io/global=true`, as profile ambient has it,
+    unless serviceScopeConfigs of the mesh ask for something else.
 
     Args:
         primary: the cluster whose control plane serves it.
+        primaries: all of the mesh: each decides for itself whether a Service is one of all clusters.
+        name: of the namespace.
+        services: the labels that each of its Services has of its own.
 
-    Source: Istio, "Add workloads to an ambient mesh"; "Global Mesh Options", discoverySelectors.
+    Source: Istio, "Add workloads to an ambient mesh"; "Global Mesh Options", discoverySelectors, serviceScopeConfigs.
     """
-    required = _required(primary)
-    return SampleLabels(revisions.serving(primary, _ABSENT), {**required, MODE_LABEL: DataPlane.AMBIENT.value})
+    required, meshes = _required(primary), [config.mesh for config in primary.mesh_config]
+
+    def namespace(labels: _GlobalLabels) -> dict[str, str]:
+        return {**required, **labels.namespace, MODE_LABEL: DataPlane.AMBIENT.value}
+
+    def suffice(labels: _GlobalLabels, asked: Sequence[scopes.Configs]) -> bool:
+        found = {**namespace(labels), _NAME_LABEL: name}
+        return label_selector.discovered(meshes, found) and all(
+            scopes.is_global(each, found, {**own, **labels.service}) for each in asked for own in services
+        )
+
+    known = (scopes.configs(each, revisions.serving(each, _ABSENT)) for each in primaries)
+    chosen = _global([each for each in known if each is not None], suffice)
+    serving = revisions.serving(primary, _ABSENT)
+    return SampleLabels(serving, namespace(chosen), service=chosen.service)
+
+
+def _global(
+    asked: Sequence[scopes.Configs], suffice: Callable[[_GlobalLabels, Sequence[scopes.Configs]], bool]
+) -> _GlobalLabels:
+    """The labels of profile ambient where they suffice, or where none do; else what each control plane adds in turn."""
+    if not asked or suffice(_OF_PROFILE_AMBIENT, asked):
+        return _OF_PROFILE_AMBIENT
+    found = _GlobalLabels()
+    for number, configs in enumerate(asked, 1):
+        added = (found.and_of(_GlobalLabels(*each)) for each in scopes.labels_asked_for(configs))
+        chosen = next((each for each in (found, *added) if suffice(each, asked[:number])), None)
+        if chosen is None:
+            return _OF_PROFILE_AMBIENT
+        found = chosen
+    return found
 
 
 def _required(primary: ClusterObservation) -> dict[str, str]:
@@ -88,10 +144,4 @@ def _candidates(observed: ClusterObservation, revision: str) -> Iterator[tuple[d
 def _discovered(mesh: Mapping[str, Any]) -> dict[str, str]:
     """Labels that one of a mesh's discoverySelectors selects; none where it has no selectors."""
     selectors: Iterable[Mapping[str, Any]] = mesh.get("discoverySelectors") or ()
-    for selector in selectors:
-        labels = dict(selector.get("matchLabels") or {})
-        for expression in selector.get("matchExpressions") or ():
-            if expression.get("operator") in {"In", "Exists"}:
-                labels[expression["key"]] = next(iter(expression.get("values") or ()), "true")
-        return labels
-    return {}
+    return next(map(label_selector.asked_for, selectors), {})

@@ -13,7 +13,7 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.experiments import echo, experiment
 from harness.kube import inventory
-from harness.kube.api import KubeApi, explain_silence
+from harness.kube.api import KubeApi, unanswered
 from harness.kube.inventory import Inventory
 from harness.mesh import guest_sample
 from harness.mesh.cleanup import observe_cleanup
@@ -74,11 +74,8 @@ def require_free(kubes: Mapping[str, KubeApi], namespace: str) -> None:
         try:
             return kube.access.context if kube.read(f"/api/v1/namespaces/{namespace}") else ""
         except (ApiException, HTTPError) as failed:
-            raise UserError(
-                f"It can't be found out whether namespace {namespace} exists on {kube.access.context}.",
-                explain_silence(failed),
-                "see that its API server answers",
-            ) from None
+            question = f"whether namespace {namespace} exists there"
+            raise unanswered(kube.access.context, question, failed) from None
 
     if taken := [context for context in in_parallel(of_cluster, kubes.values()) if context]:
         raise UserError(
@@ -111,8 +108,10 @@ def deployed(
     wanted = options.experiments - {RERUN}
     mesh = Mesh(topology, kubes, _settings(seen, options, run_id, experiments=bool(wanted)), log)
     by_name = {observed.name: observed for observed in seen}
+    primaries = [by_name[primary.name] for primary in topology.primaries]
+    services = guest_sample.service_labels(mesh.settings)
     labels = {
-        cluster.name: ambient_labels(by_name[cluster.primary])
+        cluster.name: ambient_labels(by_name[cluster.primary], primaries, options.namespace, services)
         if mesh.settings.ambient
         else sample_labels(by_name[cluster.name], by_name[cluster.primary], options.namespace)
         for cluster in topology.clusters

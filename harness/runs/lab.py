@@ -200,7 +200,7 @@ class Lab:
         if kept and not there:
             with log.step(Phase.CLUSTERS, "Look for kept clusters that fit") as step:
                 why = (f"run {record.id}: {misfit(record, names, nodes, wanted) or 'in use'}" for record in kept)
-                step.skip("; ".join(why) + ": made anew")
+                step.skip(f"{'; '.join(why)}. New clusters are made; to remove those that no run uses: make clean")
         accesses = kind.adopt(run, nodes, log) if there else kind.create(names, run=run, nodes=nodes, log=log)
         try:
             balancer.start(accesses, log)

@@ -19,7 +19,7 @@ from harness.base.errors import UserError
 from harness.base.parallel import in_parallel
 from harness.clusters import existing
 from harness.kube.access import ClusterAccess
-from harness.kube.api import KubeApi, explain_silence
+from harness.kube.api import KubeApi, unanswered
 from harness.kube.client import Kube
 from harness.machine.suite_version import suite_version
 from harness.model.cluster import ClusterObservation, Subject
@@ -134,11 +134,7 @@ def lacking(
         with ThreadPoolExecutor(_WORKERS) as pool:
             answers = list(pool.map(may, questions))
     except (ApiException, HTTPError) as failed:
-        raise UserError(
-            f"It can't be found out what may be done on {kube.access.context}.",
-            explain_silence(failed),
-            "see that its API server answers",
-        ) from None
+        raise unanswered(kube.access.context, "what may be done there", failed) from None
     allowed = {question for question, answer in zip(questions, answers, strict=True) if answer}
     return required_permissions.missing(allowed, namespaces, needed)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from harness.judge.evidence import Evidence
+from harness.judge.placement import place
 from harness.model import (
     bystanders,
     ca,
@@ -28,17 +29,23 @@ def ca_object(observation: Observation) -> str:
     return f"Secret {observation.asked.system_namespace}/{ca.SECRET}"
 
 
+def ca_home(observation: Observation, cluster: Cluster) -> str:
+    """The name of the cluster on which a cluster's `cacerts` stands: beside its control plane, wherever that runs."""
+    return observation.topology.home_of(cluster).name
+
+
 def ca_secrets(
     observation: Observation, evidence: Evidence, *also: Subject, among: tuple[Cluster, ...] | None = None
 ) -> Iterator[tuple[Cluster, ClusterObservation, CaSecret]]:
     """The clusters whose `cacerts` is judged, is there and was read; blocked by CERT-SECRET where it is not there."""
     for cluster, observed in evidence.readable(observation, Subject.CA_SECRET, *also, among=among):
+        home = ca_home(observation, cluster)
         if not ca.needs_secret(observation, cluster):
-            evidence.fact(f"{cluster.name}: no secret is needed here: {ca.kind_of(observation, cluster)}")
+            evidence.fact(f"{home}: no secret is needed here: {ca.kind_of(observation, cluster)}")
         elif observed.ca_secret is None or not observed.ca_secret.exists:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} has no {ca_object(observation)}")
+            evidence.blocked("CERT-SECRET", f"{home} has no {ca_object(observation)}")
         elif ca.was_not_parsed(observed.ca_secret):
-            evidence.skipped(f"{cluster.name}: recorded before the content of tls.crt and ca.crt was read")
+            evidence.skipped(f"{home}: recorded before the content of tls.crt and ca.crt was read")
         else:
             yield cluster, observed, observed.ca_secret
 
@@ -63,7 +70,8 @@ def form(
     if holds or not ca.found(observation):
         evidence.expect(holds, cluster=cluster, object=object, field=field, expected=expected, found=found)
     else:
-        evidence.fact(f"{cluster.name}: {object} {field}: {found} (the chapter: {expected})")
+        where = place(cluster, object) if isinstance(cluster, Cluster) else cluster.name
+        evidence.fact(f"{where}: {object} {field}: {found} (the chapter: {expected})")
 
 
 def running_control_planes(observation: Observation, evidence: Evidence, primary: Cluster) -> tuple[ControlPlane, ...]:

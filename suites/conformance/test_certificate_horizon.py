@@ -7,7 +7,7 @@ from harness.model import ca, certificate_paths, renewal
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
-from suites.conformance.common import ca_secrets
+from suites.conformance.common import ca_home, ca_secrets
 
 
 @requirement("CERT-HORIZON", Level.EXTENDED, area="certificates", needs=(MeshFeature.PLUGGED_IN_CA,))
@@ -29,13 +29,13 @@ def test_cert_horizon(observation: Observation, evidence: Evidence) -> None:
             paths = certificate_paths.paths(ca.signing_chain(secret), ca.bundle(observed))
             found = [cert for path in paths for cert in path]
         if cluster.is_primary:
-            used |= {cert.sha256: (cluster.name, cert) for cert in reversed(found)}
+            used |= {cert.sha256: (ca_home(observation, cluster), cert) for cert in reversed(found)}
         else:
             soonest = min((cert.not_after for cert in found), default=None)
             evidence.fact(f"{cluster.name}: `cacerts`, which signs nothing here, is valid until {soonest}")
     for cluster in observation.topology.clusters:
-        for cert in renewal.in_use(observation, observation[cluster]):
-            used.setdefault(cert.sha256, (cluster.name, cert))
+        for place, cert in renewal.in_use(observation, cluster):
+            used.setdefault(cert.sha256, (place, cert))
         for cert in renewal.replaced(observation, cluster):
             until = f"{cert.not_after:%Y-%m-%d %H:%M}"
             evidence.fact(f"{cluster.name}: workloads still have the former CA {cert.subject}, valid until {until}")

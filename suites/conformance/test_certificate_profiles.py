@@ -5,13 +5,14 @@ from itertools import combinations
 
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
+from harness.judge.placement import place
 from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths, x509
 from harness.model.certificate import Certificate
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from suites.conformance.common import ca_object, ca_secrets, form, site_pki
+from suites.conformance.common import ca_home, ca_object, ca_secrets, form, site_pki
 
 AREA = "certificates"
 USAGES = ("digitalSignature", "nonRepudiation", "keyEncipherment", "keyCertSign")
@@ -33,7 +34,7 @@ def test_cert_root_profile(observation: Observation, evidence: Evidence) -> None
     """
     for cluster, observed, secret in ca_secrets(observation, evidence):
         if (first := secret.root_cert) is None:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} has no readable {secret.files.root_cert}")
+            evidence.blocked("CERT-SECRET", f"{ca_home(observation, cluster)} has no readable {secret.files.root_cert}")
             continue
         name = f"{ca_object(observation)} {secret.files.root_cert}"
         bundle = ca.bundle(observed) if ca.found(observation) else (first,)
@@ -56,7 +57,7 @@ def test_cert_root_profile(observation: Observation, evidence: Evidence) -> None
             _judge_ca(observation, evidence, cluster, name, cert=root, path_length=None)
         for other in bundle:
             if other not in judged:
-                evidence.fact(f"{cluster.name}: {name} also trusts {other.subject}, serial {other.serial}")
+                evidence.fact(f"{place(cluster, name)}: {name} also trusts {other.subject}, serial {other.serial}")
 
 
 @requirement("CERT-INTERMEDIATE-PROFILE", Level.MUST, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
@@ -75,7 +76,9 @@ def test_cert_intermediate_profile(observation: Observation, evidence: Evidence)
     for cluster, observed, secret in ca_secrets(observation, evidence):
         cert, root, files = secret.ca_cert, secret.root_cert, secret.files
         if cert is None or root is None:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} lacks a readable {files.ca_cert} or {files.root_cert}")
+            evidence.blocked(
+                "CERT-SECRET", f"{ca_home(observation, cluster)} lacks a readable {files.ca_cert} or {files.root_cert}"
+            )
             continue
         name = f"{ca_object(observation)} {files.ca_cert}"
         if ca.found(observation):
@@ -111,7 +114,7 @@ def _judge_dns_name(
     """Judge that the intermediate lets istiod serve under its own name; a site's own certificate is reported."""
     dns_name, found = f"istiod.{observation.asked.system_namespace}.svc", ", ".join(cert.dns_names) or "none"
     if site_pki(observation):
-        evidence.fact(f"{cluster.name}: {name} DNS names: {found}")
+        evidence.fact(f"{place(cluster, name)}: {name} DNS names: {found}")
     else:
         evidence.expect(
             dns_name in cert.dns_names,
@@ -137,7 +140,7 @@ def test_cert_intermediate_distinct(observation: Observation, evidence: Evidence
     cas = [(cluster, secret.ca_cert) for cluster, _, secret in ca_secrets(observation, evidence)]
     for cluster, found in cas:
         if found is None:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} has no readable CA certificate")
+            evidence.blocked("CERT-SECRET", f"{ca_home(observation, cluster)} has no readable CA certificate")
     for (one, first), (other, second) in combinations(cas, 2):
         if first and second:
             form(
@@ -147,11 +150,11 @@ def test_cert_intermediate_distinct(observation: Observation, evidence: Evidence
                 cluster=other,
                 object=f"{ca_object(observation)} ca-cert.pem",
                 field="public key",
-                expected=f"another one than {one.name}'s",
+                expected=f"another one than {ca_home(observation, one)}'s",
                 found=second.public_key.sha256,
             )
     if len(cas) == 1:
-        evidence.fact(f"{cas[0][0].name}: the only cluster whose CA is judged")
+        evidence.fact(f"{ca_home(observation, cas[0][0])}: the only cluster whose CA is judged")
 
 
 def _judge_ca(

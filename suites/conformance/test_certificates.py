@@ -2,6 +2,7 @@
 
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
+from harness.judge.placement import place
 from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths
 from harness.model.certificate import CHAPTER_FILES, CaSecret, Certificate
@@ -9,7 +10,7 @@ from harness.model.cluster import Subject
 from harness.model.mesh_features import MeshFeature
 from harness.model.observation import Observation
 from harness.model.topology import Cluster
-from suites.conformance.common import ca_object, ca_secrets, form, lacking, site_pki
+from suites.conformance.common import ca_home, ca_object, ca_secrets, form, lacking, site_pki
 
 AREA = "certificates"
 
@@ -28,7 +29,9 @@ def test_cert_secret(observation: Observation, evidence: Evidence) -> None:
     """
     for cluster, observed in evidence.readable(observation, Subject.CA_SECRET):
         if not ca.needs_secret(observation, cluster):
-            evidence.fact(f"{cluster.name}: no secret is needed here: {ca.kind_of(observation, cluster)}")
+            evidence.fact(
+                f"{ca_home(observation, cluster)}: no secret is needed here: {ca.kind_of(observation, cluster)}"
+            )
             continue
         secret = observed.ca_secret or CaSecret(exists=False)
         name = ca_object(observation)
@@ -50,7 +53,7 @@ def test_cert_secret(observation: Observation, evidence: Evidence) -> None:
                 False, cluster=cluster, object=name, field="content", expected="readable PEM files", found=problem
             )
         if others := [key for key in secret.keys if key not in files]:
-            evidence.fact(f"{cluster.name}: {name} also holds {', '.join(others)}")
+            evidence.fact(f"{place(cluster, name)}: {name} also holds {', '.join(others)}")
 
 
 @requirement("CERT-ROOT-SHARED", Level.MUST, area=AREA)
@@ -72,7 +75,7 @@ def test_cert_root_shared(observation: Observation, evidence: Evidence) -> None:
     roots: dict[str, Certificate] = {}
     for cluster, _, secret in ca_secrets(observation, evidence):
         if secret.root_cert is None:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} has no readable root-cert.pem")
+            evidence.blocked("CERT-SECRET", f"{ca_home(observation, cluster)} has no readable root-cert.pem")
         else:
             roots[cluster.name] = secret.root_cert
     if not roots:
@@ -84,7 +87,7 @@ def test_cert_root_shared(observation: Observation, evidence: Evidence) -> None:
             cluster=observation.topology[name],
             object=f"{ca_object(observation)} root-cert.pem",
             field="SHA-256 fingerprint",
-            expected=f"{shared.sha256} (as on {first})",
+            expected=f"{shared.sha256} (as on {ca_home(observation, observation.topology[first])})",
             found=root.sha256,
         )
 
@@ -97,15 +100,16 @@ def _judge_trust(observation: Observation, evidence: Evidence) -> None:
             _reserve(observation, evidence, cluster)
         for trust in trusts:
             names = ", ".join(f"{root.subject} (serial {root.serial})" for root in trust.roots)
-            evidence.fact(f"{cluster.name}: {trust.object}: {names}")
+            evidence.fact(f"{place(cluster, trust.object)}: {trust.object}: {names}")
     for found in ca.distrusted(observation):
         last = found.signed.chain[-1]
+        signer = place(observation.topology[found.signed.cluster], found.signed.object)
         evidence.expect(
             False,
-            cluster=found.trust.cluster,
+            cluster=observation.topology[found.trust.cluster],
             object=found.trust.object,
             field="trusted roots",
-            expected=f"the root of {found.signed.object} on {found.signed.cluster} (issuer {last.issuer})",
+            expected=f"the root of {found.signed.object} on {signer} (issuer {last.issuer})",
             found=", ".join(f"{root.subject}, serial {root.serial}" for root in found.trust.roots),
         )
 
@@ -133,7 +137,9 @@ def test_cert_key_match(observation: Observation, evidence: Evidence) -> None:
     for cluster, _, secret in ca_secrets(observation, evidence):
         files = secret.files
         if secret.key_matches is None:
-            evidence.blocked("CERT-SECRET", f"{cluster.name} lacks a readable {files.ca_key} or {files.ca_cert}")
+            evidence.blocked(
+                "CERT-SECRET", f"{ca_home(observation, cluster)} lacks a readable {files.ca_key} or {files.ca_cert}"
+            )
             continue
         wanted = f"the key of {files.ca_cert}"
         evidence.expect(
@@ -168,7 +174,9 @@ def test_cert_chain(observation: Observation, evidence: Evidence) -> None:
             )
         if cert is None or root is None or unreadable or not (chain or ca.found(observation)):
             if not unreadable:
-                evidence.blocked("CERT-SECRET", f"{cluster.name} lacks a readable certificate or chain")
+                evidence.blocked(
+                    "CERT-SECRET", f"{ca_home(observation, cluster)} lacks a readable certificate or chain"
+                )
             continue
         in_order = len(chain) > 1 and (chain[0].sha256, chain[-1].sha256) == (cert.sha256, root.sha256)
         form(

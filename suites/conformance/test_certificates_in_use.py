@@ -33,25 +33,26 @@ def test_cert_in_use(observation: Observation, evidence: Evidence) -> None:
 
     Source: chapter, "Applying certificates to a multi-cluster topology"; Istio, "Plug in CA Certificates".
     """
-    for primary, observed, secret in ca_secrets(
+    for primary, _, secret in ca_secrets(
         observation, evidence, Subject.CONTROL_PLANE, among=observation.topology.primaries
     ):
+        home = observation.topology.home_of(primary).name
         if secret.ca_cert is None:
-            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable {secret.files.ca_cert}")
+            evidence.blocked("CERT-SECRET", f"{home} has no readable {secret.files.ca_cert}")
             continue
         for control_plane in running_control_planes(observation, evidence, primary):
             if not control_plane.serving_chain:
-                evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
+                evidence.unknown(f"{home}: the certificate of {control_plane.pod} was not read")
             elif ca.has_own_tls(observation, primary, control_plane):
-                evidence.fact(f"{primary.name}: istiod {control_plane.pod} serves with a certificate of another CA")
+                evidence.fact(f"{home}: istiod {control_plane.pod} serves with a certificate of another CA")
             else:
                 name = f"istiod {control_plane.pod}"
-                _expect_issuer(observation, evidence, observed, name, control_plane.serving_chain)
+                _expect_issuer(observation, evidence, primary, name, control_plane.serving_chain)
     for cluster, observed in evidence.readable(observation, Subject.PROXIES):
         if _has_ca(observation, cluster):
             for proxy in (*observed.proxies, *captured.views(observation, cluster)):
                 if proxy.chain:
-                    _expect_issuer(observation, evidence, observed, proxy.title, proxy.chain)
+                    _expect_issuer(observation, evidence, cluster, proxy.title, proxy.chain)
     for cluster, observed in evidence.readable(observation, Subject.ROOT_CONFIG_MAP):
         if _has_ca(observation, cluster):
             _expect_published(observation, evidence, cluster, observed)
@@ -154,24 +155,24 @@ def test_cert_istiod(observation: Observation, evidence: Evidence) -> None:
     Source: Istio, "Plug in CA Certificates"; RFC 9525 section 6.
     """
     for primary, roots in _serving_roots(observation, evidence):
+        home = observation.topology.home_of(primary)
         for control_plane in running_control_planes(observation, evidence, primary):
             chain = control_plane.serving_chain
             if not chain:
-                evidence.unknown(f"{primary.name}: the certificate of {control_plane.pod} was not read")
+                evidence.unknown(f"{home.name}: the certificate of {control_plane.pod} was not read")
                 continue
             name = f"istiod {control_plane.pod}:{expectations.XDS_PORT}"
             names = discovery_names.of_control_plane(observation, primary, control_plane)
             _judge_serving(observation, evidence, primary, name, chain=chain, roots=roots, names=names)
         port = expectations.XDS_PORT
-        entrance = observation.topology.home_of(primary)
-        if tls_ended_for_istiod(observation, evidence, entrance, port):
+        if tls_ended_for_istiod(observation, evidence, home, port):
             continue
-        served = observation.topology.dependents(entrance)
+        served = observation.topology.dependents(home)
         names = discovery_names.of_clusters(observation, served)
-        for probe in cover(observation, evidence, ProbeKind.TLS, target=entrance, port=port, sources=served):
+        for probe in cover(observation, evidence, ProbeKind.TLS, target=home, port=port, sources=served):
             if _presented(evidence, probe):
                 name = f"gateway {probe.address}:{probe.port} from {probe.source}"
-                _judge_serving(observation, evidence, primary, name, chain=probe.certificates, roots=roots, names=names)
+                _judge_serving(observation, evidence, home, name, chain=probe.certificates, roots=roots, names=names)
 
 
 def _serving_roots(observation: Observation, evidence: Evidence) -> Iterator[tuple[Cluster, tuple[Certificate, ...]]]:
@@ -188,7 +189,9 @@ def _serving_roots(observation: Observation, evidence: Evidence) -> Iterator[tup
         return
     for primary, _, secret in ca_secrets(observation, evidence, Subject.CONTROL_PLANE, among=primaries):
         if secret.root_cert is None:
-            evidence.blocked("CERT-SECRET", f"{primary.name} has no readable root-cert.pem")
+            evidence.blocked(
+                "CERT-SECRET", f"{observation.topology.home_of(primary).name} has no readable root-cert.pem"
+            )
         else:
             yield primary, (secret.root_cert,)
 
@@ -200,12 +203,11 @@ def _pod(proxy: Proxy) -> str:
 def _expect_issuer(
     observation: Observation,
     evidence: Evidence,
-    observed: ClusterObservation,
+    cluster: Cluster,
     name: str,
     chain: tuple[Certificate, ...],
 ) -> None:
     """Judge whether a certificate comes from the CA in the secret of the primary that serves the cluster."""
-    cluster = observation.topology[observed.name]
     leaf, authority = chain[0], (expectations.signing_ca(observation, cluster) or CaSecret(exists=False)).ca_cert
     if authority is None:
         return
@@ -214,7 +216,7 @@ def _expect_issuer(
         passes = bool(certificate_paths.paths(chain, ca.bundle(observation[cluster.primary])))
     evidence.expect(
         passes,
-        cluster=observed,
+        cluster=cluster,
         object=name,
         field="certificate's issuer",
         expected=f"{authority.subject}, serial {authority.serial}",
@@ -267,7 +269,7 @@ def _presented(evidence: Evidence, probe: Probe) -> bool:
 def _judge_serving(
     observation: Observation,
     evidence: Evidence,
-    primary: Cluster,
+    cluster: Cluster,
     name: str,
     *,
     chain: tuple[Certificate, ...],
@@ -277,7 +279,7 @@ def _judge_serving(
     reason = certificate_paths.validates(chain, roots, observation.observed, purpose="serverAuth")
     evidence.expect(
         reason is None,
-        cluster=primary,
+        cluster=cluster,
         object=name,
         field="certificate path",
         expected="valid",
@@ -286,7 +288,7 @@ def _judge_serving(
     for wanted in names:
         evidence.expect(
             x509.covers_name(chain[0], wanted),
-            cluster=primary,
+            cluster=cluster,
             object=name,
             field="subjectAltName",
             expected=wanted,

@@ -250,7 +250,8 @@ def intermediate_shared(observation: Observation) -> Iterator[Found]:
     for cluster, _, secret in secrets(observation):
         if (cert := secret.ca_cert) is None:
             continue
-        other, theirs = seen.setdefault(cert.public_key.sha256, (cluster.name, cert))
-        if other != cluster.name:
+        home = observation.topology.home_of(cluster).name
+        other, theirs = seen.setdefault(cert.public_key.sha256, (home, cert))
+        if other != home:
             same, file = f"the key of {other}: {brief(theirs)}", secret.files.ca_cert
             yield fault(observation, cluster, file, "public key", wanted="a key of its own", seen=same)

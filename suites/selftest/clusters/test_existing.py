@@ -154,7 +154,7 @@ class TestTake:
     def test_no_answer(self, tmp_path: Path) -> None:
         """A closed port is found at once."""
         write(tmp_path / "config", config("a", server="http://127.0.0.1:1"))
-        with pytest.raises(UserError, match="a does not answer"):
+        with pytest.raises(UserError, match="a does not answer: it can't be found out"):
             take(tmp_path, ("a",))
 
 

@@ -1,6 +1,7 @@
 """The sample on a mesh of others: one namespace is created, what is in it is admitted, and nothing else is touched."""
 # ruff: noqa: ARG002 - the signatures are those of KubeApi
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.mesh import guest_sample
 from harness.mesh.context import RUN_LABEL, Mesh
 from harness.mesh.injection import NAME as DRY_RUN
 from harness.mesh.settings import MeshSettings
+from harness.model.data_plane import DataPlane
 from harness.model.sample_labels import SampleLabels
 from harness.model.step import Outcome
 from harness.model.step_log import StepLog
@@ -118,6 +120,22 @@ def test_pod_security_restricted_admits_the_sample(openshift: bool) -> None:
             }
         plain = deployment["metadata"]["name"] == "plain"
         assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == ("false" if plain else "true")
+
+
+def test_what_services_are_labelled_with_in_a_mesh_of_ztunnels() -> None:
+    """What this mesh asks for on each cluster, beside their own labels; with sidecars nothing."""
+    asked = {**LABELS, "east": replace(LABELS["east"], service={"reach": "far"})}
+    for data_plane, wanted in ((DataPlane.AMBIENT, {"reach": "far"}), (DataPlane.SIDECAR, {})):
+        kubes = Cluster("east"), Cluster("west")
+        mesh = _mesh(*kubes)
+        guest_sample.deploy(replace(mesh, settings=replace(SETTINGS, data_plane=data_plane)), asked)
+        for kube, labels in zip(kubes, (wanted, {}), strict=True):
+            found = [each["metadata"]["labels"] for (kind, _, _), each in kube.objects.items() if kind == "Service"]
+            own = [{**each, **labels, RUN_LABEL: "r1"} for each in guest_sample.service_labels(SETTINGS)]
+            assert all(each in found for each in own), found
+            assert not any("istio.io/global" in each for each in found)
+        noted = [step.detail for step in mesh.log.steps if "Create a namespace" in step.title]
+        assert any("Services: reach=far" in detail for detail in noted)
 
 
 def test_nothing_more_is_created_where_no_sidecar_comes() -> None:

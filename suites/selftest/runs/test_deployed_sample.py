@@ -14,6 +14,8 @@ from harness.judge.requirement import judge
 from harness.kube.access import ClusterAccess
 from harness.kube.api import Object
 from harness.mesh import guest_sample
+from harness.model import scopes
+from harness.model.cluster import ClusterObservation
 from harness.model.observation import Asked, Environment, Observation
 from harness.model.step_log import StepLog
 from harness.runs import deployed_sample, verify_only
@@ -141,23 +143,41 @@ def test_the_sample_is_there_while_it_is_observed_and_gone_afterwards(monkeypatc
     )
 
 
-def test_in_a_mesh_of_ztunnels_the_sample_is_taken_in_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "selectors",
+    [
+        {"servicesSelector": {"matchLabels": {"istio.io/global": "true"}}},
+        {"namespaceSelector": {"matchLabels": {"team": "global"}}},
+        {"servicesSelector": {"matchExpressions": [{"key": "reach", "operator": "Exists"}]}},
+    ],
+)
+def test_in_a_mesh_of_ztunnels_the_sample_is_taken_in_by_them(
+    selectors: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its namespace is labelled for ambient, its Services are global, and nobody waits for an injector."""
-    bare = [without_sample(seen) for seen in ambient().clusters]
+    scope = {**selectors, "scope": "GLOBAL"}
+    bare = [_with_scopes(without_sample(seen), scope) for seen in ambient().clusters]
 
     def observe(_topology: object, kubes: Mapping[str, Reviewed], asked: Asked, **_more: Any) -> Observation:
         assert asked.ambient
         for kube in kubes.values():
-            assert (
-                kube.objects["Namespace", "", NAMESPACE]["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
-            )
-            assert kube.objects["Service", NAMESPACE, "helloworld"]["metadata"]["labels"]["istio.io/global"] == "true"
+            namespace = kube.objects["Namespace", "", NAMESPACE]["metadata"]["labels"]
+            assert namespace["istio.io/dataplane-mode"] == "ambient"
+            for name in ("helloworld", "echo-v1", "echo-v2"):
+                service = kube.objects["Service", NAMESPACE, name]["metadata"]["labels"]
+                assert scopes.is_global([scope], namespace, service), name
         return ambient().model_copy(update={"asked": asked})
 
     monkeypatch.setattr(verify_only, "_read", lambda *_: bare)
     log = StepLog()
     _verify(monkeypatch, observe, log, experiments=EXPERIMENTS - {"TR-GRPC"})
     assert not [step for step in log.steps if "sidecar" in step.title]
+
+
+def _with_scopes(seen: ClusterObservation, scope: dict[str, Any]) -> ClusterObservation:
+    scopes_told = {"serviceScopeConfigs": [scope]}
+    told = (each.model_copy(update={"mesh": {**each.mesh, **scopes_told}}) for each in seen.mesh_config)
+    return seen.model_copy(update={"mesh_config": tuple(told)})
 
 
 @pytest.mark.parametrize("failed", [KeyboardInterrupt, RuntimeError])
