@@ -74,7 +74,7 @@ def build_node_image(have: Ingredients, rootfs: Layer) -> Image:
 def node_files(have: Ingredients) -> Iterator[LayerFile]:
     """Programs, configuration and units of a node."""
     for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
-        yield executable(f"/usr/local/bin/{name}", have.program("containerd", name))
+        yield executable(f"/usr/local/bin/{name}", have.program("shared", name))
     yield executable("/usr/local/bin/coredns", have.program("shared", "coredns"))
     for name in CNI_PLUGINS:
         yield executable(f"/opt/cni/bin/{name}", have.program("shared", name))
@@ -104,7 +104,7 @@ def image_store(have: Ingredients, images: list[Image]) -> Layer:
     knows its file system. The store has times in it and is never the same twice: it is kept in the cache.
     """
     path = have.cache / "rootfs" / f"store-{digest_of(*map(manifest_json, images))}"
-    entry(path, lambda directory: _fill_store(have.program("containerd", "containerd"), directory, images))
+    entry(path, lambda directory: _fill_store(have.program("shared", "containerd"), directory, images))
     return kept_layer(path)
 
 

@@ -2,7 +2,7 @@
 
 The Go modules' versions stand again in modules/*/go.mod, where the Go command reads them; a self-test holds the two
 together. To move one: `go get PATH@VERSION` in the directory under modules/ that builds it (for Kubernetes its
-`replace` lines as well), and the version here.
+`replace` lines as well, for containerd `exclude`, then `make test-api`), and the version here.
 """
 
 from collections.abc import Mapping

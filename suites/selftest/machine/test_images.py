@@ -24,6 +24,8 @@ from harness.machine.images.layers import (
     write_layer,
     write_oci_archive,
 )
+from harness.model.step import Phase
+from harness.model.step_log import StepLog
 from suites.selftest.support.go_mod import required as required_by
 
 
@@ -92,6 +94,18 @@ def test_the_pins_are_those_of_the_go_modules() -> None:
     assert {path: required.get(path) for path in versions.MODULES} == dict(versions.MODULES)
 
 
+def test_metallb_has_the_libraries_of_the_other_programs() -> None:
+    """Each that differs is compiled once more.
+
+    Kubernetes' do not compile with MetalLB in the others' version, nor the other two with what MetalLB has beside them:
+    gnostic-models with kube-openapi, socket with packet.
+    """
+    shared, metallb = (required_by(programs.MODULES_DIRECTORY / name / "go.mod") for name in ("shared", "metallb"))
+    differ = {name for name in metallb.keys() & shared.keys() if metallb[name] != shared[name]}
+    of_kubernetes = {name for name in differ if name.startswith("k8s.io/")}
+    assert differ - of_kubernetes == {"github.com/google/gnostic-models", "github.com/mdlayher/socket"}
+
+
 def test_every_module_that_is_built_exists_and_every_directory_is_built() -> None:
     built = {module.name for module in (*programs.GO_MODULES, programs.HELM)}
     assert built == {path.name for path in programs.MODULES_DIRECTORY.iterdir() if path.is_dir()}
@@ -116,7 +130,7 @@ def test_the_compiler_is_called_alike_for_every_module() -> None:
     """A package that was compiled with other flags would be compiled again."""
     modules = (*programs.GO_MODULES, programs.HELM)
     flags = {
-        tuple(argument for argument in programs.build_arguments(module) if argument.startswith("-gcflags"))
+        tuple(argument for argument in programs.build_arguments(module) if argument.startswith(("-gcflags", "-tags")))
         for module in modules
     }
     assert len(flags) == 1
@@ -127,6 +141,24 @@ def test_programs_have_another_place_when_their_sources_or_versions_change(tmp_p
     other = programs.GoModule(module.name, module.targets, {"./...": {"x": "y"}})
     assert programs.programs_path(module, tmp_path) == programs.programs_path(module, tmp_path)
     assert programs.programs_path(module, tmp_path) != programs.programs_path(other, tmp_path)
+
+
+def test_modules_are_built_one_after_another_and_a_failure_ends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    built: list[str] = []
+
+    def build(_go: Path, module: programs.GoModule, _directory: Path, **_: object) -> None:
+        built.append(module.name)
+        if module is programs.METALLB:
+            raise UserError("what", "why", "what to do")
+
+    monkeypatch.setattr(programs, "go_command", lambda *_: tmp_path / "absent")
+    monkeypatch.setattr(programs, "_build", build)
+    for _ in range(2):
+        with StepLog().step(Phase.IMAGES, "Build") as step, pytest.raises(UserError, match="what to do"):
+            programs.build_programs(tmp_path, step)
+    assert built == ["samples", "metallb", "metallb"], "what is built is kept"
 
 
 def test_without_go_the_error_says_which_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -158,9 +190,8 @@ def ingredients(directory: Path) -> recipes.Ingredients:
     """Every program there is to be, with its own name as content."""
     names = {
         "samples": ("helloworld", "pause"),
-        "containerd": ("containerd", "containerd-shim-runc-v2", "ctr"),
         "shared": (
-            "kubernetes", "etcd", "coredns", *node.CNI_PLUGINS,
+            "kubernetes", "etcd", "coredns", "containerd", "containerd-shim-runc-v2", "ctr", *node.CNI_PLUGINS,
             "pilot-discovery", "pilot-agent", "istio-cni", "install-cni", "server", "client", "envoy_bootstrap.json",
         ),
         "metallb": ("controller", "speaker"),
