@@ -1,6 +1,5 @@
 """The experiment stage without clusters: what it reads from answers, and that it mends whatever happens."""
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,10 +10,9 @@ from typing import Any, cast
 import pytest
 
 from harness.base.errors import StepError
-from harness.experiments import authorization, echo, experiment, mutual_tls, policy, rerun, unfit
+from harness.experiments import authorization, experiment, mutual_tls, policy, rerun, unfit
 from harness.experiments import testbed as testbed_module
-from harness.experiments.exchange import Sender
-from harness.experiments.testbed import Testbed, unknown_services, unknown_to_ztunnel
+from harness.experiments.testbed import Testbed, unknown_to_ztunnel
 from harness.kube.api import Object
 from harness.mesh import pki, workloads
 from harness.mesh.context import Mesh
@@ -22,11 +20,10 @@ from harness.mesh.settings import MeshSettings
 from harness.model import captured
 from harness.model.cluster import Pod
 from harness.model.data_plane import DataPlane
-from harness.model.experiment import LABEL, RERUN, TCP, Exchange
+from harness.model.experiment import LABEL, RERUN, TCP
 from harness.model.observation import Observation
 from harness.model.step_log import StepLog
 from harness.model.topology import ControlPlaneModel, NetworkModel, preset
-from harness.model.traffic import ProbeResult
 from harness.model.ztunnel import Ztunnel
 from suites.selftest.support.ambient import ambient
 from suites.selftest.support.fake_kube import FakeKube
@@ -64,11 +61,6 @@ def test_deployed() -> None:
         assert "docker.io/istio/app:1.31.0" in {pod["spec"]["containers"][0]["image"] for pod in pods}
 
 
-def test_calls_grow_with_clusters() -> None:
-    """Enough calls that none of k clusters is missed, though each may get no more than one of k² calls."""
-    assert [echo.calls(clusters) for clusters in (2, 3, 4)] == [51, 127, 236]
-
-
 def _chains(*transports: str) -> list[Any]:
     chains = [{"filter_chain_match": {"destination_port": 5000, "transport_protocol": kind}} for kind in transports]
     return [*chains, {"filter_chain_match": {"destination_port": 15006, "transport_protocol": "raw_buffer"}}]
@@ -93,45 +85,6 @@ def test_enforces_policy() -> None:
     """An authorization policy is in force where Envoy's rules name it."""
     assert authorization.enforces_policy([{"policies": {f"ns[sample]-policy[{authorization.NAME}]-rule[0]": {}}}])
     assert not authorization.enforces_policy([])
-
-
-def _listed(port: int, service: str, *addresses: str) -> dict[str, Any]:
-    hosts = [{"address": {"socket_address": {"address": each, "port_value": port}}} for each in addresses]
-    return {"name": f"outbound|{port}||{service}.sample.svc.cluster.local", "host_statuses": hosts}
-
-
-def test_unknown_services() -> None:
-    """The Service of a version is known when both of its ports have an endpoint."""
-    of_v2 = [_listed(port, "echo-v2", "10.0.0.1") for port in (9090, 8080)]
-    assert not unknown_services({"cluster_statuses": of_v2}, "sample", ["v2"])
-    assert unknown_services({"cluster_statuses": [of_v2[0], _listed(8080, "echo-v2")]}, "sample", ["v2"]) == ["echo-v2"]
-    assert unknown_services(None, "sample", ["v1", "v2"]) == ["echo-v1", "echo-v2"]
-
-
-@pytest.mark.parametrize("missed", [0, 1, 10_000])
-def test_grpc_is_judged_once_calls_reach_every_cluster(missed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was sent before is no part of what is judged; a mesh in which calls never get everywhere fails."""
-    sent: Counter[str] = Counter()
-
-    def send(_testbed: Testbed, sender: Sender, _target: None, url: str, count: int) -> Exchange:
-        sent[sender.cluster.name] += 1
-        answers = {"v1": count} if sent[sender.cluster.name] <= missed else {"v1": 1, "v2": 1, "v3": count - 2}
-        result = ProbeResult.ANSWERED
-        return Exchange(
-            source=sender.cluster.name, pod="echo-1", account="echo", target="", url=url, sent=count, result=result,
-            answers=answers, seconds=0.1,
-        )  # fmt: skip
-
-    monkeypatch.setattr(echo, "send_with_client", send)
-    monkeypatch.setattr(echo, "PROPAGATION_SECONDS", 0.4)
-    testbed = Testbed(_mesh(_kubes()), cast(Observation, SimpleNamespace()), {})
-    never = missed > 1
-    exchanges = echo.grpc(testbed)
-    waited = testbed.mesh.log.steps[0]
-    assert waited.title == "Time until gRPC calls reach every cluster"
-    assert waited.detail.count(": no answer of ") == (3 if never else 0)
-    assert [len(each.answers) for each in exchanges] == [1 if never else 3] * 3
-    assert never or set(sent.values()) == {missed + 2}
 
 
 TAKES_TLS = policy.InForce(in_sidecar=bool, in_ztunnel="allow")
