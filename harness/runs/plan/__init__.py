@@ -79,11 +79,15 @@ def _context(kubes: Mapping[str, PlannedKube], step: PlannedStep) -> str:
 
 
 def _settings(options: Options, *, experiments: bool) -> MeshSettings:
+    # Whether a registry answers is found out by a run: a plan takes for granted that it does, unless it is told.
+    images = "registry" if options.images.source == "auto" else options.images.source
     resolved = resolve(
         options.distribution,
         istio_version=options.istio_version or versions.ISTIO,
         istioctl=Path("istioctl"),
         helm=Path("helm"),
+        images=images,
+        built=None if images == "registry" else (versions.ISTIO_HUB, versions.ISTIO),
         sample_namespace=options.namespace,
         timeout_scale=options.timeout_scale,
     )

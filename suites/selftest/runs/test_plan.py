@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from harness.kube.client import Kube
+from harness.machine.images import versions
 from harness.mesh.injection import probe_pod
 from harness.runs.options import OPTIONS, Options, parse
 from harness.runs.plan import CREATE_CERTIFICATES, SEND, Plan, plan
@@ -125,6 +126,15 @@ def test_every_plan_can_be_printed(topology: str, network: str, distribution: st
     printed = text(planned)
     assert all(step.title in printed for step in planned.steps)
     subprocess.run(["bash", "-n"], input=script(planned), text=True, check=True)
+
+
+@pytest.mark.parametrize("distribution", ["istio", "sail"])
+@pytest.mark.parametrize(("images", "upstream"), [("auto", False), ("registry", False), ("local", True)])
+def test_a_plan_says_what_images_built_here_need(images: str, upstream: bool, distribution: str) -> None:
+    """Their data plane is upstream Envoy: without istiod's variables for it no gateway gets ready."""
+    printed = script(_plan(images=images, distribution=distribution))
+    assert ("PILOT_ENABLE_METADATA_EXCHANGE" in printed) is upstream
+    assert (f"hub: {versions.ISTIO_HUB}" in printed) is (upstream and distribution == "sail")
 
 
 @pytest.mark.parametrize("distribution", ["istio", "sail"])
