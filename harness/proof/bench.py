@@ -2,7 +2,8 @@
 
 Each size of mesh is formed from nothing to its report, then its recorded observation is judged once more without
 clusters. Seconds depend on the machine and on the day: each is also given in K, the time in which the clusters of
-that run were created. Prints a table; writes bench.json, and bench.md with the same table.
+that run were created. Prints a table; writes bench.json, and bench.md with the same table. A size whose run was not
+conformant has no place in it: what that run said is printed, and the exit status is 1.
 """
 
 import argparse
@@ -59,18 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="directory (default: output/bench)")
     asked = parser.parse_args(arguments)
     sizes = [Size(asked.topology, asked.network, int(count), asked.nodes) for count in asked.clusters.split(",")]
-    console = Console()
-    try:
-        measured = {str(size): _measured(size, asked.runs, asked.output) for size in sizes}
-    except CommandError as failed:
-        console.print(str(failed), markup=False)
-        return 1
+    console, measured, failures = Console(), {}, []
+    for size in sizes:
+        try:
+            measured[str(size)] = _measured(size, asked.runs, asked.output)
+        except CommandError as failed:
+            failures.append(f"{size}: {failed}")
     asked.output.mkdir(parents=True, exist_ok=True)
     (asked.output / "bench.json").write_text(json.dumps(measured, indent=1) + "\n")
     page = markdown({name: medians(runs) for name, runs in measured.items()}, asked.runs)
     (asked.output / "bench.md").write_text(page)
-    console.print(page, markup=False)
-    return 0
+    for told in (page, *failures):
+        console.print(told, markup=False)
+    return 1 if failures else 0
 
 
 def _measured(size: Size, runs: int, output: Path) -> list[dict[str, float]]:

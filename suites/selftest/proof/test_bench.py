@@ -1,9 +1,15 @@
 """The measurement of runs: seconds, and multiples of what kind took."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
+import pytest
+
+from harness.base.command import CommandError
 from harness.model.observation import Observation
 from harness.model.step import Phase
+from harness.proof import bench
 from harness.proof.bench import CREATION, MEMORY, WHOLE, Size, durations, markdown, medians
 
 NAME = "multi-primary-single-network"
@@ -26,3 +32,29 @@ def test_the_table_has_seconds_and_multiples() -> None:
     assert f"| {CREATION} | 10.0 s (1.0 K) | 4.0 s (1.0 K) |\n" in text
     assert f"| {WHOLE} | 31.0 s (3.1 K) |  |\n" in text
     assert f"| {MEMORY} | 2.0 |  |\n" in text
+
+
+def test_what_was_measured_is_kept_when_another_size_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(size: Size, _output: Path) -> dict[str, float]:
+        if size.clusters == 3:
+            raise CommandError(["pytest"], 3, "1 unknown")
+        return {CREATION: 10.0, WHOLE: 30.0}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    assert bench.main(["--clusters=2,3,4", f"--output={tmp_path}"]) == 1
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    assert list(kept) == [str(Size("primary-remote", "multi", count, 1)) for count in (2, 4)]
+    assert "3 clusters: " in capsys.readouterr().out
+
+
+def test_nothing_measured_is_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(_size: Size, _output: Path) -> dict[str, float]:
+        raise CommandError(["pytest"], 4, "no engine")
+
+    monkeypatch.setattr(bench, "measure", measure)
+    assert bench.main([f"--output={tmp_path}"]) == 1
+    assert "no engine" in capsys.readouterr().out
