@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 
 from harness.base.parallel import in_parallel
-from harness.base.waiting import WaitError, wait_until
 from harness.experiments.exchange import Sender, send_payload, send_with_client
 from harness.experiments.testbed import PROPAGATION_SECONDS, Testbed
 from harness.model import odds
@@ -54,22 +53,14 @@ def _await_grpc(testbed: Testbed) -> None:
     That a proxy tells an endpoint is not enough. Seen with Envoy 1.39: for up to a second nothing is sent to a new one.
     """
 
-    def one(cluster: Cluster) -> str:
+    def pending(cluster: Cluster) -> str:
         apart = versions_apart(testbed.mesh.topology, cluster)
-
-        def pending() -> str:
-            missing = unanswered(apart, _call_grpc(testbed, cluster).answers)
-            return f"{cluster.name}: no answer of {', '.join(missing)}" if missing else ""
-
-        try:
-            wait_until(pending, testbed.seconds(PROPAGATION_SECONDS))
-        except WaitError as expired:
-            return expired.last
-        return ""
+        missing = unanswered(apart, _call_grpc(testbed, cluster).answers)
+        return f"{cluster.name}: no answer of {', '.join(missing)}" if missing else ""
 
     with testbed.step("Time until gRPC calls reach every cluster") as opened:
-        if late := "; ".join(filter(None, in_parallel(one, testbed.clusters))):
-            opened.note(f"after {testbed.seconds(PROPAGATION_SECONDS):.0f} s {late}")
+        if late := testbed.await_each(pending, testbed.clusters):
+            opened.note(f"after {testbed.seconds(PROPAGATION_SECONDS):.0f} s {'; '.join(late)}")
 
 
 def _call_grpc(testbed: Testbed, cluster: Cluster) -> Exchange:

@@ -1,9 +1,9 @@
 """What experiments stand on: the pods that send, the wait for them and for what their proxies know; and its removal."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from harness.base.errors import StepError
 from harness.base.parallel import in_parallel
@@ -22,6 +22,8 @@ from harness.model.ztunnel import Ztunnel
 from harness.observe import envoy
 from harness.observe.proxies import admin, clusters_in
 from harness.observe.ztunnels import read_ztunnel
+
+Item = TypeVar("Item")
 
 READY_SECONDS = 60.0
 """For pods that were deployed before the mesh was observed."""
@@ -97,16 +99,27 @@ class Testbed:
             `cluster: pod` of those that are not.
         """
 
-        def one(item: tuple[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> str:
+        def pending(item: tuple[tuple[Cluster, str], Callable[[Cluster, str], bool]]) -> str:
             (cluster, pod), there = item
-            name = f"{cluster.name}: {pod}"
+            return "" if there(cluster, pod) else f"{cluster.name}: {pod}"
+
+        return self.await_each(pending, waiting.items())
+
+    def await_each(self, pending: Callable[[Item], str], items: Iterable[Item]) -> tuple[str, ...]:
+        """Ask of every item, side by side, until nothing is pending, or the time is over.
+
+        Returns:
+            What is pending still, in `pending`'s words.
+        """
+
+        def one(item: Item) -> str:
             try:
-                wait_until(lambda: "" if there(cluster, pod) else name, self.seconds(PROPAGATION_SECONDS))
+                wait_until(lambda: pending(item), self.seconds(PROPAGATION_SECONDS))
             except WaitError as expired:
                 return expired.last
             return ""
 
-        return tuple(name for name in in_parallel(one, waiting.items()) if name)
+        return tuple(filter(None, in_parallel(one, items)))
 
 
 def set_up(mesh: Mesh, observation: Observation) -> Testbed:

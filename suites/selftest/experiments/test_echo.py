@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from harness.experiments import echo
+from harness.experiments import testbed as testbed_module
 from harness.experiments.exchange import Sender
 from harness.experiments.testbed import Testbed, unknown_services
 from harness.mesh.context import Mesh
@@ -55,7 +56,7 @@ def test_grpc_is_judged_once_calls_reach_every_cluster(missed: int, monkeypatch:
         )  # fmt: skip
 
     monkeypatch.setattr(echo, "send_with_client", send)
-    monkeypatch.setattr(echo, "PROPAGATION_SECONDS", 0.4)
+    monkeypatch.setattr(testbed_module, "PROPAGATION_SECONDS", 0.4)
     kubes = {cluster.name: FakeKube(cluster.name) for cluster in THREE_CLUSTERS.clusters}
     settings = MeshSettings(istio_version="1.31.0", istioctl=Path("istioctl"), run_id="run1")
     mesh = Mesh(THREE_CLUSTERS, kubes, settings, StepLog())
