@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import yaml
@@ -16,8 +17,6 @@ from harness.kube import kubeconfig
 from harness.kube.access import ClusterAccess
 from harness.kube.api import metadata, unanswered
 from harness.kube.client import Kube
-
-_QUESTION = "which cluster it is"
 
 
 def take(
@@ -111,12 +110,10 @@ def _identity(access: ClusterAccess) -> str:
     try:
         system = Kube(access).read("/api/v1/namespaces/kube-system")
         return str(metadata(system or {}).get("uid") or access.api.configuration.host)
-    except ApiException as refused:
-        if refused.status == 403:  # noqa: PLR2004
+    except (ApiException, HTTPError) as failed:
+        if isinstance(failed, ApiException) and failed.status == HTTPStatus.FORBIDDEN:
             return str(access.api.configuration.host)
-        raise unanswered(access.context, _QUESTION, refused) from None
-    except HTTPError as failed:
-        raise unanswered(access.context, _QUESTION, failed) from None
+        raise unanswered(access.context, "which cluster it is", failed) from None
     except (ConfigException, OSError, ValueError) as failed:
         raise UserError(
             f"The API server of the context {access.context} can't be asked.",

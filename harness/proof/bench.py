@@ -66,11 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measured[str(size)] = _measured(size, asked.runs, asked.output)
         except CommandError as failed:
             failures.append(f"{size}: {failed}")
-    asked.output.mkdir(parents=True, exist_ok=True)
-    (asked.output / "bench.json").write_text(json.dumps(measured, indent=1) + "\n")
-    page = markdown({name: medians(runs) for name, runs in measured.items()}, asked.runs)
-    (asked.output / "bench.md").write_text(page)
-    for told in (page, *failures):
+    if measured:
+        asked.output.mkdir(parents=True, exist_ok=True)
+        (asked.output / "bench.json").write_text(json.dumps(measured, indent=1) + "\n")
+        page = markdown({name: medians(runs) for name, runs in measured.items()}, asked.runs)
+        (asked.output / "bench.md").write_text(page)
+        console.print(page, markup=False)
+    for told in failures:
         console.print(told, markup=False)
     return 1 if failures else 0
 

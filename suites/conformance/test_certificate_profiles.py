@@ -5,7 +5,6 @@ from itertools import combinations
 
 from harness.judge.evidence import Evidence
 from harness.judge.judgement import Level
-from harness.judge.placement import place
 from harness.judge.requirement import requirement
 from harness.model import ca, certificate_paths, x509
 from harness.model.certificate import Certificate
@@ -57,7 +56,9 @@ def test_cert_root_profile(observation: Observation, evidence: Evidence) -> None
             _judge_ca(observation, evidence, cluster, name, cert=root, path_length=None)
         for other in bundle:
             if other not in judged:
-                evidence.fact(f"{place(cluster, name)}: {name} also trusts {other.subject}, serial {other.serial}")
+                evidence.fact(
+                    f"{ca_home(observation, cluster)}: {name} also trusts {other.subject}, serial {other.serial}"
+                )
 
 
 @requirement("CERT-INTERMEDIATE-PROFILE", Level.MUST, area=AREA, needs=(MeshFeature.PLUGGED_IN_CA,))
@@ -114,7 +115,7 @@ def _judge_dns_name(
     """Judge that the intermediate lets istiod serve under its own name; a site's own certificate is reported."""
     dns_name, found = f"istiod.{observation.asked.system_namespace}.svc", ", ".join(cert.dns_names) or "none"
     if site_pki(observation):
-        evidence.fact(f"{place(cluster, name)}: {name} DNS names: {found}")
+        evidence.fact(f"{ca_home(observation, cluster)}: {name} DNS names: {found}")
     else:
         evidence.expect(
             dns_name in cert.dns_names,

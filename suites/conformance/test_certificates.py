@@ -53,7 +53,7 @@ def test_cert_secret(observation: Observation, evidence: Evidence) -> None:
                 False, cluster=cluster, object=name, field="content", expected="readable PEM files", found=problem
             )
         if others := [key for key in secret.keys if key not in files]:
-            evidence.fact(f"{place(cluster, name)}: {name} also holds {', '.join(others)}")
+            evidence.fact(f"{ca_home(observation, cluster)}: {name} also holds {', '.join(others)}")
 
 
 @requirement("CERT-ROOT-SHARED", Level.MUST, area=AREA)

@@ -120,7 +120,7 @@ def build_programs(cache: Path, step: OpenStep, modules: Sequence[GoModule] = GO
         return paths
     go = go_command(cache, step)
     with ThreadPoolExecutor(1) as pool:
-        for module in missing:
+        for module in missing[1:]:
             pool.submit(_download, go, module)
         try:
             for number, module in enumerate(missing, 1):

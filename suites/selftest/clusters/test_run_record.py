@@ -130,7 +130,12 @@ BOTH = ("east", "west")
         (BOTH, kind.Nodes(image="image", engine=PODMAN), "metallb", "its nodes run in docker"),
         (BOTH, NODES, "cloud-provider-kind", "its load balancer is metallb"),
         (BOTH, kind.Nodes(image="image", images={"a/pilot:1": "sha256:1", "a/new:1": "sha256:3"}), "auto", ""),
-        (BOTH, kind.Nodes(image="image", images={"a/pilot:1": "sha256:2"}), "auto", "image a/pilot:1 was rebuilt"),
+        (
+            BOTH,
+            kind.Nodes(image="image", images={"a/pilot:1": "sha256:2"}),
+            "auto",
+            "image a/pilot:1 was rebuilt since, and its nodes may still have the former one",
+        ),
     ],
 )
 def test_what_fits(names: tuple[str, ...], nodes: kind.Nodes, balancer: str, why: str) -> None:
@@ -139,9 +144,7 @@ def test_what_fits(names: tuple[str, ...], nodes: kind.Nodes, balancer: str, why
         reserve(run, BOTH, "image", ())
         add_images(run, {"a/pilot:1": "sha256:1"})
         record = run.update(lambda record, _: record.model_copy(update={"load_balancer": "metallb"}))
-    found = misfit(record, names, nodes, balancer)
-    assert found.startswith(why)
-    assert bool(found) == bool(why)
+    assert misfit(record, names, nodes, balancer) == why
 
 
 def test_images_are_remembered_from_one_use_to_the_next() -> None:

@@ -58,3 +58,4 @@ def test_nothing_measured_is_no_table(
     monkeypatch.setattr(bench, "measure", measure)
     assert bench.main([f"--output={tmp_path}"]) == 1
     assert "no engine" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
